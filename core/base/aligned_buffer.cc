@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/base/aligned_buffer.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <new>
+
+namespace talweg::core {
+namespace {
+
+constexpr size_t kHugePage = size_t{2} << 20;
+
+}  // namespace
+
+AlignedBuffer::AlignedBuffer(size_t num_elements) : size_(num_elements) {
+  if (num_elements == 0) return;
+  if (num_elements > (std::numeric_limits<size_t>::max() - kHugePage) / sizeof(float)) {
+    throw std::bad_alloc();
+  }
+  const size_t bytes = num_elements * sizeof(float);
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
+  const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
+  void* memory = std::aligned_alloc(alignment, rounded);
+  if (memory == nullptr) throw std::bad_alloc();
+  // A wish, not a need: where huge pages are off the buffer works all the same.
+  if (alignment == kHugePage) (void)madvise(memory, rounded, MADV_HUGEPAGE);
+  std::memset(memory, 0, bytes);
+  data_.reset(static_cast<float*>(memory));
+}
+
+void AlignedBuffer::Free::operator()(float* data) const { std::free(data); }
+
+}  // namespace talweg::core

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Little-endian bytes out and in, for states and journals. The reader refuses short input with
+// STATE_CORRUPT instead of running past its end.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace talweg::core {
+
+class ByteWriter {
+ public:
+  void Byte(uint8_t value);
+  void Uint32(uint32_t value);
+  void Uint64(uint64_t value);
+  void Double(double value);
+  void Text(absl::string_view value);           // its size as Uint64, then its bytes
+  void Floats(absl::Span<const float> values);  // their number as Uint64, then float32s
+
+  const std::string& bytes() const { return bytes_; }
+  std::string Take() && { return std::move(bytes_); }
+
+ private:
+  std::string bytes_;
+};
+
+// Reads what ByteWriter wrote, in the same order. Each call fails with STATE_CORRUPT where the
+// input ends too early; the target is then unspecified. Borrows the bytes.
+class ByteReader {
+ public:
+  explicit ByteReader(absl::string_view bytes) : rest_(bytes) {}
+
+  absl::Status Byte(uint8_t& value);
+  absl::Status Uint32(uint32_t& value);
+  absl::Status Uint64(uint64_t& value);
+  absl::Status Double(double& value);
+  absl::Status Text(std::string& value);
+  // The stored number of floats must be `values.size()`.
+  absl::Status Floats(absl::Span<float> values);
+  // Fails where bytes are left over.
+  absl::Status End() const;
+
+  size_t remaining() const { return rest_.size(); }
+
+ private:
+  absl::Status Take(size_t size, absl::string_view& piece);
+
+  absl::string_view rest_;
+};
+
+}  // namespace talweg::core

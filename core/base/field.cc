@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/base/field.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/reasons.h"
+
+namespace talweg::core {
+namespace {
+
+constexpr double kMax = std::numeric_limits<double>::max();
+
+}  // namespace
+
+bool Range::Contains(double value) const {
+  if (!std::isfinite(value)) return false;
+  if (low_open ? value <= low : value < low) return false;
+  return high_open ? value < high : value <= high;
+}
+
+std::string Range::Text() const {
+  const bool bounded_below = low > -kMax;
+  const bool bounded_above = high < kMax;
+  if (!bounded_below && !bounded_above) return "finite";
+  if (!bounded_above) return absl::StrCat(low_open ? "> " : ">= ", low);
+  if (!bounded_below) return absl::StrCat(high_open ? "< " : "<= ", high);
+  return absl::StrCat(low_open ? "(" : "[", low, ", ", high, high_open ? ")" : "]");
+}
+
+std::string FieldValueText(const FieldValue& value) {
+  struct Visitor {
+    std::string operator()(bool flag) const { return flag ? "true" : "false"; }
+    std::string operator()(uint64_t number) const { return absl::StrCat(number); }
+    std::string operator()(double number) const { return absl::StrCat(number); }
+    std::string operator()(Dialect dialect) const { return std::string(DialectName(dialect)); }
+  };
+  return std::visit(Visitor{}, value);
+}
+
+namespace internal {
+
+absl::Status OutOfRange(absl::string_view name, absl::string_view got, absl::string_view range) {
+  return MakeError(Reason::kHyperparameterOutOfRange,
+                   absl::StrCat(name, " is ", got, ", allowed: ", range), name);
+}
+
+}  // namespace internal
+}  // namespace talweg::core

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The layout: an ordered list of named tensors that together are one flat float32 vector.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+namespace talweg::core {
+
+struct TensorSpec {
+  std::string name;
+  std::vector<uint64_t> shape;  // empty: a scalar
+};
+
+class Layout {
+ public:
+  static constexpr size_t kMaxTensors = 65536;
+  static constexpr size_t kMaxDimensions = 8;
+  static constexpr size_t kMaxNameBytes = 256;
+  static constexpr uint64_t kMaxElements = uint64_t{1} << 40;
+
+  // Checks names (unique, 1 to 256 bytes of printable ASCII without spaces), shapes (at most 8
+  // dimensions, each >= 1) and the total (at most 2^40 elements, no overflow). Fails with
+  // LAYOUT_INVALID, naming the field ("tensors[3].shape").
+  static absl::StatusOr<Layout> Create(std::vector<TensorSpec> tensors);
+
+  absl::Span<const TensorSpec> tensors() const { return tensors_; }
+  // First element of each tensor in the flat vector.
+  absl::Span<const uint64_t> offsets() const { return offsets_; }
+  // Elements of tensor `index`.
+  uint64_t size_of(size_t index) const;
+  uint64_t num_elements() const { return num_elements_; }
+  // FNV-1a, 64 bits, over `name:2,3;` of each tensor in order: simple in every language.
+  uint64_t digest() const { return digest_; }
+
+ private:
+  Layout() = default;
+
+  std::vector<TensorSpec> tensors_;
+  std::vector<uint64_t> offsets_;
+  uint64_t num_elements_ = 0;
+  uint64_t digest_ = 0;
+};
+
+}  // namespace talweg::core

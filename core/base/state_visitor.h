@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A method names its state once; saving, loading, exporting and measuring it read that list.
+#pragma once
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace talweg::core {
+
+class StateVisitor {
+ public:
+  virtual ~StateVisitor() = default;
+  // A slot: numbers that the method keeps between steps, [any]. The span is the slot itself: a
+  // saver reads it, a loader writes it.
+  virtual void Slot(absl::string_view name, absl::Span<float> values) = 0;
+  // A single number between steps, such as the running product of beta1.
+  virtual void Scalar(absl::string_view name, double& value) = 0;
+};
+
+}  // namespace talweg::core

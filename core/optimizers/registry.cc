@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/optimizers/registry.h"
+
+#include "core/optimizers/adam.h"
+#include "core/optimizers/gradient_descent.h"
+#include "core/optimizers/momentum.h"
+
+namespace talweg::core {
+namespace {
+
+// Row of a class O with `O::Configuration`, `static uint64_t O::StateBytes(const Configuration&,
+// uint64_t num_elements)` and a constructor `O(const Configuration&, size_t num_elements)`.
+template <class O>
+constexpr Method Row(absl::string_view name) {
+  using C = typename O::Configuration;
+  return {name, []() -> std::unique_ptr<Config> { return std::make_unique<ConfigOf<C>>(); },
+          [](const Config& config, uint64_t num_elements) {
+            return O::StateBytes(ValueOf<C>(config), num_elements);
+          },
+          [](const Config& config, size_t num_elements) -> std::unique_ptr<Optimizer> {
+            return std::make_unique<O>(ValueOf<C>(config), num_elements);
+          }};
+}
+
+constexpr Method kMethods[] = {
+    Row<GradientDescent>("gradient_descent"),
+    Row<Momentum>("momentum"),
+    Row<Adam>("adam"),
+};
+
+}  // namespace
+
+absl::Span<const Method> Methods() { return kMethods; }
+
+const Method* FindMethod(absl::string_view name) {
+  for (const Method& method : kMethods) {
+    if (method.name == name) return &method;
+  }
+  return nullptr;
+}
+
+}  // namespace talweg::core
