@@ -103,12 +103,12 @@ uint64_t SessionConfig::MemoryBytes() const {
 
 absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to) {
   if (from.layout->digest() != to.layout->digest()) {
-    return MakeError(Reason::kFieldImmutable, "a session's layout is fixed", "layout");
+    return MakeError(Reason::kFieldImmutable, "a session's layout is fixed", "config.layout");
   }
   if (from.method != to.method) {
     return MakeError(Reason::kFieldImmutable,
                      absl::StrCat("a session's method is fixed: this one is ", from.method->name),
-                     "optimizer");
+                     "config.optimizer");
   }
   for (const FieldInfo& field : from.optimizer->Fields()) {
     if (field.change == Change::kLive) continue;
@@ -116,7 +116,7 @@ absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to)
     return MakeError(
         Reason::kFieldImmutable,
         absl::StrCat(field.name, " is fixed: ", FieldValueText(from.optimizer->Get(field.name))),
-        absl::StrCat("optimizer.", from.method->name, ".", field.name));
+        absl::StrCat("config.optimizer.", from.method->name, ".", field.name));
   }
   return absl::OkStatus();
 }

@@ -38,7 +38,7 @@ struct SessionConfig {
 };
 
 // Whether a live session may change `from` to `to`: same layout and method, fixed fields equal.
-// FIELD_IMMUTABLE names the field ("optimizer.adam.dialect").
+// FIELD_IMMUTABLE names the field ("config.optimizer.adam.dialect").
 absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to);
 
 // True where both resolve to the same values.

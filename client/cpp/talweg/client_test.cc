@@ -133,6 +133,13 @@ TEST_F(ClientTest, GivesUpAfterTheOverallTimeout) {
   EXPECT_GT(server_->faults.size(), 0u);
 }
 
+TEST_F(ClientTest, MakesNoRetryOnceToldToStop) {
+  options_.retry.stop = [] { return true; };
+  server_->faults = {Fault::kLoseRequest, Fault::kLoseRequest};
+  EXPECT_TRUE(absl::IsUnavailable(MakeClient().GetSession("mlp").status()));
+  EXPECT_EQ(server_->faults.size(), 1u);
+}
+
 TEST_F(ClientTest, MissedDeadlineOpensANewConnection) {
   server_->faults = {Fault::kLateReply, Fault::kLoseReply};
   EXPECT_TRUE(MakeClient().CreateSession(AdamRequest()).ok());

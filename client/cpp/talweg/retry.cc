@@ -29,6 +29,7 @@ absl::Status Retry(const RetryOptions& options, Transport& transport,
     const absl::Duration wait = std::max(drawn, RetryDelayOf(status));
     timeout = std::min(options.attempt_timeout, deadline - absl::Now() - wait);
     if (timeout <= absl::ZeroDuration()) return status;
+    if (options.stop && options.stop()) return status;
     absl::SleepFor(wait);
     backoff = std::min(backoff * 2, options.max_backoff);
   }

@@ -4,6 +4,8 @@
 // backoff and jitter, until an overall deadline.
 #pragma once
 
+#include <functional>
+
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -16,6 +18,8 @@ struct RetryOptions {
   absl::Duration overall_timeout = absl::Minutes(5);        // of a call with all its retries, > 0
   absl::Duration initial_backoff = absl::Milliseconds(50);  // before the second attempt
   absl::Duration max_backoff = absl::Seconds(2);            // doubled up to here
+  // Asked before each retry: true means make none. Unset: go on.
+  std::function<bool()> stop;
 };
 
 // Whether the call may have been lost on the way, so that the same call again can help:

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Philox4x32-10: four random words as a pure function of a counter and a key.
+//
+//   ten rounds of  c0, c1, c2, c3 <- hi(M1 c2) ^ c1 ^ k0, lo(M1 c2), hi(M0 c0) ^ c3 ^ k1, lo(M0 c0)
+//   before each round but the first  k0 += 0x9E3779B9, k1 += 0xBB67AE85  (modulo 2^32)
+//   M0 = 0xD2511F53, M1 = 0xCD9E8D57; hi and lo are the halves of the 64-bit product
+//
+// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
+// No state: any word of any stream costs the same, so any thread may draw any part.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace talweg::core {
+
+using PhiloxWords = std::array<uint32_t, 4>;
+using PhiloxKey = std::array<uint32_t, 2>;
+
+PhiloxWords Philox(PhiloxWords counter, PhiloxKey key);
+
+// What a draw is for. Draws of two domains under one seed never share a counter. Domain 0 is kept
+// for perturbations, which use x and y for the pair and the generation.
+enum class NoiseDomain : uint16_t { kInitialValues = 1 };
+
+// Low word first.
+constexpr PhiloxKey KeyOfSeed(uint64_t seed) {
+  return {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
+}
+
+// Counter of block `block` (< 2^48), which holds elements 4 block to 4 block + 3 of the flat
+// vector: (block's low 32 bits, domain << 16 | block's high 16 bits, x, y).
+constexpr PhiloxWords CounterOf(NoiseDomain domain, uint64_t block, uint32_t x = 0,
+                                uint32_t y = 0) {
+  return {static_cast<uint32_t>(block),
+          static_cast<uint32_t>(domain) << 16 | static_cast<uint32_t>(block >> 32), x, y};
+}
+
+}  // namespace talweg::core
