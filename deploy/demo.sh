@@ -44,7 +44,7 @@ trap 'exit 143' TERM
 server=$!
 address=
 for ((i = 0; i < 300; i++)); do
-  address=$(sed -n 's/.*listening on \(127\.0\.0\.1:[0-9]*\).*/\1/p' "$log" | head -n 1)
+  address=$(sed -n 's/^talweg-server listening on \(127\.0\.0\.1:[0-9]*\)$/\1/p' "$log" | head -n 1)
   [[ -n $address ]] && break
   kill -0 "$server" 2>/dev/null || break
   sleep 0.1
