@@ -11,6 +11,7 @@
 #include "core/session/staged_gradient.h"
 #include "gtest/gtest.h"
 #include "server/server.h"
+#include "tests/support/health.grpc.pb.h"
 #include "tests/support/server_process.h"
 #include "tests/support/wire_client.h"
 
@@ -227,26 +228,29 @@ TEST_F(ServingTest, SeededValuesAreTheSameInEverySession) {
   EXPECT_NE(PullAll("a"), PullAll("c"));
 }
 
-// Health and reflection by their wire format: field 1 of HealthCheckRequest is the service, field 1
-// of the response its status, 1 for SERVING and 2 for NOT_SERVING.
 TEST_F(ServingTest, HealthTellsLiveAndReadyApart) {
+  const auto health = grpc::health::v1::Health::NewStub(wire_->channel());
   const auto check = [&](const std::string& service) {
-    std::string response;
-    const std::string request =
-        "\x0a" + std::string(1, static_cast<char>(service.size())) + service;
-    const grpc::Status status = wire_->RawCall("/grpc.health.v1.Health/Check", request, &response);
-    return status.ok() ? response : "code " + std::to_string(status.error_code());
+    grpc::ClientContext context;
+    grpc::health::v1::HealthCheckRequest request;
+    grpc::health::v1::HealthCheckResponse response;
+    request.set_service(service);
+    const grpc::Status status = health->Check(&context, request, &response);
+    return status.ok() ? response.status() : -static_cast<int>(status.error_code());
   };
-  EXPECT_EQ(check("live"), "\x08\x01");
-  EXPECT_EQ(check("ready"), "\x08\x01");
-  EXPECT_EQ(check("nonsense"), "code 5");
+  constexpr int kServing = 1;
+  constexpr int kNotServing = 2;
+  EXPECT_EQ(check("live"), kServing);
+  EXPECT_EQ(check("ready"), kServing);
+  EXPECT_EQ(check("nonsense"), -static_cast<int>(grpc::StatusCode::NOT_FOUND));
   server_->NotReady();
-  EXPECT_EQ(check("live"), "\x08\x01");
-  EXPECT_EQ(check("ready"), "\x08\x02");
+  EXPECT_EQ(check("live"), kServing);
+  EXPECT_EQ(check("ready"), kNotServing);
   // Not ready is not refusing: what comes is still served.
   EXPECT_TRUE(wire_->Create(VectorSession("s", 1)).ok());
 }
 
+// By its wire format: field 7 of the request lists the services.
 TEST_F(ServingTest, ReflectionNamesTheServices) {
   std::string response;
   const std::string list_services("\x3a\x01*", 3);
