@@ -330,6 +330,7 @@ TEST_F(InitialValuesErrorTest, ValuesFitInFloat32) {
   ExpectRefused(NormalValues{3.4e38, 1e37}, "rules[1].normal.standard_deviation");
   ExpectRefused(UniformValues{-1e39, 0}, "rules[1].uniform.low");
   ExpectRefused(UniformValues{0, 1e39}, "rules[1].uniform.high");
+  ExpectRefused(UniformValues{3e38, 5e38}, "rules[1].uniform.high");
   ExpectRefused(UniformValues{-3e38, 3e38}, "rules[1].uniform.high");
   ExpectRefused(UniformValues{-1.7e308, 1.7e308}, "rules[1].uniform.low");
 
