@@ -13,6 +13,11 @@
 // [outputs, inputs, kernel...] has fan_in = inputs * kernel, fan_out = outputs * kernel, as in
 // PyTorch. Element i of the flat vector draws from counter i, whatever tensor it is in, so equal
 // shapes never get equal values.
+//
+// Bounds and deviations are computed in double and rounded to float32 once; a value is
+// `offset + scale * draw` in float32. So UNIFORM is never below low in float32, but can reach high,
+// or pass it by as much as low and high - low were rounded; where low is 0 or -high it stays below
+// high, as Kaiming and Xavier stay below b. About 9e7 normals or 1.8e8 uniforms a second a core.
 #pragma once
 
 #include <cstdint>
@@ -79,9 +84,11 @@ class InitialValues {
  public:
   static constexpr size_t kMaxRules = 4096;
 
-  // Fails with INITIAL_VALUES_INVALID, naming the field ("rules[2].tensors"): no rules or more than
-  // 4,096, a tensor without a rule, a rule that makes no tensor, a bound that float32 cannot hold,
-  // Kaiming or Xavier for a tensor of fewer than two dimensions.
+  // The first rule whose pattern matches a tensor's name makes it. Each distribution is valid by
+  // its field table. Fails with INITIAL_VALUES_INVALID, naming the field ("rules[2].tensors"): no
+  // rules or more than 4,096, a pattern that is empty or longer than a name can be, a tensor
+  // without a rule, a rule that makes no tensor, a bound that float32 cannot hold, Kaiming or
+  // Xavier for a tensor of fewer than two dimensions.
   static absl::StatusOr<InitialValues> Create(const Layout& layout, uint64_t seed,
                                               absl::Span<const InitialValueRule> rules);
 
@@ -90,6 +97,7 @@ class InitialValues {
   void Draw(Shard shard, absl::Span<float> values) const;
 
  private:
+  struct PieceMaker;  // a distribution and a tensor to a Piece
   enum class Kind { kConstant, kUniform, kNormal };
   // One tensor: `offset + scale * draw`.
   struct Piece {
