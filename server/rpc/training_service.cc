@@ -224,10 +224,12 @@ grpc::ServerUnaryReactor* TrainingService::Step(grpc::CallbackServerContext* cal
 grpc::ServerWriteReactor<v1::PullResponse>* TrainingService::Pull(
     grpc::CallbackServerContext* /*call*/, const v1::PullRequest* request) {
   auto* reactor = new PullReactor(context_.pool);
-  absl::Status status = context_.Admit(*request);
-  if (status.ok()) status = CheckName(request->session_id(), "session_id");
-  absl::StatusOr<std::shared_ptr<SessionHost>> host = status;
-  if (status.ok()) host = context_.sessions.Find(request->session_id());
+  const auto find = [&]() -> absl::StatusOr<std::shared_ptr<SessionHost>> {
+    TALWEG_RETURN_IF_ERROR(context_.Admit(*request));
+    TALWEG_RETURN_IF_ERROR(CheckName(request->session_id(), "session_id"));
+    return context_.sessions.Find(request->session_id());
+  };
+  absl::StatusOr<std::shared_ptr<SessionHost>> host = find();
   if (host.ok()) {
     reactor->Start(*std::move(host), *request);
   } else {

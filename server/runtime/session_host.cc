@@ -17,6 +17,17 @@ using core::NumShards;
 using core::Reason;
 using core::ShardAt;
 
+namespace {
+
+// What `make` gives where `status` is OK, else the error. (A StatusOr made of an OK status aborts.)
+template <class Make>
+auto ValueOr(const absl::Status& status, Make make) -> absl::StatusOr<decltype(make())> {
+  if (!status.ok()) return status;
+  return make();
+}
+
+}  // namespace
+
 // A step between its stages.
 struct SessionHost::StepCall {
   StepInput input;
@@ -76,9 +87,10 @@ void SessionHost::Finished() {
 }
 
 void SessionHost::Delete() {
+  std::shared_ptr<const core::Parameters> last;  // goes after the lock: its pool has one too
   MutexLock lock(mutex_);
   deleted_ = true;
-  visible_.reset();
+  last.swap(visible_);
 }
 
 bool SessionHost::deleted() const {
@@ -92,8 +104,9 @@ absl::Status SessionHost::Deleted() const {
 }
 
 void SessionHost::Publish() {
+  std::shared_ptr<const core::Parameters> version = session_->parameters();
   MutexLock lock(mutex_);
-  if (!deleted_) visible_ = session_->parameters();
+  if (!deleted_) visible_.swap(version);
 }
 
 void SessionHost::Create(InitialSource source, DoneStatus done) {
@@ -200,8 +213,7 @@ void SessionHost::Join(std::string worker, absl::AnyInvocable<uint64_t()> issue,
       incarnation = issue();
       status = session_->Handle(core::Join{std::move(worker), incarnation}, MonotonicNow()).status;
     }
-    absl::StatusOr<JoinOutcome> outcome = status;
-    if (status.ok()) outcome = Welcome(incarnation);
+    absl::StatusOr<JoinOutcome> outcome = ValueOr(status, [&] { return Welcome(incarnation); });
     next();
     done(std::move(outcome));
   });
@@ -211,8 +223,8 @@ void SessionHost::Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done) {
   Enqueue([this, heartbeat = std::move(heartbeat), done = std::move(done)](absl::Status status,
                                                                            Next next) mutable {
     if (status.ok()) status = session_->Handle(heartbeat, MonotonicNow()).status;
-    absl::StatusOr<JoinOutcome> outcome = status;
-    if (status.ok()) outcome = Welcome(heartbeat.incarnation);
+    absl::StatusOr<JoinOutcome> outcome =
+        ValueOr(status, [&] { return Welcome(heartbeat.incarnation); });
     next();
     done(std::move(outcome));
   });
@@ -233,14 +245,13 @@ void SessionHost::Reconfigure(
     Done<SessionDescription> done) {
   Enqueue([this, history, change = std::move(change), done = std::move(done)](absl::Status status,
                                                                               Next next) mutable {
-    absl::StatusOr<SessionDescription> outcome = std::move(status);
-    if (outcome.status().ok()) {
-      absl::StatusOr<core::SessionConfig> config = change(session_->config());
-      const absl::Status changed =
+    if (status.ok()) {
+      const absl::StatusOr<core::SessionConfig> config = change(session_->config());
+      status =
           config.ok() ? session_->Reconfigure(history, *config, MonotonicNow()) : config.status();
-      outcome = changed;
-      if (changed.ok()) outcome = Description(/*with_checksum=*/false);
     }
+    absl::StatusOr<SessionDescription> outcome =
+        ValueOr(status, [this] { return Description(/*with_checksum=*/false); });
     next();
     done(std::move(outcome));
   });
@@ -248,8 +259,8 @@ void SessionHost::Reconfigure(
 
 void SessionHost::Describe(bool with_checksum, Done<SessionDescription> done) {
   Enqueue([this, with_checksum, done = std::move(done)](absl::Status status, Next next) mutable {
-    absl::StatusOr<SessionDescription> outcome = status;
-    if (status.ok()) outcome = Description(with_checksum);
+    absl::StatusOr<SessionDescription> outcome =
+        ValueOr(status, [&] { return Description(with_checksum); });
     next();
     done(std::move(outcome));
   });
@@ -281,8 +292,8 @@ void SessionHost::Read(Done<std::shared_ptr<const core::Parameters>> done) {
   if (!status.ok()) return done(std::move(status));
   if (visible != nullptr) return done(std::move(visible));
   Enqueue([this, done = std::move(done)](absl::Status queued, Next next) mutable {
-    absl::StatusOr<std::shared_ptr<const core::Parameters>> outcome = queued;
-    if (queued.ok()) outcome = session_->parameters();
+    absl::StatusOr<std::shared_ptr<const core::Parameters>> outcome =
+        ValueOr(queued, [this] { return session_->parameters(); });
     next();
     done(std::move(outcome));
   });

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Cosine: half a cosine from 1 to `final_fraction`, which then stays.
+//
+//   decay(t) = f + (1 - f) (1 + cos(pi min(u, T) / T)) / 2
+//   u = t - 1,  T = total_steps,  f = final_fraction
+//
+// Source: Loshchilov, Hutter, arXiv:1608.03983, equation 5, without restarts. PyTorch:
+// CosineAnnealingLR.
+#pragma once
+
+#include <cstdint>
+#include <tuple>
+
+#include "core/base/field.h"
+
+namespace talweg::core {
+
+struct CosineDecay {
+  uint64_t total_steps = 1;   // until the rate stays
+  double final_fraction = 0;  // of the rate, that is left at the end
+  static auto Fields() {
+    return std::tuple{
+        Field{"total_steps", &CosineDecay::total_steps, AtLeast(1), Change::kLive,
+              Presence::kRequired},
+        Field{"final_fraction", &CosineDecay::final_fraction, Closed(0, 1)},
+    };
+  }
+
+  double At(uint64_t step) const;
+};
+
+// (1 + cos(pi taken / total)) / 2 for taken <= total, total >= 1: exactly 1, 1/2 and 0 at the
+// start, the middle and the end. Within 1e-15 of the exact value, relatively
+// (measured: 7.5e-16; absolutely 2.8e-16).
+double HalfCosine(uint64_t taken, uint64_t total);
+
+}  // namespace talweg::core

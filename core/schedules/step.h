@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Step: the rate is multiplied by a factor every so many steps.
+//
+//   decay(t) = factor^floor(u / period_steps),  u = t - 1
+//
+// PyTorch: StepLR.
+#pragma once
+
+#include <cstdint>
+#include <tuple>
+
+#include "core/base/field.h"
+
+namespace talweg::core {
+
+struct StepDecay {
+  uint64_t period_steps = 1;  // between two falls
+  double factor = 0.1;        // at each fall
+  static auto Fields() {
+    return std::tuple{
+        Field{"period_steps", &StepDecay::period_steps, AtLeast(1), Change::kLive,
+              Presence::kRequired},
+        Field{"factor", &StepDecay::factor, OpenClosed(0, 1)},
+    };
+  }
+
+  // O(log t).
+  double At(uint64_t step) const;
+};
+
+}  // namespace talweg::core
