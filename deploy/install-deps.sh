@@ -20,7 +20,10 @@ packages=(
 )
 # What tests and linters ask for beyond that: the peer of the golden vectors and the benchmarks
 # (Debian's own interpreter carries it), and the tools of tests/lint.sh.
-more_packages=(python3-torch python3-numpy clang clang-format clang-tidy codespell git shellcheck)
+more_packages=(
+  python3-torch python3-numpy procps
+  clang clang-format clang-tidy codespell git shellcheck
+)
 
 minimal=false
 for argument in "$@"; do
