@@ -80,11 +80,14 @@ absl::Status StatusFromDetails(int code, absl::string_view message, absl::string
   for (const google::protobuf::Any& any : parsed.details()) {
     google::rpc::ErrorInfo info;
     google::rpc::BadRequest bad_request;
+    google::rpc::PreconditionFailure precondition;
     google::rpc::RetryInfo retry;
     if (any.UnpackTo(&info)) {
       AddErrorInfo(info, status);
     } else if (any.UnpackTo(&bad_request) && bad_request.field_violations_size() > 0) {
       status.SetPayload(kFieldPayload, absl::Cord(bad_request.field_violations(0).field()));
+    } else if (any.UnpackTo(&precondition) && precondition.violations_size() > 0) {
+      status.SetPayload(kFieldPayload, absl::Cord(precondition.violations(0).subject()));
     } else if (any.UnpackTo(&retry)) {
       const int64_t nanoseconds =
           retry.retry_delay().seconds() * 1'000'000'000 + retry.retry_delay().nanos();

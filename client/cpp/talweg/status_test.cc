@@ -47,6 +47,12 @@ TEST(StatusTest, KeepsReasonFieldAndMetadataOfTheServer) {
   EXPECT_EQ(Describe(status), "HISTORY_CHANGED: gone (header.history)");
 }
 
+TEST(StatusTest, FieldOfAFailedPreconditionIsItsSubject) {
+  google::rpc::PreconditionFailure failure;
+  failure.add_violations()->set_subject("session_id");
+  EXPECT_EQ(FieldOf(StatusFromDetails(6, "there", Details(failure))), "session_id");
+}
+
 TEST(StatusTest, ForeignOrBrokenDetailsGiveNoReason) {
   google::rpc::ErrorInfo foreign;
   foreign.set_domain("example.com");
