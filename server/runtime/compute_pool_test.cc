@@ -13,40 +13,12 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "server/runtime/mutex.h"
+#include "server/runtime/test_support.h"
 
 namespace talweg::server {
 namespace {
 
 using ::testing::ElementsAre;
-
-// Opened once; whoever waits at it goes on then.
-class Gate {
- public:
-  void Open() { open_.set_value(); }
-  void Wait() { opened_.wait(); }
-
- private:
-  std::promise<void> open_;
-  std::shared_future<void> opened_ = open_.get_future().share();
-};
-
-// Words in the order in which they were said. Thread-safe.
-class OrderLog {
- public:
-  void Add(std::string word) {
-    MutexLock lock(mutex_);
-    words_.push_back(std::move(word));
-  }
-  std::vector<std::string> words() {
-    MutexLock lock(mutex_);
-    return words_;
-  }
-
- private:
-  Mutex mutex_;
-  std::vector<std::string> words_;
-};
 
 TEST(ComputePoolTest, EveryPieceRunsOnceAndDoneRunsOnceAfterAllOfThem) {
   constexpr size_t kPieces = 5000;
