@@ -11,7 +11,7 @@ include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/talweg)
 set(include_dir ${CMAKE_INSTALL_INCLUDEDIR}/talweg)
 
-install(TARGETS talweg-server RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(TARGETS talweg-server talweg RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
 set_target_properties(talweg_client PROPERTIES EXPORT_NAME client)
 set_target_properties(talweg_proto PROPERTIES EXPORT_NAME proto)

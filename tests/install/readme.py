@@ -14,6 +14,11 @@ def example(readme):
     return re.search(r"<!-- example -->\s*```cpp\n(.*?)```", readme, re.DOTALL)[1]
 
 
+def example_source():
+    """What stands between the markers of the client's example."""
+    return (ROOT / "client/cpp/example/worker.cc").read_text().split("// [readme]\n")[1]
+
+
 def scripts(page):
     """Scripts that a page tells its reader to run with bash."""
     return sorted(set(re.findall(r"\bbash ((?:\.ci|deploy|tests|client)/\S*?)(?=[\s`#]|$)", page)))
