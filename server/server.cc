@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/resource_quota.h"
@@ -23,6 +24,10 @@ namespace {
 constexpr int kMaxMessageBytes = (64 << 20) + (1 << 20);
 // What gRPC may hold of messages under way; it buffers a message whole before it checks its size.
 constexpr size_t kMinWireBytes = size_t{512} << 20;
+
+// How long new calls are told DRAINING before gRPC itself stops. What reaches a gRPC server that
+// stops, or is only half received by then, is cut as CANCELLED, without a reason.
+constexpr absl::Duration kRefusal = absl::Milliseconds(300);
 
 bool IsLoopback(absl::string_view host) {
   return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.");
@@ -107,8 +112,10 @@ void Server::NotReady() {
 void Server::Refuse() { parts_->gate.Close(); }
 
 void Server::Stop(absl::Duration grace) {
+  const absl::Time deadline = WallNow() + grace;
   Refuse();
-  parts_->grpc->Shutdown(absl::ToChronoTime(WallNow() + grace));
+  absl::SleepFor(std::min(grace, kRefusal));
+  parts_->grpc->Shutdown(absl::ToChronoTime(deadline));
 }
 
 }  // namespace talweg::server

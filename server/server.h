@@ -38,7 +38,8 @@ class Server {
   // New calls are refused with DRAINING; those under way go on.
   void Refuse();
   // Refuses, waits up to `grace` for calls under way, cuts those that remain, and returns when
-  // nothing of the server runs any more.
+  // nothing of the server runs any more. Takes 0.3 s at least, or `grace` if that is less: so long
+  // new calls are still told why they are refused.
   void Stop(absl::Duration grace);
 
  private:

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "core/base/reasons.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -10,8 +11,14 @@
 namespace talweg::server {
 namespace {
 
-constexpr size_t kMaxMessageBytes = 512;
+// The message travels twice, as gRPC's own and within the details; together all this, with names
+// and tags around it, stays under 2 KiB.
+constexpr size_t kMaxMessageBytes = 400;
+constexpr size_t kMaxDescriptionBytes = 128;  // of a violation
 constexpr size_t kMaxFieldBytes = 256;
+constexpr size_t kMaxMetadata = 4;
+constexpr size_t kMaxMetadataNameBytes = 24;
+constexpr size_t kMaxMetadataValueBytes = 64;
 constexpr int kRetryMilliseconds = 500;
 
 std::string Shortened(std::string text, size_t limit) {
@@ -21,7 +28,7 @@ std::string Shortened(std::string text, size_t limit) {
   }
   // A string on the wire is UTF-8; a client's own bytes in our message may not be.
   for (char& c : text) {
-    if (static_cast<unsigned char>(c) >= 0x80 || static_cast<unsigned char>(c) < 0x20) c = '?';
+    if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
   }
   return text;
 }
@@ -35,29 +42,31 @@ grpc::Status StatusToGrpc(const absl::Status& status) {
   details.set_message(Shortened(std::string(status.message()), kMaxMessageBytes));
 
   const std::string reason = core::ReasonName(status);
-  const core::ErrorMetadata metadata = core::MetadataOf(status);
   if (!reason.empty()) {
     google::rpc::ErrorInfo info;
     info.set_reason(reason);
     info.set_domain("talweg");
-    for (const auto& [name, value] : metadata) {
-      (*info.mutable_metadata())[name] = Shortened(value, 64);
+    for (const auto& [name, value] : core::MetadataOf(status)) {
+      if (info.metadata().size() == kMaxMetadata) break;
+      (*info.mutable_metadata())[Shortened(name, kMaxMetadataNameBytes)] =
+          Shortened(value, kMaxMetadataValueBytes);
     }
     details.add_details()->PackFrom(info);
   }
+  const std::string description = Shortened(details.message(), kMaxDescriptionBytes);
   const std::string field = Shortened(core::FieldName(status), kMaxFieldBytes);
   if (!field.empty() && status.code() == absl::StatusCode::kInvalidArgument) {
     google::rpc::BadRequest request;
     google::rpc::BadRequest::FieldViolation& violation = *request.add_field_violations();
     violation.set_field(field);
-    violation.set_description(details.message());
+    violation.set_description(description);
     details.add_details()->PackFrom(request);
   } else if (!field.empty()) {
     google::rpc::PreconditionFailure failure;
     google::rpc::PreconditionFailure::Violation& violation = *failure.add_violations();
     violation.set_type(reason);
     violation.set_subject(field);
-    violation.set_description(details.message());
+    violation.set_description(description);
     details.add_details()->PackFrom(failure);
   }
   if (status.code() == absl::StatusCode::kUnavailable) {
@@ -69,7 +78,7 @@ grpc::Status StatusToGrpc(const absl::Status& status) {
     google::rpc::QuotaFailure quota;
     google::rpc::QuotaFailure::Violation& violation = *quota.add_violations();
     violation.set_subject("server");
-    violation.set_description(details.message());
+    violation.set_description(description);
     details.add_details()->PackFrom(quota);
   }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), details.message(),

@@ -47,7 +47,7 @@ TEST_F(ExactlyOnceTest, RetryAfterALostReplyIsReplayedAndChangesNothing) {
   ASSERT_TRUE(session.ok()) << session.status();
   const std::vector<float> gradient(1000, 0.25f);
   std::vector<float> parameters(1000);
-  ASSERT_TRUE(session->Step(gradient, parameters).ok());
+  ASSERT_TRUE(session->Step(gradient, absl::MakeSpan(parameters)).ok());
 
   for (uint64_t round = 2; round < 6; ++round) {
     proxy.DropReplies();

@@ -4,8 +4,9 @@
 // is the same afterwards. The list of reasons is the server's own, so none can be forgotten.
 #include "core/base/reasons.h"
 
+#include <cmath>
 #include <functional>
-#include <map>
+#include <set>
 
 #include "gtest/gtest.h"
 #include "server/server.h"
@@ -162,9 +163,11 @@ TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
   }
   {  // INITIAL_VALUES_INVALID
     v1::CreateSessionRequest create = VectorSession("x", 3);
-    create.mutable_initial_values()->mutable_seeded()->mutable_rules(0)->set_tensors("v");
+    v1::InitialValueRule& idle = *create.mutable_initial_values()->mutable_seeded()->add_rules();
+    idle.set_tensors("v");
+    idle.mutable_constant();
     Expect(wire_->Create(create), Code::INVALID_ARGUMENT, "INITIAL_VALUES_INVALID",
-           "initial_values.seeded.rules[0].tensors");
+           "initial_values.seeded.rules[1].tensors");
     create = VectorSession("x", 3);
     v1::Section& section = *create.mutable_initial_values()->mutable_uploaded();
     section.set_kind(v1::SECTION_KIND_PARAMETERS);
