@@ -80,6 +80,8 @@ std::string ValueText(const FieldDescriptor& field, const Message& message) {
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_DOUBLE:
       return absl::StrFormat("%g", reflection.GetDouble(message, &field));
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return absl::StrCat(reflection.GetUInt32(message, &field));
     case FieldDescriptor::CPPTYPE_UINT64:
       return absl::StrCat(reflection.GetUInt64(message, &field));
     case FieldDescriptor::CPPTYPE_BOOL:
@@ -198,12 +200,13 @@ std::string LayoutText(const v1::Layout& layout, int max_tensors) {
 }
 
 std::string FieldsText(const Message& message) {
-  std::vector<const FieldDescriptor*> fields;
-  message.GetReflection()->ListFields(message, &fields);
+  const Descriptor& type = *message.GetDescriptor();
   std::vector<std::string> words;
-  for (const FieldDescriptor* field : fields) {
-    if (field->is_repeated() || field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) continue;
-    words.push_back(absl::StrCat(field->name(), "=", ValueText(*field, message)));
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor& field = *type.field(i);
+    if (field.is_repeated() || field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    if (field.has_presence() && !message.GetReflection()->HasField(message, &field)) continue;
+    words.push_back(absl::StrCat(field.name(), "=", ValueText(field, message)));
   }
   return absl::StrJoin(words, " ");
 }

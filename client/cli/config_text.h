@@ -44,7 +44,7 @@ google::protobuf::Message* MutableCase(absl::string_view name, const std::string
 
 // The other way: "w:784,512 b:512", at most `max_tensors` of them, and "beta1=0.9 beta2=0.999".
 std::string LayoutText(const v1::Layout& layout, int max_tensors);
-// Numbers, flags and enumerations that are set, in their order.
+// Numbers, flags and enumerations in their order, without those that say they are unset.
 std::string FieldsText(const google::protobuf::Message& message);
 // "cosine total_steps=10 ..." for a case that is set.
 std::string CaseText(const google::protobuf::Message& message, const std::string& oneof);

@@ -45,6 +45,13 @@ TEST(ConfigTextTest, SetsFieldsOfEveryKindByName) {
   EXPECT_EQ(schedule.warmup_steps(), 10u);
 }
 
+TEST(ConfigTextTest, ShowsZerosButNothingUnset) {
+  v1::StepReport report;
+  report.set_contributors(1);
+  EXPECT_EQ(FieldsText(report),
+            "learning_rate=0 gradient_norm=0 update_norm=0 staleness=0 contributors=1");
+}
+
 TEST(ConfigTextTest, SaysWhichFieldsThereAre) {
   v1::Adam adam;
   EXPECT_EQ(Complaint(SetField("beta=0.8", adam)),

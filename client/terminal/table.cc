@@ -49,9 +49,13 @@ std::string Table::Text() const {
 }
 
 std::string GroupDigits(uint64_t value) {
-  std::string digits = absl::StrCat(value);
-  for (size_t end = digits.size(); end > 3; end -= 3) digits.insert(end - 3, ",");
-  return digits;
+  const std::string digits = absl::StrCat(value);
+  std::string grouped;
+  for (size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) grouped += ',';
+    grouped += digits[i];
+  }
+  return grouped;
 }
 
 std::string BytesText(uint64_t bytes) {
