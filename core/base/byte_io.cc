@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
 
@@ -15,10 +16,8 @@ static_assert(std::endian::native == std::endian::little,
               "floats are copied as they lie in memory");
 
 template <class T>
-void Append(std::string& bytes, T value) {
-  char raw[sizeof(T)];
-  std::memcpy(raw, &value, sizeof(T));
-  bytes.append(raw, sizeof(T));
+absl::string_view Raw(const T& value) {
+  return {reinterpret_cast<const char*>(&value), sizeof(T)};
 }
 
 template <class T>
@@ -28,20 +27,24 @@ void Parse(absl::string_view piece, T& value) {
 
 }  // namespace
 
-void ByteWriter::Byte(uint8_t value) { Append(bytes_, value); }
-void ByteWriter::Uint32(uint32_t value) { Append(bytes_, value); }
-void ByteWriter::Uint64(uint64_t value) { Append(bytes_, value); }
-void ByteWriter::Double(double value) { Append(bytes_, value); }
+void ByteWriter::Byte(uint8_t value) { Append(Raw(value)); }
+void ByteWriter::Uint32(uint32_t value) { Append(Raw(value)); }
+void ByteWriter::Uint64(uint64_t value) { Append(Raw(value)); }
+void ByteWriter::Double(double value) { Append(Raw(value)); }
 
 void ByteWriter::Text(absl::string_view value) {
   Uint64(value.size());
-  bytes_.append(value.data(), value.size());
+  Append(value);
 }
 
 void ByteWriter::Floats(absl::Span<const float> values) {
   Uint64(values.size());
-  bytes_.append(reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float));
+  Append({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
 }
+
+void ByteWriter::Append(absl::string_view bytes) { bytes_.append(bytes.data(), bytes.size()); }
+
+void ChecksumWriter::Append(absl::string_view bytes) { checksum_ = Crc32c(bytes, checksum_); }
 
 absl::Status ByteReader::Take(size_t size, absl::string_view& piece) {
   if (size > rest_.size()) {

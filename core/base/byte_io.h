@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -16,6 +17,8 @@ namespace talweg::core {
 
 class ByteWriter {
  public:
+  virtual ~ByteWriter() = default;
+
   void Byte(uint8_t value);
   void Uint32(uint32_t value);
   void Uint64(uint64_t value);
@@ -26,8 +29,24 @@ class ByteWriter {
   const std::string& bytes() const { return bytes_; }
   std::string Take() && { return std::move(bytes_); }
 
+ protected:
+  // Where all bytes go; the default keeps them.
+  virtual void Append(absl::string_view bytes);
+
  private:
   std::string bytes_;
+};
+
+// Keeps nothing but the CRC32C of what is written.
+class ChecksumWriter final : public ByteWriter {
+ public:
+  uint32_t checksum() const { return checksum_; }
+
+ protected:
+  void Append(absl::string_view bytes) override;
+
+ private:
+  uint32_t checksum_ = 0;
 };
 
 // Reads what ByteWriter wrote, in the same order. Each call fails with STATE_CORRUPT where the

@@ -59,6 +59,9 @@ struct Field {
   Change change = Change::kLive;
   Presence presence = Presence::kOptional;
 };
+// Older Clangs deduce nothing for an aggregate by themselves.
+template <class C, class T>
+Field(absl::string_view, T C::*, Range = {}, Change = {}, Presence = {}) -> Field<C, T>;
 
 // A dialect, one of `allowed`. Always fixed: it gives the state its meaning.
 template <class C>
@@ -67,6 +70,8 @@ struct DialectField {
   Dialect C::*member;
   DialectSet allowed;
 };
+template <class C>
+DialectField(absl::string_view, Dialect C::*, DialectSet) -> DialectField<C>;
 
 using FieldValue = std::variant<bool, uint64_t, double, Dialect>;
 

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/command.h"
+
+#include <algorithm>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "client/cpp/talweg/status.h"
+#include "client/terminal/table.h"
+
+namespace talweg {
+namespace {
+
+constexpr int kDone = 0;
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+constexpr int kStopped = 130;
+
+constexpr absl::string_view kAbout =
+    "talweg: sessions, steps and parameters of a Talweg server, and experiments against one.\n";
+
+constexpr absl::string_view kEpilogue =
+    "\nThe server is --server HOST:PORT, else $TALWEG_SERVER, else 127.0.0.1:50551.\n"
+    "Exit codes: 0 done; 1 the server, the connection or a file said no; 2 the command line is\n"
+    "wrong; 130 stopped by Ctrl-C.\n";
+
+// Flags that every command takes.
+std::vector<Flag> CommonFlags() {
+  return {{"server", "HOST:PORT", "the server; else $TALWEG_SERVER, else 127.0.0.1:50551"},
+          {"timeout", "SECONDS", "how long to try to reach the server and to get an answer (30)"},
+          {"json", "", "print the result as JSON"},
+          {"help", "", "print this"}};
+}
+
+std::vector<absl::string_view> Words(absl::string_view text) {
+  return absl::StrSplit(text, ' ', absl::SkipEmpty());
+}
+
+bool StartsWithWords(absl::Span<const std::string> words,
+                     absl::Span<const absl::string_view> beginning) {
+  return words.size() >= beginning.size() &&
+         std::equal(beginning.begin(), beginning.end(), words.begin());
+}
+
+// The list of all commands whose name starts with `prefix` ("session ", or empty).
+std::string ListHelp(absl::Span<const Command> commands, absl::string_view prefix) {
+  Table table({{""}, {""}});
+  for (const Command& command : commands) {
+    if (!absl::StartsWith(command.name, prefix)) continue;
+    table.AddRow({absl::StrCat("  talweg ", command.name, command.arguments.empty() ? "" : " ",
+                               command.arguments),
+                  command.summary});
+  }
+  return absl::StrCat(prefix.empty() ? kAbout : "", prefix.empty() ? "\n" : "", table.Text(),
+                      "\n`--help` behind a command tells its flags.\n",
+                      prefix.empty() ? kEpilogue : "");
+}
+
+std::string FlagHelp(absl::Span<const Flag> flags) {
+  Table table({{""}, {""}});
+  for (const Flag& flag : flags) {
+    table.AddRow(
+        {absl::StrCat("  --", flag.name, flag.value.empty() ? "" : " ", flag.value), flag.help});
+  }
+  return table.Text();
+}
+
+std::string CommandHelp(const Command& command) {
+  return absl::StrCat("talweg ", command.name, command.arguments.empty() ? "" : " ",
+                      command.arguments, command.flags.empty() ? "" : " [flags]", "\n\n",
+                      command.summary, ".\n", command.details.empty() ? "" : "\n", command.details,
+                      "\n", FlagHelp(command.flags), command.flags.empty() ? "" : "\n",
+                      FlagHelp(CommonFlags()));
+}
+
+int Fail(const absl::Status& status, const Command& command, std::ostream& errors) {
+  if (absl::IsCancelled(status)) {
+    errors << "talweg: stopped\n";
+    return kStopped;
+  }
+  if (IsUsageError(status)) {
+    errors << "talweg " << command.name << ": " << status.message() << "; see talweg "
+           << command.name << " --help\n";
+    return kUsage;
+  }
+  errors << "talweg: " << Describe(status) << "\n";
+  return kFailed;
+}
+
+bool AsksForHelp(const std::string& word) {
+  return word == "--help" || word == "-h" || word == "help";
+}
+
+int Run(const Command& command, absl::Span<const std::string> words, std::ostream& out,
+        std::ostream& errors) {
+  if (std::find(words.begin(), words.end(), "--help") != words.end()) {
+    out << CommandHelp(command);
+    return kDone;
+  }
+  std::vector<Flag> flags = command.flags;
+  for (Flag& flag : CommonFlags()) flags.push_back(std::move(flag));
+  const absl::StatusOr<Arguments> arguments =
+      Arguments::Parse(flags, Words(command.arguments).size(), words);
+  if (!arguments.ok()) return Fail(arguments.status(), command, errors);
+  const absl::Status status = command.run(*arguments, out);
+  if (!status.ok()) return Fail(status, command, errors);
+  out.flush();
+  return kDone;
+}
+
+}  // namespace
+
+int RunCommandLine(absl::Span<const Command> commands, absl::Span<const std::string> words,
+                   std::ostream& out, std::ostream& errors) {
+  for (const Command& command : commands) {
+    const std::vector<absl::string_view> name = Words(command.name);
+    if (StartsWithWords(words, name)) return Run(command, words.subspan(name.size()), out, errors);
+  }
+  // Not a whole command: a group of them ("session"), or nothing at all.
+  std::string prefix;
+  if (!words.empty() && !AsksForHelp(words[0])) prefix = words[0] + " ";
+  const bool group = std::any_of(commands.begin(), commands.end(), [&](const Command& command) {
+    return absl::StartsWith(command.name, prefix);
+  });
+  const bool asked = !words.empty() && AsksForHelp(words.back());
+  if (!group || (!asked && words.size() > 1)) {
+    errors << "talweg: no command \"" << absl::StrJoin(words, " ") << "\"; see talweg --help\n";
+    return kUsage;
+  }
+  (asked ? out : errors) << ListHelp(commands, prefix);
+  return asked ? kDone : kUsage;
+}
+
+}  // namespace talweg

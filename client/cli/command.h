@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The commands as a table: names, help, flags, and what runs. Help at every level is written from
+// it.
+//
+// Exit codes: 0 done; 1 the server, the connection or a file said no; 2 the command line is wrong;
+// 130 stopped by Ctrl-C.
+#pragma once
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "client/cli/arguments.h"
+
+namespace talweg {
+
+struct Command {
+  std::string name;       // "session create"
+  std::string arguments;  // "ID", a word each, as the help shows them
+  std::string summary;    // one line
+  std::string details;    // more for its own help, lines ended; may be empty
+  std::vector<Flag> flags;
+  // Writes its result to `out`.
+  absl::Status (*run)(const Arguments& arguments, std::ostream& out);
+};
+
+// What each room of commands offers.
+std::vector<Command> SessionCommands();
+std::vector<Command> TensorCommands();
+std::vector<Command> ExperimentCommands();
+
+// Runs the command that `words` (without the program's name) start with; prints errors as one line
+// to `errors`. Returns the exit code.
+int RunCommandLine(absl::Span<const Command> commands, absl::Span<const std::string> words,
+                   std::ostream& out, std::ostream& errors);
+
+}  // namespace talweg

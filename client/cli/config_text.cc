@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/config_text.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "client/cli/arguments.h"
+
+namespace talweg {
+namespace {
+
+using google::protobuf::Descriptor;
+using google::protobuf::EnumDescriptor;
+using google::protobuf::EnumValueDescriptor;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::OneofDescriptor;
+
+// What all values of an enumeration start with: "DIALECT_".
+std::string PrefixOf(const EnumDescriptor& type) {
+  return std::string(absl::StripSuffix(type.value(0)->name(), "UNSPECIFIED"));
+}
+
+const EnumValueDescriptor* FindValue(const EnumDescriptor& type, absl::string_view text) {
+  return type.FindValueByName(PrefixOf(type) + absl::AsciiStrToUpper(text));
+}
+
+std::string KnownFields(const Descriptor& type) {
+  std::vector<std::string> names;
+  for (int i = 0; i < type.field_count(); ++i) {
+    if (type.field(i)->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
+      names.push_back(type.field(i)->name());
+    }
+  }
+  return names.empty() ? "none" : absl::StrJoin(names, ", ");
+}
+
+// Parses `text` into `field`; false where it is no value of its type.
+bool SetValue(const FieldDescriptor& field, absl::string_view text, Message& message) {
+  const auto& reflection = *message.GetReflection();
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_DOUBLE: {
+      double value = 0;
+      if (!absl::SimpleAtod(text, &value)) return false;
+      reflection.SetDouble(&message, &field, value);
+      return true;
+    }
+    case FieldDescriptor::CPPTYPE_UINT64: {
+      uint64_t value = 0;
+      if (!absl::SimpleAtoi(text, &value)) return false;
+      reflection.SetUInt64(&message, &field, value);
+      return true;
+    }
+    case FieldDescriptor::CPPTYPE_BOOL: {
+      bool value = false;
+      if (!absl::SimpleAtob(text, &value)) return false;
+      reflection.SetBool(&message, &field, value);
+      return true;
+    }
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      const EnumValueDescriptor* value = FindValue(*field.enum_type(), text);
+      if (value == nullptr) return false;
+      reflection.SetEnum(&message, &field, value);
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+std::string ValueText(const FieldDescriptor& field, const Message& message) {
+  const auto& reflection = *message.GetReflection();
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return absl::StrFormat("%g", reflection.GetDouble(message, &field));
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return absl::StrCat(reflection.GetUInt32(message, &field));
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return absl::StrCat(reflection.GetUInt64(message, &field));
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return reflection.GetBool(message, &field) ? "true" : "false";
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return std::string(absl::StripPrefix(reflection.GetEnum(message, &field)->name(),
+                                           PrefixOf(*field.enum_type())));
+    default:
+      return "";
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<v1::Layout> ParseLayout(absl::string_view text) {
+  v1::Layout layout;
+  for (const absl::string_view word : absl::StrSplit(text, ' ', absl::SkipWhitespace())) {
+    const std::vector<absl::string_view> parts = absl::StrSplit(word, ':');
+    v1::Tensor& tensor = *layout.add_tensors();
+    tensor.set_name(std::string(parts[0]));
+    if (parts.size() > 2) return UsageError(absl::StrCat("\"", word, "\" has two colons"));
+    if (parts.size() == 1) continue;
+    for (const absl::string_view dimension : absl::StrSplit(parts[1], ',')) {
+      uint64_t size = 0;
+      if (!absl::SimpleAtoi(dimension, &size)) {
+        return UsageError(absl::StrCat("\"", word, "\" is no tensor; expected NAME:ROWS,COLUMNS"));
+      }
+      tensor.add_shape(size);
+    }
+  }
+  return layout;
+}
+
+absl::Status ParseInit(absl::string_view text, v1::SeededValues& values) {
+  for (const absl::string_view word : absl::StrSplit(text, ' ', absl::SkipWhitespace())) {
+    const std::vector<absl::string_view> parts = absl::StrSplit(word, absl::MaxSplits('=', 1));
+    if (parts.size() != 2) {
+      return UsageError(absl::StrCat("\"", word, "\" is no rule; expected TENSORS=DISTRIBUTION"));
+    }
+    v1::InitialValueRule& rule = *values.add_rules();
+    rule.set_tensors(std::string(parts[0]));
+    const auto set = SetCase(parts[1], "distribution", rule);
+    if (!set.ok()) return set.status();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SetField(absl::string_view text, Message& message) {
+  const Descriptor& type = *message.GetDescriptor();
+  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('=', 1));
+  const FieldDescriptor* field = type.FindFieldByName(parts.first);
+  if (field == nullptr || field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+    return UsageError(absl::StrCat(type.name(), " has no field \"", parts.first,
+                                   "\"; it has: ", KnownFields(type)));
+  }
+  if (!SetValue(*field, parts.second, message)) {
+    return UsageError(
+        absl::StrCat("\"", parts.second, "\" is no value of ", parts.first, " in ", type.name()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> SetCase(absl::string_view text, const std::string& oneof,
+                                    Message& message) {
+  const std::vector<std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
+  Message* chosen = MutableCase(parts[0], oneof, message);
+  if (chosen == nullptr) {
+    return UsageError(absl::StrCat("no ", oneof, " \"", parts[0],
+                                   "\"; there are: ", CaseNames(*message.GetDescriptor(), oneof)));
+  }
+  if (parts.size() == 1) return parts[0];
+  const std::vector<std::string> fields = absl::StrSplit(parts[1], ',', absl::SkipWhitespace());
+  for (std::string field : fields) {
+    const Descriptor& type = *chosen->GetDescriptor();
+    const bool bare = field.find('=') == std::string::npos && type.field_count() > 0;
+    if (bare) field = absl::StrCat(type.field(0)->name(), "=", field);
+    const absl::Status set = SetField(field, *chosen);
+    if (!set.ok()) return set;
+  }
+  return parts[0];
+}
+
+std::string CaseNames(const Descriptor& type, const std::string& oneof) {
+  const OneofDescriptor& cases = *type.FindOneofByName(oneof);
+  std::vector<std::string> names;
+  for (int i = 0; i < cases.field_count(); ++i) names.push_back(cases.field(i)->name());
+  return absl::StrJoin(names, ", ");
+}
+
+std::string CaseName(const Message& message, const std::string& oneof) {
+  const FieldDescriptor* field = message.GetReflection()->GetOneofFieldDescriptor(
+      message, message.GetDescriptor()->FindOneofByName(oneof));
+  return field == nullptr ? std::string() : field->name();
+}
+
+Message* MutableCase(absl::string_view name, const std::string& oneof, Message& message) {
+  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(std::string(name));
+  if (field == nullptr || field->containing_oneof() == nullptr ||
+      field->containing_oneof()->name() != oneof) {
+    return nullptr;
+  }
+  return message.GetReflection()->MutableMessage(&message, field);
+}
+
+std::string LayoutText(const v1::Layout& layout, int max_tensors) {
+  std::vector<std::string> words;
+  for (const v1::Tensor& tensor : layout.tensors()) {
+    if (static_cast<int>(words.size()) == max_tensors) {
+      words.push_back(absl::StrCat("... ", layout.tensors_size(), " tensors"));
+      break;
+    }
+    words.push_back(absl::StrCat(tensor.name(), tensor.shape().empty() ? "" : ":",
+                                 absl::StrJoin(tensor.shape(), ",")));
+  }
+  return absl::StrJoin(words, " ");
+}
+
+std::string FieldsText(const Message& message) {
+  const Descriptor& type = *message.GetDescriptor();
+  std::vector<std::string> words;
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor& field = *type.field(i);
+    if (field.is_repeated() || field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) continue;
+    if (field.has_presence() && !message.GetReflection()->HasField(message, &field)) continue;
+    words.push_back(absl::StrCat(field.name(), "=", ValueText(field, message)));
+  }
+  return absl::StrJoin(words, " ");
+}
+
+std::string CaseText(const Message& message, const std::string& oneof) {
+  const std::string name = CaseName(message, oneof);
+  if (name.empty()) return "";
+  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(name);
+  const std::string fields = FieldsText(message.GetReflection()->GetMessage(message, field));
+  return absl::StrCat(name, fields.empty() ? "" : " ", fields);
+}
+
+}  // namespace talweg

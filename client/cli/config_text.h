@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Configurations as they are typed on a command line, to and from the wire's messages. Names are
+// those of the proto, found by reflection: a new method or schedule needs no line here.
+//
+//   layout     "w:784,512 b:512 scale"            a tensor each; no shape: a scalar
+//   schedule   "cosine:total_steps=1000,final_fraction=0.1"
+//   init       "w*=kaiming b*=constant:0"          a rule each; a bare value is the first field
+//   fields     "beta1=0.9,dialect=KERAS"
+//
+// Every error is a UsageError that says what is known.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/message.h"
+#include "talweg/v1/session.pb.h"
+
+namespace talweg {
+
+absl::StatusOr<v1::Layout> ParseLayout(absl::string_view text);
+absl::Status ParseInit(absl::string_view text, v1::SeededValues& values);
+
+// Sets one field, "beta1=0.9", of a message of numbers, flags and enumerations.
+absl::Status SetField(absl::string_view text, google::protobuf::Message& message);
+
+// Chooses a case of `oneof` in `message`, "cosine:total_steps=10" or "constant:0", and sets its
+// fields. Returns the case's name.
+absl::StatusOr<std::string> SetCase(absl::string_view text, const std::string& oneof,
+                                    google::protobuf::Message& message);
+
+// All cases of `oneof`, as a text: "gradient_descent, momentum, adam".
+std::string CaseNames(const google::protobuf::Descriptor& type, const std::string& oneof);
+
+// Name of the case of `oneof` that is set; empty where none is.
+std::string CaseName(const google::protobuf::Message& message, const std::string& oneof);
+// The message behind a case by its name, made if need be; null where there is no such case.
+google::protobuf::Message* MutableCase(absl::string_view name, const std::string& oneof,
+                                       google::protobuf::Message& message);
+
+// The other way: "w:784,512 b:512", at most `max_tensors` of them, and "beta1=0.9 beta2=0.999".
+std::string LayoutText(const v1::Layout& layout, int max_tensors);
+// Numbers, flags and enumerations in their order, without those that say they are unset.
+std::string FieldsText(const google::protobuf::Message& message);
+// "cosine total_steps=10 ..." for a case that is set.
+std::string CaseText(const google::protobuf::Message& message, const std::string& oneof);
+
+}  // namespace talweg

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/config_text.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "client/cli/arguments.h"
+
+namespace talweg {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+std::string Complaint(const absl::Status& status) {
+  EXPECT_TRUE(IsUsageError(status)) << status;
+  return std::string(status.message());
+}
+
+TEST(ConfigTextTest, LayoutGoesBothWays) {
+  const auto layout = ParseLayout("w:784,512 b:512  scale");
+  ASSERT_TRUE(layout.ok()) << layout.status();
+  ASSERT_EQ(layout->tensors_size(), 3);
+  EXPECT_EQ(layout->tensors(0).name(), "w");
+  EXPECT_THAT(layout->tensors(0).shape(), ElementsAre(784, 512));
+  EXPECT_EQ(layout->tensors(2).shape_size(), 0);
+  EXPECT_EQ(LayoutText(*layout, 8), "w:784,512 b:512 scale");
+  EXPECT_EQ(LayoutText(*layout, 1), "w:784,512 ... 3 tensors");
+  EXPECT_THAT(Complaint(ParseLayout("w:784x512").status()),
+              HasSubstr("\"w:784x512\" is no tensor"));
+  EXPECT_THAT(Complaint(ParseLayout("w:1:2").status()), HasSubstr("two colons"));
+}
+
+TEST(ConfigTextTest, SetsFieldsOfEveryKindByName) {
+  v1::Adam adam;
+  EXPECT_TRUE(SetField("beta1=0.8", adam).ok());
+  EXPECT_TRUE(SetField("amsgrad=true", adam).ok());
+  EXPECT_TRUE(SetField("dialect=keras", adam).ok());
+  EXPECT_EQ(adam.beta1(), 0.8);
+  EXPECT_TRUE(adam.amsgrad());
+  EXPECT_EQ(adam.dialect(), v1::DIALECT_KERAS);
+  EXPECT_EQ(FieldsText(adam), "beta1=0.8 dialect=KERAS amsgrad=true");
+  v1::Schedule schedule;
+  EXPECT_TRUE(SetField("warmup_steps=10", schedule).ok());
+  EXPECT_EQ(schedule.warmup_steps(), 10u);
+}
+
+TEST(ConfigTextTest, ShowsZerosButNothingUnset) {
+  v1::StepReport report;
+  report.set_contributors(1);
+  EXPECT_EQ(FieldsText(report),
+            "learning_rate=0 gradient_norm=0 update_norm=0 staleness=0 contributors=1");
+}
+
+TEST(ConfigTextTest, SaysWhichFieldsThereAre) {
+  v1::Adam adam;
+  EXPECT_EQ(Complaint(SetField("beta=0.8", adam)),
+            "Adam has no field \"beta\"; it has: beta1, beta2, epsilon, dialect, amsgrad");
+  EXPECT_EQ(Complaint(SetField("beta1=much", adam)), "\"much\" is no value of beta1 in Adam");
+  EXPECT_EQ(Complaint(SetField("dialect=LATIN", adam)), "\"LATIN\" is no value of dialect in Adam");
+  EXPECT_EQ(Complaint(SetField("beta1", adam)), "\"\" is no value of beta1 in Adam");
+  v1::GradientDescent gradient_descent;
+  EXPECT_THAT(Complaint(SetField("x=1", gradient_descent)), HasSubstr("it has: none"));
+  v1::Schedule schedule;
+  EXPECT_THAT(Complaint(SetField("cosine=1", schedule)), HasSubstr("no field \"cosine\""));
+}
+
+TEST(ConfigTextTest, ChoosesACaseWithItsFields) {
+  v1::Schedule schedule;
+  const auto name = SetCase("cosine:total_steps=100,final_fraction=0.1", "decay", schedule);
+  ASSERT_TRUE(name.ok()) << name.status();
+  EXPECT_EQ(*name, "cosine");
+  EXPECT_EQ(schedule.cosine().total_steps(), 100u);
+  EXPECT_EQ(CaseName(schedule, "decay"), "cosine");
+  EXPECT_EQ(CaseText(schedule, "decay"), "cosine total_steps=100 final_fraction=0.1");
+  EXPECT_EQ(CaseText(v1::Schedule(), "decay"), "");
+  EXPECT_EQ(Complaint(SetCase("cosinus", "decay", schedule).status()),
+            "no decay \"cosinus\"; there are: constant, inverse_sqrt, step, cosine, polynomial");
+  // A field outside the oneof is no case.
+  EXPECT_TRUE(IsUsageError(SetCase("learning_rate", "decay", schedule).status()));
+  EXPECT_TRUE(IsUsageError(SetCase("cosine:steps=1", "decay", schedule).status()));
+}
+
+TEST(ConfigTextTest, InitRulesKeepTheirOrder) {
+  v1::SeededValues values;
+  const absl::Status parsed =
+      ParseInit("w*=kaiming:gain=2,gaussian=true b*=constant:0.5 *=normal", values);
+  ASSERT_TRUE(parsed.ok()) << parsed;
+  ASSERT_EQ(values.rules_size(), 3);
+  EXPECT_EQ(values.rules(0).tensors(), "w*");
+  EXPECT_EQ(values.rules(0).kaiming().gain(), 2);
+  EXPECT_TRUE(values.rules(0).kaiming().gaussian());
+  EXPECT_EQ(values.rules(1).constant().value(), 0.5);
+  EXPECT_TRUE(values.rules(2).has_normal());
+  EXPECT_THAT(Complaint(ParseInit("w", values)), HasSubstr("expected TENSORS=DISTRIBUTION"));
+  EXPECT_THAT(Complaint(ParseInit("w=kaimin", values)), HasSubstr("no distribution \"kaimin\""));
+}
+
+}  // namespace
+}  // namespace talweg

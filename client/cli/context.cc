@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/context.h"
+
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "google/protobuf/util/json_util.h"
+
+namespace talweg {
+namespace {
+
+constexpr const char* kDefaultServer = "127.0.0.1:50551";
+constexpr double kDefaultTimeoutSeconds = 30;
+
+}  // namespace
+
+absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<bool()> stop) {
+  const char* environment = std::getenv("TALWEG_SERVER");
+  const std::string server =
+      arguments.Text("server", environment != nullptr ? environment : kDefaultServer);
+  const absl::StatusOr<std::optional<double>> seconds = arguments.Number("timeout");
+  if (!seconds.ok()) return seconds.status();
+  const double timeout_seconds = seconds->value_or(kDefaultTimeoutSeconds);
+  // Also refuses what is not a number.
+  if (!(timeout_seconds > 0)) return UsageError("--timeout takes seconds above 0");
+  ClientOptions options;
+  options.connect_timeout = absl::Seconds(timeout_seconds);
+  options.retry.overall_timeout = absl::Seconds(timeout_seconds);
+  options.retry.stop = std::move(stop);
+  return Client::Connect(server, options);
+}
+
+absl::Status PrintJson(const google::protobuf::Message& message, std::ostream& out) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
+  if (!status.ok()) return absl::InternalError("this message has no JSON form");
+  out << json;
+  return absl::OkStatus();
+}
+
+}  // namespace talweg

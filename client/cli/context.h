@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What every command does alike: find the server, and print messages as JSON.
+#pragma once
+
+#include <functional>
+#include <ostream>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "client/cli/arguments.h"
+#include "client/cpp/talweg/client.h"
+#include "google/protobuf/message.h"
+
+namespace talweg {
+
+// Connects as --server, --timeout and the environment say. `stop` ends retries (see RetryOptions).
+absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<bool()> stop = {});
+
+// Protobuf's JSON, with the proto's names and every number, also zero.
+absl::Status PrintJson(const google::protobuf::Message& message, std::ostream& out);
+
+}  // namespace talweg

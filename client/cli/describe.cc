@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/describe.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
+#include "client/cli/config_text.h"
+#include "client/terminal/table.h"
+
+namespace talweg {
+namespace {
+
+constexpr int kShownTensors = 8;
+
+std::string TimeText(const google::protobuf::Timestamp& time) {
+  const absl::Time created = absl::FromUnixSeconds(time.seconds());
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", created, absl::UTCTimeZone());
+}
+
+}  // namespace
+
+std::string SessionTable(const v1::Session& session) {
+  const v1::SessionConfig& config = session.config();
+  Table table({{""}, {""}});
+  table.AddRow({"session", session.session_id()});
+  table.AddRow({"version", absl::StrCat(session.version())});
+  table.AddRow({"history", absl::StrCat(session.history())});
+  table.AddRow({"optimizer", CaseText(config.optimizer(), "method")});
+  const std::string decay = CaseText(config.schedule(), "decay");
+  table.AddRow(
+      {"schedule", absl::StrCat(FieldsText(config.schedule()), decay.empty() ? "" : "  ", decay)});
+  table.AddRow({"policy", FieldsText(config.aggregation())});
+  table.AddRow({"layout", LayoutText(config.layout(), kShownTensors)});
+  table.AddRow({"elements", GroupDigits(session.num_elements())});
+  table.AddRow({"memory", BytesText(session.memory_bytes())});
+  table.AddRow({"workers", absl::StrCat(session.num_workers(), " joined, ",
+                                        session.num_live_workers(), " live")});
+  table.AddRow({"config version", absl::StrCat(session.config_version())});
+  table.AddRow({"created", TimeText(session.create_time())});
+  if (session.has_last_step()) table.AddRow({"last step", FieldsText(session.last_step())});
+  if (session.has_state_checksum()) {
+    table.AddRow({"checksum", absl::StrFormat("%08x", session.state_checksum())});
+  }
+  return table.Text();
+}
+
+std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions) {
+  if (sessions.empty()) return "no sessions\n";
+  Table table({{"session"},
+               {"optimizer"},
+               {"version", Align::kRight},
+               {"elements", Align::kRight},
+               {"memory", Align::kRight},
+               {"live workers", Align::kRight},
+               {"created"}});
+  for (const v1::SessionSummary& session : sessions) {
+    table.AddRow({session.session_id(), session.optimizer(), GroupDigits(session.version()),
+                  GroupDigits(session.num_elements()), BytesText(session.memory_bytes()),
+                  absl::StrCat(session.num_live_workers()), TimeText(session.create_time())});
+  }
+  return table.Text();
+}
+
+std::string StepTable(const StepResult& result) {
+  Table table({{""}, {""}});
+  table.AddRow({"verdict", VerdictText(result.verdict) + (result.replayed ? ", replayed" : "")});
+  table.AddRow({result.applied() ? "made version" : "judged at version",
+                absl::StrCat(result.applied_version)});
+  if (result.report.has_value()) table.AddRow({"report", FieldsText(*result.report)});
+  return table.Text();
+}
+
+std::string VerdictText(v1::Verdict verdict) {
+  return std::string(absl::StripPrefix(v1::Verdict_Name(verdict), "VERDICT_"));
+}
+
+}  // namespace talweg

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// talweg: the command line of Talweg.
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "client/cli/command.h"
+
+int main(int argc, char** argv) {
+  std::vector<talweg::Command> commands = talweg::SessionCommands();
+  for (const auto& more : {talweg::TensorCommands(), talweg::ExperimentCommands()}) {
+    commands.insert(commands.end(), more.begin(), more.end());
+  }
+  const std::vector<std::string> words(argv + 1, argv + argc);
+  return talweg::RunCommandLine(commands, words, std::cout, std::cerr);
+}

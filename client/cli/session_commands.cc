@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// talweg session create | get | list | update | delete
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/command.h"
+#include "client/cli/config_text.h"
+#include "client/cli/context.h"
+#include "client/cli/describe.h"
+#include "client/cli/npy.h"
+#include "client/cpp/talweg/float_bytes.h"
+#include "google/protobuf/util/json_util.h"
+
+namespace talweg {
+namespace {
+
+// Flags of the configuration that create and update share.
+std::vector<Flag> ConfigFlags() {
+  return {{"set", "FIELD=VALUE", "a field of the optimizer, such as beta1=0.8; may be repeated"},
+          {"learning_rate", "RATE", "where the schedule starts"},
+          {"warmup_steps", "STEPS", "over which the rate rises linearly"},
+          {"schedule", "DECAY",
+           absl::StrCat("how the rate falls, such as cosine:total_steps=1000; one of ",
+                        CaseNames(*v1::Schedule::descriptor(), "decay"))},
+          {"max_staleness", "VERSIONS", "largest age of a contribution that still counts"},
+          {"lease_seconds", "SECONDS", "how long a silent worker is called live"}};
+}
+
+// Writes the flags of the configuration into `config`, and the paths they set into `paths`.
+absl::Status ApplyConfigFlags(const Arguments& arguments, v1::SessionConfig& config,
+                              std::vector<std::string>& paths) {
+  const std::string method = CaseName(config.optimizer(), "method");
+  if (arguments.Has("set") && method.empty()) return UsageError("--set needs an --optimizer");
+  for (const std::string& field : arguments.Texts("set")) {
+    const absl::Status set =
+        SetField(field, *MutableCase(method, "method", *config.mutable_optimizer()));
+    if (!set.ok()) return set;
+    paths.push_back(absl::StrCat("optimizer.", method, ".", field.substr(0, field.find('='))));
+  }
+  // Flags that are fields of a message under their own names.
+  const std::pair<std::string, google::protobuf::Message*> kFields[] = {
+      {"learning_rate", config.mutable_schedule()},
+      {"warmup_steps", config.mutable_schedule()},
+      {"max_staleness", config.mutable_aggregation()},
+      {"lease_seconds", config.mutable_aggregation()}};
+  for (const auto& [flag, message] : kFields) {
+    if (!arguments.Has(flag)) continue;
+    const absl::Status set = SetField(absl::StrCat(flag, "=", arguments.Text(flag)), *message);
+    if (!set.ok()) return set;
+    const bool schedule = message == config.mutable_schedule();
+    paths.push_back(absl::StrCat(schedule ? "schedule." : "aggregation.", flag));
+  }
+  if (arguments.Has("schedule")) {
+    const auto decay = SetCase(arguments.Text("schedule"), "decay", *config.mutable_schedule());
+    if (!decay.ok()) return decay.status();
+    paths.push_back(absl::StrCat("schedule.", *decay));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadConfigFile(const std::string& path, v1::CreateSessionRequest& request) {
+  std::ifstream file(path);
+  if (!file) return absl::NotFoundError(absl::StrCat("cannot open ", path));
+  const std::string json{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  const auto status = google::protobuf::util::JsonStringToMessage(json, &request);
+  if (!status.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is no CreateSessionRequest: ", status.ToString()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ApplyInitialValues(const Arguments& arguments, v1::InitialValues& values) {
+  if (arguments.Has("initial")) {
+    if (arguments.Has("init")) return UsageError("--initial and --init exclude each other");
+    const absl::StatusOr<std::vector<float>> uploaded = ReadNpy(arguments.Text("initial"));
+    if (!uploaded.ok()) return uploaded.status();
+    values.mutable_uploaded()->set_kind(v1::SECTION_KIND_PARAMETERS);
+    AssignFloats(*uploaded, *values.mutable_uploaded()->mutable_data());
+  }
+  if (arguments.Has("init")) {
+    values.mutable_seeded()->clear_rules();
+    const absl::Status parsed = ParseInit(arguments.Text("init"), *values.mutable_seeded());
+    if (!parsed.ok()) return parsed;
+  }
+  const absl::StatusOr<std::optional<uint64_t>> seed = arguments.Whole("seed");
+  if (!seed.ok()) return seed.status();
+  if (seed->has_value()) values.mutable_seeded()->set_seed(**seed);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<v1::CreateSessionRequest> CreateRequest(const Arguments& arguments) {
+  v1::CreateSessionRequest request;
+  if (arguments.Has("config")) {
+    const absl::Status read = ReadConfigFile(arguments.Text("config"), request);
+    if (!read.ok()) return read;
+  }
+  request.set_session_id(arguments.positional(0));
+  if (arguments.Has("request_id")) request.set_request_id(arguments.Text("request_id"));
+  v1::SessionConfig& config = *request.mutable_config();
+  if (arguments.Has("layout")) {
+    absl::StatusOr<v1::Layout> layout = ParseLayout(arguments.Text("layout"));
+    if (!layout.ok()) return layout.status();
+    *config.mutable_layout() = *std::move(layout);
+  }
+  if (arguments.Has("optimizer")) {
+    const auto method = SetCase(arguments.Text("optimizer"), "method", *config.mutable_optimizer());
+    if (!method.ok()) return method.status();
+  }
+  std::vector<std::string> paths;
+  absl::Status status = ApplyConfigFlags(arguments, config, paths);
+  if (!status.ok()) return status;
+  status = ApplyInitialValues(arguments, *request.mutable_initial_values());
+  if (!status.ok()) return status;
+  return request;
+}
+
+absl::Status PrintSession(const Arguments& arguments, const absl::StatusOr<v1::Session>& session,
+                          std::ostream& out) {
+  if (!session.ok()) return session.status();
+  if (arguments.Has("json")) return PrintJson(*session, out);
+  out << SessionTable(*session);
+  return absl::OkStatus();
+}
+
+absl::Status RunCreate(const Arguments& arguments, std::ostream& out) {
+  const absl::StatusOr<v1::CreateSessionRequest> request = CreateRequest(arguments);
+  if (!request.ok()) return request.status();
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
+  if (!client.ok()) return client.status();
+  return PrintSession(arguments, client->CreateSession(*request), out);
+}
+
+absl::Status RunGet(const Arguments& arguments, std::ostream& out) {
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
+  if (!client.ok()) return client.status();
+  return PrintSession(arguments,
+                      client->GetSession(arguments.positional(0), arguments.Has("checksum")), out);
+}
+
+absl::Status RunList(const Arguments& arguments, std::ostream& out) {
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
+  if (!client.ok()) return client.status();
+  absl::StatusOr<std::vector<v1::SessionSummary>> sessions = client->ListSessions();
+  if (!sessions.ok()) return sessions.status();
+  if (!arguments.Has("json")) {
+    out << SessionsTable(*sessions);
+    return absl::OkStatus();
+  }
+  v1::ListSessionsResponse all;
+  for (v1::SessionSummary& session : *sessions) *all.add_sessions() = std::move(session);
+  return PrintJson(all, out);
+}
+
+absl::Status RunUpdate(const Arguments& arguments, std::ostream& out) {
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
+  if (!client.ok()) return client.status();
+  // The session says which method `--set` is about.
+  const absl::StatusOr<v1::Session> session = client->GetSession(arguments.positional(0));
+  if (!session.ok()) return session.status();
+  v1::UpdateSessionRequest request;
+  request.set_session_id(session->session_id());
+  request.set_history(session->history());
+  const std::string method = CaseName(session->config().optimizer(), "method");
+  MutableCase(method, "method", *request.mutable_config()->mutable_optimizer());
+  std::vector<std::string> paths = arguments.Texts("reset");
+  const absl::Status status = ApplyConfigFlags(arguments, *request.mutable_config(), paths);
+  if (!status.ok()) return status;
+  if (paths.empty()) return UsageError("nothing to change");
+  request.mutable_update_mask()->mutable_paths()->Assign(paths.begin(), paths.end());
+  return PrintSession(arguments, client->UpdateSession(request), out);
+}
+
+absl::Status RunDelete(const Arguments& arguments, std::ostream& out) {
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
+  if (!client.ok()) return client.status();
+  const absl::Status status = client->DeleteSession(arguments.positional(0));
+  if (!status.ok()) return status;
+  if (arguments.Has("json")) return PrintJson(v1::DeleteSessionResponse(), out);
+  out << "deleted " << arguments.positional(0) << "\n";
+  return absl::OkStatus();
+}
+
+std::vector<Flag> CreateFlags() {
+  std::vector<Flag> flags = {
+      {"layout", "TENSORS", "NAME:DIMENSIONS of each tensor, such as \"w:10,784 b:10\""},
+      {"optimizer", "METHOD", CaseNames(*v1::Optimizer::descriptor(), "method")}};
+  for (Flag& flag : ConfigFlags()) flags.push_back(std::move(flag));
+  flags.push_back(
+      {"init", "RULES", "TENSORS=DISTRIBUTION each, such as \"w*=kaiming b*=constant:0\""});
+  flags.push_back({"seed", "NUMBER", "of --init (0)"});
+  flags.push_back({"initial", "FILE.npy", "initial values instead of --init"});
+  flags.push_back({"config", "FILE.json", "a CreateSessionRequest as JSON; the flags go on top"});
+  flags.push_back({"request_id", "TEXT", "makes the same command again return the same session"});
+  return flags;
+}
+
+std::vector<Flag> UpdateFlags() {
+  std::vector<Flag> flags = ConfigFlags();
+  flags.push_back({"reset", "PATH", "back to its default, such as optimizer.adam.beta1"});
+  return flags;
+}
+
+}  // namespace
+
+std::vector<Command> SessionCommands() {
+  return {
+      {"session create", "ID", "Make a session",
+       "  talweg session create mlp --layout \"w:10,784 b:10\" --optimizer adam --set beta1=0.8 "
+       "\\\n"
+       "      --learning_rate 0.001 --schedule cosine:total_steps=1000 \\\n"
+       "      --init \"w=kaiming b=constant:0\" --seed 1\n",
+       CreateFlags(), RunCreate},
+      {"session get",
+       "ID",
+       "Describe a session",
+       "",
+       {{"checksum", "", "also compute the checksum of its whole state"}},
+       RunGet},
+      {"session list", "", "List all sessions", "", {}, RunList},
+      {"session update", "ID", "Change hyper-parameters from the next version on",
+       "  talweg session update mlp --learning_rate 0.0001 --set beta1=0.95\n", UpdateFlags(),
+       RunUpdate},
+      {"session delete", "ID", "Forget a session", "", {}, RunDelete},
+  };
+}
+
+}  // namespace talweg

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// talweg step | pull: gradients from, and parameters to, .npy files.
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/command.h"
+#include "client/cli/context.h"
+#include "client/cli/describe.h"
+#include "client/cli/npy.h"
+#include "client/terminal/table.h"
+
+namespace talweg {
+namespace {
+
+constexpr const char* kDefaultWorker = "cli";
+
+// What came back, without the parameters.
+v1::StepResponse ToResponse(const StepResult& result, uint64_t history) {
+  v1::StepResponse response;
+  response.set_history(history);
+  response.set_verdict(result.verdict);
+  response.set_replayed(result.replayed);
+  response.set_applied_version(result.applied_version);
+  response.set_data_version(result.data_version);
+  if (result.report.has_value()) *response.mutable_report() = *result.report;
+  return response;
+}
+
+absl::StatusOr<StepResult> StepOnce(Session& session, const Arguments& arguments) {
+  const absl::StatusOr<std::vector<float>> gradient = ReadNpy(arguments.Text("gradient"));
+  if (!gradient.ok()) return gradient.status();
+  const absl::StatusOr<std::optional<double>> loss = arguments.Number("loss");
+  if (!loss.ok()) return loss.status();
+  std::vector<double> losses;
+  if (loss->has_value()) losses.push_back(**loss);
+  std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
+  absl::StatusOr<StepResult> result = session.Step(*gradient, absl::MakeSpan(parameters), losses);
+  if (!result.ok() || parameters.empty()) return result;
+  const absl::Status written = WriteNpy(arguments.Text("output"), parameters);
+  if (!written.ok()) return written;
+  return result;
+}
+
+absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
+  if (!arguments.Has("gradient")) return UsageError("--gradient is needed");
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
+  if (!client.ok()) return client.status();
+  absl::StatusOr<Session> session =
+      client->Join(arguments.positional(0), arguments.Text("worker", kDefaultWorker));
+  if (!session.ok()) return session.status();
+  const absl::StatusOr<StepResult> result = StepOnce(*session, arguments);
+  const absl::Status left = session->Leave();
+  if (!result.ok()) return result.status();
+  if (!left.ok()) return left;
+  if (arguments.Has("json")) return PrintJson(ToResponse(*result, session->history()), out);
+  out << StepTable(*result);
+  return absl::OkStatus();
+}
+
+absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
+  if (!arguments.Has("output")) return UsageError("--output is needed");
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
+  if (!client.ok()) return client.status();
+  const absl::StatusOr<v1::Session> session = client->GetSession(arguments.positional(0));
+  if (!session.ok()) return session.status();
+  std::vector<float> parameters(session->num_elements());
+  const absl::StatusOr<PulledVersion> pulled =
+      client->Pull(arguments.positional(0), absl::MakeSpan(parameters));
+  if (!pulled.ok()) return pulled.status();
+  const absl::Status written = WriteNpy(arguments.Text("output"), parameters);
+  if (!written.ok()) return written;
+  if (arguments.Has("json")) {
+    v1::PullResponse response;
+    response.set_history(pulled->history);
+    response.set_version(pulled->version);
+    response.set_num_elements(parameters.size());
+    return PrintJson(response, out);
+  }
+  out << GroupDigits(parameters.size()) << " elements of version " << pulled->version << " in "
+      << arguments.Text("output") << "\n";
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::vector<Command> TensorCommands() {
+  return {
+      {"step",
+       "ID",
+       "Contribute one gradient, taken at the current version",
+       "Joins, steps once and leaves. A process that works under the same name is fenced.\n",
+       {{"gradient", "FILE.npy", "the gradient: float32, as many elements as the session"},
+        {"output", "FILE.npy", "where the new parameters go"},
+        {"worker", "NAME", absl::StrCat("who contributes (", kDefaultWorker, ")")},
+        {"loss", "NUMBER", "the loss at the current version"}},
+       RunStep},
+      {"pull",
+       "ID",
+       "Write the current parameters to a file",
+       "",
+       {{"output", "FILE.npy", "where they go: float32, one dimension"}},
+       RunPull},
+  };
+}
+
+}  // namespace talweg

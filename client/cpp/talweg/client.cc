@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cpp/talweg/client.h"
+
+#include <random>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "client/cpp/talweg/grpc_transport.h"
+
+namespace talweg {
+namespace {
+
+constexpr uint32_t kPageSize = 1000;
+
+// 128 random bits in hexadecimal.
+std::string RandomRequestId() {
+  std::random_device random;
+  std::string id;
+  for (int word = 0; word < 4; ++word) absl::StrAppendFormat(&id, "%08x", random());
+  return id;
+}
+
+// Name of the method that is set, as in Optimizer; empty where none is.
+std::string MethodName(const v1::Optimizer& optimizer) {
+  const auto* oneof = v1::Optimizer::descriptor()->FindOneofByName("method");
+  const auto* field = optimizer.GetReflection()->GetOneofFieldDescriptor(optimizer, oneof);
+  return field == nullptr ? std::string() : field->name();
+}
+
+std::string LayoutText(const v1::Layout& layout) {
+  return absl::StrJoin(layout.tensors(), " ", [](std::string* out, const v1::Tensor& tensor) {
+    absl::StrAppend(out, tensor.name(), ":", absl::StrJoin(tensor.shape(), ","));
+  });
+}
+
+// What keeps `there` from serving a client that asked for `wanted`; empty where nothing does.
+std::string Difference(const v1::SessionConfig& wanted, const v1::Session& there) {
+  const std::string method = MethodName(wanted.optimizer());
+  const std::string method_there = MethodName(there.config().optimizer());
+  if (method != method_there) {
+    return absl::StrCat("its optimizer is ", method_there, ", asked for ", method);
+  }
+  if (LayoutDigest(wanted.layout()) != there.layout_digest()) {
+    return absl::StrCat("its layout is \"", LayoutText(there.config().layout()), "\", asked for \"",
+                        LayoutText(wanted.layout()), "\"");
+  }
+  return "";
+}
+
+}  // namespace
+
+absl::StatusOr<Client> Client::Connect(absl::string_view address, const ClientOptions& options) {
+  auto transport = ConnectGrpc(address, options.max_message_bytes, options.connect_timeout);
+  if (!transport.ok()) return transport.status();
+  return Client(*std::move(transport), options);
+}
+
+Client::Client(std::shared_ptr<Transport> transport, const ClientOptions& options)
+    : transport_(std::move(transport)), options_(options) {}
+
+template <class Request, class Response>
+absl::Status Client::CallWithRetry(const Request& request, Response& response,
+                                   int* num_attempts) const {
+  return Retry(
+      options_.retry, *transport_,
+      [&](absl::Duration timeout) { return transport_->Call(request, response, timeout); },
+      num_attempts);
+}
+
+absl::StatusOr<v1::Session> Client::CreateSession(v1::CreateSessionRequest request) const {
+  if (request.request_id().empty()) request.set_request_id(RandomRequestId());
+  v1::CreateSessionResponse response;
+  const absl::Status status = CallWithRetry(request, response);
+  if (!status.ok()) return status;
+  return std::move(*response.mutable_session());
+}
+
+absl::StatusOr<AttachedSession> Client::CreateOrAttach(
+    const v1::CreateSessionRequest& request) const {
+  absl::StatusOr<v1::Session> created = CreateSession(request);
+  if (created.ok()) return AttachedSession{*std::move(created), true};
+  if (ReasonOf(created.status()) != "SESSION_EXISTS") return created.status();
+  absl::StatusOr<v1::Session> found = GetSession(request.session_id());
+  if (!found.ok()) return found.status();
+  const std::string difference = Difference(request.config(), *found);
+  if (!difference.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("session \"", request.session_id(), "\" is another: ", difference));
+  }
+  return AttachedSession{*std::move(found), false};
+}
+
+absl::StatusOr<v1::Session> Client::GetSession(absl::string_view session_id,
+                                               bool include_checksum) const {
+  v1::GetSessionRequest request;
+  request.set_session_id(std::string(session_id));
+  request.set_include_checksum(include_checksum);
+  v1::GetSessionResponse response;
+  const absl::Status status = CallWithRetry(request, response);
+  if (!status.ok()) return status;
+  return std::move(*response.mutable_session());
+}
+
+absl::StatusOr<std::vector<v1::SessionSummary>> Client::ListSessions() const {
+  std::vector<v1::SessionSummary> sessions;
+  v1::ListSessionsRequest request;
+  request.set_page_size(kPageSize);
+  do {
+    v1::ListSessionsResponse page;
+    const absl::Status status = CallWithRetry(request, page);
+    if (!status.ok()) return status;
+    for (v1::SessionSummary& session : *page.mutable_sessions()) {
+      sessions.push_back(std::move(session));
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  return sessions;
+}
+
+absl::StatusOr<v1::Session> Client::UpdateSession(const v1::UpdateSessionRequest& request) const {
+  v1::UpdateSessionResponse response;
+  const absl::Status status = CallWithRetry(request, response);
+  if (!status.ok()) return status;
+  return std::move(*response.mutable_session());
+}
+
+absl::Status Client::DeleteSession(absl::string_view session_id, uint64_t history) const {
+  if (history == 0) {
+    const absl::StatusOr<v1::Session> found = GetSession(session_id);
+    if (!found.ok()) return found.status();
+    history = found->history();
+  }
+  v1::DeleteSessionRequest request;
+  request.set_session_id(std::string(session_id));
+  request.set_history(history);
+  v1::DeleteSessionResponse response;
+  int num_attempts = 0;
+  absl::Status status = CallWithRetry(request, response, &num_attempts);
+  const std::string reason = ReasonOf(status);
+  // An attempt whose reply was lost had worked: that session is gone.
+  const bool gone = reason == "SESSION_NOT_FOUND" || reason == "HISTORY_CHANGED";
+  return num_attempts > 1 && gone ? absl::OkStatus() : status;
+}
+
+absl::StatusOr<PulledVersion> Client::Pull(absl::string_view session_id,
+                                           absl::Span<float> parameters) const {
+  return PullParameters(*transport_, options_.retry, session_id, 0, parameters);
+}
+
+absl::StatusOr<Session> Client::Join(absl::string_view session_id, absl::string_view worker) const {
+  return Session::Join(transport_, options_, session_id, worker);
+}
+
+uint64_t LayoutDigest(const v1::Layout& layout) {
+  uint64_t digest = 0xcbf29ce484222325;
+  for (const v1::Tensor& tensor : layout.tensors()) {
+    const std::string text =
+        absl::StrCat(tensor.name(), ":", absl::StrJoin(tensor.shape(), ","), ";");
+    for (const char c : text) {
+      digest ^= static_cast<unsigned char>(c);
+      digest *= 0x100000001b3;
+    }
+  }
+  return digest;
+}
+
+}  // namespace talweg

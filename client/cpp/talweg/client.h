@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A connection to a Talweg server, and the life of its sessions.
+//
+//   talweg::Client client = talweg::Client::Connect("127.0.0.1:50551").value();
+//   client.CreateOrAttach(request).value();
+//   talweg::Session session = client.Join("mlp", "worker-0").value();
+//
+// Errors keep the server's reason (status.h).
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "client/cpp/talweg/pull.h"
+#include "client/cpp/talweg/retry.h"
+#include "client/cpp/talweg/session.h"
+#include "client/cpp/talweg/status.h"
+#include "talweg/v1/session_service.pb.h"
+
+namespace talweg {
+
+struct ClientOptions {
+  absl::Duration connect_timeout = absl::Seconds(10);  // until the server answers
+  // Largest message either way, in bytes: a contribution of 64 MiB and what stands around it.
+  uint64_t max_message_bytes = (uint64_t{64} << 20) + (uint64_t{1} << 20);
+  RetryOptions retry;      // of every call
+  bool heartbeats = true;  // from a background thread of each Session
+};
+
+// A session that CreateOrAttach made or found.
+struct AttachedSession {
+  v1::Session session;  // with the resolved configuration
+  bool created = false;
+};
+
+// Cheap to copy; copies share the connection, and a Session may outlive its Client. Thread-safe.
+class Client {
+ public:
+  // Connects to `address` ("host:port") in plaintext. UNAVAILABLE where the server does not answer
+  // within `connect_timeout`.
+  static absl::StatusOr<Client> Connect(absl::string_view address,
+                                        const ClientOptions& options = {});
+  // Over a transport of one's own: for tests.
+  Client(std::shared_ptr<Transport> transport, const ClientOptions& options);
+
+  // Makes a session. Without a `request_id` a random one is set, so that retries are safe. Fails
+  // with SESSION_EXISTS where another request made it.
+  absl::StatusOr<v1::Session> CreateSession(v1::CreateSessionRequest request) const;
+
+  // Makes a session, or takes the one that is there if it has the same layout and method; its
+  // schedule, policy and values stay as they are. FAILED_PRECONDITION, saying what differs, where
+  // it does not fit.
+  absl::StatusOr<AttachedSession> CreateOrAttach(const v1::CreateSessionRequest& request) const;
+
+  absl::StatusOr<v1::Session> GetSession(absl::string_view session_id,
+                                         bool include_checksum = false) const;
+
+  // All sessions in the order of their ids, page by page.
+  absl::StatusOr<std::vector<v1::SessionSummary>> ListSessions() const;
+
+  // Changes hyper-parameters from the next version on.
+  absl::StatusOr<v1::Session> UpdateSession(const v1::UpdateSessionRequest& request) const;
+
+  // Forgets a session. With `history` 0 the one that stands there now is meant; a retry never
+  // deletes a session that was made anew in between.
+  absl::Status DeleteSession(absl::string_view session_id, uint64_t history = 0) const;
+
+  // Fills `parameters` with the current version, without joining.
+  absl::StatusOr<PulledVersion> Pull(absl::string_view session_id,
+                                     absl::Span<float> parameters) const;
+
+  // Joins a session as `worker`: its identity across restarts. A process that joined under the same
+  // name before is fenced.
+  absl::StatusOr<Session> Join(absl::string_view session_id, absl::string_view worker) const;
+
+ private:
+  template <class Request, class Response>
+  absl::Status CallWithRetry(const Request& request, Response& response,
+                             int* num_attempts = nullptr) const;
+
+  std::shared_ptr<Transport> transport_;
+  ClientOptions options_;
+};
+
+// Digest of a layout as the server computes it: FNV-1a, 64 bits, over `name:2,3;` of each tensor.
+uint64_t LayoutDigest(const v1::Layout& layout);
+
+}  // namespace talweg

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The transport over gRPC. Its source is the one file of the library that sees gRPC's headers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "client/cpp/talweg/transport.h"
+
+namespace talweg {
+
+// Opens a plaintext connection to `address` ("host:port", or any name gRPC resolves) and waits at
+// most `timeout` until it stands; UNAVAILABLE where it does not. Messages of up to
+// `max_message_bytes` pass both ways.
+absl::StatusOr<std::unique_ptr<Transport>> ConnectGrpc(absl::string_view address,
+                                                       uint64_t max_message_bytes,
+                                                       absl::Duration timeout);
+
+}  // namespace talweg

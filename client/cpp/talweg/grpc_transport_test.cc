@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Against a gRPC server in this process that answers what the test says.
+#include "client/cpp/talweg/grpc_transport.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "client/cpp/talweg/client.h"
+#include "client/cpp/talweg/status.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "talweg/v1/session_service.grpc.pb.h"
+#include "talweg/v1/training_service.grpc.pb.h"
+
+namespace talweg {
+namespace {
+
+constexpr uint64_t kMaxMessageBytes = uint64_t{65} << 20;
+
+class SessionServiceStub final : public v1::SessionService::Service {
+  grpc::Status GetSession(grpc::ServerContext*, const v1::GetSessionRequest*,
+                          v1::GetSessionResponse*) override {
+    google::rpc::ErrorInfo info;
+    info.set_domain("talweg");
+    info.set_reason("SESSION_NOT_FOUND");
+    google::rpc::BadRequest bad_request;
+    bad_request.add_field_violations()->set_field("session_id");
+    google::rpc::Status details;
+    details.set_code(grpc::StatusCode::NOT_FOUND);
+    details.add_details()->PackFrom(info);
+    details.add_details()->PackFrom(bad_request);
+    return {grpc::StatusCode::NOT_FOUND, "no such session", details.SerializeAsString()};
+  }
+  grpc::Status Join(grpc::ServerContext*, const v1::JoinRequest*, v1::JoinResponse* r) override {
+    r->set_history(1);
+    r->set_incarnation(1);
+    r->set_lease_seconds(30);
+    return grpc::Status::OK;
+  }
+};
+
+// Echoes the gradient as parameters; pulls a ramp of three elements, an element a message.
+class TrainingServiceStub final : public v1::TrainingService::Service {
+ public:
+  std::atomic<int> num_steps{0};
+
+ private:
+  grpc::Status Step(grpc::ServerContext* context, const v1::StepRequest* request,
+                    v1::StepResponse* response) override {
+    if (num_steps++ == 0 && request->header().losses_size() > 0) {
+      // The first attempt hangs until its deadline.
+      while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
+      return grpc::Status::CANCELLED;
+    }
+    response->set_verdict(v1::VERDICT_APPLIED);
+    v1::Section& section = *response->add_sections();
+    section.set_kind(v1::SECTION_KIND_PARAMETERS);
+    section.set_data(request->sections(0).data());
+    return grpc::Status::OK;
+  }
+  grpc::Status Pull(grpc::ServerContext*, const v1::PullRequest*,
+                    grpc::ServerWriter<v1::PullResponse>* writer) override {
+    for (uint64_t i = 0; i < 3; ++i) {
+      v1::PullResponse message;
+      message.set_history(1);
+      message.set_version(4);
+      message.set_num_elements(3);
+      message.mutable_section()->set_begin_element(i);
+      const float value = static_cast<float>(i);
+      message.mutable_section()->set_data(&value, sizeof(value));
+      writer->Write(message);
+    }
+    return grpc::Status::OK;
+  }
+};
+
+class GrpcTransportTest : public ::testing::Test {
+ protected:
+  GrpcTransportTest() {
+    grpc::ServerBuilder builder;
+    int port = 0;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.SetMaxReceiveMessageSize(static_cast<int>(kMaxMessageBytes));
+    builder.SetMaxSendMessageSize(static_cast<int>(kMaxMessageBytes));
+    builder.RegisterService(&sessions_);
+    builder.RegisterService(&training_);
+    server_ = builder.BuildAndStart();
+    address_ = absl::StrCat("127.0.0.1:", port);
+  }
+
+  SessionServiceStub sessions_;
+  TrainingServiceStub training_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string address_;
+};
+
+TEST_F(GrpcTransportTest, ErrorsKeepReasonAndField) {
+  const Client client = Client::Connect(address_).value();
+  const absl::Status status = client.GetSession("a").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ReasonOf(status), "SESSION_NOT_FOUND");
+  EXPECT_EQ(FieldOf(status), "session_id");
+}
+
+TEST_F(GrpcTransportTest, MessagesOfSixtyFourMebibytesPass) {
+  const Client client = Client::Connect(address_).value();
+  Session session = client.Join("a", "w").value();
+  const std::vector<float> gradient(size_t{16} << 20, 1.5f);
+  std::vector<float> parameters(gradient.size());
+  const auto result = session.Step(gradient, absl::MakeSpan(parameters));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(parameters, gradient);
+}
+
+TEST_F(GrpcTransportTest, AttemptThatHangsIsMadeAgain) {
+  ClientOptions options;
+  options.retry.attempt_timeout = absl::Milliseconds(200);
+  const Client client = Client::Connect(address_, options).value();
+  Session session = client.Join("a", "w").value();
+  std::vector<float> parameters(1);
+  const auto result = session.Step({2.0f}, absl::MakeSpan(parameters), {1.0});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->num_attempts, 2);
+  EXPECT_EQ(parameters[0], 2.0f);
+}
+
+TEST_F(GrpcTransportTest, PullTakesEveryMessage) {
+  const Client client = Client::Connect(address_).value();
+  std::vector<float> parameters(3);
+  const auto pulled = client.Pull("a", absl::MakeSpan(parameters));
+  ASSERT_TRUE(pulled.ok()) << pulled.status();
+  EXPECT_EQ(pulled->version, 4u);
+  EXPECT_THAT(parameters, ::testing::ElementsAre(0, 1, 2));
+}
+
+TEST_F(GrpcTransportTest, AnErrorOfTheTakerEndsThePull) {
+  const auto transport = ConnectGrpc(address_, kMaxMessageBytes, absl::Seconds(10)).value();
+  int num_messages = 0;
+  const absl::Status status = transport->Pull(
+      v1::PullRequest(),
+      [&](const v1::PullResponse&) {
+        ++num_messages;
+        return absl::InternalError("enough");
+      },
+      absl::Seconds(10));
+  EXPECT_EQ(status, absl::InternalError("enough"));
+  EXPECT_EQ(num_messages, 1);
+}
+
+TEST_F(GrpcTransportTest, NobodyListeningIsUnavailableAndNamesTheAddress) {
+  server_->Shutdown();
+  ClientOptions options;
+  options.connect_timeout = absl::Milliseconds(100);
+  const absl::Status status = Client::Connect(address_, options).status();
+  EXPECT_TRUE(absl::IsUnavailable(status));
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(address_));
+}
+
+TEST_F(GrpcTransportTest, ReconnectedAndClonedTransportsReachTheServer) {
+  const auto transport = ConnectGrpc(address_, kMaxMessageBytes, absl::Seconds(10)).value();
+  transport->Reconnect();
+  v1::JoinResponse response;
+  EXPECT_TRUE(transport->Call(v1::JoinRequest(), response, absl::Seconds(10)).ok());
+  EXPECT_TRUE(transport->Clone()->Call(v1::JoinRequest(), response, absl::Seconds(10)).ok());
+}
+
+}  // namespace
+}  // namespace talweg

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cpp/talweg/heartbeat.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "client/cpp/talweg/retry.h"
+
+namespace talweg {
+namespace {
+
+constexpr absl::Duration kLongestCall = absl::Seconds(5);
+
+}  // namespace
+
+Heartbeat::Heartbeat(std::unique_ptr<Transport> transport, const v1::HeartbeatRequest& request,
+                     absl::Duration lease)
+    : transport_(std::move(transport)), thread_([this, request, lease] { Run(request, lease); }) {}
+
+Heartbeat::~Heartbeat() {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stop_ = true;
+  }
+  stopped_.notify_all();
+  thread_.join();
+}
+
+void Heartbeat::Run(v1::HeartbeatRequest request, absl::Duration lease) {
+  absl::Duration interval = lease / 3;
+  while (!WaitForStop(interval)) {
+    v1::HeartbeatResponse response;
+    const absl::Status status =
+        transport_->Call(request, response, std::min(interval, kLongestCall));
+    if (status.ok()) {
+      interval = absl::Seconds(static_cast<int64_t>(response.lease_seconds())) / 3;
+    } else if (!IsRetryable(status)) {
+      return;
+    } else if (absl::IsDeadlineExceeded(status)) {
+      transport_->Reconnect();
+    }
+  }
+}
+
+bool Heartbeat::WaitForStop(absl::Duration duration) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  return stopped_.wait_for(lock, absl::ToChronoNanoseconds(duration), [this] { return stop_; });
+}
+
+}  // namespace talweg

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cpp/talweg/retry.h"
+
+#include <algorithm>
+
+#include "absl/random/random.h"
+#include "absl/time/clock.h"
+#include "client/cpp/talweg/status.h"
+
+namespace talweg {
+
+bool IsRetryable(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+}
+
+absl::Status Retry(const RetryOptions& options, Transport& transport,
+                   absl::FunctionRef<absl::Status(absl::Duration timeout)> attempt,
+                   int* num_attempts) {
+  const absl::Time deadline = absl::Now() + options.overall_timeout;
+  absl::Duration backoff = options.initial_backoff;
+  absl::Duration timeout = std::min(options.attempt_timeout, options.overall_timeout);
+  absl::BitGen random;
+  for (int made = 1;; ++made) {
+    if (num_attempts != nullptr) *num_attempts = made;
+    const absl::Status status = attempt(timeout);
+    if (!IsRetryable(status)) return status;
+    if (absl::IsDeadlineExceeded(status)) transport.Reconnect();
+    const absl::Duration drawn = backoff * absl::Uniform(random, 0.5, 1.0);
+    const absl::Duration wait = std::max(drawn, RetryDelayOf(status));
+    timeout = std::min(options.attempt_timeout, deadline - absl::Now() - wait);
+    if (timeout <= absl::ZeroDuration()) return status;
+    if (options.stop && options.stop()) return status;
+    absl::SleepFor(wait);
+    backoff = std::min(backoff * 2, options.max_backoff);
+  }
+}
+
+}  // namespace talweg

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The calls of the wire, one attempt each, without gRPC's types: what retries stand on, and what a
+// test replaces.
+#pragma once
+
+#include <memory>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "talweg/v1/session_service.pb.h"
+#include "talweg/v1/training_service.pb.h"
+
+namespace talweg {
+
+// One server. Each call makes one attempt of at most `timeout` and fails as the server said, with
+// UNAVAILABLE where the connection is lost, or with DEADLINE_EXCEEDED. Thread-safe.
+class Transport {
+ public:
+  // Takes a message of the stream; an error ends the stream, and is what Pull returns.
+  using TakeMessage = absl::FunctionRef<absl::Status(const v1::PullResponse& message)>;
+
+  virtual ~Transport() = default;
+  virtual absl::Status Call(const v1::CreateSessionRequest& request,
+                            v1::CreateSessionResponse& response, absl::Duration timeout) = 0;
+  virtual absl::Status Call(const v1::GetSessionRequest& request, v1::GetSessionResponse& response,
+                            absl::Duration timeout) = 0;
+  virtual absl::Status Call(const v1::ListSessionsRequest& request,
+                            v1::ListSessionsResponse& response, absl::Duration timeout) = 0;
+  virtual absl::Status Call(const v1::UpdateSessionRequest& request,
+                            v1::UpdateSessionResponse& response, absl::Duration timeout) = 0;
+  virtual absl::Status Call(const v1::DeleteSessionRequest& request,
+                            v1::DeleteSessionResponse& response, absl::Duration timeout) = 0;
+  virtual absl::Status Call(const v1::JoinRequest& request, v1::JoinResponse& response,
+                            absl::Duration timeout) = 0;
+  virtual absl::Status Call(const v1::HeartbeatRequest& request, v1::HeartbeatResponse& response,
+                            absl::Duration timeout) = 0;
+  virtual absl::Status Call(const v1::LeaveRequest& request, v1::LeaveResponse& response,
+                            absl::Duration timeout) = 0;
+  virtual absl::Status Call(const v1::StepRequest& request, v1::StepResponse& response,
+                            absl::Duration timeout) = 0;
+  virtual absl::Status Pull(const v1::PullRequest& request, TakeMessage take,
+                            absl::Duration timeout) = 0;
+
+  // Calls from now on go over a new connection: the old one may be half-open, which only a deadline
+  // tells.
+  virtual void Reconnect() = 0;
+  // The same server over a connection of its own.
+  virtual std::unique_ptr<Transport> Clone() const = 0;
+};
+
+}  // namespace talweg

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/experiments/mnist.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "client/experiments/mnist_data.h"
+#include "client/experiments/mnist_methods.h"
+#include "client/experiments/mnist_report.h"
+#include "client/experiments/mnist_training.h"
+#include "client/experiments/network.h"
+
+namespace talweg {
+namespace {
+
+absl::StatusOr<std::vector<MnistMethod>> ChosenMethods(const std::vector<std::string>& names) {
+  const absl::Span<const MnistMethod> all = MnistMethods();
+  if (names.empty()) return std::vector<MnistMethod>(all.begin(), all.end());
+  std::vector<MnistMethod> chosen;
+  for (const std::string& name : names) {
+    const auto found =
+        std::find_if(all.begin(), all.end(), [&](const MnistMethod& m) { return m.name == name; });
+    if (found == all.end()) {
+      const std::string known = absl::StrJoin(
+          all, ", ", [](std::string* out, const MnistMethod& m) { absl::StrAppend(out, m.name); });
+      return absl::InvalidArgumentError(
+          absl::StrCat("no method \"", name, "\" here; there are: ", known));
+    }
+    chosen.push_back(*found);
+  }
+  return chosen;
+}
+
+}  // namespace
+
+absl::Status RunMnist(const Client& client, const MnistOptions& options, std::ostream& out,
+                      std::FILE* progress) {
+  if (options.num_epochs < 1) return absl::InvalidArgumentError("epochs must be at least 1");
+  const absl::StatusOr<std::vector<MnistMethod>> methods = ChosenMethods(options.methods);
+  if (!methods.ok()) return methods.status();
+  const absl::StatusOr<std::string> folder = FindMnist(options.data_dir);
+  if (!folder.ok()) return folder.status();
+  const absl::StatusOr<MnistData> data = LoadMnist(*folder);
+  if (!data.ok()) return data.status();
+
+  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  SetNumBlasThreads(options.num_threads > 0 ? options.num_threads : static_cast<int>(cores));
+  const MnistTraining training = {options.num_epochs, options.seed, options.stop, progress};
+  std::vector<MnistRun> runs;
+  for (const MnistMethod& method : *methods) {
+    absl::StatusOr<MnistRun> run = TrainMnist(client, *data, method, training);
+    if (!run.ok()) return run.status();
+    runs.push_back(*std::move(run));
+  }
+  const absl::StatusOr<MnistFiles> files = WriteMnistFiles(options.out_dir, runs);
+  if (!files.ok()) return files.status();
+  if (options.json) {
+    out << MnistJson(runs, *files);
+  } else {
+    out << "\n"
+        << MnistTable(runs) << "\nloss curves  " << files->plot << "\nnumbers      "
+        << files->curves << ", " << files->summary << "\n";
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace talweg

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/experiments/mnist_training.h"
+
+#include <algorithm>
+#include <numeric>
+#include <optional>
+#include <random>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "client/experiments/network.h"
+#include "client/terminal/progress.h"
+
+namespace talweg {
+namespace {
+
+constexpr size_t kWidths[] = {MnistSet::kPixels, 512, 512, 10};
+constexpr size_t kEvaluationBatch = 1000;
+constexpr double kShownLossWindow = 50;  // steps
+
+Network<float> MakeNetwork() { return Network<float>({std::begin(kWidths), std::end(kWidths)}); }
+
+v1::CreateSessionRequest MakeRequest(const MnistMethod& method, uint64_t num_steps, uint64_t seed) {
+  v1::CreateSessionRequest request;
+  // Two runs at a time do not meet.
+  request.set_session_id(absl::StrFormat("mnist-%s-%08x", method.name, std::random_device{}()));
+  v1::SessionConfig& config = *request.mutable_config();
+  for (size_t layer = 1; layer < std::size(kWidths); ++layer) {
+    v1::Tensor& weights = *config.mutable_layout()->add_tensors();
+    weights.set_name(absl::StrCat("w", layer));
+    weights.add_shape(kWidths[layer]);
+    weights.add_shape(kWidths[layer - 1]);
+    v1::Tensor& biases = *config.mutable_layout()->add_tensors();
+    biases.set_name(absl::StrCat("b", layer));
+    biases.add_shape(kWidths[layer]);
+  }
+  method.set(*config.mutable_optimizer());
+  v1::Schedule& schedule = *config.mutable_schedule();
+  schedule.set_learning_rate(method.learning_rate);
+  schedule.set_warmup_steps(
+      static_cast<uint64_t>(method.warmup_share * static_cast<double>(num_steps)));
+  schedule.mutable_cosine()->set_total_steps(num_steps);
+  v1::SeededValues& seeded = *request.mutable_initial_values()->mutable_seeded();
+  seeded.set_seed(seed);
+  v1::InitialValueRule& weights = *seeded.add_rules();
+  weights.set_tensors("w*");
+  weights.mutable_kaiming();
+  v1::InitialValueRule& biases = *seeded.add_rules();
+  biases.set_tensors("b*");
+  biases.mutable_constant();
+  return request;
+}
+
+// Images and labels of one batch, as the network takes them.
+struct Batch {
+  std::vector<float> inputs;
+  std::vector<uint8_t> labels;
+
+  void Fill(const MnistSet& set, absl::Span<const uint32_t> indices) {
+    inputs.resize(indices.size() * MnistSet::kPixels);
+    labels.resize(indices.size());
+    for (size_t i = 0; i < indices.size(); ++i) {
+      set.CopyInput(indices[i],
+                    absl::MakeSpan(inputs).subspan(i * MnistSet::kPixels, MnistSet::kPixels));
+      labels[i] = set.labels[indices[i]];
+    }
+  }
+};
+
+std::vector<uint32_t> Numbers(size_t size) {
+  std::vector<uint32_t> numbers(size);
+  std::iota(numbers.begin(), numbers.end(), 0u);
+  return numbers;
+}
+
+// Fisher and Yates, written out: std::shuffle differs between libraries.
+void Shuffle(std::mt19937_64& random, std::vector<uint32_t>& order) {
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random() % i]);
+}
+
+// Share of `set` that is classified rightly.
+double Accuracy(Network<float>& network, absl::Span<const float> parameters, const MnistSet& set) {
+  const std::vector<uint32_t> indices = Numbers(set.size());
+  size_t num_correct = 0;
+  Batch batch;
+  for (size_t begin = 0; begin < set.size(); begin += kEvaluationBatch) {
+    batch.Fill(set, absl::MakeConstSpan(indices).subspan(begin, kEvaluationBatch));
+    num_correct += network.Evaluate(parameters, batch.inputs, batch.labels).num_correct;
+  }
+  return static_cast<double>(num_correct) / static_cast<double>(set.size());
+}
+
+// The loop around one session.
+class Trainer {
+ public:
+  Trainer(const MnistData& data, const MnistMethod& method, const MnistTraining& training,
+          Session& session)
+      : data_(data),
+        training_(training),
+        session_(session),
+        network_(MakeNetwork()),
+        batch_size_(method.batch_size),
+        steps_an_epoch_(data.train.size() / batch_size_),
+        parameters_(network_.num_parameters()),
+        gradient_(network_.num_parameters()) {
+    run_.method = std::string(method.name);
+    run_.batch_size = batch_size_;
+    run_.learning_rate = method.learning_rate;
+    if (training.progress != nullptr) {
+      progress_.emplace(training.progress, IsTerminal(training.progress),
+                        absl::StrFormat("%-16s", method.name),
+                        steps_an_epoch_ * static_cast<uint64_t>(training.num_epochs));
+    }
+  }
+
+  absl::StatusOr<MnistRun> Run() {
+    const absl::Time start = absl::Now();
+    absl::Status status = session_.Pull(absl::MakeSpan(parameters_)).status();
+    std::mt19937_64 random(training_.seed);
+    std::vector<uint32_t> order = Numbers(data_.train.size());
+    for (int epoch = 0; status.ok() && epoch < training_.num_epochs; ++epoch) {
+      Shuffle(random, order);
+      status = Epoch(order, start);
+    }
+    run_.wall_seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    if (progress_) progress_->Finish(run_.num_steps, Detail());
+    if (!status.ok()) return status;
+    const size_t last = run_.losses.size() - steps_an_epoch_;
+    run_.final_loss = std::accumulate(run_.losses.begin() + last, run_.losses.end(), 0.0) /
+                      static_cast<double>(steps_an_epoch_);
+    return run_;
+  }
+
+ private:
+  absl::Status Epoch(absl::Span<const uint32_t> order, absl::Time start) {
+    for (uint64_t i = 0; i < steps_an_epoch_; ++i) {
+      if (training_.stop && training_.stop()) return absl::CancelledError("stopped");
+      batch_.Fill(data_.train, order.subspan(i * batch_size_, batch_size_));
+      const absl::Status status = Step();
+      if (!status.ok()) return status;
+      const absl::Time now = absl::Now();
+      run_.wall_seconds = absl::ToDoubleSeconds(now - start);
+      if (progress_ && progress_->Due(now)) progress_->Draw(run_.num_steps, Detail(), now);
+    }
+    run_.test_accuracy.push_back(Accuracy(network_, parameters_, data_.test));
+    return absl::OkStatus();
+  }
+
+  // One gradient to the server, the next point back.
+  absl::Status Step() {
+    const BatchResult result =
+        network_.Gradient(parameters_, batch_.inputs, batch_.labels, absl::MakeSpan(gradient_));
+    const absl::Time sent = absl::Now();
+    const absl::StatusOr<StepResult> step =
+        session_.Step(gradient_, absl::MakeSpan(parameters_), {result.loss});
+    run_.server_seconds += absl::ToDoubleSeconds(absl::Now() - sent);
+    if (!step.ok()) return step.status();
+    if (!step->applied()) {
+      return absl::InternalError(absl::StrCat("step ", run_.num_steps + 1, " of ", run_.method,
+                                              " got ", v1::Verdict_Name(step->verdict)));
+    }
+    run_.epochs.push_back(static_cast<double>(run_.num_steps) /
+                          static_cast<double>(steps_an_epoch_));
+    run_.losses.push_back(result.loss);
+    ++run_.num_steps;
+    const double weight =
+        1 / std::min<double>(kShownLossWindow, static_cast<double>(run_.num_steps));
+    shown_loss_ += weight * (result.loss - shown_loss_);
+    return absl::OkStatus();
+  }
+
+  std::string Detail() const {
+    std::string accuracy = "-";
+    if (!run_.test_accuracy.empty()) {
+      accuracy = absl::StrFormat("%.2f %%", 100 * run_.test_accuracy.back());
+    }
+    const double rate =
+        run_.wall_seconds > 0 ? static_cast<double>(run_.num_steps) / run_.wall_seconds : 0;
+    return absl::StrFormat("loss %.4f  test %s  %.0f steps/s", shown_loss_, accuracy, rate);
+  }
+
+  const MnistData& data_;
+  const MnistTraining& training_;
+  Session& session_;
+  Network<float> network_;
+  const uint64_t batch_size_;
+  const uint64_t steps_an_epoch_;
+  std::vector<float> parameters_;
+  std::vector<float> gradient_;
+  Batch batch_;
+  MnistRun run_;
+  double shown_loss_ = 0;
+  std::optional<Progress> progress_;
+};
+
+}  // namespace
+
+absl::StatusOr<MnistRun> TrainMnist(const Client& client, const MnistData& data,
+                                    const MnistMethod& method, const MnistTraining& training) {
+  const uint64_t num_steps =
+      data.train.size() / method.batch_size * static_cast<uint64_t>(training.num_epochs);
+  const v1::CreateSessionRequest request = MakeRequest(method, num_steps, training.seed);
+  const absl::StatusOr<v1::Session> created = client.CreateSession(request);
+  if (!created.ok()) return created.status();
+  absl::StatusOr<MnistRun> run = absl::UnknownError("not run");
+  absl::StatusOr<Session> session = client.Join(request.session_id(), "trainer");
+  if (session.ok()) {
+    run = Trainer(data, method, training, *session).Run();
+    session->Leave().IgnoreError();  // the session goes anyway
+  } else {
+    run = session.status();
+  }
+  const absl::Status deleted = client.DeleteSession(request.session_id(), created->history());
+  if (run.ok() && !deleted.ok()) return deleted;
+  return run;
+}
+
+}  // namespace talweg

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Line plots as SVG: axes, ticks, grid, legend; the vertical axis logarithmic.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace talweg {
+
+// One line; `x` rises, `x` and `y` have the same size.
+struct Curve {
+  std::string name;
+  std::vector<double> x;
+  std::vector<double> y;
+};
+
+struct PlotText {
+  std::string title;
+  std::string x_label;
+  std::string y_label;
+};
+
+// Draws `curves`. Values of y that are not finite or not above zero leave a gap in their line.
+// Lines of more than a thousand points are thinned out.
+std::string PlotSvg(const PlotText& text, absl::Span<const Curve> curves);
+
+// Exponential moving average with `window` values of memory (>= 1), each average over what has
+// come so far, so that it starts at the first value:  a_i = sum_j d^(i-j) v_j / sum_j d^(i-j),
+// d = 1 - 1 / window.
+std::vector<double> Smooth(absl::Span<const double> values, double window);
+
+// Round numbers inside [low, high], about `count` of them: multiples of 1, 2 or 5 times a power of
+// ten.
+std::vector<double> LinearTicks(double low, double high, int count);
+// 1, 2 and 5 times the powers of ten inside [low, high], both > 0; powers of ten alone where the
+// range spans more than three of them.
+std::vector<double> LogTicks(double low, double high);
+
+}  // namespace talweg

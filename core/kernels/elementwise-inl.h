@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The loop of every elementwise kernel, compiled once a target.
+#if defined(TALWEG_CORE_KERNELS_ELEMENTWISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef TALWEG_CORE_KERNELS_ELEMENTWISE_INL_H_
+#undef TALWEG_CORE_KERNELS_ELEMENTWISE_INL_H_
+#else
+#define TALWEG_CORE_KERNELS_ELEMENTWISE_INL_H_
+#endif
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/kernels/stores.h"
+#include "hwy/cache_control.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace talweg::core {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+// Vectors that reach past the caches need whole, aligned lines.
+inline bool CanStream(Stores stores, const float* to) {
+  return stores == Stores::kStreaming && reinterpret_cast<uintptr_t>(to) % 64 == 0;
+}
+
+// Runs `at(d, i, store)` over i in [0, n): a vector at a time and the tail element by element, by
+// the same operations. `store(vector, d, pointer)` writes `to`, the rest is the kernel's business.
+template <class At>
+HWY_INLINE void ForEachVector(size_t n, bool streaming, const At& at) {
+  const hn::ScalableTag<float> d;
+  const hn::CappedTag<float, 1> one;
+  const auto cached = [](auto value, auto tag, float* to) HWY_ATTR { hn::StoreU(value, tag, to); };
+  const auto streamed = [](auto value, auto tag, float* to)
+                            HWY_ATTR { hn::Stream(value, tag, to); };
+  size_t i = 0;
+  if (streaming) {
+    for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) at(d, i, streamed);
+    hwy::FlushStream();
+  } else {
+    for (; i + hn::Lanes(d) <= n; i += hn::Lanes(d)) at(d, i, cached);
+  }
+  for (; i < n; ++i) at(one, i, cached);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace talweg::core
+HWY_AFTER_NAMESPACE();
+
+#endif  // per target

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/kernels/momentum_update.h"
+
+#include <cstddef>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/kernels/momentum_update.cc"
+#include "hwy/foreach_target.h"
+// Below foreach_target.h, as Highway wants it.
+#include "core/kernels/elementwise-inl.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace talweg::core {
+namespace HWY_NAMESPACE {
+
+void MomentumKernel(const MomentumCoefficients& c, Stores stores, size_t n, const float* gradient,
+                    const float* from, float* to, float* m) {
+  ForEachVector(n, CanStream(stores, to), [=](auto d, size_t i, auto store) HWY_ATTR {
+    const auto new_m = hn::Add(hn::Mul(hn::Set(d, c.keep), hn::LoadU(d, m + i)),
+                               hn::Mul(hn::Set(d, c.take), hn::LoadU(d, gradient + i)));
+    hn::StoreU(new_m, d, m + i);
+    store(hn::Add(hn::LoadU(d, from + i), hn::Mul(hn::Set(d, c.move), new_m)), d, to + i);
+  });
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace talweg::core
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace talweg::core {
+
+HWY_EXPORT(MomentumKernel);
+
+void MomentumUpdate(const MomentumCoefficients& coefficients, Stores stores,
+                    absl::Span<const float> gradient, absl::Span<const float> from,
+                    absl::Span<float> to, absl::Span<float> m) {
+  HWY_DYNAMIC_DISPATCH(MomentumKernel)
+  (coefficients, stores, to.size(), gradient.data(), from.data(), to.data(), m.data());
+}
+
+}  // namespace talweg::core
+#endif  // HWY_ONCE

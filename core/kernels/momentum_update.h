@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One step of momentum over a span, in one pass: 20 bytes of traffic an element.
+//
+//   m <- keep m + take g
+//   to <- from + move m
+//
+// All in float32, each operation rounded once, none fused, denormals kept: the same bits on every
+// Highway target and for any cut of the vector, as long as no result is NaN.
+#pragma once
+
+#include "absl/types/span.h"
+#include "core/kernels/stores.h"
+
+namespace talweg::core {
+
+struct MomentumCoefficients {
+  float keep;  // share of m kept
+  float take;  // weight of the gradient in m
+  float move;  // factor of m in the step, with its sign
+};
+
+// All spans have one length. `to` is `from` or apart from it, nothing else overlaps. `stores` is
+// how `to` is written.
+void MomentumUpdate(const MomentumCoefficients& coefficients, Stores stores,
+                    absl::Span<const float> gradient, absl::Span<const float> from,
+                    absl::Span<float> to, absl::Span<float> m);
+
+}  // namespace talweg::core

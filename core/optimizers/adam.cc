@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/optimizers/adam.h"
+
+#include <cmath>
+
+#include "core/optimizers/choose_stores.h"
+#include "core/optimizers/rounding.h"
+#include "core/optimizers/shard_view.h"
+
+namespace talweg::core {
+
+uint64_t Adam::StateBytes(const AdamConfig& config, uint64_t num_elements) {
+  return num_elements * sizeof(float) * (config.amsgrad ? 3 : 2);
+}
+
+Adam::Adam(const AdamConfig& config, size_t num_elements)
+    : config_(config),
+      m_(num_elements),
+      v_(num_elements),
+      v_max_(config.amsgrad ? num_elements : 0) {}
+
+void Adam::Configure(const Config& config) { config_ = ValueOf<AdamConfig>(config); }
+
+void Adam::BeginStep(const StepContext& step) {
+  beta1_product_ *= config_.beta1;
+  beta2_product_ *= config_.beta2;
+  const double c1 = 1 - beta1_product_;
+  const double root_c2 = std::sqrt(1 - beta2_product_);  // correctly rounded everywhere
+  // KERAS corrects the rate, the others correct the root of v.
+  const bool corrects_rate = config_.dialect == Dialect::kKeras;
+  const double eta = step.learning_rate;
+  step_ = {.keep_m = ToFloat(config_.beta1),
+           .take_m = ToFloat(1 - config_.beta1),
+           .keep_v = ToFloat(config_.beta2),
+           .take_v = ToFloat(1 - config_.beta2),
+           .rate = ToFloat(corrects_rate ? eta * root_c2 / c1 : eta / c1),
+           .root_scale = ToFloat(corrects_rate ? 1 : 1 / root_c2),
+           .epsilon = ToEpsilon(config_.epsilon)};
+}
+
+void Adam::Apply(Shard shard, absl::Span<const float> gradient, absl::Span<const float> from,
+                 absl::Span<float> to) {
+  AdamUpdate(step_, ChooseStores(from, to), View(gradient, shard), View(from, shard),
+             View(to, shard), View(m_.span(), shard), View(v_.span(), shard),
+             config_.amsgrad ? View(v_max_.span(), shard) : absl::Span<float>());
+}
+
+void Adam::VisitState(StateVisitor& visitor) {
+  visitor.Slot("m", m_.span());
+  visitor.Slot("v", v_.span());
+  if (config_.amsgrad) visitor.Slot("v_max", v_max_.span());
+  visitor.Scalar("beta1_product", beta1_product_);
+  visitor.Scalar("beta2_product", beta2_product_);
+}
+
+}  // namespace talweg::core

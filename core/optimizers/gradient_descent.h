@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Gradient descent: a step against the gradient.
+//
+//   W <- W - eta g
+//
+// Source: Jimmy Ba, "Optimization I": min L(W + dW) to first order with a small |dW|.
+// State: none. A step reads and writes 12 bytes a parameter.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <tuple>
+
+#include "absl/types/span.h"
+#include "core/optimizers/optimizer.h"
+
+namespace talweg::core {
+
+struct GradientDescentConfig {
+  static auto Fields() { return std::tuple<>(); }
+};
+
+// Thread-compatible; disjoint shards may be applied at the same time.
+class GradientDescent final : public Optimizer {
+ public:
+  using Configuration = GradientDescentConfig;
+
+  static uint64_t StateBytes(const GradientDescentConfig& config, uint64_t num_elements);
+
+  GradientDescent(const GradientDescentConfig& config, size_t num_elements);
+
+  void Configure(const Config& config) override;
+  void BeginStep(const StepContext& step) override;
+  void Apply(Shard shard, absl::Span<const float> gradient, absl::Span<const float> from,
+             absl::Span<float> to) override;
+  // Nothing to name.
+  void VisitState(StateVisitor& visitor) override;
+
+ private:
+  float rate_ = 0;  // of the open step
+};
+
+}  // namespace talweg::core

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is once a step is computed in double and rounded once, here, to the float32 that the kernels
+// take.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+
+namespace talweg::core {
+
+// The nearest float32, and the largest finite one instead of an infinity.
+inline float ToFloat(double value) {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  return static_cast<float>(std::clamp(value, -kLargest, kLargest));
+}
+
+// The same for a divisor's epsilon (> 0), which must not become 0: at least the smallest normal
+// float32, 1.2e-38.
+inline float ToEpsilon(double value) {
+  return std::max(ToFloat(value), std::numeric_limits<float>::min());
+}
+
+}  // namespace talweg::core

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/session/session_machine.h"
+
+#include <memory>
+
+#include "core/base/reasons.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace talweg::core {
+namespace {
+
+using testing::Contains;
+using testing::Pair;
+
+constexpr uint64_t kHistory = 77;
+
+Schedule RateOf(double learning_rate) {
+  RateConfig rate;
+  rate.learning_rate = learning_rate;
+  const DecayKind& kind = *FindDecayKind("inverse_sqrt");
+  return Schedule(ConfigOf<RateConfig>(rate), kind, kind.default_config());
+}
+
+class SessionMachineTest : public testing::Test {
+ protected:
+  static SessionMachine Make(uint64_t max_staleness = 0) {
+    AggregationConfig aggregation;
+    aggregation.max_staleness = max_staleness;
+    aggregation.lease_seconds = 10;
+    return SessionMachine(kHistory, RateOf(0.5), aggregation);
+  }
+
+  // A contribution of worker "a" as incarnation 1.
+  static Contribution Gradient(uint64_t sequence, uint64_t base_version, uint32_t digest = 1) {
+    Contribution contribution;
+    contribution.history = kHistory;
+    contribution.worker = "a";
+    contribution.incarnation = 1;
+    contribution.sequence = sequence;
+    contribution.base_version = base_version;
+    contribution.finite = true;
+    contribution.gradient_norm = 3;
+    contribution.digest = digest;
+    contribution.loss = 0.25;
+    return contribution;
+  }
+
+  Effects Handle(SessionMachine& machine, const Event& event) {
+    return machine.Handle(event, now_);
+  }
+
+  // Contributes and takes the step that was ordered.
+  Answer Apply(SessionMachine& machine, const Contribution& contribution) {
+    const Effects ordered = Handle(machine, contribution);
+    EXPECT_TRUE(ordered.status.ok()) << ordered.status;
+    EXPECT_TRUE(ordered.step.has_value());
+    EXPECT_FALSE(ordered.answer.has_value());
+    const Effects taken = Handle(machine, StepTaken{0.125});
+    EXPECT_TRUE(taken.answer.has_value());
+    return *taken.answer;
+  }
+
+  static std::string Bytes(const SessionMachine& machine) {
+    ByteWriter writer;
+    machine.Save(writer);
+    return writer.bytes();
+  }
+
+  // Expects an error of `reason` that changes nothing.
+  void ExpectError(SessionMachine& machine, const Event& event, absl::string_view reason,
+                   absl::string_view field = "") {
+    const std::string before = Bytes(machine);
+    const Effects effects = Handle(machine, event);
+    EXPECT_EQ(ReasonName(effects.status), reason) << effects.status;
+    EXPECT_EQ(FieldName(effects.status), field);
+    EXPECT_FALSE(effects.answer.has_value());
+    EXPECT_FALSE(effects.step.has_value());
+    EXPECT_EQ(Bytes(machine), before);
+  }
+
+  absl::Time now_ = absl::UnixEpoch() + absl::Hours(1);
+};
+
+TEST_F(SessionMachineTest, AppliedStepMakesTheNextVersion) {
+  SessionMachine machine = Make();
+  ASSERT_TRUE(Handle(machine, Join{"a", 1}).status.ok());
+  const Effects ordered = Handle(machine, Gradient(1, 0));
+  ASSERT_TRUE(ordered.step.has_value());
+  EXPECT_EQ(ordered.step->number, 1u);
+  EXPECT_EQ(ordered.step->learning_rate, 0.5);
+  EXPECT_EQ(machine.version(), 0u);  // not visible before it is taken
+  const Effects taken = Handle(machine, StepTaken{0.125});
+  ASSERT_TRUE(taken.answer.has_value());
+  EXPECT_EQ(machine.version(), 1u);
+  EXPECT_EQ(taken.answer->verdict, Verdict::kApplied);
+  EXPECT_FALSE(taken.answer->replayed);
+  EXPECT_EQ(taken.answer->applied_version, 1u);
+  ASSERT_TRUE(taken.answer->report.has_value());
+  EXPECT_EQ(taken.answer->report->gradient_norm, 3);
+  EXPECT_EQ(taken.answer->report->update_norm, 0.125);
+  EXPECT_EQ(taken.answer->report->staleness, 0u);
+  EXPECT_EQ(taken.answer->report->contributors, 1u);
+  EXPECT_EQ(taken.answer->report->loss, 0.25);
+  ASSERT_TRUE(machine.last_step().has_value());
+  EXPECT_EQ(machine.last_step()->update_norm, 0.125);
+}
+
+TEST_F(SessionMachineTest, ScheduleCountsVersionsNotContributions) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  Apply(machine, Gradient(1, 0));
+  Contribution bad = Gradient(2, 1);
+  bad.finite = false;
+  Handle(machine, bad);
+  for (uint64_t version = 1; version < 4; ++version) Apply(machine, Gradient(2 + version, version));
+  // Step 4 at 0.5 / sqrt(4).
+  EXPECT_EQ(machine.last_step()->learning_rate, 0.25);
+}
+
+TEST_F(SessionMachineTest, RepeatGetsTheSameAnswerAndTakesNoStep) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  const Answer first = Apply(machine, Gradient(1, 0));
+  const std::string before = Bytes(machine);
+  const Effects repeat = Handle(machine, Gradient(1, 0));
+  ASSERT_TRUE(repeat.status.ok());
+  EXPECT_FALSE(repeat.step.has_value());
+  ASSERT_TRUE(repeat.answer.has_value());
+  EXPECT_TRUE(repeat.answer->replayed);
+  EXPECT_EQ(repeat.answer->verdict, first.verdict);
+  EXPECT_EQ(repeat.answer->applied_version, first.applied_version);
+  EXPECT_EQ(repeat.answer->report->update_norm, first.report->update_norm);
+  EXPECT_EQ(Bytes(machine), before);
+}
+
+TEST_F(SessionMachineTest, RepeatWithAnotherPayloadIsRefused) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  Apply(machine, Gradient(1, 0, /*digest=*/1));
+  ExpectError(machine, Gradient(1, 0, /*digest=*/2), "SEQUENCE_REUSED", "header.sequence");
+}
+
+TEST_F(SessionMachineTest, OlderSequenceIsRefused) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  Apply(machine, Gradient(5, 0));
+  ExpectError(machine, Gradient(4, 1), "SEQUENCE_TOO_OLD", "header.sequence");
+}
+
+TEST_F(SessionMachineTest, GapsInSequencesAreAllowed) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  Apply(machine, Gradient(1, 0));
+  EXPECT_EQ(Apply(machine, Gradient(1000000, 1)).applied_version, 2u);
+}
+
+TEST_F(SessionMachineTest, NonFiniteConsumesTheSequenceAndNothingElse) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  Apply(machine, Gradient(1, 0));
+  Contribution bad = Gradient(2, 1);
+  bad.finite = false;
+  const Effects refused = Handle(machine, bad);
+  ASSERT_TRUE(refused.answer.has_value());
+  EXPECT_EQ(refused.answer->verdict, Verdict::kRejectedNonFinite);
+  EXPECT_EQ(refused.answer->applied_version, 1u);
+  EXPECT_FALSE(refused.answer->report.has_value());
+  EXPECT_FALSE(refused.step.has_value());
+  EXPECT_EQ(machine.version(), 1u);
+  // Repeated, it is the same refusal; the sequence cannot be used for anything else.
+  const Effects repeat = Handle(machine, bad);
+  ASSERT_TRUE(repeat.answer.has_value());
+  EXPECT_TRUE(repeat.answer->replayed);
+  EXPECT_EQ(repeat.answer->verdict, Verdict::kRejectedNonFinite);
+  ExpectError(machine, Gradient(2, 1, /*digest=*/9), "SEQUENCE_REUSED", "header.sequence");
+  EXPECT_EQ(Apply(machine, Gradient(3, 1)).applied_version, 2u);
+}
+
+TEST_F(SessionMachineTest, LateContributionIsRoundClosedWithoutStaleness) {
+  SessionMachine machine = Make(/*max_staleness=*/0);
+  Handle(machine, Join{"a", 1});
+  Apply(machine, Gradient(1, 0));
+  const Effects late = Handle(machine, Gradient(2, 0));
+  ASSERT_TRUE(late.answer.has_value());
+  EXPECT_EQ(late.answer->verdict, Verdict::kRoundClosed);
+  EXPECT_EQ(machine.version(), 1u);
+}
+
+TEST_F(SessionMachineTest, StalenessIsAllowedUpToTheBound) {
+  SessionMachine machine = Make(/*max_staleness=*/2);
+  Handle(machine, Join{"a", 1});
+  Apply(machine, Gradient(1, 0));
+  Apply(machine, Gradient(2, 1));
+  EXPECT_EQ(Apply(machine, Gradient(3, 0)).report->staleness, 2u);
+  const Effects late = Handle(machine, Gradient(4, 0));
+  ASSERT_TRUE(late.answer.has_value());
+  EXPECT_EQ(late.answer->verdict, Verdict::kTooStale);
+  EXPECT_EQ(machine.version(), 3u);
+}
+
+TEST_F(SessionMachineTest, VersionFromTheFutureIsAnError) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  ExpectError(machine, Gradient(1, 1), "VERSION_AHEAD", "header.base_version");
+  // The error consumed no sequence.
+  EXPECT_EQ(Apply(machine, Gradient(1, 0)).applied_version, 1u);
+}
+
+TEST_F(SessionMachineTest, OtherHistoryIsToldWhereToGoOn) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  Apply(machine, Gradient(1, 0));
+  Contribution lost = Gradient(2, 1);
+  lost.history = kHistory + 1;
+  ExpectError(machine, lost, "HISTORY_CHANGED");
+  const absl::Status status = Handle(machine, lost).status;
+  EXPECT_THAT(MetadataOf(status), Contains(Pair("history", "77")));
+  EXPECT_THAT(MetadataOf(status), Contains(Pair("version", "1")));
+  ExpectError(machine, Heartbeat{kHistory + 1, "a", 1}, "HISTORY_CHANGED");
+  ExpectError(machine, Leave{kHistory + 1, "a", 1}, "HISTORY_CHANGED");
+}
+
+TEST_F(SessionMachineTest, NewerIncarnationFencesTheOlder) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  Apply(machine, Gradient(1, 0));
+  ASSERT_TRUE(Handle(machine, Join{"a", 4}).status.ok());
+  ExpectError(machine, Gradient(2, 1), "INCARNATION_FENCED");
+  // Also the repeat of what it did: the successor has its own sequences.
+  ExpectError(machine, Gradient(1, 0), "INCARNATION_FENCED");
+  ExpectError(machine, Heartbeat{kHistory, "a", 1}, "INCARNATION_FENCED");
+  Contribution successor = Gradient(1, 1);
+  successor.incarnation = 4;
+  EXPECT_EQ(Apply(machine, successor).applied_version, 2u);
+}
+
+TEST_F(SessionMachineTest, StrangersMustJoin) {
+  SessionMachine machine = Make();
+  ExpectError(machine, Gradient(1, 0), "WORKER_NOT_JOINED");
+  Handle(machine, Join{"a", 1});
+  Contribution unissued = Gradient(1, 0);
+  unissued.incarnation = 2;
+  ExpectError(machine, unissued, "WORKER_NOT_JOINED");
+  ASSERT_TRUE(Handle(machine, Leave{kHistory, "a", 1}).status.ok());
+  ExpectError(machine, Gradient(1, 0), "WORKER_NOT_JOINED");
+  ExpectError(machine, Leave{kHistory, "a", 1}, "WORKER_NOT_JOINED");
+}
+
+TEST_F(SessionMachineTest, WorkersHaveSequencesOfTheirOwn) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  Handle(machine, Join{"b", 2});
+  Apply(machine, Gradient(7, 0));
+  Contribution other = Gradient(1, 1);
+  other.worker = "b";
+  other.incarnation = 2;
+  EXPECT_EQ(Apply(machine, other).applied_version, 2u);
+  EXPECT_TRUE(Handle(machine, Gradient(7, 0)).answer->replayed);
+}
+
+TEST_F(SessionMachineTest, LeaseRunsFromTheLastSignOfLife) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  Handle(machine, Join{"b", 2});
+  EXPECT_EQ(machine.NumLiveWorkers(now_), 2u);
+  now_ += absl::Seconds(9);
+  ASSERT_TRUE(Handle(machine, Heartbeat{kHistory, "b", 2}).status.ok());
+  now_ += absl::Seconds(1);
+  EXPECT_EQ(machine.NumLiveWorkers(now_), 1u);
+  EXPECT_EQ(machine.num_workers(), 2u);
+  // An expired worker is not fenced: it goes on, and lives again.
+  Apply(machine, Gradient(1, 0));
+  EXPECT_EQ(machine.NumLiveWorkers(now_), 2u);
+}
+
+TEST_F(SessionMachineTest, WorkersAreBounded) {
+  SessionMachine machine = Make();
+  uint64_t incarnation = 0;
+  for (size_t index = 0; index < SessionMachine::kMaxWorkers; ++index) {
+    ASSERT_TRUE(Handle(machine, Join{std::to_string(index), ++incarnation}).status.ok());
+  }
+  ExpectError(machine, Join{"one more", ++incarnation}, "TOO_MANY_WORKERS");
+  EXPECT_TRUE(Handle(machine, Join{"0", ++incarnation}).status.ok());
+}
+
+TEST_F(SessionMachineTest, ChangedRateHoldsFromTheNextVersion) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  AggregationConfig aggregation;
+  Handle(machine, Configure{RateOf(4), aggregation});
+  EXPECT_EQ(Apply(machine, Gradient(1, 0)).report->learning_rate, 4);
+}
+
+TEST_F(SessionMachineTest, LoadedMachineAnswersAsTheSavedOne) {
+  SessionMachine machine = Make();
+  Handle(machine, Join{"a", 1});
+  Handle(machine, Join{"b", 2});
+  Apply(machine, Gradient(3, 0));
+  Contribution bad = Gradient(1, 1, /*digest=*/5);
+  bad.worker = "b";
+  bad.incarnation = 2;
+  bad.finite = false;
+  Handle(machine, bad);
+
+  SessionMachine loaded = Make();
+  const std::string bytes = Bytes(machine);
+  ByteReader reader(bytes);
+  ASSERT_TRUE(loaded.Load(reader, now_).ok());
+  ASSERT_TRUE(reader.End().ok());
+  EXPECT_EQ(Bytes(loaded), bytes);
+  EXPECT_EQ(loaded.NumLiveWorkers(now_), 2u);
+  const Effects repeat = Handle(loaded, Gradient(3, 0));
+  ASSERT_TRUE(repeat.answer.has_value());
+  EXPECT_TRUE(repeat.answer->replayed);
+  EXPECT_EQ(repeat.answer->report->loss, 0.25);
+  EXPECT_EQ(Handle(loaded, bad).answer->verdict, Verdict::kRejectedNonFinite);
+}
+
+}  // namespace
+}  // namespace talweg::core

@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# What `cmake --install build/release --prefix DIR` puts where:
+#   bin/            talweg-server, talweg
+#   lib/            talweg::client and the messages, with the package for find_package(talweg)
+#   include/talweg/ their headers, included as in this repository: "client/cpp/talweg/client.h"
+#   share/talweg/   the .proto files, for every other language
+include(GNUInstallDirs)
+include(CMakePackageConfigHelpers)
+
+set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/talweg)
+set(include_dir ${CMAKE_INSTALL_INCLUDEDIR}/talweg)
+
+install(TARGETS talweg-server talweg RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+
+set_target_properties(talweg_client PROPERTIES EXPORT_NAME client)
+set_target_properties(talweg_proto PROPERTIES EXPORT_NAME proto)
+set_target_properties(talweg_proto_grpc PROPERTIES EXPORT_NAME proto_grpc)
+install(TARGETS talweg_client talweg_proto talweg_proto_grpc
+  EXPORT talwegTargets
+  ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  INCLUDES DESTINATION ${include_dir})
+install(EXPORT talwegTargets NAMESPACE talweg:: DESTINATION ${package_dir})
+
+install(DIRECTORY client/cpp/talweg DESTINATION ${include_dir}/client/cpp
+  FILES_MATCHING PATTERN "*.h" PATTERN "fake_*.h" EXCLUDE)
+install(DIRECTORY ${PROJECT_BINARY_DIR}/proto/generated/ DESTINATION ${include_dir}
+  FILES_MATCHING PATTERN "*.h")
+install(DIRECTORY proto/talweg proto/google
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/talweg/proto
+  FILES_MATCHING PATTERN "*.proto")
+
+configure_package_config_file(deploy/talwegConfig.cmake.in
+  ${PROJECT_BINARY_DIR}/talwegConfig.cmake INSTALL_DESTINATION ${package_dir})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/talwegConfigVersion.cmake
+  COMPATIBILITY SameMinorVersion)
+install(FILES ${PROJECT_BINARY_DIR}/talwegConfig.cmake
+  ${PROJECT_BINARY_DIR}/talwegConfigVersion.cmake DESTINATION ${package_dir})

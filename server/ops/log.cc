@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/ops/log.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "spdlog/pattern_formatter.h"
+#include "spdlog/sinks/stdout_color_sinks.h"
+#include "spdlog/spdlog.h"
+
+namespace talweg::server {
+namespace {
+
+// Bytes of the UTF-8 character that `text` begins with; 0 where it begins with none.
+size_t CharacterSize(absl::string_view text) {
+  const auto byte = [text](size_t index) { return static_cast<unsigned char>(text[index]); };
+  const unsigned lead = byte(0);
+  size_t size = 0;
+  if (lead < 0x80) size = 1;
+  if (lead >= 0xc2 && lead < 0xe0) size = 2;
+  if (lead >= 0xe0 && lead < 0xf0) size = 3;
+  if (lead >= 0xf0 && lead < 0xf5) size = 4;
+  if (size > text.size()) return 0;
+  for (size_t index = 1; index < size; ++index) {
+    if ((byte(index) & 0xc0) != 0x80) return 0;
+  }
+  // Too long for what they say, a surrogate, past U+10FFFF: the second byte tells.
+  const bool wrong = (lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xed && byte(1) >= 0xa0) ||
+                     (lead == 0xf0 && byte(1) < 0x90) || (lead == 0xf4 && byte(1) >= 0x90);
+  return wrong ? 0 : size;
+}
+
+// The message as the inside of a JSON string; bytes that are not UTF-8 become question marks.
+class JsonMessage final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& out) override {
+    absl::string_view rest(message.payload.data(), message.payload.size());
+    while (!rest.empty()) {
+      const absl::string_view character = rest.substr(0, CharacterSize(rest));
+      rest.remove_prefix(std::max<size_t>(1, character.size()));
+      if (character.empty()) {
+        out.push_back('?');
+      } else if (character == "\"" || character == "\\") {
+        out.push_back('\\');
+        out.push_back(character[0]);
+      } else if (static_cast<unsigned char>(character[0]) < 0x20) {
+        char escaped[8];
+        const int size = std::snprintf(escaped, sizeof(escaped), "\\u%04x", character[0]);
+        out.append(escaped, escaped + size);
+      } else {
+        out.append(character.data(), character.data() + character.size());
+      }
+    }
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return spdlog::details::make_unique<JsonMessage>();
+  }
+};
+
+}  // namespace
+
+absl::Status SetUpLog(const std::string& format, const std::string& level) {
+  constexpr absl::string_view kLevels[] = {"debug", "info", "warning", "error"};
+  if (!absl::c_linear_search(kLevels, level)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--log_level is ", level, ", allowed: debug, info, warning, error"));
+  }
+  if (format != "text" && format != "json") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--log_format is ", format, ", allowed: text, json"));
+  }
+  auto logger = spdlog::stderr_color_mt("talweg");
+  if (format == "text") {
+    logger->set_pattern("%Y-%m-%d %H:%M:%S.%e %^%l%$ %v");
+  } else {
+    auto formatter = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
+    formatter->add_flag<JsonMessage>('*').set_pattern(
+        R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%l","message":"%*"})");
+    logger->set_formatter(std::move(formatter));
+  }
+  logger->set_level(spdlog::level::from_str(level));
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(std::move(logger));
+  return absl::OkStatus();
+}
+
+}  // namespace talweg::server

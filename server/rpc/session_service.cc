@@ -1,0 +1,335 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/rpc/session_service.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/checksum.h"
+#include "core/base/reasons.h"
+#include "core/kernels/squared_norm.h"
+#include "server/runtime/clock.h"
+#include "server/wire/config_from_proto.h"
+#include "server/wire/names.h"
+#include "server/wire/report_to_proto.h"
+#include "server/wire/section_codec.h"
+#include "server/wire/status_to_grpc.h"
+
+namespace talweg::server {
+namespace {
+
+using core::MakeError;
+using core::Reason;
+using Reactor = grpc::ServerUnaryReactor;
+
+constexpr size_t kMaxRequestIdBytes = 128;
+constexpr uint32_t kDefaultPageSize = 50;
+constexpr uint32_t kMaxPageSize = 1000;
+
+void SetTime(absl::Time time, google::protobuf::Timestamp& proto) {
+  const int64_t nanoseconds = absl::ToUnixNanos(time);
+  proto.set_seconds(nanoseconds / 1'000'000'000);
+  proto.set_nanos(static_cast<int32_t>(nanoseconds % 1'000'000'000));
+}
+
+void ToProto(const SessionDescription& description, v1::Session& proto) {
+  proto.set_session_id(description.identity.session_id);
+  proto.set_history(description.identity.history);
+  proto.set_version(description.version);
+  *proto.mutable_config() = ConfigToProto(*description.config);
+  proto.set_config_version(description.config_version);
+  proto.set_num_elements(description.config->layout->num_elements());
+  proto.set_layout_digest(description.config->layout->digest());
+  proto.set_memory_bytes(description.memory_bytes);
+  proto.set_num_workers(description.num_workers);
+  proto.set_num_live_workers(description.num_live_workers);
+  SetTime(description.identity.create_time, *proto.mutable_create_time());
+  if (description.last_step.has_value()) {
+    *proto.mutable_last_step() = ReportToProto(*description.last_step);
+  }
+  if (description.checksum.has_value()) proto.set_state_checksum(*description.checksum);
+}
+
+void ToSummary(const SessionDescription& description, v1::SessionSummary& proto) {
+  proto.set_session_id(description.identity.session_id);
+  proto.set_history(description.identity.history);
+  proto.set_version(description.version);
+  proto.set_optimizer(std::string(description.config->method->name));
+  proto.set_num_elements(description.config->layout->num_elements());
+  proto.set_memory_bytes(description.memory_bytes);
+  proto.set_num_live_workers(description.num_live_workers);
+  SetTime(description.identity.create_time, *proto.mutable_create_time());
+}
+
+// Random, and not 0.
+uint64_t NewHistory() {
+  std::random_device device;
+  uint64_t history = 0;
+  while (history == 0) history = (uint64_t{device()} << 32) | device();
+  return history;
+}
+
+bool AllFinite(absl::string_view bytes) {
+  float block[core::kBlock];
+  while (!bytes.empty()) {
+    const absl::string_view piece = bytes.substr(0, sizeof(block));
+    std::memcpy(block, piece.data(), piece.size());
+    if (!std::isfinite(core::SquaredNorm({block, piece.size() / sizeof(float)}))) return false;
+    bytes.remove_prefix(piece.size());
+  }
+  return true;
+}
+
+// Where version 0 comes from; uploaded bytes are borrowed from the request.
+absl::StatusOr<InitialSource> SourceFromProto(const v1::InitialValues& values,
+                                              const core::Layout& layout) {
+  switch (values.source_case()) {
+    case v1::InitialValues::kUploaded: {
+      absl::StatusOr<absl::string_view> bytes =
+          ParameterBytes(values.uploaded(), layout.num_elements());
+      if (!bytes.ok()) return core::PrefixField(bytes.status(), "initial_values.uploaded");
+      if (!AllFinite(*bytes)) {
+        return MakeError(Reason::kInitialValuesInvalid, "initial values hold a NaN or an infinity",
+                         "initial_values.uploaded.data");
+      }
+      return InitialSource(*bytes);
+    }
+    case v1::InitialValues::kSeeded: {
+      absl::StatusOr<core::InitialValues> plan = InitialValuesFromProto(layout, values.seeded());
+      if (!plan.ok()) return core::PrefixField(plan.status(), "initial_values.seeded");
+      return InitialSource(*std::move(plan));
+    }
+    case v1::InitialValues::SOURCE_NOT_SET:
+      break;
+  }
+  return MakeError(Reason::kFieldRequired, "a session needs initial values", "initial_values");
+}
+
+absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t incarnation) {
+  TALWEG_RETURN_IF_ERROR(CheckName(worker, "worker"));
+  if (history == 0) return MakeError(Reason::kFieldRequired, "history is required", "history");
+  if (incarnation == 0) {
+    return MakeError(Reason::kFieldRequired, "incarnation is required", "incarnation");
+  }
+  return absl::OkStatus();
+}
+
+void Finish(Reactor* reactor, const absl::Status& status) { reactor->Finish(StatusToGrpc(status)); }
+
+Reactor* Fail(Reactor* reactor, const absl::Status& status) {
+  Finish(reactor, status);
+  return reactor;
+}
+
+}  // namespace
+
+Reactor* SessionService::CreateSession(grpc::CallbackServerContext* call,
+                                       const v1::CreateSessionRequest* request,
+                                       v1::CreateSessionResponse* response) {
+  Reactor* reactor = call->DefaultReactor();
+  // A layout may be long: not in gRPC's thread.
+  context_.pool.Post([=, this] { Create(*request, *response, reactor); });
+  return reactor;
+}
+
+void SessionService::Create(const v1::CreateSessionRequest& request,
+                            v1::CreateSessionResponse& response, Reactor* reactor) {
+  const auto describe = [&response, reactor](const std::shared_ptr<SessionHost>& host) {
+    host->Describe(false, [&response, reactor](absl::StatusOr<SessionDescription> description) {
+      if (description.ok()) ToProto(*description, *response.mutable_session());
+      Finish(reactor, description.status());
+    });
+  };
+  absl::Status status = context_.Admit(request);
+  if (status.ok()) status = CheckName(request.session_id(), "session_id");
+  if (status.ok() && request.request_id().size() > kMaxRequestIdBytes) {
+    status = MakeError(Reason::kFieldOutOfRange,
+                       absl::StrCat("request_id has more than ", kMaxRequestIdBytes, " bytes"),
+                       "request_id");
+  }
+  if (!status.ok()) return Finish(reactor, status);
+
+  SessionIdentity identity{request.session_id(), request.request_id(),
+                           core::Crc32c(request.SerializeAsString()), NewHistory(), WallNow()};
+  absl::StatusOr<std::shared_ptr<SessionHost>> made = context_.sessions.FindSameRequest(identity);
+  if (!made.ok()) return Finish(reactor, made.status());
+  if (*made != nullptr) return describe(*made);
+
+  absl::StatusOr<core::SessionConfig> config = ConfigFromProto(request.config());
+  if (!config.ok()) return Finish(reactor, core::PrefixField(config.status(), "config"));
+  absl::StatusOr<InitialSource> source = SourceFromProto(request.initial_values(), *config->layout);
+  if (!source.ok()) return Finish(reactor, source.status());
+  absl::StatusOr<MemoryBudget::Reservation> memory = context_.memory.Reserve(config->MemoryBytes());
+  if (!memory.ok()) return Finish(reactor, memory.status());
+
+  auto host = std::make_shared<SessionHost>(identity, *std::move(config), *std::move(memory),
+                                            context_.pool);
+  const absl::Status inserted = context_.sessions.Insert(host);
+  if (!inserted.ok()) {
+    // Perhaps this very request came twice, and the other one was faster.
+    made = context_.sessions.FindSameRequest(identity);
+    if (made.ok() && *made != nullptr) return describe(*made);
+    return Finish(reactor, inserted);
+  }
+  host->Create(*std::move(source), [this, host, reactor, describe](const absl::Status& created) {
+    if (created.ok()) return describe(host);
+    (void)context_.sessions.Delete(host->identity().session_id, host->identity().history);
+    Finish(reactor, created);
+  });
+}
+
+// What the calls on one session begin with: the host, or the error that the call ends with.
+absl::StatusOr<std::shared_ptr<SessionHost>> SessionService::FindHost(
+    const google::protobuf::Message& request, const std::string& session_id) const {
+  TALWEG_RETURN_IF_ERROR(context_.Admit(request));
+  TALWEG_RETURN_IF_ERROR(CheckName(session_id, "session_id"));
+  return context_.sessions.Find(session_id);
+}
+
+Reactor* SessionService::GetSession(grpc::CallbackServerContext* call,
+                                    const v1::GetSessionRequest* request,
+                                    v1::GetSessionResponse* response) {
+  Reactor* reactor = call->DefaultReactor();
+  const auto host = FindHost(*request, request->session_id());
+  if (!host.ok()) return Fail(reactor, host.status());
+  (*host)->Describe(request->include_checksum(),
+                    [response, reactor](absl::StatusOr<SessionDescription> description) {
+                      if (description.ok()) ToProto(*description, *response->mutable_session());
+                      Finish(reactor, description.status());
+                    });
+  return reactor;
+}
+
+Reactor* SessionService::ListSessions(grpc::CallbackServerContext* call,
+                                      const v1::ListSessionsRequest* request,
+                                      v1::ListSessionsResponse* response) {
+  Reactor* reactor = call->DefaultReactor();
+  absl::Status status = context_.Admit(*request);
+  if (status.ok() && request->page_size() > kMaxPageSize) {
+    status = MakeError(
+        Reason::kFieldOutOfRange,
+        absl::StrCat("page_size is ", request->page_size(), ", allowed: 1 to ", kMaxPageSize),
+        "page_size");
+  }
+  // A token is the last id of the page before, so any other string cannot be one.
+  if (status.ok() && !request->page_token().empty() &&
+      !CheckName(request->page_token(), "page_token").ok()) {
+    status = MakeError(Reason::kPageTokenInvalid, "page_token is not one that this server gave",
+                       "page_token");
+  }
+  if (!status.ok()) return Fail(reactor, status);
+  const size_t page_size = request->page_size() == 0 ? kDefaultPageSize : request->page_size();
+  std::vector<std::shared_ptr<SessionHost>> hosts =
+      context_.sessions.List(request->page_token(), page_size + 1);
+  if (hosts.size() > page_size) {
+    hosts.pop_back();
+    response->set_next_page_token(hosts.back()->identity().session_id);
+  }
+  SummarizeFrom(std::make_shared<const std::vector<std::shared_ptr<SessionHost>>>(std::move(hosts)),
+                0, response, reactor);
+  return reactor;
+}
+
+void SessionService::SummarizeFrom(
+    std::shared_ptr<const std::vector<std::shared_ptr<SessionHost>>> hosts, size_t index,
+    v1::ListSessionsResponse* response, Reactor* reactor) {
+  if (index == hosts->size()) return Finish(reactor, absl::OkStatus());
+  (*hosts)[index]->Describe(
+      false, [this, hosts, index, response, reactor](absl::StatusOr<SessionDescription> found) {
+        // One that was deleted meanwhile is not in the list.
+        if (found.ok()) ToSummary(*found, *response->add_sessions());
+        SummarizeFrom(hosts, index + 1, response, reactor);
+      });
+}
+
+Reactor* SessionService::UpdateSession(grpc::CallbackServerContext* call,
+                                       const v1::UpdateSessionRequest* request,
+                                       v1::UpdateSessionResponse* response) {
+  Reactor* reactor = call->DefaultReactor();
+  const auto host = FindHost(*request, request->session_id());
+  if (!host.ok()) return Fail(reactor, host.status());
+  (*host)->Reconfigure(
+      request->history(),
+      [request](const core::SessionConfig& current) {
+        return MergeConfig(current, request->config(), request->update_mask());
+      },
+      [response, reactor](absl::StatusOr<SessionDescription> description) {
+        if (description.ok()) ToProto(*description, *response->mutable_session());
+        Finish(reactor, description.status());
+      });
+  return reactor;
+}
+
+Reactor* SessionService::DeleteSession(grpc::CallbackServerContext* call,
+                                       const v1::DeleteSessionRequest* request,
+                                       v1::DeleteSessionResponse* /*response*/) {
+  Reactor* reactor = call->DefaultReactor();
+  absl::Status status = context_.Admit(*request);
+  if (status.ok()) status = CheckName(request->session_id(), "session_id");
+  if (status.ok()) status = context_.sessions.Delete(request->session_id(), request->history());
+  Finish(reactor, status);
+  return reactor;
+}
+
+Reactor* SessionService::Join(grpc::CallbackServerContext* call, const v1::JoinRequest* request,
+                              v1::JoinResponse* response) {
+  Reactor* reactor = call->DefaultReactor();
+  const auto host = FindHost(*request, request->session_id());
+  if (!host.ok()) return Fail(reactor, host.status());
+  const absl::Status named = CheckName(request->worker(), "worker");
+  if (!named.ok()) return Fail(reactor, named);
+  (*host)->Join(
+      request->worker(), [this] { return context_.sessions.NextIncarnation(); },
+      [response, reactor](absl::StatusOr<JoinOutcome> outcome) {
+        if (outcome.ok()) {
+          response->set_history(outcome->history);
+          response->set_version(outcome->version);
+          response->set_incarnation(outcome->incarnation);
+          response->set_lease_seconds(outcome->lease_seconds);
+        }
+        Finish(reactor, outcome.status());
+      });
+  return reactor;
+}
+
+Reactor* SessionService::Heartbeat(grpc::CallbackServerContext* call,
+                                   const v1::HeartbeatRequest* request,
+                                   v1::HeartbeatResponse* response) {
+  Reactor* reactor = call->DefaultReactor();
+  const auto host = FindHost(*request, request->session_id());
+  if (!host.ok()) return Fail(reactor, host.status());
+  const absl::Status member =
+      CheckMember(request->worker(), request->history(), request->incarnation());
+  if (!member.ok()) return Fail(reactor, member);
+  (*host)->Heartbeat({request->history(), request->worker(), request->incarnation()},
+                     [response, reactor](absl::StatusOr<JoinOutcome> outcome) {
+                       if (outcome.ok()) {
+                         response->set_history(outcome->history);
+                         response->set_version(outcome->version);
+                         response->set_lease_seconds(outcome->lease_seconds);
+                       }
+                       Finish(reactor, outcome.status());
+                     });
+  return reactor;
+}
+
+Reactor* SessionService::Leave(grpc::CallbackServerContext* call, const v1::LeaveRequest* request,
+                               v1::LeaveResponse* /*response*/) {
+  Reactor* reactor = call->DefaultReactor();
+  const auto host = FindHost(*request, request->session_id());
+  if (!host.ok()) return Fail(reactor, host.status());
+  const absl::Status member =
+      CheckMember(request->worker(), request->history(), request->incarnation());
+  if (!member.ok()) return Fail(reactor, member);
+  (*host)->Leave({request->history(), request->worker(), request->incarnation()},
+                 [reactor](const absl::Status& left) { Finish(reactor, left); });
+  return reactor;
+}
+
+}  // namespace talweg::server

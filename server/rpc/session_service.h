@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// SessionService over gRPC: check, convert, hand to the session's host, answer.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "server/rpc/service_context.h"
+#include "talweg/v1/session_service.grpc.pb.h"
+
+namespace talweg::server {
+
+// Thread-safe.
+class SessionService final : public v1::SessionService::CallbackService {
+ public:
+  explicit SessionService(ServiceContext context) : context_(context) {}
+
+  grpc::ServerUnaryReactor* CreateSession(grpc::CallbackServerContext* call,
+                                          const v1::CreateSessionRequest* request,
+                                          v1::CreateSessionResponse* response) override;
+  grpc::ServerUnaryReactor* GetSession(grpc::CallbackServerContext* call,
+                                       const v1::GetSessionRequest* request,
+                                       v1::GetSessionResponse* response) override;
+  grpc::ServerUnaryReactor* ListSessions(grpc::CallbackServerContext* call,
+                                         const v1::ListSessionsRequest* request,
+                                         v1::ListSessionsResponse* response) override;
+  grpc::ServerUnaryReactor* UpdateSession(grpc::CallbackServerContext* call,
+                                          const v1::UpdateSessionRequest* request,
+                                          v1::UpdateSessionResponse* response) override;
+  grpc::ServerUnaryReactor* DeleteSession(grpc::CallbackServerContext* call,
+                                          const v1::DeleteSessionRequest* request,
+                                          v1::DeleteSessionResponse* response) override;
+  grpc::ServerUnaryReactor* Join(grpc::CallbackServerContext* call, const v1::JoinRequest* request,
+                                 v1::JoinResponse* response) override;
+  grpc::ServerUnaryReactor* Heartbeat(grpc::CallbackServerContext* call,
+                                      const v1::HeartbeatRequest* request,
+                                      v1::HeartbeatResponse* response) override;
+  grpc::ServerUnaryReactor* Leave(grpc::CallbackServerContext* call,
+                                  const v1::LeaveRequest* request,
+                                  v1::LeaveResponse* response) override;
+
+ private:
+  void Create(const v1::CreateSessionRequest& request, v1::CreateSessionResponse& response,
+              grpc::ServerUnaryReactor* reactor);
+
+  absl::StatusOr<std::shared_ptr<SessionHost>> FindHost(const google::protobuf::Message& request,
+                                                        const std::string& session_id) const;
+  // Adds a summary of each host from `index` on, one after the other, then answers.
+  void SummarizeFrom(std::shared_ptr<const std::vector<std::shared_ptr<SessionHost>>> hosts,
+                     size_t index, v1::ListSessionsResponse* response,
+                     grpc::ServerUnaryReactor* reactor);
+
+  ServiceContext context_;
+};
+
+}  // namespace talweg::server

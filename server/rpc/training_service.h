@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// TrainingService over gRPC: check, convert, hand to the session's host, answer.
+#pragma once
+
+#include "server/rpc/service_context.h"
+#include "talweg/v1/training_service.grpc.pb.h"
+
+namespace talweg::server {
+
+// Thread-safe.
+class TrainingService final : public v1::TrainingService::CallbackService {
+ public:
+  explicit TrainingService(ServiceContext context) : context_(context) {}
+
+  grpc::ServerUnaryReactor* Step(grpc::CallbackServerContext* call, const v1::StepRequest* request,
+                                 v1::StepResponse* response) override;
+  grpc::ServerWriteReactor<v1::PullResponse>* Pull(grpc::CallbackServerContext* call,
+                                                   const v1::PullRequest* request) override;
+
+ private:
+  ServiceContext context_;
+};
+
+}  // namespace talweg::server

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The server's own threads for everything that computes. Work comes as jobs of one or many pieces;
+// the threads take one piece at a time from the jobs in turn, so that a session's large step delays
+// another's small one by pieces (tens of microseconds), never by the whole step. Nothing here
+// blocks: what follows a job is its `done`.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "server/runtime/mutex.h"
+
+namespace talweg::server {
+
+// Thread-safe.
+class ComputePool {
+ public:
+  using Task = absl::AnyInvocable<void()>;
+  using Piece = absl::AnyInvocable<void(size_t)>;
+
+  explicit ComputePool(size_t num_threads);  // >= 1
+  // Finishes all work, also what that work posts, then joins the threads.
+  ~ComputePool();
+  ComputePool(const ComputePool&) = delete;
+  ComputePool& operator=(const ComputePool&) = delete;
+
+  // Runs `task` on a thread of the pool.
+  void Post(Task task);
+
+  // Runs piece(0) … piece(num_pieces - 1) on threads of the pool, in any order and at the same
+  // time, then `done` once, on the thread that finished last. Called from a thread of the pool, a
+  // single piece and its `done` run before this returns.
+  void RunPieces(size_t num_pieces, Piece piece, Task done);
+
+  size_t num_threads() const { return threads_.size(); }
+
+ private:
+  struct Job {
+    Piece piece;
+    Task done;
+    size_t num_pieces = 0;
+    size_t next = 0;  // guarded by the pool's mutex
+    std::atomic<size_t> unfinished{0};
+  };
+
+  void Enqueue(std::shared_ptr<Job> job);
+  void RunThread();
+
+  Mutex mutex_;
+  std::condition_variable work_;
+  std::deque<std::shared_ptr<Job>> jobs_ ABSL_GUARDED_BY(mutex_);
+  size_t busy_ ABSL_GUARDED_BY(mutex_) = 0;  // threads inside a piece
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::thread> threads_;
+};
+
+// Threads that this process may use: the cgroup's CPU quota where there is one, else the CPUs it is
+// allowed on. At least 1.
+size_t AvailableCpus();
+
+}  // namespace talweg::server

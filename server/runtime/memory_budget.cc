@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/runtime/memory_budget.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/reasons.h"
+
+namespace talweg::server {
+
+MemoryBudget::Reservation& MemoryBudget::Reservation::operator=(Reservation&& other) noexcept {
+  std::swap(budget_, other.budget_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+MemoryBudget::Reservation::~Reservation() {
+  if (budget_ != nullptr) budget_->Release(bytes_);
+}
+
+absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes) {
+  uint64_t used = 0;
+  {
+    MutexLock lock(mutex_);
+    used = used_;
+    if (bytes <= limit_ - used_) {
+      used_ += bytes;
+      return Reservation(*this, bytes);
+    }
+  }
+  return core::MakeError(
+      core::Reason::kMemoryQuota,
+      absl::StrCat("asked for ", bytes, " bytes; ", used, " of ", limit_, " are in use"), "",
+      {{"asked_bytes", absl::StrCat(bytes)},
+       {"used_bytes", absl::StrCat(used)},
+       {"allowed_bytes", absl::StrCat(limit_)}});
+}
+
+uint64_t MemoryBudget::used() const {
+  MutexLock lock(mutex_);
+  return used_;
+}
+
+void MemoryBudget::Release(uint64_t bytes) {
+  MutexLock lock(mutex_);
+  used_ -= bytes;
+}
+
+uint64_t DefaultMemoryBytes() {
+  const uint64_t page = static_cast<uint64_t>(std::max(1L, sysconf(_SC_PAGESIZE)));
+  uint64_t bytes = page * static_cast<uint64_t>(std::max(1L, sysconf(_SC_PHYS_PAGES)));
+  // cgroup v2: "max" or a number of bytes.
+  std::ifstream file("/sys/fs/cgroup/memory.max");
+  uint64_t limit = 0;
+  if (file >> limit) bytes = std::min(bytes, limit);
+  return bytes / 5 * 4;
+}
+
+}  // namespace talweg::server

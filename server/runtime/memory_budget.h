@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Memory that sessions may take together. A session is charged when it is created and refused when
+// it would not fit, so that no layout can bring the server down.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "server/runtime/mutex.h"
+
+namespace talweg::server {
+
+// Thread-safe; outlives its reservations.
+class MemoryBudget {
+ public:
+  // Gives its bytes back when it goes. Movable.
+  class Reservation {
+   public:
+    Reservation() = default;
+    Reservation(Reservation&& other) noexcept { *this = std::move(other); }
+    Reservation& operator=(Reservation&& other) noexcept;
+    ~Reservation();
+    uint64_t bytes() const { return bytes_; }
+
+   private:
+    friend class MemoryBudget;
+    Reservation(MemoryBudget& budget, uint64_t bytes) : budget_(&budget), bytes_(bytes) {}
+    MemoryBudget* budget_ = nullptr;
+    uint64_t bytes_ = 0;
+  };
+
+  explicit MemoryBudget(uint64_t limit_bytes) : limit_(limit_bytes) {}
+
+  // Fails with MEMORY_QUOTA, telling what was asked, used and allowed.
+  absl::StatusOr<Reservation> Reserve(uint64_t bytes);
+
+  uint64_t used() const;
+  uint64_t limit() const { return limit_; }
+
+ private:
+  void Release(uint64_t bytes);
+
+  mutable Mutex mutex_;
+  const uint64_t limit_;
+  uint64_t used_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+// Four fifths of the memory this process may use: the cgroup's limit where there is one, else the
+// machine's.
+uint64_t DefaultMemoryBytes();
+
+}  // namespace talweg::server

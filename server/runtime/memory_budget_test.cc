@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/runtime/memory_budget.h"
+
+#include <atomic>
+#include <limits>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "core/base/reasons.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace talweg::server {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
+
+TEST(MemoryBudgetTest, ReservationChargesAndGivesBack) {
+  MemoryBudget budget(100);
+  {
+    const absl::StatusOr<MemoryBudget::Reservation> reservation = budget.Reserve(60);
+    ASSERT_TRUE(reservation.ok());
+    EXPECT_EQ(reservation->bytes(), 60u);
+    EXPECT_EQ(budget.used(), 60u);
+  }
+  EXPECT_EQ(budget.used(), 0u);
+  EXPECT_EQ(budget.limit(), 100u);
+}
+
+TEST(MemoryBudgetTest, ExactlyTheLimitFitsAndOneByteMoreDoesNot) {
+  MemoryBudget budget(100);
+  EXPECT_FALSE(budget.Reserve(101).ok());
+  const auto all = budget.Reserve(100);
+  ASSERT_TRUE(all.ok());
+  EXPECT_FALSE(budget.Reserve(1).ok());
+  EXPECT_TRUE(budget.Reserve(0).ok());
+  EXPECT_EQ(budget.used(), 100u);
+}
+
+TEST(MemoryBudgetTest, RefusalTellsWhatWasAskedUsedAndAllowedAndTakesNothing) {
+  MemoryBudget budget(100);
+  const auto held = budget.Reserve(70);
+  ASSERT_TRUE(held.ok());
+  const absl::Status refused = budget.Reserve(31).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(core::ReasonName(refused), "MEMORY_QUOTA");
+  EXPECT_THAT(core::MetadataOf(refused),
+              UnorderedElementsAre(Pair("asked_bytes", "31"), Pair("used_bytes", "70"),
+                                   Pair("allowed_bytes", "100")));
+  EXPECT_THAT(refused.message(), HasSubstr("31"));
+  EXPECT_EQ(budget.used(), 70u);
+}
+
+TEST(MemoryBudgetTest, HugeRequestDoesNotWrapAround) {
+  MemoryBudget budget(100);
+  const auto held = budget.Reserve(1);
+  ASSERT_TRUE(held.ok());
+  EXPECT_FALSE(budget.Reserve(std::numeric_limits<uint64_t>::max()).ok());
+  EXPECT_EQ(budget.used(), 1u);
+}
+
+TEST(MemoryBudgetTest, MovedReservationIsGivenBackOnce) {
+  MemoryBudget budget(100);
+  std::optional<MemoryBudget::Reservation> keeper;
+  {
+    auto reserved = budget.Reserve(60);
+    ASSERT_TRUE(reserved.ok());
+    keeper.emplace(*std::move(reserved));
+  }
+  EXPECT_EQ(budget.used(), 60u);
+  EXPECT_EQ(keeper->bytes(), 60u);
+
+  *keeper = *budget.Reserve(30);
+  EXPECT_EQ(budget.used(), 30u);
+  EXPECT_EQ(keeper->bytes(), 30u);
+  keeper.reset();
+  EXPECT_EQ(budget.used(), 0u);
+}
+
+TEST(MemoryBudgetTest, EmptyReservationGivesNothingBack) {
+  MemoryBudget budget(100);
+  { MemoryBudget::Reservation empty; }
+  EXPECT_EQ(budget.used(), 0u);
+}
+
+TEST(MemoryBudgetTest, ThreadsTogetherNeverTakeMoreThanTheLimit) {
+  constexpr uint64_t kLimit = 10;
+  MemoryBudget budget(kLimit);
+  std::atomic<uint64_t> held{0};
+  std::atomic<bool> exceeded{false};
+  std::atomic<uint64_t> granted{0};
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 5000; ++round) {
+        const auto reservation = budget.Reserve(4);
+        if (!reservation.ok()) continue;
+        ++granted;
+        if ((held += 4) > kLimit) exceeded = true;
+        held -= 4;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_FALSE(exceeded);
+  EXPECT_GT(granted, 0u);
+  EXPECT_EQ(budget.used(), 0u);
+}
+
+TEST(DefaultMemoryBytesTest, IsSomethingThatTheMachineCanHave) {
+  EXPECT_GT(DefaultMemoryBytes(), uint64_t{1} << 20);
+  EXPECT_LT(DefaultMemoryBytes(), uint64_t{1} << 50);
+}
+
+}  // namespace
+}  // namespace talweg::server

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A session at work: the core session, the queue of what wants something of it, and the buffers it
+// steps with. Operations on one session run one after the other, on threads of the compute pool;
+// operations on different sessions know nothing of each other. Reading parameters waits for nobody.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "core/session/initial_values.h"
+#include "core/session/session.h"
+#include "core/session/staged_gradient.h"
+#include "server/runtime/compute_pool.h"
+#include "server/runtime/memory_budget.h"
+#include "server/runtime/mutex.h"
+#include "server/runtime/parameter_pool.h"
+
+namespace talweg::server {
+
+// Whom a session is made for, and what is known of it before any memory is taken.
+struct SessionIdentity {
+  std::string session_id;
+  std::string request_id;
+  uint32_t request_digest = 0;  // of the whole create request
+  uint64_t history = 0;
+  absl::Time create_time;
+};
+
+// Where version 0 comes from: a checked plan, or bytes of little-endian float32 that are known to
+// be finite and of the layout's size. The bytes must live until the session is made.
+using InitialSource = std::variant<core::InitialValues, absl::string_view>;
+
+// What Describe tells.
+struct SessionDescription {
+  SessionIdentity identity;
+  std::optional<core::SessionConfig> config;
+  uint64_t config_version = 0;
+  uint64_t version = 0;
+  uint64_t memory_bytes = 0;
+  uint32_t num_workers = 0;
+  uint32_t num_live_workers = 0;
+  std::optional<core::StepReport> last_step;
+  std::optional<uint32_t> checksum;
+};
+
+// A contribution as it came from the wire, with the whole gradient as little-endian float32. The
+// bytes must live until the answer.
+struct StepInput {
+  core::Contribution contribution;  // the gradient's facts are filled in here
+  std::vector<double> losses;
+  absl::string_view gradient;
+};
+
+struct StepOutcome {
+  core::Answer answer;
+  std::shared_ptr<const core::Parameters> parameters;  // of the current version
+  std::shared_ptr<const core::Parameters> previous;    // where this call took the step: before it
+};
+
+// What a worker learns when it joins or shows that it lives.
+struct JoinOutcome {
+  uint64_t history = 0;
+  uint64_t version = 0;
+  uint64_t incarnation = 0;
+  uint64_t lease_seconds = 0;
+};
+
+// Thread-safe. Callbacks run on threads of the pool.
+class SessionHost : public std::enable_shared_from_this<SessionHost> {
+ public:
+  template <class T>
+  using Done = absl::AnyInvocable<void(absl::StatusOr<T>)>;
+  using DoneStatus = absl::AnyInvocable<void(absl::Status)>;
+
+  SessionHost(SessionIdentity identity, core::SessionConfig config,
+              MemoryBudget::Reservation memory, ComputePool& pool);
+
+  const SessionIdentity& identity() const { return identity_; }
+
+  // Makes version 0; once, on a thread of the pool. Every other call, also an earlier one, waits
+  // until it is over. Where it fails the host is as if deleted.
+  void Create(InitialSource source, DoneStatus done);
+
+  void Step(StepInput input, Done<StepOutcome> done);
+  // `issue` draws the incarnation when the turn has come, so that later joins get larger ones.
+  void Join(std::string worker, absl::AnyInvocable<uint64_t()> issue, Done<JoinOutcome> done);
+  void Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done);
+  void Leave(core::Leave leave, DoneStatus done);
+  // `change` makes the new configuration from the current one.
+  void Reconfigure(
+      uint64_t history,
+      absl::AnyInvocable<absl::StatusOr<core::SessionConfig>(const core::SessionConfig&)> change,
+      Done<SessionDescription> done);
+  void Describe(bool with_checksum, Done<SessionDescription> done);
+
+  // The visible version: at once, or when the session is made. Fails with SESSION_DELETED.
+  void Read(Done<std::shared_ptr<const core::Parameters>> done);
+
+  // Every queued and later operation fails with SESSION_DELETED.
+  void Delete();
+  bool deleted() const;
+
+  uint64_t num_elements() const { return num_elements_; }
+
+ private:
+  // An operation calls `next` when it is over; until then the session is its own.
+  using Next = absl::AnyInvocable<void()>;
+  using Operation = absl::AnyInvocable<void(absl::Status, Next)>;
+
+  void Enqueue(Operation operation);
+  void RunFront();
+  void Finished();
+  struct StepCall;
+  void FinishCreate(absl::Status made, DoneStatus done);
+  void Judge(std::shared_ptr<StepCall> call);
+  void Publish();
+  absl::Status Deleted() const;
+  SessionDescription Description(bool with_checksum);
+  JoinOutcome Welcome(uint64_t incarnation) const;
+
+  const SessionIdentity identity_;
+  const uint64_t num_elements_;
+  const MemoryBudget::Reservation memory_;
+  ComputePool& pool_;
+  ParameterPool parameters_;
+
+  // Owned by the operation under way; null before the session is made.
+  std::unique_ptr<core::SessionConfig> initial_config_;
+  std::unique_ptr<core::StagedGradient> staged_;
+  std::unique_ptr<core::Session> session_;
+
+  mutable Mutex mutex_;
+  std::deque<Operation> queue_ ABSL_GUARDED_BY(mutex_);
+  bool running_ ABSL_GUARDED_BY(mutex_) = true;  // an operation, at first Create
+  bool deleted_ ABSL_GUARDED_BY(mutex_) = false;
+  std::shared_ptr<const core::Parameters> visible_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace talweg::server

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A small session at work, for the tests of its host.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/shard.h"
+#include "gtest/gtest.h"
+#include "server/runtime/session_host.h"
+#include "server/runtime/test_support.h"
+
+namespace talweg::server {
+
+inline constexpr uint64_t kHistory = 77;
+inline constexpr uint64_t kManyShards = 3 * core::kShard + 100;  // four, the last one short
+
+using StepReply = Reply<absl::StatusOr<StepOutcome>>;
+using JoinReply = Reply<absl::StatusOr<JoinOutcome>>;
+using DescribeReply = Reply<absl::StatusOr<SessionDescription>>;
+using ReadReply = Reply<absl::StatusOr<std::shared_ptr<const core::Parameters>>>;
+using StatusReply = Reply<absl::Status>;
+
+inline std::vector<float> CopyOf(const core::Parameters& parameters) {
+  return {parameters.values.span().begin(), parameters.values.span().end()};
+}
+
+// A session that starts at zero, with one worker, "w". Gradients live as long as it does.
+class TestSession {
+ public:
+  TestSession(ComputePool& pool, uint64_t num_elements, core::SessionConfig config)
+      : pool_(pool), initial_(num_elements, 0.0f) {
+    host_ = std::make_shared<SessionHost>(
+        SessionIdentity{"session", "request", 0, kHistory, absl::UnixEpoch()}, std::move(config),
+        MemoryBudget::Reservation(), pool);
+  }
+  TestSession(ComputePool& pool, uint64_t num_elements)
+      : TestSession(pool, num_elements, TestConfig(num_elements)) {}
+
+  SessionHost& host() { return *host_; }
+  std::shared_ptr<SessionHost> Share() { return host_; }
+  void Drop() { host_.reset(); }
+
+  StatusReply Create() {
+    StatusReply created;
+    pool_.Post([host = host_, done = created.Taker(), bytes = BytesOf(initial_)]() mutable {
+      host->Create(bytes, std::move(done));
+    });
+    return created;
+  }
+
+  JoinReply Join(uint64_t incarnation, const std::string& worker = "w") {
+    JoinReply joined;
+    host_->Join(
+        worker, [incarnation] { return incarnation; }, joined.Taker());
+    return joined;
+  }
+
+  // Creates and joins as incarnation 1.
+  TestSession& Start() {
+    EXPECT_TRUE(Create().Get().ok());
+    EXPECT_TRUE(Join(1).Get().ok());
+    return *this;
+  }
+
+  // A step with every element of the gradient `value`.
+  StepInput Input(uint64_t sequence, float value, const std::string& worker = "w",
+                  uint64_t incarnation = 1) {
+    gradients_.push_back(std::make_unique<std::vector<float>>(initial_.size(), value));
+    core::Contribution contribution;
+    contribution.history = kHistory;
+    contribution.worker = worker;
+    contribution.incarnation = incarnation;
+    contribution.sequence = sequence;
+    return {contribution, {}, BytesOf(*gradients_.back())};
+  }
+  StepReply Step(uint64_t sequence, float value) {
+    StepReply stepped;
+    host_->Step(Input(sequence, value), stepped.Taker());
+    return stepped;
+  }
+
+  SessionDescription Describe(bool with_checksum = true) {
+    DescribeReply described;
+    host_->Describe(with_checksum, described.Taker());
+    return *described.Get();
+  }
+  std::shared_ptr<const core::Parameters> Read() {
+    ReadReply read;
+    host_->Read(read.Taker());
+    return *read.Get();
+  }
+  DescribeReply SetRate(double learning_rate, uint64_t history = 0) {
+    DescribeReply changed;
+    host_->Reconfigure(
+        history,
+        [this, learning_rate](const core::SessionConfig&) -> absl::StatusOr<core::SessionConfig> {
+          return TestConfig(initial_.size(), learning_rate);
+        },
+        changed.Taker());
+    return changed;
+  }
+
+ private:
+  ComputePool& pool_;
+  const std::vector<float> initial_;
+  std::shared_ptr<SessionHost> host_;
+  std::vector<std::unique_ptr<std::vector<float>>> gradients_;
+};
+
+}  // namespace talweg::server

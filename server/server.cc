@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/server.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/grpcpp.h"
+#include "grpcpp/resource_quota.h"
+#include "server/ops/drain_gate.h"
+#include "server/rpc/session_service.h"
+#include "server/rpc/training_service.h"
+#include "server/runtime/clock.h"
+
+namespace talweg::server {
+namespace {
+
+// A Step of 64 MiB of gradient, with its header.
+constexpr int kMaxMessageBytes = (64 << 20) + (1 << 20);
+// What gRPC may hold of messages under way; it buffers a message whole before it checks its size.
+constexpr size_t kMinWireBytes = size_t{512} << 20;
+
+// How long new calls are told DRAINING before gRPC itself stops. What reaches a gRPC server that
+// stops, or is only half received by then, is cut as CANCELLED, without a reason.
+constexpr absl::Duration kRefusal = absl::Milliseconds(300);
+
+bool IsLoopback(absl::string_view host) {
+  return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.");
+}
+
+absl::Status CheckAddress(const ServerOptions& options, std::string& host) {
+  const size_t colon = options.address.rfind(':');
+  uint32_t port = 0;
+  if (colon == std::string::npos || colon == 0 ||
+      !absl::SimpleAtoi(options.address.substr(colon + 1), &port) || port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--address is \"", options.address, "\", expected HOST:PORT"));
+  }
+  host = options.address.substr(0, colon);
+  if (IsLoopback(host) || options.insecure) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("--address ", options.address,
+                   " is reachable from other machines, and this version has neither encryption nor "
+                   "authentication; --insecure allows it all the same"));
+}
+
+}  // namespace
+
+struct Server::Parts {
+  explicit Parts(const ServerOptions& options)
+      : memory(options.memory_bytes != 0 ? options.memory_bytes : DefaultMemoryBytes()),
+        sessions(options.max_sessions),
+        pool(options.num_threads != 0 ? options.num_threads : AvailableCpus()),
+        session_service({sessions, pool, memory, gate}),
+        training_service({sessions, pool, memory, gate}) {}
+
+  DrainGate gate;
+  MemoryBudget memory;
+  SessionTable sessions;
+  ComputePool pool;
+  SessionService session_service;
+  TrainingService training_service;
+  std::unique_ptr<grpc::Server> grpc;
+  std::string address;
+};
+
+Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Server::~Server() { Stop(absl::ZeroDuration()); }
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& options) {
+  std::string host;
+  TALWEG_RETURN_IF_ERROR(CheckAddress(options, host));
+  auto parts = std::make_unique<Parts>(options);
+
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  int port = 0;
+  builder.AddListeningPort(options.address, grpc::InsecureServerCredentials(), &port);
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  builder.SetResourceQuota(grpc::ResourceQuota("wire").Resize(
+      std::max(kMinWireBytes, static_cast<size_t>(parts->memory.limit() / 4))));
+  // A second server on the same port would share its calls in silence.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.RegisterService(&parts->session_service);
+  builder.RegisterService(&parts->training_service);
+  parts->grpc = builder.BuildAndStart();
+  if (parts->grpc == nullptr || port == 0) {
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.address));
+  }
+  parts->address = absl::StrCat(host, ":", port);
+  auto* health = parts->grpc->GetHealthCheckService();
+  health->SetServingStatus("live", true);
+  health->SetServingStatus("ready", true);
+  return std::unique_ptr<Server>(new Server(std::move(parts)));
+}
+
+const std::string& Server::address() const { return parts_->address; }
+
+void Server::NotReady() {
+  auto* health = parts_->grpc->GetHealthCheckService();
+  health->SetServingStatus("ready", false);
+  health->SetServingStatus("", false);
+}
+
+void Server::Refuse() { parts_->gate.Close(); }
+
+void Server::Stop(absl::Duration grace) {
+  const absl::Time deadline = WallNow() + grace;
+  Refuse();
+  absl::SleepFor(std::min(grace, kRefusal));
+  parts_->grpc->Shutdown(absl::ToChronoTime(deadline));
+}
+
+}  // namespace talweg::server

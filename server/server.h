@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The server as one object: what it is told, its start and its stop in the right order.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace talweg::server {
+
+struct ServerOptions {
+  std::string address = "127.0.0.1:50551";  // host:port; port 0 takes a free one
+  size_t num_threads = 0;                   // of the compute pool; 0: as many as CPUs may be used
+  uint64_t memory_bytes = 0;                // for all sessions; 0: four fifths of what there is
+  size_t max_sessions = 10000;
+  bool insecure = false;  // listen beyond loopback without encryption
+};
+
+// Thread-safe.
+class Server {
+ public:
+  // Listens and serves. INVALID_ARGUMENT where an option is wrong, UNAVAILABLE where the address
+  // cannot be had.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
+  // Stops as Stop(0) would, unless that was done.
+  ~Server();
+
+  // Address with the port that was taken, "127.0.0.1:50551".
+  const std::string& address() const;
+
+  // Health service "ready" says NOT_SERVING from now on; calls are still served.
+  void NotReady();
+  // New calls are refused with DRAINING; those under way go on.
+  void Refuse();
+  // Refuses, waits up to `grace` for calls under way, cuts those that remain, and returns when
+  // nothing of the server runs any more. Takes 0.3 s at least, or `grace` if that is less: so long
+  // new calls are still told why they are refused.
+  void Stop(absl::Duration grace);
+
+ private:
+  struct Parts;
+  explicit Server(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace talweg::server

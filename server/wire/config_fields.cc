@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/wire/config_fields.h"
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "core/base/check.h"
+#include "core/base/dialect.h"
+#include "core/base/reasons.h"
+#include "core/base/status_macros.h"
+
+namespace talweg::server {
+namespace {
+
+using core::FieldInfo;
+using core::FieldValue;
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+constexpr absl::string_view kDialectPrefix = "DIALECT_";
+
+const FieldDescriptor& FindField(const Message& message, absl::string_view name) {
+  const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(std::string(name));
+  TALWEG_CHECK(field != nullptr);  // a test holds every message against its table
+  return *field;
+}
+
+bool IsSet(const Message& message, const FieldDescriptor& field) {
+  const Reflection& reflection = *message.GetReflection();
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM && !field.has_presence()) {
+    return reflection.GetEnumValue(message, &field) != 0;
+  }
+  return reflection.HasField(message, &field);
+}
+
+absl::Status ReadValue(const Message& message, const FieldDescriptor& field, FieldValue& value) {
+  const Reflection& reflection = *message.GetReflection();
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_BOOL:
+      value = reflection.GetBool(message, &field);
+      return absl::OkStatus();
+    case FieldDescriptor::CPPTYPE_UINT64:
+      value = static_cast<uint64_t>(reflection.GetUInt64(message, &field));
+      return absl::OkStatus();
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      value = reflection.GetDouble(message, &field);
+      return absl::OkStatus();
+    case FieldDescriptor::CPPTYPE_ENUM: {
+      const int number = reflection.GetEnumValue(message, &field);
+      const auto* known = field.enum_type()->FindValueByNumber(number);
+      std::optional<core::Dialect> dialect;
+      if (known != nullptr) {
+        dialect = core::DialectFromName(absl::StripPrefix(known->name(), kDialectPrefix));
+      }
+      if (!dialect.has_value()) {
+        return core::MakeError(core::Reason::kFieldOutOfRange,
+                               absl::StrCat(field.name(), " has the unknown value ", number),
+                               field.name());
+      }
+      value = *dialect;
+      return absl::OkStatus();
+    }
+    default:
+      core::CheckFailed(__FILE__, __LINE__, "a hyper-parameter is bool, uint64, double or enum");
+  }
+}
+
+}  // namespace
+
+absl::Status ReadFields(const Message& message, core::Config& config) {
+  for (const FieldInfo& info : config.Fields()) {
+    const FieldDescriptor& field = FindField(message, info.name);
+    if (!IsSet(message, field)) {
+      if (info.presence == core::Presence::kOptional) continue;
+      return core::MakeError(core::Reason::kFieldRequired,
+                             absl::StrCat(info.name, " is required, allowed: ", info.range),
+                             info.name);
+    }
+    FieldValue value;
+    TALWEG_RETURN_IF_ERROR(ReadValue(message, field, value));
+    TALWEG_RETURN_IF_ERROR(config.Set(info.name, value));
+  }
+  return config.Validate();
+}
+
+void WriteFields(const core::Config& config, Message& message) {
+  const Reflection& reflection = *message.GetReflection();
+  for (const FieldInfo& info : config.Fields()) {
+    const FieldDescriptor& field = FindField(message, info.name);
+    const FieldValue value = config.Get(info.name);
+    if (const bool* flag = std::get_if<bool>(&value)) {
+      reflection.SetBool(&message, &field, *flag);
+    } else if (const uint64_t* number = std::get_if<uint64_t>(&value)) {
+      reflection.SetUInt64(&message, &field, *number);
+    } else if (const double* real = std::get_if<double>(&value)) {
+      reflection.SetDouble(&message, &field, *real);
+    } else {
+      const std::string name =
+          absl::StrCat(kDialectPrefix, core::DialectName(std::get<core::Dialect>(value)));
+      reflection.SetEnum(&message, &field, field.enum_type()->FindValueByName(name));
+    }
+  }
+}
+
+const FieldDescriptor* OneofCase(const Message& message, const std::string& name) {
+  const auto* oneof = message.GetDescriptor()->FindOneofByName(name);
+  TALWEG_CHECK(oneof != nullptr);
+  return message.GetReflection()->GetOneofFieldDescriptor(message, oneof);
+}
+
+}  // namespace talweg::server

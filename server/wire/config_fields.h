@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Between a method's proto message and its field table, by name: nothing here knows any method.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "core/base/field.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/message.h"
+
+namespace talweg::server {
+
+// Sets every field of `config` that `message` carries, then validates. Fails with FIELD_REQUIRED,
+// HYPERPARAMETER_OUT_OF_RANGE or FIELD_OUT_OF_RANGE (an enumeration's unknown value), naming the
+// field within the message.
+absl::Status ReadFields(const google::protobuf::Message& message, core::Config& config);
+
+// Spells out every field of `config` in `message`.
+void WriteFields(const core::Config& config, google::protobuf::Message& message);
+
+// The message that oneof `name` of `message` holds; null where it holds none.
+const google::protobuf::FieldDescriptor* OneofCase(const google::protobuf::Message& message,
+                                                   const std::string& name);
+
+}  // namespace talweg::server

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Session configurations between wire and core. Paths in errors start at the message given here;
+// the caller says where that stands in its request (PrefixField).
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "core/session/initial_values.h"
+#include "core/session/session_config.h"
+#include "google/protobuf/field_mask.pb.h"
+#include "talweg/v1/session.pb.h"
+
+namespace talweg::server {
+
+// Resolves a configuration: checks everything, fills in every default. LAYOUT_INVALID,
+// FIELD_REQUIRED, FIELD_OUT_OF_RANGE, HYPERPARAMETER_OUT_OF_RANGE.
+absl::StatusOr<core::SessionConfig> ConfigFromProto(const v1::SessionConfig& config);
+
+// The resolved configuration, every default spelled out.
+v1::SessionConfig ConfigToProto(const core::SessionConfig& config);
+
+// `current` with the paths of `mask` taken from `wanted`; a path that is unset there returns to its
+// default. FIELD_OUT_OF_RANGE where a path names no field, FIELD_REQUIRED where the mask is empty.
+absl::StatusOr<core::SessionConfig> MergeConfig(const core::SessionConfig& current,
+                                                const v1::SessionConfig& wanted,
+                                                const google::protobuf::FieldMask& mask);
+
+// The plan of seeded values. INITIAL_VALUES_INVALID and the errors of ReadFields.
+absl::StatusOr<core::InitialValues> InitialValuesFromProto(const core::Layout& layout,
+                                                           const v1::SeededValues& values);
+
+}  // namespace talweg::server

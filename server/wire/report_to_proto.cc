@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/wire/report_to_proto.h"
+
+#include "core/base/check.h"
+
+namespace talweg::server {
+
+v1::StepReport ReportToProto(const core::StepReport& report) {
+  v1::StepReport proto;
+  proto.set_learning_rate(report.learning_rate);
+  proto.set_gradient_norm(report.gradient_norm);
+  proto.set_update_norm(report.update_norm);
+  proto.set_staleness(report.staleness);
+  proto.set_contributors(report.contributors);
+  if (report.loss.has_value()) proto.set_loss(*report.loss);
+  return proto;
+}
+
+v1::Verdict VerdictToProto(core::Verdict verdict) {
+  switch (verdict) {
+    case core::Verdict::kApplied:
+      return v1::VERDICT_APPLIED;
+    case core::Verdict::kTooStale:
+      return v1::VERDICT_TOO_STALE;
+    case core::Verdict::kRejectedNonFinite:
+      return v1::VERDICT_REJECTED_NON_FINITE;
+    case core::Verdict::kRoundClosed:
+      return v1::VERDICT_ROUND_CLOSED;
+  }
+  core::CheckFailed(__FILE__, __LINE__, "a verdict has a name on the wire");
+}
+
+}  // namespace talweg::server

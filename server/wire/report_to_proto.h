@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Verdicts and step reports, as the wire tells them.
+#pragma once
+
+#include "core/session/event.h"
+#include "talweg/v1/session.pb.h"
+#include "talweg/v1/training_service.pb.h"
+
+namespace talweg::server {
+
+v1::StepReport ReportToProto(const core::StepReport& report);
+v1::Verdict VerdictToProto(core::Verdict verdict);
+
+}  // namespace talweg::server

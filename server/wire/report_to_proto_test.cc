@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/wire/report_to_proto.h"
+
+#include "gtest/gtest.h"
+
+namespace talweg::server {
+namespace {
+
+TEST(ReportToProtoTest, CarriesEveryNumber) {
+  core::StepReport report;
+  report.learning_rate = 0.25;
+  report.gradient_norm = 3;
+  report.update_norm = 0.75;
+  report.staleness = uint64_t{1} << 40;
+  report.contributors = 2;
+  report.loss = -1.5;
+  const v1::StepReport proto = ReportToProto(report);
+  EXPECT_EQ(proto.learning_rate(), 0.25);
+  EXPECT_EQ(proto.gradient_norm(), 3);
+  EXPECT_EQ(proto.update_norm(), 0.75);
+  EXPECT_EQ(proto.staleness(), uint64_t{1} << 40);
+  EXPECT_EQ(proto.contributors(), 2u);
+  ASSERT_TRUE(proto.has_loss());
+  EXPECT_EQ(proto.loss(), -1.5);
+}
+
+TEST(ReportToProtoTest, LossThatWasNotSentIsNotZero) {
+  EXPECT_FALSE(ReportToProto(core::StepReport()).has_loss());
+  core::StepReport zero;
+  zero.loss = 0;
+  EXPECT_TRUE(ReportToProto(zero).has_loss());
+}
+
+TEST(VerdictToProtoTest, EveryVerdictHasItsName) {
+  EXPECT_EQ(VerdictToProto(core::Verdict::kApplied), v1::VERDICT_APPLIED);
+  EXPECT_EQ(VerdictToProto(core::Verdict::kTooStale), v1::VERDICT_TOO_STALE);
+  EXPECT_EQ(VerdictToProto(core::Verdict::kRejectedNonFinite), v1::VERDICT_REJECTED_NON_FINITE);
+  EXPECT_EQ(VerdictToProto(core::Verdict::kRoundClosed), v1::VERDICT_ROUND_CLOSED);
+  // One for each of them, and UNSPECIFIED, which is no verdict.
+  EXPECT_EQ(v1::Verdict_descriptor()->value_count(), 5);
+}
+
+}  // namespace
+}  // namespace talweg::server

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The arrows of the house: which room may include which, and who may see which library.
+
+This table is the rule; layers_test.py reads every #include and every CMake DEPS against it. A room
+that the table lacks may include nothing and be included by nobody: add its row first.
+"""
+
+# core, from the top floor down: a room may include every room on a floor below its own.
+CORE_FLOORS = [
+    ["session"],
+    ["rounds", "search", "optimizers"],
+    ["curvature"],
+    ["schedules", "kernels", "linalg"],
+    ["base"],
+]
+
+# room -> the rooms it may include, besides itself.
+ARROWS = {"proto": set(), "core/noise": set()}
+for floor, names in enumerate(CORE_FLOORS):
+    below = {f"core/{name}" for names_below in CORE_FLOORS[floor + 1:] for name in names_below}
+    ARROWS.update({f"core/{name}": set(below) for name in names})
+ARROWS["core/session"] |= {"core/noise"}
+ARROWS["core/search"] |= {"core/noise"}
+
+CORE = {room for room in ARROWS if room.startswith("core/")}
+
+ARROWS["server/ops"] = CORE
+ARROWS["server/wire"] = CORE | {"proto"}
+ARROWS["server/store"] = CORE | {"server/wire", "server/ops"}
+ARROWS["server/auth"] = ARROWS["server/store"] | {"server/store"}
+ARROWS["server/runtime"] = ARROWS["server/store"] | {"server/store"}
+ARROWS["server/rpc"] = CORE | {"proto", "server/wire", "server/ops", "server/auth", "server/runtime"}
+ARROWS["server"] = ARROWS["server/rpc"] | {"server/rpc", "server/store"}  # main.cc
+
+ARROWS["client/terminal"] = set()
+ARROWS["client/cpp/talweg"] = {"proto"}
+ARROWS["client/cpp/example"] = {"proto", "client/cpp/talweg"}
+ARROWS["client/experiments"] = {"proto", "client/cpp/talweg", "client/terminal"}
+ARROWS["client/cli"] = ARROWS["client/experiments"] | {"client/experiments"}
+
+# What crosses rooms may see them all.
+ARROWS["tests"] = set(ARROWS)
+
+# Libraries that only some may see: (folders or headers, rooms or files that may).
+LIBRARIES = [
+    (("grpc/", "grpcpp/"), {
+        "server", "server/rpc", "server/wire/status_to_grpc", "client/cpp/talweg",
+        "client/cpp/example", "tests"
+    }),
+    (("google/protobuf/",), {
+        "proto", "server", "server/rpc", "server/wire", "client/cpp/talweg", "client/cpp/example",
+        "client/cli", "client/experiments", "tests"
+    }),
+    (("Eigen/", "cblas.h", "lapack.h", "lapacke.h"), {
+        "core/linalg", "client/experiments", "tests"
+    }),
+    (("hwy/",), {"core/kernels", "core/noise", "tests"}),
+    (("spdlog/", "fmt/"), {"server", "server/ops", "tests"}),
+]
+
+# Core is handed time, threads and bytes; it fetches none of them. Tests and benchmarks beside a file
+# of core may.
+NOT_IN_CORE = (
+    "thread", "mutex", "shared_mutex", "condition_variable", "future", "stop_token", "semaphore",
+    "latch", "barrier", "pthread.h", "absl/synchronization/",
+    "chrono", "ctime", "time.h", "sys/time.h", "absl/time/clock.h", "random",
+    "fstream", "filesystem", "fcntl.h", "unistd.h", "sys/stat.h", "sys/socket.h",
+)
+
+# Translation units that see gRPC's headers, generated stubs included: 5 s each, 20 s under ASan.
+MAX_GRPC_UNITS = 15

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A TCP relay on loopback that a test can turn against its users: hold back what the server says,
+// then cut every connection. It stands where a bad network would.
+#pragma once
+
+#include <atomic>
+#include <list>
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace talweg::testing {
+
+// Thread-safe.
+class Proxy {
+ public:
+  // Relays connections on a free port to 127.0.0.1:`target_port`.
+  explicit Proxy(int target_port);
+  ~Proxy();
+  Proxy(const Proxy&) = delete;
+  Proxy& operator=(const Proxy&) = delete;
+
+  std::string address() const;
+
+  // From now on bytes from the server are read and thrown away; those to it still pass.
+  void DropReplies();
+  // Closes every open connection. New ones are relayed faithfully again.
+  void CutAndHeal();
+  size_t num_connections() const { return num_connections_; }
+
+ private:
+  struct Link {
+    int client = -1;
+    int server = -1;
+    std::thread upstream;
+    std::thread downstream;
+  };
+
+  void Accept();
+  void Relay(int from, int to, bool from_server);
+
+  const int target_port_;
+  int listener_ = -1;
+  int port_ = 0;
+  std::atomic<bool> dropping_{false};
+  std::atomic<bool> stopping_{false};
+  std::atomic<size_t> num_connections_{0};
+  std::mutex mutex_;
+  std::list<Link> links_;  // guarded by mutex_
+  std::thread acceptor_;
+};
+
+}  // namespace talweg::testing

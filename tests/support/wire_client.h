@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The wire as a stranger sees it: generated stubs, no retries, nothing added. For tests.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "google/rpc/error_details.pb.h"
+#include "grpcpp/grpcpp.h"
+#include "talweg/v1/session_service.grpc.pb.h"
+#include "talweg/v1/training_service.grpc.pb.h"
+
+namespace talweg::testing {
+
+// What an error tells.
+struct WireError {
+  grpc::StatusCode code = grpc::StatusCode::OK;
+  std::string reason;
+  std::string domain;
+  std::string field;
+  std::string message;
+  google::rpc::ErrorInfo info;
+  bool has_retry_info = false;
+  bool has_quota_failure = false;
+};
+WireError ErrorOf(const grpc::Status& status);
+
+// A request for a session of one vector "w" with `num_elements` zeros, under `method`
+// ("gradient_descent", "momentum", "adam") with rate 0.5.
+v1::CreateSessionRequest VectorSession(const std::string& session_id, uint64_t num_elements,
+                                       const std::string& method = "gradient_descent");
+
+// Bytes of a section.
+std::string Bytes(const std::vector<float>& values);
+std::vector<float> Floats(const std::string& bytes);
+
+// A whole contribution.
+v1::StepRequest StepOf(const std::string& session_id, const v1::JoinResponse& joined,
+                       uint64_t sequence, uint64_t base_version,
+                       const std::vector<float>& gradient);
+
+class WireClient {
+ public:
+  explicit WireClient(const std::string& address);
+
+  grpc::Status Create(const v1::CreateSessionRequest& request,
+                      v1::CreateSessionResponse* response = nullptr);
+  // The session, with its checksum. Fails the calling test where it is not there.
+  v1::Session Get(const std::string& session_id);
+  uint32_t Checksum(const std::string& session_id) { return Get(session_id).state_checksum(); }
+  v1::JoinResponse Join(const std::string& session_id, const std::string& worker = "a");
+  grpc::Status Step(const v1::StepRequest& request, v1::StepResponse* response = nullptr);
+  // All of a version's elements.
+  grpc::Status Pull(const v1::PullRequest& request, std::vector<float>* values,
+                    uint64_t* version = nullptr);
+
+  v1::SessionService::Stub& sessions() { return *sessions_; }
+  v1::TrainingService::Stub& training() { return *training_; }
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+
+  // One message there, one back, of any service; for services whose stubs are not installed.
+  grpc::Status RawCall(const std::string& method, const std::string& request,
+                       std::string* response);
+
+ private:
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::SessionService::Stub> sessions_;
+  std::unique_ptr<v1::TrainingService::Stub> training_;
+};
+
+}  // namespace talweg::testing
