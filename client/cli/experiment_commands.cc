@@ -43,6 +43,10 @@ absl::Status RunMnistCommand(const Arguments& arguments, std::ostream& out) {
   const auto seed = arguments.Whole("seed");
   if (!seed.ok()) return seed.status();
   options.seed = seed->value_or(options.seed);
+  const auto threads = arguments.Whole("threads");
+  if (!threads.ok()) return threads.status();
+  if (threads->value_or(0) > 256) return UsageError("--threads takes at most 256");
+  options.num_threads = threads->value_or(0);
 
   StopOnSignals();
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments, options.stop);
@@ -63,6 +67,7 @@ std::vector<Command> ExperimentCommands() {
        {{"methods", "A,B", "methods to compare; all unless said"},
         {"epochs", "NUMBER", "passes over the data (" + std::to_string(defaults.num_epochs) + ")"},
         {"seed", "NUMBER", "of initial values and batches (" + std::to_string(defaults.seed) + ")"},
+        {"threads", "NUMBER", "of the network (one for each core, at most 8)"},
         {"out_dir", "FOLDER", "where plot and numbers go (" + defaults.out_dir + ")"},
         {"data_dir", "FOLDER", "where MNIST is; else $TALWEG_DATA_DIR, else beside the program"}},
        RunMnistCommand},

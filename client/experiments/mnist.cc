@@ -15,6 +15,8 @@
 namespace talweg {
 namespace {
 
+constexpr size_t kMostThreads = 8;  // a batch of 128 has no work for more
+
 absl::StatusOr<std::vector<MnistMethod>> ChosenMethods(const std::vector<std::string>& names) {
   const absl::Span<const MnistMethod> all = MnistMethods();
   if (names.empty()) return std::vector<MnistMethod>(all.begin(), all.end());
@@ -45,9 +47,14 @@ absl::Status RunMnist(const Client& client, const MnistOptions& options, std::os
   const absl::StatusOr<MnistData> data = LoadMnist(*folder);
   if (!data.ok()) return data.status();
 
-  const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
-  SetNumBlasThreads(options.num_threads > 0 ? options.num_threads : static_cast<int>(cores));
-  const MnistTraining training = {options.num_epochs, options.seed, options.stop, progress};
+  SetNumBlasThreads(1);
+  const size_t cores = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMostThreads);
+  MnistTraining training;
+  training.num_epochs = options.num_epochs;
+  training.num_threads = options.num_threads > 0 ? options.num_threads : cores;
+  training.seed = options.seed;
+  training.stop = options.stop;
+  training.progress = progress;
   std::vector<MnistRun> runs;
   for (const MnistMethod& method : *methods) {
     absl::StatusOr<MnistRun> run = TrainMnist(client, *data, method, training);

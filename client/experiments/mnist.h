@@ -22,7 +22,7 @@ struct MnistOptions {
   std::string out_dir = "results/mnist";  // where plot and CSV go
   std::string data_dir;                   // folder of the data; empty: FindMnist() looks
   bool json = false;                      // the summary as JSON instead of a table
-  int num_threads = 0;                    // of the network; 0: one for each core
+  size_t num_threads = 0;                 // of the gradient; 0: one for each core, at most 8
   std::function<bool()> stop;             // asked before each step: true ends the run
 };
 

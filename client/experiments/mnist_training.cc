@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
-#include "client/experiments/network.h"
+#include "client/experiments/parallel_gradient.h"
 #include "client/terminal/progress.h"
 
 namespace talweg {
@@ -19,8 +19,6 @@ namespace {
 constexpr size_t kWidths[] = {MnistSet::kPixels, 512, 512, 10};
 constexpr size_t kEvaluationBatch = 1000;
 constexpr double kShownLossWindow = 50;  // steps
-
-Network<float> MakeNetwork() { return Network<float>({std::begin(kWidths), std::end(kWidths)}); }
 
 v1::CreateSessionRequest MakeRequest(const MnistMethod& method, uint64_t num_steps, uint64_t seed) {
   v1::CreateSessionRequest request;
@@ -81,7 +79,8 @@ void Shuffle(std::mt19937_64& random, std::vector<uint32_t>& order) {
 }
 
 // Share of `set` that is classified rightly.
-double Accuracy(Network<float>& network, absl::Span<const float> parameters, const MnistSet& set) {
+double Accuracy(ParallelGradient& network, absl::Span<const float> parameters,
+                const MnistSet& set) {
   const std::vector<uint32_t> indices = Numbers(set.size());
   size_t num_correct = 0;
   Batch batch;
@@ -100,7 +99,7 @@ class Trainer {
       : data_(data),
         training_(training),
         session_(session),
-        network_(MakeNetwork()),
+        network_({std::begin(kWidths), std::end(kWidths)}, training.num_threads),
         batch_size_(method.batch_size),
         steps_an_epoch_(data.train.size() / batch_size_),
         parameters_(network_.num_parameters()),
@@ -161,10 +160,10 @@ class Trainer {
       return absl::InternalError(absl::StrCat("step ", run_.num_steps + 1, " of ", run_.method,
                                               " got ", v1::Verdict_Name(step->verdict)));
     }
-    run_.epochs.push_back(static_cast<double>(run_.num_steps) /
-                          static_cast<double>(steps_an_epoch_));
     run_.losses.push_back(result.loss);
     ++run_.num_steps;
+    run_.epochs.push_back(static_cast<double>(run_.num_steps) /
+                          static_cast<double>(steps_an_epoch_));
     const double weight =
         1 / std::min<double>(kShownLossWindow, static_cast<double>(run_.num_steps));
     shown_loss_ += weight * (result.loss - shown_loss_);
@@ -184,7 +183,7 @@ class Trainer {
   const MnistData& data_;
   const MnistTraining& training_;
   Session& session_;
-  Network<float> network_;
+  ParallelGradient network_;
   const uint64_t batch_size_;
   const uint64_t steps_an_epoch_;
   std::vector<float> parameters_;

@@ -22,7 +22,7 @@ struct MnistRun {
   uint64_t batch_size = 0;
   double learning_rate = 0;
   uint64_t num_steps = 0;
-  std::vector<double> epochs;         // passes over the data before each step
+  std::vector<double> epochs;         // passes over the data after each step
   std::vector<double> losses;         // mean cross-entropy of each step's batch, in nats
   std::vector<double> test_accuracy;  // share of the test images, after each epoch
   double final_loss = 0;              // mean of the last epoch's losses
@@ -32,6 +32,7 @@ struct MnistRun {
 
 struct MnistTraining {
   int num_epochs = 1;
+  size_t num_threads = 1;         // of the gradient
   uint64_t seed = 1;              // of the initial values and of the batches
   std::function<bool()> stop;     // asked before each step
   std::FILE* progress = nullptr;  // where progress is drawn; null: nowhere

@@ -10,7 +10,7 @@
 //   dz_l  = dh_l where z_l > 0, else 0
 //
 // The flat vector is W_1 [outputs, inputs] row-major, b_1, W_2, b_2, ...: the layout
-// "w1:512,784 b1:512 w2:512,512 ...". Products go through BLAS, which uses its own threads.
+// "w1:512,784 b1:512 w2:512,512 ...". Products go through BLAS.
 #pragma once
 
 #include <cstddef>

@@ -188,13 +188,13 @@ std::vector<double> LinearTicks(double low, double high, int count) {
   std::vector<double> ticks;
   // By index, so that no error adds up; a hair of slack for the ends.
   for (double i = std::ceil(low / step - 1e-9); i * step <= high + 1e-9 * step; ++i) {
-    ticks.push_back(i * step);
+    ticks.push_back(i * step + 0.0);  // no negative zero
   }
   return ticks;
 }
 
 std::vector<double> LogTicks(double low, double high) {
-  const bool few = high / low > 1000;
+  const bool few = high / low > 1e4;
   std::vector<double> ticks;
   for (double power = std::floor(std::log10(low)); power <= std::ceil(std::log10(high)); ++power) {
     for (const double factor : {1.0, 2.0, 5.0}) {

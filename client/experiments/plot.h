@@ -37,7 +37,7 @@ std::vector<double> Smooth(absl::Span<const double> values, double window);
 // ten.
 std::vector<double> LinearTicks(double low, double high, int count);
 // 1, 2 and 5 times the powers of ten inside [low, high], both > 0; powers of ten alone where the
-// range spans more than three of them.
+// range spans more than four of them.
 std::vector<double> LogTicks(double low, double high);
 
 }  // namespace talweg

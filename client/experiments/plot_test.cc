@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 
 namespace talweg {
@@ -22,6 +23,7 @@ size_t Count(const std::string& text, const std::string& part) {
 
 TEST(PlotTest, TicksAreRoundNumbersInside) {
   EXPECT_THAT(LinearTicks(0, 5, 8), ElementsAre(0, 1, 2, 3, 4, 5));
+  EXPECT_FALSE(std::signbit(LinearTicks(0, 5, 8)[0]));
   EXPECT_THAT(LinearTicks(0.25, 1, 4), ElementsAre(DoubleNear(0.4, 1e-12), DoubleNear(0.6, 1e-12),
                                                    DoubleNear(0.8, 1e-12), DoubleNear(1.0, 1e-12)));
   EXPECT_THAT(LogTicks(0.04, 3), ElementsAre(DoubleNear(0.05, 1e-12), DoubleNear(0.1, 1e-12),
