@@ -160,8 +160,8 @@ TEST(ComputePoolTest, JobsTakeTurnsPieceByPiece) {
 TEST(ComputePoolTest, SinglePieceRunsInPlaceOnThreadsOfThePoolOnly) {
   OrderLog log;
   {
+    ComputePool other(1);  // outlives the pool whose work uses it
     ComputePool pool(1);
-    ComputePool other(1);
     pool.Post([&] {
       pool.RunPieces(
           1, [&](size_t) { log.Add("piece"); }, [&] { log.Add("done"); });
