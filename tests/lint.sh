@@ -52,7 +52,7 @@ shell() { tracked '*.sh' .ci/run | xargs -0 -r shellcheck; }
 
 spelling() {
   git ls-files -z -- ':!proto/google' ':!LICENSE' ':!*.gz' ':!*.npy' ':!*.svg' ':!*.png' \
-    ':!*.json' | xargs -0 -r codespell -L atleast,pullrequest
+    ':!*.json' | xargs -0 -r codespell -L atleast,pullrequest,sesion
 }
 
 # Clang-tidy with Clang's thread-safety analysis over what users run; tests are left to the compiler.

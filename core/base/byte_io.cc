@@ -102,7 +102,8 @@ absl::Status ByteReader::Floats(absl::Span<float> values) {
   }
   absl::string_view piece;
   TALWEG_RETURN_IF_ERROR(Take(size * sizeof(float), piece));
-  std::memcpy(values.data(), piece.data(), piece.size());
+  // An empty span may have no address, which memcpy must not be given.
+  if (!piece.empty()) std::memcpy(values.data(), piece.data(), piece.size());
   return absl::OkStatus();
 }
 

@@ -152,13 +152,22 @@ absl::StatusOr<InitialValues> InitialValues::Create(const Layout& layout, uint64
                    "rules");
   }
   const auto field_of = [](size_t index) { return absl::StrCat("rules[", index, "]"); };
+  uint64_t pattern_bytes = 0;
   for (size_t index = 0; index < rules.size(); ++index) {
     const size_t size = rules[index].tensors.size();
+    pattern_bytes += size;
     if (size == 0 || size > Layout::kMaxNameBytes) {
       return Invalid(
           absl::StrCat("a pattern has ", size, " bytes, allowed: 1 to ", Layout::kMaxNameBytes),
           field_of(index) + ".tensors");
     }
+  }
+  uint64_t name_bytes = 0;
+  for (const TensorSpec& tensor : layout.tensors()) name_bytes += tensor.name.size();
+  if (name_bytes * pattern_bytes > kMaxMatching) {
+    return Invalid(absl::StrCat("names of ", name_bytes, " bytes times patterns of ", pattern_bytes,
+                                " bytes, allowed together: ", kMaxMatching),
+                   "rules");
   }
 
   InitialValues values;

@@ -9,9 +9,11 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
 #include "core/noise/normal.h"
 #include "core/noise/philox.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
 namespace talweg::core {
@@ -292,6 +294,21 @@ TEST_F(InitialValuesErrorTest, PatternsAreAsLongAsNames) {
       InitialValues::Create(
           layout_, 0, std::vector<InitialValueRule>{{std::string(256, '*'), ConstantValues{}}})
           .ok());
+}
+
+TEST_F(InitialValuesErrorTest, MatchingThatWouldTakeHoursIsRefused) {
+  std::vector<TensorSpec> tensors;
+  for (int index = 0; index < 10000; ++index) {
+    tensors.push_back({absl::StrCat(std::string(200, 'a'), index), {}});
+  }
+  const Layout layout = MakeLayout(std::move(tensors));
+  // Matches nothing, and takes each pattern as long as a pattern can.
+  const std::vector<InitialValueRule> rules(
+      4096, {absl::StrCat("*", std::string(100, 'a'), "b"), ConstantValues{}});
+  const absl::Status status = InitialValues::Create(layout, 0, rules).status();
+  EXPECT_EQ(ReasonName(status), "INITIAL_VALUES_INVALID");
+  EXPECT_EQ(FieldName(status), "rules");
+  EXPECT_THAT(std::string(status.message()), testing::HasSubstr("allowed together"));
 }
 
 TEST_F(InitialValuesErrorTest, ATensorNeedsARule) {

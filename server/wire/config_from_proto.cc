@@ -114,7 +114,10 @@ absl::StatusOr<core::SessionConfig> MergeConfig(const core::SessionConfig& curre
   for (int index = 0; index < mask.paths_size(); ++index) {
     const std::string& path = mask.paths(index);
     const std::string field = absl::StrCat("update_mask.paths[", index, "]");
-    if (!FieldMaskUtil::IsValidPath<v1::SessionConfig>(path)) {
+    // FieldMaskUtil passes over empty names: "" would change nothing, ".layout" would be the
+    // layout.
+    const bool has_empty_name = absl::StrContains(absl::StrCat(".", path, "."), "..");
+    if (has_empty_name || !FieldMaskUtil::IsValidPath<v1::SessionConfig>(path)) {
       return MakeError(Reason::kFieldOutOfRange,
                        absl::StrCat("\"", path, "\" names no field of the configuration"), field);
     }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// small_step: latency of a Step of 1,000 parameters (Adam, parameters back) against that of an empty
-// unary call, the health check, on the same server process over the same connection. The two are
-// called in turn, so that whatever else the machine does falls on both.
+// small_step: latency of a Step of 1,000 parameters (Adam, parameters back) against that of an
+// empty unary call, the health check, on the same server process over the same connection. The two
+// are called in turn, so that whatever else the machine does falls on both.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -47,8 +47,7 @@ int main() {
     request.mutable_header()->set_base_version(round);
     const auto start = Clock::now();
     talweg::v1::StepResponse response;
-    if (!wire.Step(request, &response).ok() ||
-        response.verdict() != talweg::v1::VERDICT_APPLIED) {
+    if (!wire.Step(request, &response).ok() || response.verdict() != talweg::v1::VERDICT_APPLIED) {
       std::fprintf(stderr, "small_step: a step was not applied\n");
       return 1;
     }

@@ -43,22 +43,25 @@ def includes_of(text):
     return [(match[2], match[1] == '"') for match in INCLUDE.finditer(text)]
 
 
-def room_of_header(header, files):
-    """The room of a header of ours, None for a library's."""
-    if header.startswith(("talweg/v1/", "google/rpc/")):
-        return "proto"
-    return room_of(header) if header.split("/")[0] in TOP_FOLDERS or header in files else None
+def source_of_header(header, files):
+    """The file of ours behind a header, generated ones included; None for a library's header."""
+    stem = re.sub(r"(\.grpc)?\.pb\.h$", ".proto", header)
+    for path in (header, stem, "proto/" + stem):
+        if path in files:
+            return path
+    return header if header.split("/")[0] in TOP_FOLDERS + ("talweg",) else None
 
 
 def wrong_include(path, header, quoted, files):
     """Says what is wrong with one #include, None where nothing is."""
     room = room_of(path)
-    target = room_of_header(header, files)
+    source = source_of_header(header, files)
     if quoted and "/" not in header:
         return "includes start at the root of the repository"
-    if target is not None:
-        if target != "proto" and header not in files:
+    if source is not None:
+        if source not in files:
             return "no such file"
+        target = room_of(source)
         if target not in arrows.ARROWS:
             return f"room {target} has no row in tests/layers/arrows.py"
         in_support = is_test(path) and header.startswith("tests/support/")

@@ -55,6 +55,9 @@ class ForbiddenTest(unittest.TestCase):
         "server/store/store.h": "",
         "server/wire/codec.h": '#include "talweg/v1/section.pb.h"\n',
         "client/cpp/talweg/client.h": '#include "talweg/v1/session.pb.h"\n',
+        "proto/talweg/v1/section.proto": "",
+        "proto/talweg/v1/session.proto": "",
+        "proto/talweg/v1/session_service.proto": "",
         "tests/support/golden.h": "#include <fstream>\n",
     }
 
@@ -94,6 +97,7 @@ class ForbiddenTest(unittest.TestCase):
             ("core/kernels/axpy.h", '"check.h"'),  # no such file: next door is no path
             ("core/base/check.cc", '"check.h"'),  # relative
             ("core/base/check.h", '"core/base/missing.h"'),
+            ("server/wire/codec.h", '"talweg/v1/missing.pb.h"'),
             ("core/attic/old.h", "<cstdint>"),  # a room without a row
         ]:
             with self.subTest(path=path, header=header):

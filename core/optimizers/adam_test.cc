@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/optimizers/adam.h"
+
+#include <cmath>
+
+#include "core/optimizers/optimizer_testing.h"
+#include "gmock/gmock.h"
+
+namespace talweg::core {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::FloatEq;
+using ::testing::FloatNear;
+using ::testing::Pair;
+
+constexpr Dialect kDialects[] = {Dialect::kTorch, Dialect::kKeras, Dialect::kPaper};
+
+TEST(AdamTest, FirstStepIsTheRateAgainstTheSignOfTheGradient) {
+  // m / c1 = g and v / c2 = g^2, whatever the betas; epsilon / |g| is 1e-6 at most.
+  for (const Dialect dialect : kDialects) {
+    Adam method({.beta1 = 0.7, .beta2 = 0.95, .dialect = dialect}, 2);
+    std::vector<float> parameters = {1, 1};
+    StepInPlace(method, 1, 0.25, {3, -0.01f}, parameters);
+    EXPECT_THAT(parameters, ElementsAre(FloatNear(0.75f, 2e-6f), FloatNear(1.25f, 2e-6f)));
+  }
+}
+
+TEST(AdamTest, DialectSaysWhereEpsilonStands) {
+  // One step with g = 1, c2 = 0.19: epsilon 1 beside sqrt(v / c2) = 1, or beside sqrt(v) = 0.4359.
+  const auto step_of = [](Dialect dialect) {
+    Adam method({.beta1 = 0, .beta2 = 0.81, .epsilon = 1, .dialect = dialect}, 1);
+    std::vector<float> parameters = {0};
+    StepInPlace(method, 1, 1, {1}, parameters);
+    return -parameters[0];
+  };
+  const double root_c2 = std::sqrt(0.19);
+  EXPECT_FLOAT_EQ(step_of(Dialect::kTorch), 0.5f);
+  EXPECT_FLOAT_EQ(step_of(Dialect::kPaper), 0.5f);
+  EXPECT_FLOAT_EQ(step_of(Dialect::kKeras), static_cast<float>(root_c2 / (root_c2 + 1)));
+}
+
+TEST(AdamTest, AmsgradDividesByTheLargestVSoFar) {
+  for (const Dialect dialect : kDialects) {
+    Adam plain({.beta2 = 0.5, .dialect = dialect}, 1);
+    Adam amsgrad({.beta2 = 0.5, .dialect = dialect, .amsgrad = true}, 1);
+    std::vector<float> plain_parameters = {0}, parameters = {0};
+    StepInPlace(plain, 1, 1, {4}, plain_parameters);
+    StepInPlace(amsgrad, 1, 1, {4}, parameters);
+    EXPECT_EQ(plain_parameters, parameters);  // v grew: nothing to hold on to
+    StepInPlace(plain, 2, 1, {0}, plain_parameters);
+    StepInPlace(amsgrad, 2, 1, {0}, parameters);
+    EXPECT_LT(std::abs(parameters[0]), std::abs(plain_parameters[0]));
+    EXPECT_THAT(StateOf(amsgrad).slots,
+                ElementsAre(Pair("m", ElementsAre(FloatEq(0.36f))), Pair("v", ElementsAre(4)),
+                            Pair("v_max", ElementsAre(8))));
+  }
+}
+
+TEST(AdamTest, NamesItsState) {
+  Adam method({.beta1 = 0.5, .beta2 = 0.75}, 1);
+  std::vector<float> parameters = {0};
+  StepInPlace(method, 1, 1, {2}, parameters);
+  StepInPlace(method, 2, 1, {2}, parameters);
+  const NamedState state = StateOf(method);
+  EXPECT_THAT(state.slots,
+              ElementsAre(Pair("m", ElementsAre(1.5f)), Pair("v", ElementsAre(1.75f))));
+  EXPECT_THAT(state.scalars,
+              ElementsAre(Pair("beta1_product", 0.25), Pair("beta2_product", 0.5625)));
+}
+
+TEST(AdamTest, BiasCorrectionStaysRightWhereBetasChange) {
+  // With a constant gradient m = (1 - product of beta1) g, whatever betas came along, and v alike,
+  // so that every step is the rate.
+  Adam method({}, 1);
+  std::vector<float> parameters = {0};
+  StepInPlace(method, 1, 0.5, {2}, parameters);
+  method.Configure(ConfigOf<AdamConfig>({.beta1 = 0.2, .beta2 = 0.5}));
+  StepInPlace(method, 2, 0.5, {2}, parameters);
+  method.Configure(ConfigOf<AdamConfig>({.beta1 = 0.99, .beta2 = 0.9999}));
+  StepInPlace(method, 3, 0.5, {2}, parameters);
+  EXPECT_THAT(parameters, ElementsAre(FloatNear(-1.5f, 1e-6f)));
+}
+
+TEST(AdamTest, TinyEpsilonDoesNotBecomeADivisionByZero) {
+  for (const Dialect dialect : kDialects) {
+    Adam method({.epsilon = 1e-300, .dialect = dialect}, 1);
+    std::vector<float> parameters = {1};
+    StepInPlace(method, 1, 0.1, {0}, parameters);
+    EXPECT_THAT(parameters, ElementsAre(1));
+  }
+}
+
+}  // namespace
+}  // namespace talweg::core

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/optimizers/registry.h"
+
+#include <set>
+#include <string>
+
+#include "core/optimizers/optimizer_testing.h"
+#include "core/optimizers/variants_testing.h"
+#include "gtest/gtest.h"
+
+namespace talweg::core {
+namespace {
+
+TEST(RegistryTest, NamesAreUniqueAndFound) {
+  std::set<std::string> names;
+  for (const Method& method : Methods()) {
+    EXPECT_TRUE(names.insert(std::string(method.name)).second) << method.name;
+    EXPECT_EQ(FindMethod(method.name), &method);
+  }
+  EXPECT_EQ(FindMethod(""), nullptr);
+  EXPECT_EQ(FindMethod("Adam"), nullptr);
+}
+
+TEST(RegistryTest, FieldNamesAreUniqueAndDefaultsAreAllowed) {
+  for (const Method& method : Methods()) {
+    const auto config = method.default_config();
+    std::set<std::string> names;
+    for (const FieldInfo& field : config->Fields()) {
+      EXPECT_TRUE(names.insert(std::string(field.name)).second) << field.name;
+      EXPECT_EQ(config->Get(field.name), field.default_value) << field.name;
+      if (field.presence == Presence::kOptional) {
+        EXPECT_TRUE(config->Set(field.name, field.default_value).ok()) << field.name;
+      }
+    }
+    EXPECT_TRUE(config->Validate().ok()) << method.name;
+  }
+}
+
+TEST(RegistryTest, StateBytesAreThoseOfTheSlots) {
+  for (const Variant& variant : AllVariants()) {
+    SCOPED_TRACE(variant.name);
+    for (const size_t num_elements : {1, 7, 1003}) {
+      const auto optimizer = variant.method->create(*variant.config, num_elements);
+      uint64_t bytes = 0;
+      for (const auto& slot : StateOf(*optimizer).slots)
+        bytes += slot.second.size() * sizeof(float);
+      EXPECT_EQ(variant.method->state_bytes(*variant.config, num_elements), bytes);
+    }
+  }
+}
+
+TEST(RegistryTest, StateStartsAtZeroUnderUniqueNames) {
+  for (const Variant& variant : AllVariants()) {
+    SCOPED_TRACE(variant.name);
+    const auto optimizer = variant.method->create(*variant.config, 7);
+    const NamedState state = StateOf(*optimizer);
+    std::set<std::string> names;
+    for (const auto& [name, values] : state.slots) {
+      EXPECT_TRUE(names.insert(name).second) << name;
+      for (const float value : values) EXPECT_EQ(value, 0);
+    }
+    for (const auto& scalar : state.scalars) {
+      EXPECT_TRUE(names.insert(scalar.first).second) << scalar.first;
+    }
+  }
+}
+
+TEST(RegistryTest, VariantsWalkEveryDialectAndFlag) {
+  std::set<std::string> names;
+  for (const Variant& variant : AllVariants()) names.insert(variant.name);
+  EXPECT_EQ(names.size(), AllVariants().size());
+  for (const char* name : {"gradient_descent", "momentum dialect=KERAS", "momentum dialect=TORCH",
+                           "momentum dialect=TORCH dampening=0.5",
+                           "adam dialect=PAPER amsgrad=true", "adam dialect=TORCH amsgrad=false"}) {
+    EXPECT_TRUE(names.count(name)) << name;
+  }
+}
+
+}  // namespace
+}  // namespace talweg::core

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds the release preset and runs benchmarks against their peers.
+#
+#   tests/bench/run.sh              all of them
+#   tests/bench/run.sh NAME...      those
+#
+# Each prints `bench NAME ours VALUE UNIT peer PEERNAME VALUE UNIT ratio R goal G ok|short`. Exits
+# with 0 where every benchmark ran, short or not; a peer that is absent is said, and counts as not run.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+# name -> the program that runs it
+declare -A program=(
+  [adam_kernel]=adam_bench
+  [adam_bandwidth]=adam_bench
+  [small_step]=small_step_bench
+)
+order=(adam_kernel adam_bandwidth small_step)
+
+names=("$@")
+((${#names[@]} > 0)) || names=("${order[@]}")
+targets=()
+for name in "${names[@]}"; do
+  if [[ -z ${program[$name]:-} ]]; then
+    echo "run: no benchmark \"$name\"; there are: ${order[*]}" >&2
+    exit 2
+  fi
+  targets+=("${program[$name]}")
+done
+
+cmake --preset release >/dev/null
+cmake --build --preset release --target "${targets[@]}" >&2
+
+status=0
+for name in "${names[@]}"; do
+  binary=build/release/bin/${program[$name]}
+  case "${program[$name]}" in
+    adam_bench) arguments=("$(tests/golden/torch_python.sh || true)" "$name") ;;
+    *) arguments=() ;;
+  esac
+  line=$("$binary" "${arguments[@]}") || status=1
+  echo "$line"
+  [[ $line =~ ^bench\ $name\ ours ]] || status=1
+done
+exit "$status"
