@@ -207,10 +207,10 @@ absl::StatusOr<MnistRun> TrainMnist(const Client& client, const MnistData& data,
   absl::StatusOr<Session> session = client.Join(request.session_id(), "trainer");
   if (session.ok()) {
     run = Trainer(data, method, training, *session).Run();
-    session->Leave().IgnoreError();  // the session goes anyway
   } else {
     run = session.status();
   }
+  // Its worker goes with it.
   const absl::Status deleted = client.DeleteSession(request.session_id(), created->history());
   if (run.ok() && !deleted.ok()) return deleted;
   return run;

@@ -53,6 +53,7 @@ struct Frame {
 
 Frame FrameOf(absl::Span<const Curve> curves) {
   Frame frame;
+  frame.x.Add(0);
   for (const Curve& curve : curves) {
     for (size_t i = 0; i < curve.x.size(); ++i) {
       if (!Drawable(curve.y[i])) continue;
@@ -60,7 +61,7 @@ Frame FrameOf(absl::Span<const Curve> curves) {
       frame.y.Add(curve.y[i]);
     }
   }
-  if (frame.x.empty()) frame = {{0, 1}, {0.1, 1}};
+  if (frame.y.empty()) frame = {{0, 1}, {0.1, 1}};
   if (frame.x.low == frame.x.high) frame.x.high += 1;
   // A margin, so that no line runs along the edge.
   const double margin = std::max(std::pow(frame.y.high / frame.y.low, 0.04), 1.02);

@@ -24,8 +24,8 @@ struct PlotText {
   std::string y_label;
 };
 
-// Draws `curves`. Values of y that are not finite or not above zero leave a gap in their line.
-// Lines of more than a thousand points are thinned out.
+// Draws `curves`; the horizontal axis takes in zero. Values of y that are not finite or not above
+// zero leave a gap in their line. Lines of more than a thousand points are thinned out.
 std::string PlotSvg(const PlotText& text, absl::Span<const Curve> curves);
 
 // Exponential moving average with `window` values of memory (>= 1), each average over what has

@@ -116,6 +116,7 @@ class FakeTransport final : public Transport {
       if (server_->session.session_id().empty()) return NotFound();
       if (request.history() != server_->session.history()) return HistoryChanged();
       server_->session.Clear();
+      server_->joined = false;
       return absl::OkStatus();
     });
   }

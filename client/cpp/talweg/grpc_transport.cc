@@ -31,8 +31,10 @@ struct Connection {
 absl::Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   int code = status.error_code();
-  // What gRPC says where the connection broke under a stream that had begun.
-  if (code == grpc::StatusCode::UNKNOWN && status.error_message() == "Stream removed") {
+  // What gRPC says where the connection broke under a stream that had begun, and where a server
+  // that stops ended the call: this side never cancels a call whose status it reads.
+  if ((code == grpc::StatusCode::UNKNOWN && status.error_message() == "Stream removed") ||
+      code == grpc::StatusCode::CANCELLED) {
     code = grpc::StatusCode::UNAVAILABLE;
   }
   return StatusFromDetails(code, status.error_message(), status.error_details());

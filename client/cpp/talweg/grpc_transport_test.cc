@@ -7,6 +7,9 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "absl/strings/str_cat.h"
 #include "client/cpp/talweg/client.h"
 #include "client/cpp/talweg/status.h"
@@ -125,6 +128,20 @@ TEST_F(GrpcTransportTest, AttemptThatHangsIsMadeAgain) {
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->num_attempts, 2);
   EXPECT_EQ(parameters[0], 2.0f);
+}
+
+TEST_F(GrpcTransportTest, CallThatAStoppingServerCutsIsUnavailable) {
+  const auto transport = ConnectGrpc(address_, kMaxMessageBytes, absl::Seconds(10)).value();
+  v1::StepRequest request;  // hangs: see TrainingServiceStub
+  request.mutable_header()->add_losses(1);
+  std::thread stopper([&] {
+    while (training_.num_steps == 0) absl::SleepFor(absl::Milliseconds(1));
+    server_->Shutdown(std::chrono::system_clock::now());
+  });
+  v1::StepResponse response;
+  const absl::Status status = transport->Call(request, response, absl::Seconds(60));
+  stopper.join();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
 }
 
 TEST_F(GrpcTransportTest, PullTakesEveryMessage) {
