@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
+#include "core/kernels/subtract.h"
 #include "server/wire/names.h"
 #include "server/wire/report_to_proto.h"
 #include "server/wire/section_codec.h"
@@ -92,22 +93,21 @@ void Answer(const StepOutcome& outcome, uint64_t history, v1::ReplyData wanted, 
   section.set_dtype(v1::DTYPE_FLOAT32);
   const size_t num_elements = outcome.parameters->values.size();
   section.mutable_data()->resize(num_elements * sizeof(float));
-  char* data = section.mutable_data()->data();
+  // Long strings lie on the heap and short ones inside the object: aligned for float either way.
+  auto* data = reinterpret_cast<float*>(section.mutable_data()->data());
   pool.RunPieces(
       core::NumShards(num_elements),
       [data, update, num_elements, parameters = outcome.parameters,
        previous = outcome.previous](size_t index) {
         const core::Shard shard = core::ShardAt(index, num_elements);
-        char* to = data + shard.begin * sizeof(float);
-        const float* now = parameters->values.data() + shard.begin;
-        if (!update) {
-          std::memcpy(to, now, shard.size() * sizeof(float));
-          return;
-        }
-        const float* before = previous->values.data() + shard.begin;
-        for (size_t element = 0; element < shard.size(); ++element) {
-          const float difference = now[element] - before[element];
-          std::memcpy(to + element * sizeof(float), &difference, sizeof(float));
+        const auto now = parameters->values.span().subspan(shard.begin, shard.size());
+        float* to = data + shard.begin;
+        if (update) {
+          core::Subtract(core::Stores::kCached, now,
+                         previous->values.span().subspan(shard.begin, shard.size()),
+                         {to, shard.size()});
+        } else {
+          std::memcpy(to, now.data(), shard.size() * sizeof(float));
         }
       },
       [reactor] { reactor->Finish(grpc::Status::OK); });
