@@ -167,6 +167,7 @@ absl::StatusOr<std::string> SetCase(absl::string_view text, const std::string& o
 std::string CaseNames(const Descriptor& type, const std::string& oneof) {
   const OneofDescriptor& cases = *type.FindOneofByName(oneof);
   std::vector<std::string> names;
+  names.reserve(static_cast<size_t>(cases.field_count()));
   for (int i = 0; i < cases.field_count(); ++i) names.push_back(cases.field(i)->name());
   return absl::StrJoin(names, ", ");
 }
