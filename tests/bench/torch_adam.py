@@ -3,8 +3,8 @@
 
     torch_adam.py NUM_TENSORS ELEMENTS_EACH THREADS
 
-Prints its version when ready; then for each line on standard input takes one step and prints its
-seconds. Needs an interpreter that has torch.
+Prints its version when ready; then for each line on standard input, a number of steps, takes those
+steps and prints the seconds of one. Needs an interpreter that has torch.
 """
 
 import sys
@@ -22,10 +22,12 @@ def main():
     optimizer = torch.optim.Adam(parameters, foreach=True)
     optimizer.step()  # makes its state
     print(torch.__version__, flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        steps = int(line)
         start = time.perf_counter()
-        optimizer.step()
-        print(time.perf_counter() - start, flush=True)
+        for _ in range(steps):
+            optimizer.step()
+        print((time.perf_counter() - start) / steps, flush=True)
 
 
 if __name__ == "__main__":
