@@ -51,7 +51,9 @@ absl::Status RunMnistCommand(const Arguments& arguments, std::ostream& out) {
   StopOnSignals();
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments, options.stop);
   if (!client.ok()) return client.status();
-  return RunMnist(*client, options, out, stderr);
+  const absl::Status status = RunMnist(*client, options, out, stderr);
+  const bool mistyped = absl::IsInvalidArgument(status) && ReasonOf(status).empty();
+  return mistyped ? UsageError(status.message()) : status;
 }
 
 }  // namespace
