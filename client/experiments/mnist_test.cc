@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 #include <zlib.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <numeric>
 #include <sstream>
 
+#include "absl/strings/str_cat.h"
 #include "client/cpp/talweg/fake_transport.h"
 #include "client/experiments/mnist_data.h"
 #include "client/experiments/mnist_methods.h"
@@ -49,7 +51,8 @@ class MnistDataTest : public ::testing::Test {
   }
   absl::Status Load() const { return LoadMnist(folder_.string()).status(); }
 
-  const fs::path folder_ = fs::path(::testing::TempDir()) / "talweg_mnist";
+  const fs::path folder_ = fs::path(::testing::TempDir()) /
+                           absl::StrCat("talweg_mnist_", getpid());  // tests run side by side
 };
 
 TEST_F(MnistDataTest, LoadsTheDataThatCameWithTheProject) {
