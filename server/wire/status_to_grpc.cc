@@ -13,7 +13,7 @@ namespace {
 
 // The message travels twice, as gRPC's own and within the details; together all this, with names
 // and tags around it, stays under 2 KiB.
-constexpr size_t kMaxMessageBytes = 400;
+constexpr size_t kMaxMessageBytes = 512;
 constexpr size_t kMaxDescriptionBytes = 128;  // of a violation
 constexpr size_t kMaxFieldBytes = 256;
 constexpr size_t kMaxMetadata = 4;
