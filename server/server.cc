@@ -30,7 +30,9 @@ constexpr size_t kMinWireBytes = size_t{512} << 20;
 constexpr absl::Duration kRefusal = absl::Milliseconds(300);
 
 bool IsLoopback(absl::string_view host) {
-  return host == "localhost" || host == "[::1]" || absl::StartsWith(host, "127.");
+  // A number, not a name that begins like one.
+  const bool numeric = host.find_first_not_of("0123456789.") == absl::string_view::npos;
+  return host == "localhost" || host == "[::1]" || (numeric && absl::StartsWith(host, "127."));
 }
 
 absl::Status CheckAddress(const ServerOptions& options, std::string& host) {

@@ -264,6 +264,7 @@ TEST_F(ServingTest, ReflectionNamesTheServices) {
 
 TEST(ServerStartTest, AddressBeyondLoopbackNeedsTheFlag) {
   EXPECT_FALSE(server::Server::Start({.address = "0.0.0.0:0"}).ok());
+  EXPECT_FALSE(server::Server::Start({.address = "127.example.com:0"}).ok());
   EXPECT_FALSE(server::Server::Start({.address = "nonsense"}).ok());
   EXPECT_FALSE(server::Server::Start({.address = "127.0.0.1:70000"}).ok());
   EXPECT_TRUE(server::Server::Start({.address = "0.0.0.0:0", .insecure = true}).ok());
