@@ -84,7 +84,7 @@ class InitialValues {
  public:
   static constexpr size_t kMaxRules = 4096;
   // Bytes of all names times bytes of all patterns: bounds the time that matching can take.
-  static constexpr uint64_t kMaxMatching = uint64_t{1} << 32;
+  static constexpr uint64_t kMaxMatching = uint64_t{1} << 28;
 
   // The first rule whose pattern matches a tensor's name makes it. Each distribution is valid by
   // its field table. Fails with INITIAL_VALUES_INVALID, naming the field ("rules[2].tensors"): no

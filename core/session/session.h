@@ -62,7 +62,8 @@ class Session {
   std::string Save();
   static absl::StatusOr<std::unique_ptr<Session>> Load(absl::string_view bytes, absl::Time now);
 
-  // CRC32C of what Save would write, without the memory for it.
+  // CRC32C of the state that Save writes (without its magic and trailer), without the memory for
+  // it.
   uint32_t Checksum();
 
  private:

@@ -66,12 +66,16 @@ Effects SessionMachine::Handle(const Event& event, absl::Time now) {
   return std::visit([&](const auto& typed) { return On(typed, now); }, event);
 }
 
-absl::Status SessionMachine::CheckHistory(uint64_t history) const {
-  if (history == history_) return absl::OkStatus();
+absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version) {
+  if (history == current) return absl::OkStatus();
   return MakeError(Reason::kHistoryChanged,
-                   absl::StrCat("history ", history, " is not the session's, which is ", history_,
-                                " at version ", version_),
-                   "", {{"history", absl::StrCat(history_)}, {"version", absl::StrCat(version_)}});
+                   absl::StrCat("history ", history, " is not the session's, which is ", current,
+                                " at version ", version),
+                   "", {{"history", absl::StrCat(current)}, {"version", absl::StrCat(version)}});
+}
+
+absl::Status SessionMachine::CheckHistory(uint64_t history) const {
+  return core::CheckHistory(history, history_, version_);
 }
 
 size_t SessionMachine::NumLiveWorkers(absl::Time now) const {

@@ -32,6 +32,9 @@
 
 namespace talweg::core {
 
+// HISTORY_CHANGED, with history and version to go on from, unless `history` is the current one.
+absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version);
+
 class SessionMachine {
  public:
   static constexpr size_t kMaxWorkers = 65536;
@@ -41,7 +44,7 @@ class SessionMachine {
 
   Effects Handle(const Event& event, absl::Time now);
 
-  // HISTORY_CHANGED, with history and version to go on from, unless `history` is the current one.
+  // As the function of this name, against this session.
   absl::Status CheckHistory(uint64_t history) const;
 
   uint64_t history() const { return history_; }

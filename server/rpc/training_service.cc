@@ -25,6 +25,7 @@ using core::Reason;
 constexpr uint64_t kDefaultMaxReplyBytes = 4194304;  // of gRPC's clients
 constexpr uint64_t kReplyOverheadBytes = 1024;       // all of a reply but its data, rounded up
 constexpr int kMaxLosses = 16;
+constexpr int kMaxSections = 16;
 constexpr uint64_t kPullElements = (1 << 20) / sizeof(float);
 
 absl::Status Required(absl::string_view field) {
@@ -123,6 +124,10 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
 
   void Start(std::shared_ptr<SessionHost> host, const v1::PullRequest& request) {
     host_ = std::move(host);
+    if (request.history() != 0) {
+      const absl::Status current = host_->CheckHistory(request.history());
+      if (!current.ok()) return Fail(current);
+    }
     if (request.begin_element() > host_->num_elements()) {
       return Fail(MakeError(Reason::kFieldOutOfRange,
                             absl::StrCat("begin_element is ", request.begin_element(),
@@ -131,7 +136,6 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
     }
     next_element_ = request.begin_element();
     if (request.has_version()) pinned_ = request.version();
-    history_ = request.history();
     host_->Read([this](absl::StatusOr<std::shared_ptr<const core::Parameters>> parameters) {
       if (!parameters.ok()) return Fail(parameters.status());
       parameters_ = *std::move(parameters);
@@ -152,12 +156,6 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
     const uint64_t history = host_->identity().history;
     const core::ErrorMetadata current = {{"history", absl::StrCat(history)},
                                          {"version", absl::StrCat(parameters_->version)}};
-    if (history_ != 0 && history_ != history) {
-      return Fail(MakeError(Reason::kHistoryChanged,
-                            absl::StrCat("history ", history_, " is not the session's, which is ",
-                                         history, " at version ", parameters_->version),
-                            "", current));
-    }
     if (pinned_.has_value() && *pinned_ != parameters_->version) {
       return Fail(MakeError(Reason::kVersionGone,
                             absl::StrCat("version ", *pinned_, " is not held, the session is at ",
@@ -185,7 +183,6 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
   ComputePool& pool_;
   std::shared_ptr<SessionHost> host_;
   std::shared_ptr<const core::Parameters> parameters_;
-  uint64_t history_ = 0;
   std::optional<uint64_t> pinned_;
   uint64_t next_element_ = 0;
   v1::PullResponse message_;
@@ -198,11 +195,20 @@ grpc::ServerUnaryReactor* TrainingService::Step(grpc::CallbackServerContext* cal
                                                 v1::StepResponse* response) {
   grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
   const auto start = [&]() -> absl::Status {
+    // Before anything walks them: a message may hold millions of empty sections.
+    if (request->sections_size() > kMaxSections) {
+      return MakeError(Reason::kFieldOutOfRange,
+                       absl::StrCat("sections has ", request->sections_size(),
+                                    " entries, allowed: 1 to ", kMaxSections),
+                       "sections");
+    }
     TALWEG_RETURN_IF_ERROR(context_.Admit(*request));
     if (!request->has_header()) return Required("header");
     TALWEG_RETURN_IF_ERROR(CheckHeader(request->header()));
     TALWEG_ASSIGN_OR_RETURN(std::shared_ptr<SessionHost> host,
                             context_.sessions.Find(request->header().session_id()));
+    // Before its shape is judged: a worker of a lost history may well have another layout.
+    TALWEG_RETURN_IF_ERROR(host->CheckHistory(request->header().history()));
     TALWEG_ASSIGN_OR_RETURN(const absl::string_view gradient,
                             GradientBytes(request->sections(), host->num_elements()));
     TALWEG_RETURN_IF_ERROR(CheckReply(request->reply(), host->num_elements()));

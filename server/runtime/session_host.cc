@@ -103,6 +103,15 @@ absl::Status SessionHost::Deleted() const {
                    absl::StrCat("session \"", identity_.session_id, "\" was deleted"));
 }
 
+absl::Status SessionHost::CheckHistory(uint64_t history) const {
+  uint64_t version = 0;
+  {
+    MutexLock lock(mutex_);
+    if (visible_ != nullptr) version = visible_->version;
+  }
+  return core::CheckHistory(history, identity_.history, version);
+}
+
 void SessionHost::Publish() {
   std::shared_ptr<const core::Parameters> version = session_->parameters();
   MutexLock lock(mutex_);
@@ -245,6 +254,7 @@ void SessionHost::Reconfigure(
     Done<SessionDescription> done) {
   Enqueue([this, history, change = std::move(change), done = std::move(done)](absl::Status status,
                                                                               Next next) mutable {
+    if (status.ok() && history != 0) status = session_->machine().CheckHistory(history);
     if (status.ok()) {
       const absl::StatusOr<core::SessionConfig> config = change(session_->config());
       status =

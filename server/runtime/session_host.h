@@ -108,6 +108,10 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // The visible version: at once, or when the session is made. Fails with SESSION_DELETED.
   void Read(Done<std::shared_ptr<const core::Parameters>> done);
 
+  // HISTORY_CHANGED, with history and version to go on from, unless `history` is the session's: at
+  // once, and before anything else of a request is judged.
+  absl::Status CheckHistory(uint64_t history) const;
+
   // Every queued and later operation fails with SESSION_DELETED.
   void Delete();
   bool deleted() const;

@@ -59,20 +59,17 @@ absl::Status SessionTable::Insert(std::shared_ptr<SessionHost> host) {
 
 absl::Status SessionTable::Delete(const std::string& session_id, uint64_t history) {
   std::shared_ptr<SessionHost> host;
+  bool erased = false;
   {
     MutexLock lock(mutex_);
     const auto found = sessions_.find(session_id);
     if (found == sessions_.end()) return NotFound(session_id);
-    const uint64_t current = found->second->identity().history;
-    if (history != 0 && history != current) {
-      return MakeError(
-          Reason::kHistoryChanged,
-          absl::StrCat("history ", history, " is not the session's, which is ", current), "",
-          {{"history", absl::StrCat(current)}});
-    }
-    host = std::move(found->second);
-    sessions_.erase(found);
+    host = found->second;
+    erased = history == 0 || history == host->identity().history;
+    if (erased) sessions_.erase(found);
   }
+  // Outside the table's lock: the host has one of its own.
+  if (!erased) return host->CheckHistory(history);
   host->Delete();
   return absl::OkStatus();
 }

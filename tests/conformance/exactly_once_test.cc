@@ -151,6 +151,17 @@ TEST_F(ExactlyOnceTest, DeletedAndRecreatedSessionRefusesTheOldHistory) {
   ASSERT_TRUE(session->Step(gradient, absl::MakeSpan(parameters)).ok());
   const uint64_t old_history = session->history();
   ASSERT_TRUE(client->DeleteSession("s").ok());
+  // With another layout: whose history is lost is told so before its shape is judged.
+  ASSERT_TRUE(wire_->Create(VectorSession("s", 4)).ok());
+  EXPECT_EQ(ReasonOf(session->Step(gradient, absl::MakeSpan(parameters)).status()),
+            "HISTORY_CHANGED");
+  v1::PullRequest pull;
+  std::vector<float> ignored;
+  pull.set_session_id("s");
+  pull.set_history(old_history);
+  pull.set_begin_element(1000);
+  EXPECT_EQ(ErrorOf(wire_->Pull(pull, &ignored)).reason, "HISTORY_CHANGED");
+  ASSERT_TRUE(client->DeleteSession("s").ok());
   ASSERT_TRUE(wire_->Create(VectorSession("s", 3)).ok());
   const uint32_t checksum = wire_->Checksum("s");
 
