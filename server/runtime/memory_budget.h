@@ -25,6 +25,8 @@ class MemoryBudget {
     Reservation& operator=(Reservation&& other) noexcept;
     ~Reservation();
     uint64_t bytes() const { return bytes_; }
+    // Where they came from; null for none.
+    MemoryBudget* budget() const { return budget_; }
 
    private:
     friend class MemoryBudget;

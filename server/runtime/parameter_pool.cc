@@ -5,37 +5,72 @@
 #include <utility>
 
 #include "core/base/reasons.h"
+#include "core/base/status_macros.h"
 
 namespace talweg::server {
 
-ParameterPool::ParameterPool(size_t num_elements)
-    : num_elements_(num_elements), shelf_(std::make_shared<Shelf>()) {}
+ParameterPool::ParameterPool(size_t num_elements, MemoryBudget* budget)
+    : num_elements_(num_elements), budget_(budget), shelf_(std::make_shared<Shelf>()) {}
 
 absl::StatusOr<std::shared_ptr<core::Parameters>> ParameterPool::Take() {
   std::unique_ptr<core::Parameters> vector;
+  bool charged = false;
   {
     MutexLock lock(shelf_->mutex);
     if (!shelf_->free.empty()) {
       vector = std::move(shelf_->free.back());
       shelf_->free.pop_back();
+    } else {
+      charged = budget_ != nullptr && shelf_->alive >= kIncluded;
+      ++shelf_->alive;
     }
   }
   if (vector == nullptr) {
-    try {
-      vector = std::make_unique<core::Parameters>(num_elements_);
-    } catch (const std::bad_alloc&) {
-      return core::MakeError(core::Reason::kMemoryQuota,
-                             "the system has no memory for another version of the parameters");
+    absl::StatusOr<std::unique_ptr<core::Parameters>> made = Make(charged);
+    if (!made.ok()) {
+      MutexLock lock(shelf_->mutex);
+      --shelf_->alive;
+      return made.status();
     }
+    vector = *std::move(made);
   }
   // The shelf outlives the pool in the hands of whoever still reads.
-  return std::shared_ptr<core::Parameters>(vector.release(),
-                                           [shelf = shelf_](core::Parameters* returned) {
-                                             std::unique_ptr<core::Parameters> owned(returned);
-                                             MutexLock lock(shelf->mutex);
-                                             if (shelf->free.size() < kMaxSpare)
-                                               shelf->free.push_back(std::move(owned));
-                                           });
+  return std::shared_ptr<core::Parameters>(
+      vector.release(), [shelf = shelf_](core::Parameters* returned) { shelf->Return(returned); });
+}
+
+absl::StatusOr<std::unique_ptr<core::Parameters>> ParameterPool::Make(bool charged) {
+  MemoryBudget::Reservation charge;
+  if (charged) {
+    TALWEG_ASSIGN_OR_RETURN(charge, budget_->Reserve(num_elements_ * sizeof(float)));
+  }
+  std::unique_ptr<core::Parameters> vector;
+  try {
+    vector = std::make_unique<core::Parameters>(num_elements_);
+  } catch (const std::bad_alloc&) {
+    return core::MakeError(core::Reason::kMemoryQuota,
+                           "the system has no memory for another version of the parameters");
+  }
+  if (charged) {
+    MutexLock lock(shelf_->mutex);
+    shelf_->charges.push_back(std::move(charge));
+  }
+  return vector;
+}
+
+void ParameterPool::Shelf::Return(core::Parameters* returned) {
+  // Both go after the lock: a budget has a lock of its own.
+  std::unique_ptr<core::Parameters> owned(returned);
+  MemoryBudget::Reservation charge;
+  MutexLock lock(mutex);
+  if (free.size() < kMaxSpare) {
+    free.push_back(std::move(owned));
+    return;
+  }
+  --alive;
+  if (charges.empty()) return;
+  charge = std::move(charges.back());
+  charges.pop_back();
 }
 
 }  // namespace talweg::server

@@ -8,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/base/reasons.h"
 #include "gtest/gtest.h"
 
 namespace talweg::server {
@@ -75,6 +76,25 @@ TEST(ParameterPoolTest, SlowReaderCostsAThirdBufferAndNoMore) {
     ASSERT_EQ(MarkOf(next), oldest) << step;
   }
   EXPECT_EQ(MarkOf(reader), 1);
+}
+
+TEST(ParameterPoolTest, VersionsBeyondTwoAreChargedWhileTheyLive) {
+  MemoryBudget budget(100);
+  ParameterPool pool(10, &budget);  // 40 bytes each
+  std::vector<std::shared_ptr<core::Parameters>> held;
+  for (int index = 0; index < 4; ++index) held.push_back(*pool.Take());
+  EXPECT_EQ(budget.used(), 80u);
+  const absl::Status refused = pool.Take().status();
+  EXPECT_EQ(core::ReasonName(refused), "MEMORY_QUOTA");
+  EXPECT_EQ(budget.used(), 80u);
+  held.pop_back();  // becomes the spare
+  EXPECT_EQ(budget.used(), 80u);
+  held.pop_back();
+  EXPECT_EQ(budget.used(), 40u);
+  held.clear();
+  EXPECT_EQ(budget.used(), 0u);
+  held.push_back(*pool.Take());
+  EXPECT_EQ(budget.used(), 0u);
 }
 
 TEST(ParameterPoolTest, OnlyOneSpareIsKept) {

@@ -49,7 +49,7 @@ SessionHost::SessionHost(SessionIdentity identity, core::SessionConfig config,
       num_elements_(config.layout->num_elements()),
       memory_(std::move(memory)),
       pool_(pool),
-      parameters_(num_elements_),
+      parameters_(num_elements_, memory_.budget()),
       initial_config_(std::make_unique<core::SessionConfig>(std::move(config))) {}
 
 void SessionHost::Enqueue(Operation operation) {
