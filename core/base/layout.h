@@ -36,6 +36,8 @@ class Layout {
   // Elements of tensor `index`.
   uint64_t size_of(size_t index) const;
   uint64_t num_elements() const { return num_elements_; }
+  // Bytes that the names and shapes themselves take, about.
+  uint64_t memory_bytes() const { return memory_bytes_; }
   // FNV-1a, 64 bits, over `name:2,3;` of each tensor in order: simple in every language.
   uint64_t digest() const { return digest_; }
 
@@ -45,6 +47,7 @@ class Layout {
   std::vector<TensorSpec> tensors_;
   std::vector<uint64_t> offsets_;
   uint64_t num_elements_ = 0;
+  uint64_t memory_bytes_ = 0;
   uint64_t digest_ = 0;
 };
 

@@ -98,7 +98,8 @@ bool SameFields(const Config& a, const Config& b) {
 
 uint64_t SessionConfig::MemoryBytes() const {
   const uint64_t vector_bytes = layout->num_elements() * sizeof(float);
-  return method->state_bytes(*optimizer, layout->num_elements()) + 3 * vector_bytes;
+  return method->state_bytes(*optimizer, layout->num_elements()) + 3 * vector_bytes +
+         layout->memory_bytes();
 }
 
 absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to) {

@@ -33,7 +33,8 @@ struct SessionConfig {
   Schedule schedule;
   ConfigOf<AggregationConfig> aggregation;
 
-  // Bytes that the session takes: slots, two versions of the parameters and one staged gradient.
+  // Bytes that the session takes: slots, two versions of the parameters, one staged gradient,
+  // and the names and shapes of the layout.
   uint64_t MemoryBytes() const;
 };
 

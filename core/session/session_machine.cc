@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/session/session_machine.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -113,7 +114,7 @@ absl::StatusOr<SessionMachine::Worker*> SessionMachine::FindWorker(uint64_t hist
 
 Effects SessionMachine::On(const Join& join, absl::Time now) {
   const auto found = workers_.find(join.worker);
-  if (found == workers_.end() && workers_.size() >= kMaxWorkers) {
+  if (found == workers_.end() && workers_.size() >= kMaxWorkers && !ForgetExpiredWorker(now)) {
     return Error(MakeError(
         Reason::kTooManyWorkers,
         absl::StrCat("the session has ", workers_.size(), " workers, allowed: ", kMaxWorkers)));
@@ -124,6 +125,15 @@ Effects SessionMachine::On(const Join& join, absl::Time now) {
   worker.incarnation = join.incarnation;
   worker.lease_end = LeaseEnd(now);
   return {};
+}
+
+bool SessionMachine::ForgetExpiredWorker(absl::Time now) {
+  const auto oldest = std::min_element(
+      workers_.begin(), workers_.end(),
+      [](const auto& a, const auto& b) { return a.second.lease_end < b.second.lease_end; });
+  if (oldest == workers_.end() || oldest->second.lease_end > now) return false;
+  workers_.erase(oldest);
+  return true;
 }
 
 Effects SessionMachine::On(const Heartbeat& heartbeat, absl::Time now) {

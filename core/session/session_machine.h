@@ -14,7 +14,8 @@
 //     finite is kRejectedNonFinite. Else it is applied.
 //   - Every verdict consumes its sequence; errors consume none and change nothing.
 //   - Any message of a live incarnation renews its lease. A lease decides only whether a worker is
-//     called live: one that is not may go on.
+//     called live: one that is not may go on. Only where the table is full does a new worker take
+//     the place of the one whose lease ended first.
 //
 // Thread-compatible. Between an Effects with a step and StepTaken, no contribution may come.
 #pragma once
@@ -84,6 +85,8 @@ class SessionMachine {
   absl::StatusOr<Worker*> FindWorker(uint64_t history, const std::string& name,
                                      uint64_t incarnation, absl::Time now);
   absl::Time LeaseEnd(absl::Time now) const;
+  // Forgets the worker whose lease ended first; false where every lease runs.
+  bool ForgetExpiredWorker(absl::Time now);
 
   uint64_t history_;
   uint64_t version_ = 0;

@@ -282,6 +282,13 @@ TEST_F(SessionMachineTest, WorkersAreBounded) {
   }
   ExpectError(machine, Join{"one more", ++incarnation}, "TOO_MANY_WORKERS");
   EXPECT_TRUE(Handle(machine, Join{"0", ++incarnation}).status.ok());
+  // Once a lease has ended its worker makes room; those that live stay.
+  now_ += absl::Seconds(5);
+  ASSERT_TRUE(Handle(machine, Join{"0", ++incarnation}).status.ok());
+  now_ += absl::Seconds(6);
+  EXPECT_TRUE(Handle(machine, Join{"one more", ++incarnation}).status.ok());
+  EXPECT_EQ(machine.num_workers(), SessionMachine::kMaxWorkers);
+  EXPECT_EQ(machine.NumLiveWorkers(now_), 2u);
 }
 
 TEST_F(SessionMachineTest, ChangedRateHoldsFromTheNextVersion) {

@@ -162,7 +162,8 @@ TEST_P(EveryMethodTest, MemoryIsWhatTheSlotsTake) {
     uint64_t bytes = 0;
   } counter;
   config.method->create(*config.optimizer, kElements)->VisitState(counter);
-  EXPECT_EQ(config.MemoryBytes(), counter.bytes + 3 * kElements * sizeof(float));
+  EXPECT_EQ(config.MemoryBytes(),
+            counter.bytes + 3 * kElements * sizeof(float) + config.layout->memory_bytes());
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryMethodTest, testing::ValuesIn(Methods()),

@@ -149,7 +149,7 @@ TEST_F(ServingTest, ResolvedConfigurationSpellsOutEveryDefault) {
   EXPECT_TRUE(session.config().schedule().has_constant());
   EXPECT_TRUE(session.config().schedule().has_warmup_steps());
   EXPECT_EQ(session.config().aggregation().lease_seconds(), 30u);
-  EXPECT_EQ(session.memory_bytes(), 20000u);  // m, v, two versions, one gradient
+  EXPECT_EQ(session.memory_bytes(), 20000u + 169);  // m, v, two versions, one gradient; the layout
   EXPECT_NE(session.history(), 0u);
   EXPECT_EQ(session.config_version(), 1u);
   EXPECT_GT(session.create_time().seconds(), 1'600'000'000);

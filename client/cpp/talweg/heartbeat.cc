@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "client/cpp/talweg/retry.h"
+#include "client/cpp/talweg/status.h"
 
 namespace talweg {
 namespace {
@@ -34,8 +35,8 @@ void Heartbeat::Run(v1::HeartbeatRequest request, absl::Duration lease) {
         transport_->Call(request, response, std::min(interval, kLongestCall));
     if (status.ok()) {
       interval = absl::Seconds(static_cast<int64_t>(response.lease_seconds())) / 3;
-    } else if (!IsRetryable(status)) {
-      return;
+    } else if (!IsRetryable(status) && !ReasonOf(status).empty()) {
+      return;  // the server's word; anything else may pass
     } else if (absl::IsDeadlineExceeded(status)) {
       transport_->Reconnect();
     }

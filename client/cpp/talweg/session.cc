@@ -121,7 +121,9 @@ absl::StatusOr<StepResult> Session::Send(absl::Span<float> parameters) {
         return state.transport->Call(state.request, state.response, timeout);
       },
       &result.num_attempts);
-  state.unanswered = IsRetryable(status);
+  // An error with a reason is the server's word that nothing changed; any other may have come after
+  // the step was taken.
+  state.unanswered = !status.ok() && ReasonOf(status).empty();
   Note(status);
   if (!status.ok()) return status;
 
@@ -129,6 +131,7 @@ absl::StatusOr<StepResult> Session::Send(absl::Span<float> parameters) {
     if (response.sections_size() != 1 ||
         response.sections(0).kind() != v1::SECTION_KIND_PARAMETERS ||
         response.sections(0).data().size() != parameters.size() * sizeof(float)) {
+      state.unanswered = true;
       return absl::InternalError(absl::StrCat("the server's reply to step ",
                                               response.applied_version(), " does not hold ",
                                               parameters.size(), " parameters"));
