@@ -36,7 +36,7 @@ std::string KnownFields(const Descriptor& type) {
   std::vector<std::string> names;
   for (int i = 0; i < type.field_count(); ++i) {
     if (type.field(i)->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
-      names.push_back(type.field(i)->name());
+      names.emplace_back(type.field(i)->name());
     }
   }
   return names.empty() ? "none" : absl::StrJoin(names, ", ");
@@ -168,14 +168,14 @@ std::string CaseNames(const Descriptor& type, const std::string& oneof) {
   const OneofDescriptor& cases = *type.FindOneofByName(oneof);
   std::vector<std::string> names;
   names.reserve(static_cast<size_t>(cases.field_count()));
-  for (int i = 0; i < cases.field_count(); ++i) names.push_back(cases.field(i)->name());
+  for (int i = 0; i < cases.field_count(); ++i) names.emplace_back(cases.field(i)->name());
   return absl::StrJoin(names, ", ");
 }
 
 std::string CaseName(const Message& message, const std::string& oneof) {
   const FieldDescriptor* field = message.GetReflection()->GetOneofFieldDescriptor(
       message, message.GetDescriptor()->FindOneofByName(oneof));
-  return field == nullptr ? std::string() : field->name();
+  return field == nullptr ? std::string() : std::string(field->name());
 }
 
 Message* MutableCase(absl::string_view name, const std::string& oneof, Message& message) {

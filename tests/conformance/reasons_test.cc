@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <set>
 
 #include "gtest/gtest.h"
@@ -56,7 +57,7 @@ class ReasonsTest : public ::testing::Test {
     return wire_->sessions().UpdateSession(&context, request, &response);
   }
 
-  // Expects this error; the test compares the checksum of session "s" once, at its end.
+  // Expects this error, and that session "s" is the same as before it.
   void Expect(const grpc::Status& status, grpc::StatusCode code, const std::string& reason,
               const std::string& field = "") {
     const WireError error = ErrorOf(status);
@@ -66,17 +67,21 @@ class ReasonsTest : public ::testing::Test {
     EXPECT_EQ(error.field, field) << error.message;
     EXPECT_FALSE(error.message.empty());
     provoked_.insert(reason);
+    if (checksum_.has_value()) {
+      EXPECT_EQ(wire_->Checksum("s"), *checksum_) << reason;
+    }
   }
 
   std::unique_ptr<server::Server> server_;
   std::unique_ptr<WireClient> wire_;
   v1::JoinResponse joined_;
   std::set<std::string> provoked_;
+  std::optional<uint32_t> checksum_;  // of "s", while it can be asked for
 };
 
 TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
   using Code = grpc::StatusCode;
-  const uint32_t checksum = wire_->Checksum("s");
+  checksum_ = wire_->Checksum("s");
 
   {  // FIELD_UNKNOWN: a newer client's field, deep inside.
     v1::StepRequest request = Next();
@@ -276,6 +281,27 @@ TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
     const v1::JoinResponse old = wire_->Join("f");
     wire_->Join("f");
     Expect(wire_->Step(StepOf("f", old, 1, 0, kGradient)), Code::ABORTED, "INCARNATION_FENCED");
+    v1::HeartbeatRequest heartbeat;
+    v1::HeartbeatResponse beaten;
+    heartbeat.set_session_id("f");
+    heartbeat.set_worker("a");
+    heartbeat.set_history(old.history());
+    heartbeat.set_incarnation(old.incarnation());
+    grpc::ClientContext heartbeat_context;
+    Expect(wire_->sessions().Heartbeat(&heartbeat_context, heartbeat, &beaten), Code::ABORTED,
+           "INCARNATION_FENCED");
+    v1::LeaveRequest leave;
+    v1::LeaveResponse left;
+    leave.set_session_id("f");
+    leave.set_worker("nobody");
+    leave.set_history(old.history());
+    leave.set_incarnation(old.incarnation());
+    grpc::ClientContext leave_context;
+    Expect(wire_->sessions().Leave(&leave_context, leave, &left), Code::FAILED_PRECONDITION,
+           "WORKER_NOT_JOINED");
+    leave.set_history(1);
+    grpc::ClientContext late_context;
+    Expect(wire_->sessions().Leave(&late_context, leave, &left), Code::ABORTED, "HISTORY_CHANGED");
   }
   {  // MEMORY_QUOTA
     const grpc::Status status = wire_->Create(VectorSession("big", uint64_t{1} << 38));
@@ -322,8 +348,8 @@ TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
     Expect(other.Create(VectorSession("two", 1)), Code::RESOURCE_EXHAUSTED, "TOO_MANY_SESSIONS");
   }
 
-  EXPECT_EQ(wire_->Checksum("s"), checksum);
-  {  // DRAINING, last
+  checksum_.reset();
+  {  // DRAINING, last: whoever asked for the checksum would be refused too
     server_->Refuse();
     const grpc::Status status = wire_->Step(Next());
     Expect(status, Code::UNAVAILABLE, "DRAINING");

@@ -27,7 +27,7 @@ std::string RandomRequestId() {
 std::string MethodName(const v1::Optimizer& optimizer) {
   const auto* oneof = v1::Optimizer::descriptor()->FindOneofByName("method");
   const auto* field = optimizer.GetReflection()->GetOneofFieldDescriptor(optimizer, oneof);
-  return field == nullptr ? std::string() : field->name();
+  return field == nullptr ? std::string() : std::string(field->name());
 }
 
 std::string LayoutText(const v1::Layout& layout) {
