@@ -40,7 +40,8 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-"$bin/talweg-server" --address=127.0.0.1:0 >"$log" 2>&1 </dev/null &
+: >"$log"  # here, not in the background: an earlier run's address must not be read
+"$bin/talweg-server" --address=127.0.0.1:0 >>"$log" 2>&1 </dev/null &
 server=$!
 address=
 for ((i = 0; i < 300; i++)); do

@@ -18,7 +18,7 @@ fail() {
 # Processes that run binaries of this build on behalf of this demo's process group.
 left_behind() { pgrep -g "$1" -f "build/$TALWEG_PRESET/bin/talweg" || true; }
 
-rm -rf "$out"
+rm -rf "$out" "$out.log"
 setsid bash "$root/deploy/demo.sh" --epochs 1 --methods adam --out_dir "$out" </dev/null &
 demo=$!
 wait "$demo" || fail "the demo ended with $?"

@@ -44,22 +44,13 @@ void SetTimeout(grpc::ClientContext& context, absl::Duration timeout) {
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
 }
 
-constexpr absl::Duration kDialFor = absl::Seconds(5);
-
 class GrpcTransport final : public Transport {
  public:
   GrpcTransport(absl::string_view address, uint64_t max_message_bytes)
       : address_(address), max_message_bytes_(max_message_bytes), connection_(Dial()) {}
 
-  // Dials anew every few seconds: a line may hang where the other side took it and fell silent.
   bool WaitUntilConnected(absl::Duration timeout) {
-    const absl::Time deadline = absl::Now() + timeout;
-    while (true) {
-      const absl::Time patience = std::min(deadline, absl::Now() + kDialFor);
-      if (connection()->channel->WaitForConnected(absl::ToChronoTime(patience))) return true;
-      if (absl::Now() >= deadline) return false;
-      Reconnect();
-    }
+    return connection()->channel->WaitForConnected(absl::ToChronoTime(absl::Now() + timeout));
   }
 
   absl::Status Call(const v1::CreateSessionRequest& request, v1::CreateSessionResponse& response,
