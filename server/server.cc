@@ -23,7 +23,12 @@ namespace {
 // A Step of 64 MiB of gradient, with its header.
 constexpr int kMaxMessageBytes = (64 << 20) + (1 << 20);
 // What gRPC may hold of messages under way; it buffers a message whole before it checks its size.
-constexpr size_t kMinWireBytes = size_t{512} << 20;
+constexpr uint64_t kMinWireBytes = uint64_t{512} << 20;
+// Calls at the same time on one connection.
+constexpr int kMaxStreams = 256;
+// A connection whose other end has vanished is closed within a minute.
+constexpr int kPingMilliseconds = 30000;
+constexpr int kPongMilliseconds = 15000;
 
 // How long new calls are told DRAINING before gRPC itself stops. What reaches a gRPC server that
 // stops, or is only half received by then, is cut as CANCELLED, without a reason.
@@ -56,13 +61,15 @@ absl::Status CheckAddress(const ServerOptions& options, std::string& host) {
 struct Server::Parts {
   explicit Parts(const ServerOptions& options)
       : memory(options.memory_bytes != 0 ? options.memory_bytes : DefaultMemoryBytes()),
+        messages(std::max(kMinWireBytes, memory.limit() / 4)),
         sessions(options.max_sessions),
         pool(options.num_threads != 0 ? options.num_threads : AvailableCpus()),
-        session_service({sessions, pool, memory, gate}),
-        training_service({sessions, pool, memory, gate}) {}
+        session_service({sessions, pool, memory, messages, gate}),
+        training_service({sessions, pool, memory, messages, gate}) {}
 
   DrainGate gate;
   MemoryBudget memory;
+  MemoryBudget messages;
   SessionTable sessions;
   ComputePool pool;
   SessionService session_service;
@@ -86,8 +93,12 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   int port = 0;
   builder.AddListeningPort(options.address, grpc::InsecureServerCredentials(), &port);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
-  builder.SetResourceQuota(grpc::ResourceQuota("wire").Resize(
-      std::max(kMinWireBytes, static_cast<size_t>(parts->memory.limit() / 4))));
+  builder.SetResourceQuota(
+      grpc::ResourceQuota("wire").Resize(static_cast<size_t>(parts->messages.limit())));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMilliseconds);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPongMilliseconds);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   // A second server on the same port would share its calls in silence.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.RegisterService(&parts->session_service);

@@ -10,6 +10,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "core/base/reasons.h"
 #include "spdlog/pattern_formatter.h"
 #include "spdlog/sinks/stdout_color_sinks.h"
 #include "spdlog/spdlog.h"
@@ -89,6 +90,19 @@ absl::Status SetUpLog(const std::string& format, const std::string& level) {
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
   return absl::OkStatus();
+}
+
+void LogSessionCreated(absl::string_view session_id, uint64_t num_elements) {
+  spdlog::info("session {} created: {} parameters", std::string(session_id), num_elements);
+}
+
+void LogSessionDeleted(absl::string_view session_id) {
+  spdlog::info("session {} deleted", std::string(session_id));
+}
+
+void LogRefusal(const absl::Status& status) {
+  if (!spdlog::should_log(spdlog::level::debug)) return;
+  spdlog::debug("refused, {}: {}", core::ReasonName(status), std::string(status.message()));
 }
 
 }  // namespace talweg::server

@@ -3,14 +3,21 @@
 // The server's log: lines for people or JSON objects for machines, on standard error.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
 namespace talweg::server {
 
 // `format` is "text" or "json", `level` one of debug, info, warning, error. Fails with
 // INVALID_ARGUMENT on anything else. Call once, before the first line.
 absl::Status SetUpLog(const std::string& format, const std::string& level);
+
+// What the services tell. Thread-safe.
+void LogSessionCreated(absl::string_view session_id, uint64_t num_elements);
+void LogSessionDeleted(absl::string_view session_id);
+void LogRefusal(const absl::Status& status);  // at level debug
 
 }  // namespace talweg::server

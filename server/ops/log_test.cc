@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_split.h"
+#include "core/base/reasons.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -36,6 +37,21 @@ nlohmann::json JsonOf(const std::string& message) {
   const auto lines = LinesOf("json", "info", [&] { spdlog::info("{}", message); });
   EXPECT_THAT(lines, SizeIs(1));
   return lines.empty() ? nlohmann::json() : nlohmann::json::parse(lines[0]);
+}
+
+TEST(LogTest, ServicesTellOfSessionsAndOnlyToWhoAsksOfRefusals) {
+  const auto speak = [] {
+    LogSessionCreated("mlp", 70);
+    LogRefusal(core::MakeError(core::Reason::kSessionNotFound, "no session \"x\""));
+    LogSessionDeleted("mlp");
+  };
+  EXPECT_THAT(LinesOf("text", "info", speak),
+              ElementsAre(HasSubstr("session mlp created: 70 parameters"),
+                          HasSubstr("session mlp deleted")));
+  EXPECT_THAT(
+      LinesOf("text", "debug", speak),
+      ElementsAre(HasSubstr("created"), HasSubstr("refused, SESSION_NOT_FOUND: no session \"x\""),
+                  HasSubstr("deleted")));
 }
 
 TEST(LogTest, JsonLineHasTimeLevelAndMessage) {

@@ -7,9 +7,11 @@
 #include "core/base/status_macros.h"
 #include "google/protobuf/message.h"
 #include "server/ops/drain_gate.h"
+#include "server/ops/log.h"
 #include "server/runtime/compute_pool.h"
 #include "server/runtime/memory_budget.h"
 #include "server/runtime/session_table.h"
+#include "server/wire/status_to_grpc.h"
 #include "server/wire/unknown_fields.h"
 
 namespace talweg::server {
@@ -18,7 +20,8 @@ namespace talweg::server {
 struct ServiceContext {
   SessionTable& sessions;
   ComputePool& pool;
-  MemoryBudget& memory;
+  MemoryBudget& memory;    // of sessions
+  MemoryBudget& messages;  // of contributions that wait for their turn
   DrainGate& gate;
 
   // DRAINING or FIELD_UNKNOWN: what holds for every request.
@@ -27,5 +30,11 @@ struct ServiceContext {
     return CheckNoUnknownFields(request);
   }
 };
+
+// An error as gRPC takes it, and a line in the log for who looks for it.
+inline grpc::Status Refusal(const absl::Status& status) {
+  if (!status.ok()) LogRefusal(status);
+  return StatusToGrpc(status);
+}
 
 }  // namespace talweg::server

@@ -19,7 +19,6 @@
 #include "server/wire/names.h"
 #include "server/wire/report_to_proto.h"
 #include "server/wire/section_codec.h"
-#include "server/wire/status_to_grpc.h"
 
 namespace talweg::server {
 namespace {
@@ -120,7 +119,7 @@ absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t i
   return absl::OkStatus();
 }
 
-void Finish(Reactor* reactor, const absl::Status& status) { reactor->Finish(StatusToGrpc(status)); }
+void Finish(Reactor* reactor, const absl::Status& status) { reactor->Finish(Refusal(status)); }
 
 Reactor* Fail(Reactor* reactor, const absl::Status& status) {
   Finish(reactor, status);
@@ -178,7 +177,10 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
     return Finish(reactor, inserted);
   }
   host->Create(*std::move(source), [this, host, reactor, describe](const absl::Status& created) {
-    if (created.ok()) return describe(host);
+    if (created.ok()) {
+      LogSessionCreated(host->identity().session_id, host->num_elements());
+      return describe(host);
+    }
     (void)context_.sessions.Delete(host->identity().session_id, host->identity().history);
     Finish(reactor, created);
   });
@@ -273,6 +275,7 @@ Reactor* SessionService::DeleteSession(grpc::CallbackServerContext* call,
   absl::Status status = context_.Admit(*request);
   if (status.ok()) status = CheckName(request->session_id(), "session_id");
   if (status.ok()) status = context_.sessions.Delete(request->session_id(), request->history());
+  if (status.ok()) LogSessionDeleted(request->session_id());
   Finish(reactor, status);
   return reactor;
 }

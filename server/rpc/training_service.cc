@@ -14,7 +14,6 @@
 #include "server/wire/names.h"
 #include "server/wire/report_to_proto.h"
 #include "server/wire/section_codec.h"
-#include "server/wire/status_to_grpc.h"
 
 namespace talweg::server {
 namespace {
@@ -120,7 +119,7 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
  public:
   explicit PullReactor(ComputePool& pool) : pool_(pool) {}
 
-  void Fail(const absl::Status& status) { Finish(StatusToGrpc(status)); }
+  void Fail(const absl::Status& status) { Finish(Refusal(status)); }
 
   void Start(std::shared_ptr<SessionHost> host, const v1::PullRequest& request) {
     host_ = std::move(host);
@@ -212,18 +211,23 @@ grpc::ServerUnaryReactor* TrainingService::Step(grpc::CallbackServerContext* cal
     TALWEG_ASSIGN_OR_RETURN(const absl::string_view gradient,
                             GradientBytes(request->sections(), host->num_elements()));
     TALWEG_RETURN_IF_ERROR(CheckReply(request->reply(), host->num_elements()));
+    // Until its turn the message stands in memory that no session was charged for.
+    TALWEG_ASSIGN_OR_RETURN(MemoryBudget::Reservation waiting,
+                            context_.messages.Reserve(gradient.size()));
     StepInput input{ContributionFrom(request->header()),
                     {request->header().losses().begin(), request->header().losses().end()},
-                    gradient};
-    host->Step(std::move(input), [this, history = host->identity().history, request, response,
-                                  reactor](absl::StatusOr<StepOutcome> outcome) {
-      if (!outcome.ok()) return reactor->Finish(StatusToGrpc(outcome.status()));
-      Answer(*outcome, history, request->reply().data(), context_.pool, response, reactor);
-    });
+                    gradient,
+                    [call] { return call->IsCancelled(); }};
+    host->Step(
+        std::move(input), [this, history = host->identity().history, request, response, reactor,
+                           waiting = std::move(waiting)](absl::StatusOr<StepOutcome> outcome) {
+          if (!outcome.ok()) return reactor->Finish(Refusal(outcome.status()));
+          Answer(*outcome, history, request->reply().data(), context_.pool, response, reactor);
+        });
     return absl::OkStatus();
   };
   const absl::Status started = start();
-  if (!started.ok()) reactor->Finish(StatusToGrpc(started));
+  if (!started.ok()) reactor->Finish(Refusal(started));
   return reactor;
 }
 

@@ -2,7 +2,8 @@
 //
 // The server's own threads for everything that computes. Work comes as jobs of one or many pieces;
 // the threads take one piece at a time from the jobs in turn, so that a session's large step delays
-// another's small one by pieces (tens of microseconds), never by the whole step. Nothing here
+// another's small one by pieces (tens of microseconds), not by the whole step; what is not cut (the
+// first zeros of a buffer, the checksum of a state) runs as one piece. Nothing here
 // blocks: what follows a job is its `done`.
 #pragma once
 
@@ -62,7 +63,8 @@ class ComputePool {
   std::vector<std::thread> threads_;
 };
 
-// Threads that this process may use: the cgroup's CPU quota where there is one, else the CPUs it is
+// Threads that this process may use: the CPU quota of the root cgroup, as a container sees it,
+// where there is one, else the CPUs it is
 // allowed on. At least 1.
 size_t AvailableCpus();
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Memory that sessions may take together. A session is charged when it is created and refused when
-// it would not fit, so that no layout can bring the server down.
+// it would not fit, so that no layout brings the server down.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +51,8 @@ class MemoryBudget {
   uint64_t used_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-// Four fifths of the memory this process may use: the cgroup's limit where there is one, else the
+// Four fifths of the memory this process may use: the limit of the root
+// cgroup, as a container sees it, where there is one, else the
 // machine's.
 uint64_t DefaultMemoryBytes();
 

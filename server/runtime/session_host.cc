@@ -167,6 +167,9 @@ void SessionHost::Step(StepInput input, Done<StepOutcome> done) {
     call->input = std::move(input);
     call->done = std::move(done);
     call->next = std::move(next);
+    if (status.ok() && call->input.abandoned && call->input.abandoned()) {
+      status = absl::CancelledError("nobody waits for this step");
+    }
     if (!status.ok()) return call->Finish(std::move(status));
     // Taken before anything is decided: a decision cannot fail for want of memory.
     absl::StatusOr<std::shared_ptr<core::Parameters>> to = parameters_.Take();

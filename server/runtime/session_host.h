@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -61,6 +62,9 @@ struct StepInput {
   core::Contribution contribution;  // the gradient's facts are filled in here
   std::vector<double> losses;
   absl::string_view gradient;
+  // Asked when its turn has come: true where nobody waits for the answer any more. Such a
+  // contribution is as if it had never arrived. Empty: somebody does.
+  std::function<bool()> abandoned = nullptr;
 };
 
 struct StepOutcome {

@@ -96,6 +96,25 @@ TEST(SessionHostTest, RepeatIsReplayedAndChangesNothing) {
   EXPECT_EQ(*session.Describe().checksum, before);
 }
 
+TEST(SessionHostTest, StepThatNobodyWaitsForIsAsIfItHadNeverCome) {
+  ComputePool pool(2);
+  TestSession session(pool, 10);
+  session.Start();
+  const uint32_t before = *session.Describe().checksum;
+  StepInput input = session.Input(1, 1);
+  input.abandoned = [] { return true; };
+  StepReply reply;
+  session.host().Step(input, reply.Taker());
+  EXPECT_TRUE(absl::IsCancelled(reply.Get().status()));
+  EXPECT_EQ(*session.Describe().checksum, before);
+  // Its retry is the first that counts.
+  input.abandoned = [] { return false; };
+  StepReply retry;
+  session.host().Step(input, retry.Taker());
+  EXPECT_FALSE(retry.Get()->answer.replayed);
+  EXPECT_EQ(retry.Get()->answer.applied_version, 1u);
+}
+
 TEST(SessionHostTest, LossesArePartOfThePayload) {
   ComputePool pool(2);
   TestSession session(pool, 10);

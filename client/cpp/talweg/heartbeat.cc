@@ -27,6 +27,11 @@ Heartbeat::~Heartbeat() {
   thread_.join();
 }
 
+absl::Status Heartbeat::ended() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return ended_;
+}
+
 void Heartbeat::Run(v1::HeartbeatRequest request, absl::Duration lease) {
   absl::Duration interval = lease / 3;
   while (!WaitForStop(interval)) {
@@ -36,7 +41,10 @@ void Heartbeat::Run(v1::HeartbeatRequest request, absl::Duration lease) {
     if (status.ok()) {
       interval = absl::Seconds(static_cast<int64_t>(response.lease_seconds())) / 3;
     } else if (!IsRetryable(status) && !ReasonOf(status).empty()) {
-      return;  // the server's word; anything else may pass
+      // The server's word; anything else may pass.
+      const std::lock_guard<std::mutex> lock(mutex_);
+      ended_ = status;
+      return;
     } else if (absl::IsDeadlineExceeded(status)) {
       transport_->Reconnect();
     }

@@ -24,15 +24,19 @@ class Heartbeat {
   // Waits for a heartbeat under way, at most 5 s.
   ~Heartbeat();
 
+  // Why the heartbeats ended: the server's error; OK while they go on.
+  absl::Status ended() const;
+
  private:
   void Run(v1::HeartbeatRequest request, absl::Duration lease);
   // Sleeps, or returns true at once when told to stop.
   bool WaitForStop(absl::Duration duration);
 
   const std::unique_ptr<Transport> transport_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable stopped_;
-  bool stop_ = false;  // guarded by mutex_
+  bool stop_ = false;   // guarded by mutex_
+  absl::Status ended_;  // guarded by mutex_
   std::thread thread_;
 };
 

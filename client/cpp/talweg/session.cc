@@ -157,6 +157,7 @@ absl::StatusOr<uint64_t> Session::Pull(absl::Span<float> parameters) {
 }
 
 absl::StatusOr<uint64_t> Session::Reattach() {
+  if (state_->heartbeat != nullptr) Note(state_->heartbeat->ended());
   if (!state_->fenced.ok()) return state_->fenced;
   const absl::Status joined = JoinAnew();
   if (!joined.ok()) return joined;

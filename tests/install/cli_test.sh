@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+#   tests/install/cli_test.sh TALWEG PYTHON ADDRESS
+#
+# The life of a session by the command line against a real server: what client/cli/README.md shows,
+# with the numbers held against NumPy's reading of the files.
+set -euo pipefail
+talweg=$1
+python=$2
+export TALWEG_SERVER=$3
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+cd "$folder"
+
+fail() {
+  echo "cli_test: $1" >&2
+  exit 1
+}
+# Runs talweg, wants exit code $1 and the words $2 somewhere in what it prints.
+expect() {
+  local code=$1 words=$2 output status=0
+  shift 2
+  output=$("$talweg" "$@" 2>&1) || status=$?
+  ((status == code)) || fail "talweg $* ended with $status, expected $code: $output"
+  [[ $output == *"$words"* ]] || fail "talweg $* does not say '$words': $output"
+}
+# float32 files by hand, so that no NumPy is needed: header of version 1, then little-endian numbers.
+npy() {
+  "$python" - "$@" <<'PYTHON'
+import struct, sys
+name, values = sys.argv[1], [float(v) for v in sys.argv[2:]]
+header = "{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }" % len(values)
+header += " " * (-(len(header) + 11) % 64) + "\n"
+with open(name, "wb") as file:
+    file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode())
+    file.write(struct.pack("<%df" % len(values), *values))
+PYTHON
+}
+floats() {
+  "$python" - "$1" <<'PYTHON'
+import struct, sys
+data = open(sys.argv[1], "rb").read()
+start = 10 + struct.unpack("<H", data[8:10])[0]
+print(*struct.unpack("<%df" % ((len(data) - start) // 4), data[start:]))
+PYTHON
+}
+
+npy initial.npy 1 2 3
+npy gradient.npy 2 -4 8
+npy short.npy 2 -4
+npy bad.npy 2 nan 8
+
+expect 0 "no sessions" session list
+expect 0 "gradient_descent" session create line --layout "w:2 b" --optimizer gradient_descent \
+  --learning_rate 0.5 --initial initial.npy
+expect 1 "SESSION_EXISTS" session create line --layout "w:2 b" --optimizer gradient_descent \
+  --learning_rate 0.5 --initial initial.npy
+expect 0 "line" session list
+expect 0 "APPLIED" step line --gradient gradient.npy --output stepped.npy --worker a
+[[ $(floats stepped.npy) == "0.0 4.0 -1.0" ]] || fail "the step gave $(floats stepped.npy)"
+expect 1 "SECTION_SIZE_MISMATCH" step line --gradient short.npy --worker a
+expect 0 "REJECTED_NON_FINITE" step line --gradient bad.npy --worker a
+expect 0 "learning_rate=0.25" session update line --learning_rate 0.25
+expect 0 "APPLIED" step line --gradient gradient.npy --worker a
+expect 0 "version 2" pull line --output pulled.npy
+[[ $(floats pulled.npy) == "-0.5 5.0 -3.0" ]] || fail "the pull gave $(floats pulled.npy)"
+expect 1 "HYPERPARAMETER_OUT_OF_RANGE" session update line --learning_rate -1
+expect 1 "SESSION_NOT_FOUND" session get nobody
+expect 2 "help" session get
+version=$("$talweg" session get line --json | "$python" -c 'import json, sys; print(json.load(sys.stdin)["version"])')
+[[ $version == 2 ]] || fail "--json tells version $version"
+expect 0 "adam beta1=0.8" session create mlp --layout "w:784,512 b:512" --optimizer adam \
+  --set beta1=0.8 --learning_rate 0.001 --schedule cosine:total_steps=1000 \
+  --init "w=kaiming b=constant:0" --seed 1
+expect 0 "" session delete mlp
+expect 0 "" session delete line
+expect 0 "no sessions" session list
