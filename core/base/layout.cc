@@ -77,8 +77,9 @@ absl::StatusOr<Layout> Layout::Create(std::vector<TensorSpec> tensors) {
         kRecordBytes + tensor.name.size() + tensor.shape.size() * sizeof(uint64_t);
     layout.offsets_.push_back(layout.num_elements_);
     layout.num_elements_ += size;
-    layout.digest_ = AddToDigest(
-        layout.digest_, absl::StrCat(tensor.name, ":", absl::StrJoin(tensor.shape, ","), ";"));
+    layout.digest_ =
+        AddToDigest(layout.digest_, absl::StrCat(tensor.name.size(), ":", tensor.name, ":",
+                                                 absl::StrJoin(tensor.shape, ","), ";"));
   }
   layout.tensors_ = std::move(tensors);
   return layout;

@@ -51,9 +51,8 @@ class MemoryBudget {
   uint64_t used_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-// Four fifths of the memory this process may use: the limit of the root
-// cgroup, as a container sees it, where there is one, else the
-// machine's.
+// Four fifths of the memory this process may use: the limit of the root cgroup, as a container sees
+// it, where there is one, else the machine's.
 uint64_t DefaultMemoryBytes();
 
 }  // namespace talweg::server

@@ -27,7 +27,7 @@
 #include "core/base/shard.h"
 #include "core/optimizers/adam.h"
 #include "tests/bench/line_process.h"
-#include "tests/bench/pool.h"
+#include "tests/support/pool.h"
 
 namespace {
 

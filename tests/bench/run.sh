@@ -30,6 +30,7 @@ for name in "${names[@]}"; do
   targets+=("${program[$name]}")
 done
 
+deploy/install-deps.sh >&2
 cmake --preset release >/dev/null
 cmake --build --preset release --target "${targets[@]}" >&2
 

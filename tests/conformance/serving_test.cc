@@ -332,28 +332,5 @@ TEST(ServerProcessTest, SigtermUnderLoadFinishesWhatIsUnderWay) {
   EXPECT_GT(finished, 0);
 }
 
-TEST(ServerProcessTest, StopFinishesTheCallUnderWay) {
-  ServerProcess process;
-  WireClient wire(process.address());
-  // Large enough that the step is under way when the signal comes, in most rounds at least.
-  constexpr uint64_t kElements = 8 << 20;
-  ASSERT_TRUE(wire.Create(VectorSession("s", kElements, "adam")).ok());
-  const v1::JoinResponse joined = wire.Join("s");
-  v1::StepRequest request = StepOf("s", joined, 1, 0, std::vector<float>(kElements, 1));
-  request.mutable_reply()->set_data(v1::REPLY_DATA_NONE);
-  grpc::Status status;
-  v1::StepResponse response;
-  std::thread step([&] { status = wire.Step(request, &response); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(30));
-  process.Signal(SIGTERM);
-  EXPECT_EQ(process.Wait(), 0);
-  step.join();
-  if (status.ok()) {
-    EXPECT_EQ(response.applied_version(), 1u);
-  } else {
-    EXPECT_TRUE(IsRetried(status)) << status.error_code() << status.error_message();
-  }
-}
-
 }  // namespace
 }  // namespace talweg

@@ -24,6 +24,9 @@ demo=$!
 wait "$demo" || fail "the demo ended with $?"
 [[ -n $(find "$out" -name '*.csv' -size +0) ]] || fail "no CSV in $out"
 [[ -n $(find "$out" \( -name '*.svg' -o -name '*.png' \) -size +0) ]] || fail "no plot in $out"
+awk -F, -v floor=0.95 'NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
+  { if ($column["test_accuracy"] < floor) exit 1; seen++ } END { if (!seen) exit 1 }' \
+  "$out/summary.csv" || fail "less than 95 % after an epoch: $(cat "$out/summary.csv")"
 [[ -z $(left_behind "$demo") ]] || fail "processes are left: $(left_behind "$demo")"
 
 # Ctrl-C: the terminal sends SIGINT to the whole group. (A shell's background job starts with it

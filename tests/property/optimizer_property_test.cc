@@ -14,7 +14,7 @@
 #include "core/optimizers/optimizer_testing.h"
 #include "core/optimizers/variants_testing.h"
 #include "gtest/gtest.h"
-#include "tests/bench/pool.h"
+#include "tests/support/pool.h"
 
 namespace talweg::core {
 namespace {

@@ -157,8 +157,8 @@ absl::StatusOr<Session> Client::Join(absl::string_view session_id, absl::string_
 uint64_t LayoutDigest(const v1::Layout& layout) {
   uint64_t digest = 0xcbf29ce484222325;
   for (const v1::Tensor& tensor : layout.tensors()) {
-    const std::string text =
-        absl::StrCat(tensor.name(), ":", absl::StrJoin(tensor.shape(), ","), ";");
+    const std::string text = absl::StrCat(tensor.name().size(), ":", tensor.name(), ":",
+                                          absl::StrJoin(tensor.shape(), ","), ";");
     for (const char c : text) {
       digest ^= static_cast<unsigned char>(c);
       digest *= 0x100000001b3;

@@ -89,7 +89,8 @@ class Client {
   ClientOptions options_;
 };
 
-// Digest of a layout as the server computes it: FNV-1a, 64 bits, over `name:2,3;` of each tensor.
+// Digest of a layout as the server computes it: FNV-1a, 64 bits, over `4:name:2,3;` of each tensor,
+// the first number being the bytes of the name.
 uint64_t LayoutDigest(const v1::Layout& layout);
 
 }  // namespace talweg

@@ -89,7 +89,7 @@ TEST_F(ClientTest, LayoutDigestIsThatOfTheWire) {
   tensor.add_shape(2);
   tensor.add_shape(3);
   layout.add_tensors()->set_name("s");
-  EXPECT_EQ(LayoutDigest(layout), 0x1aace27d189aab76u);  // of "w:2,3;s:;"
+  EXPECT_EQ(LayoutDigest(layout), 0xab4b78be036a707eu);  // of "1:w:2,3;1:s:;"
 }
 
 TEST_F(ClientTest, ListWalksEveryPage) {

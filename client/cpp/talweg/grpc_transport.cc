@@ -44,6 +44,9 @@ void SetTimeout(grpc::ClientContext& context, absl::Duration timeout) {
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
 }
 
+constexpr int kPingMilliseconds = 20000;
+constexpr int kPongMilliseconds = 10000;
+
 class GrpcTransport final : public Transport {
  public:
   GrpcTransport(absl::string_view address, uint64_t max_message_bytes)
@@ -130,6 +133,9 @@ class GrpcTransport final : public Transport {
     grpc::ChannelArguments arguments;
     arguments.SetMaxReceiveMessageSize(limit);
     arguments.SetMaxSendMessageSize(limit);
+    // Calls on a connection whose other end has vanished end as UNAVAILABLE within half a minute.
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMilliseconds);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPongMilliseconds);
     // Channels of one process share connections unless told not to.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstRedialMilliseconds);

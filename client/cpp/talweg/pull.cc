@@ -43,7 +43,11 @@ absl::StatusOr<PulledVersion> PullParameters(Transport& transport, const RetryOp
   v1::PullRequest request;  // what is still missing
   request.set_session_id(std::string(session_id));
   request.set_history(history);
-  const absl::Status status = Retry(retry, transport, [&](absl::Duration timeout) -> absl::Status {
+  // A stream may well take longer than a call: it lives while its connection does, which pings
+  // watch.
+  RetryOptions stream_retry = retry;
+  stream_retry.attempt_timeout = retry.overall_timeout;
+  const auto attempt_pull = [&](absl::Duration timeout) -> absl::Status {
     const absl::Status attempt = transport.Pull(
         v1::PullRequest(request),
         [&](const v1::PullResponse& message) { return TakeMessage(message, request, parameters); },
@@ -57,7 +61,8 @@ absl::StatusOr<PulledVersion> PullParameters(Transport& transport, const RetryOp
     if (complete && IsRetryable(attempt)) return absl::OkStatus();
     if (!complete && attempt.ok()) return absl::UnavailableError("the pull ended early");
     return attempt;
-  });
+  };
+  const absl::Status status = Retry(stream_retry, transport, attempt_pull);
   if (!status.ok()) return status;
   return PulledVersion{request.history(), request.version()};
 }

@@ -14,7 +14,8 @@
 namespace talweg {
 
 struct RetryOptions {
-  absl::Duration attempt_timeout = absl::Seconds(30);       // of one attempt, > 0
+  absl::Duration attempt_timeout =
+      absl::Seconds(30);  // of one attempt, > 0; a pull has no such bound
   absl::Duration overall_timeout = absl::Minutes(5);        // of a call with all its retries, > 0
   absl::Duration initial_backoff = absl::Milliseconds(50);  // before the second attempt
   absl::Duration max_backoff = absl::Seconds(2);            // doubled up to here
