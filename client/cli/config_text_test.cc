@@ -48,8 +48,9 @@ TEST(ConfigTextTest, SetsFieldsOfEveryKindByName) {
 TEST(ConfigTextTest, ShowsZerosButNothingUnset) {
   v1::StepReport report;
   report.set_contributors(1);
-  EXPECT_EQ(FieldsText(report),
-            "learning_rate=0 gradient_norm=0 update_norm=0 staleness=0 contributors=1");
+  EXPECT_EQ(
+      FieldsText(report),
+      "learning_rate=0 gradient_norm=0 update_norm=0 staleness=0 contributors=1 clip_factor=0");
 }
 
 TEST(ConfigTextTest, SaysWhichFieldsThereAre) {

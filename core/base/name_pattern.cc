@@ -3,6 +3,8 @@
 
 #include <cstddef>
 
+#include "absl/strings/str_cat.h"
+
 namespace talweg::core {
 
 bool MatchesPattern(absl::string_view pattern, absl::string_view name) {
@@ -27,6 +29,55 @@ bool MatchesPattern(absl::string_view pattern, absl::string_view name) {
   }
   while (p < pattern.size() && pattern[p] == '*') ++p;
   return p == pattern.size();
+}
+
+absl::StatusOr<std::vector<size_t>> MatchTensors(const Layout& layout,
+                                                 absl::Span<const absl::string_view> patterns,
+                                                 Reason reason, absl::string_view list) {
+  const auto field_of = [&](size_t index) { return absl::StrCat(list, "[", index, "].tensors"); };
+  if (patterns.size() > kMaxPatterns) {
+    return MakeError(
+        reason,
+        absl::StrCat("there are ", patterns.size(), " patterns, allowed: at most ", kMaxPatterns),
+        list);
+  }
+  uint64_t pattern_bytes = 0;
+  for (size_t index = 0; index < patterns.size(); ++index) {
+    const size_t size = patterns[index].size();
+    pattern_bytes += size;
+    if (size == 0 || size > Layout::kMaxNameBytes) {
+      return MakeError(
+          reason,
+          absl::StrCat("a pattern has ", size, " bytes, allowed: 1 to ", Layout::kMaxNameBytes),
+          field_of(index));
+    }
+  }
+  uint64_t name_bytes = 0;
+  for (const TensorSpec& tensor : layout.tensors()) name_bytes += tensor.name.size();
+  if (name_bytes * pattern_bytes > kMaxMatching) {
+    return MakeError(reason,
+                     absl::StrCat("names of ", name_bytes, " bytes times patterns of ",
+                                  pattern_bytes, " bytes, allowed together: ", kMaxMatching),
+                     list);
+  }
+  std::vector<size_t> matches(layout.tensors().size(), kNoPattern);
+  std::vector<bool> used(patterns.size());
+  for (size_t tensor = 0; tensor < matches.size(); ++tensor) {
+    for (size_t index = 0; index < patterns.size(); ++index) {
+      if (!MatchesPattern(patterns[index], layout.tensors()[tensor].name)) continue;
+      matches[tensor] = index;
+      used[index] = true;
+      break;
+    }
+  }
+  for (size_t index = 0; index < patterns.size(); ++index) {
+    if (used[index]) continue;
+    return MakeError(reason,
+                     absl::StrCat("pattern \"", patterns[index],
+                                  "\" takes no tensor: none matches, or earlier ones take them"),
+                     field_of(index));
+  }
+  return matches;
 }
 
 }  // namespace talweg::core

@@ -34,7 +34,7 @@ HWY_INLINE void AdamLoop(const AdamCoefficients& c, bool streaming, size_t n, co
     }
     divisor = hn::Add(hn::Mul(hn::Sqrt(divisor), hn::Set(d, c.root_scale)), hn::Set(d, c.epsilon));
     const auto step = hn::Div(hn::Mul(hn::Set(d, c.rate), new_m), divisor);
-    store(hn::Sub(hn::LoadU(d, from + i), step), d, to + i);
+    store(hn::Sub(hn::Mul(hn::Set(d, c.keep), hn::LoadU(d, from + i)), step), d, to + i);
   });
 }
 

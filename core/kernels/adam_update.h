@@ -5,7 +5,7 @@
 //   m <- keep_m m + take_m g
 //   v <- keep_v v + (take_v g) g
 //   v_max <- max(v_max, v)                                      where `v_max` is given
-//   to <- from - (rate m) / (sqrt(v) root_scale + epsilon)      v_max in v's place where given
+//   to <- keep from - (rate m) / (sqrt(v) root_scale + epsilon)   v_max in v's place where given
 //
 // All in float32, each operation rounded once, none fused, denormals kept: the same bits on every
 // Highway target and for any cut of the vector, as long as no result is NaN.
@@ -22,6 +22,7 @@ struct AdamCoefficients {
   float rate;            // learning rate, bias corrections included
   float root_scale;      // factor of sqrt(v)
   float epsilon;         // > 0
+  float keep = 1;        // share of the parameters kept
 };
 
 // All spans have one length; `v_max` may be empty instead: plain Adam. `to` is `from` or apart from

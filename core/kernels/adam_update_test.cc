@@ -15,7 +15,8 @@ constexpr AdamCoefficients kStep = {.keep_m = 0.9f,
                                     .take_v = 0.001f,
                                     .rate = 0.0123f,
                                     .root_scale = 3.21f,
-                                    .epsilon = 1e-8f};
+                                    .epsilon = 1e-8f,
+                                    .keep = 0.97f};
 
 struct State {
   std::vector<float> parameters, m, v, v_max;
@@ -36,7 +37,8 @@ State AfterScalarLoop(State state, const std::vector<float>& gradient) {
     state.v[i] = kStep.keep_v * state.v[i] + kStep.take_v * g * g;
     float divisor = state.v[i];
     if (!state.v_max.empty()) divisor = state.v_max[i] = std::max(state.v_max[i], divisor);
-    state.parameters[i] -=
+    state.parameters[i] =
+        kStep.keep * state.parameters[i] -
         kStep.rate * state.m[i] / (std::sqrt(divisor) * kStep.root_scale + kStep.epsilon);
   }
   return state;

@@ -14,11 +14,11 @@ HWY_BEFORE_NAMESPACE();
 namespace talweg::core {
 namespace HWY_NAMESPACE {
 
-void GradientDescentKernel(float rate, Stores stores, size_t n, const float* gradient,
+void GradientDescentKernel(float keep, float rate, Stores stores, size_t n, const float* gradient,
                            const float* from, float* to) {
   ForEachVector(n, CanStream(stores, to), [=](auto d, size_t i, auto store) HWY_ATTR {
     const auto step = hn::Mul(hn::Set(d, rate), hn::LoadU(d, gradient + i));
-    store(hn::Sub(hn::LoadU(d, from + i), step), d, to + i);
+    store(hn::Sub(hn::Mul(hn::Set(d, keep), hn::LoadU(d, from + i)), step), d, to + i);
   });
 }
 
@@ -31,10 +31,10 @@ namespace talweg::core {
 
 HWY_EXPORT(GradientDescentKernel);
 
-void GradientDescentUpdate(float rate, Stores stores, absl::Span<const float> gradient,
+void GradientDescentUpdate(float keep, float rate, Stores stores, absl::Span<const float> gradient,
                            absl::Span<const float> from, absl::Span<float> to) {
   HWY_DYNAMIC_DISPATCH(GradientDescentKernel)
-  (rate, stores, to.size(), gradient.data(), from.data(), to.data());
+  (keep, rate, stores, to.size(), gradient.data(), from.data(), to.data());
 }
 
 }  // namespace talweg::core

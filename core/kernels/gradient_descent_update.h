@@ -2,7 +2,7 @@
 //
 // One step of gradient descent over a span: 12 bytes of traffic an element.
 //
-//   to <- from - rate g
+//   to <- keep from - rate g
 //
 // In float32, each operation rounded once, none fused, denormals kept: the same bits on every
 // Highway target and for any cut of the vector, as long as no result is NaN.
@@ -14,8 +14,8 @@
 namespace talweg::core {
 
 // All spans have one length. `to` is `from` or apart from it, nothing else overlaps. `stores` is
-// how `to` is written.
-void GradientDescentUpdate(float rate, Stores stores, absl::Span<const float> gradient,
+// how `to` is written, `keep` the share of the parameters kept.
+void GradientDescentUpdate(float keep, float rate, Stores stores, absl::Span<const float> gradient,
                            absl::Span<const float> from, absl::Span<float> to);
 
 }  // namespace talweg::core

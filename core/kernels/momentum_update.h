@@ -2,8 +2,8 @@
 //
 // One step of momentum over a span, in one pass: 20 bytes of traffic an element.
 //
-//   m <- keep m + take g
-//   to <- from + move m
+//   m <- keep_m m + take g
+//   to <- keep from + move m
 //
 // All in float32, each operation rounded once, none fused, denormals kept: the same bits on every
 // Highway target and for any cut of the vector, as long as no result is NaN.
@@ -15,9 +15,10 @@
 namespace talweg::core {
 
 struct MomentumCoefficients {
-  float keep;  // share of m kept
-  float take;  // weight of the gradient in m
-  float move;  // factor of m in the step, with its sign
+  float keep_m;    // share of m kept
+  float take;      // weight of the gradient in m
+  float move;      // factor of m in the step, with its sign
+  float keep = 1;  // share of the parameters kept
 };
 
 // All spans have one length. `to` is `from` or apart from it, nothing else overlaps. `stores` is

@@ -7,7 +7,7 @@ namespace talweg::core {
 namespace {
 
 TEST(MomentumUpdateTest, EveryTargetGivesTheScalarLoopsBits) {
-  constexpr MomentumCoefficients kStep = {0.9f, 0.1f, -0.037f};
+  constexpr MomentumCoefficients kStep = {0.9f, 0.1f, -0.037f, 0.97f};
   for (const size_t size : KernelSizes()) {
     const std::vector<float> gradient = AwkwardFloats(size, 1);
     const std::vector<float> from = AwkwardFloats(size, 2);
@@ -15,8 +15,8 @@ TEST(MomentumUpdateTest, EveryTargetGivesTheScalarLoopsBits) {
     std::vector<float> expected(size);
     std::vector<float> expected_m(size);
     for (size_t i = 0; i < size; ++i) {
-      expected_m[i] = kStep.keep * m[i] + kStep.take * gradient[i];
-      expected[i] = from[i] + kStep.move * expected_m[i];
+      expected_m[i] = kStep.keep_m * m[i] + kStep.take * gradient[i];
+      expected[i] = kStep.keep * from[i] + kStep.move * expected_m[i];
     }
     ForEachTarget([&] {
       for (const Stores stores : {Stores::kCached, Stores::kStreaming}) {

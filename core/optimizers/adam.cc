@@ -3,45 +3,47 @@
 
 #include <cmath>
 
+#include "core/kernels/adam_update.h"
 #include "core/optimizers/choose_stores.h"
 #include "core/optimizers/rounding.h"
 #include "core/optimizers/shard_view.h"
 
 namespace talweg::core {
 
-uint64_t Adam::StateBytes(const AdamConfig& config, uint64_t num_elements) {
-  return num_elements * sizeof(float) * (config.amsgrad ? 3 : 2);
+uint64_t Adam::StateBytes(const AdamConfig& config, const ParameterSpace& space) {
+  return space.num_elements() * sizeof(float) * (config.amsgrad ? 3 : 2);
 }
 
-Adam::Adam(const AdamConfig& config, size_t num_elements)
+Adam::Adam(const AdamConfig& config, const ParameterSpace& space)
     : config_(config),
-      m_(num_elements),
-      v_(num_elements),
-      v_max_(config.amsgrad ? num_elements : 0) {}
+      m_(space.num_elements()),
+      v_(space.num_elements()),
+      v_max_(config.amsgrad ? space.num_elements() : 0) {}
 
 void Adam::Configure(const Config& config) { config_ = ValueOf<AdamConfig>(config); }
 
-void Adam::BeginStep(const StepContext& step) {
+void Adam::BeginStep(uint64_t) {
   beta1_product_ *= config_.beta1;
   beta2_product_ *= config_.beta2;
+}
+
+void Adam::Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
+                 absl::Span<const float> from, absl::Span<float> to) {
   const double c1 = 1 - beta1_product_;
   const double root_c2 = std::sqrt(1 - beta2_product_);  // correctly rounded everywhere
   // KERAS corrects the rate, the others correct the root of v.
   const bool corrects_rate = config_.dialect == Dialect::kKeras;
-  const double eta = step.learning_rate;
-  step_ = {.keep_m = ToFloat(config_.beta1),
-           .take_m = ToFloat(1 - config_.beta1),
-           .keep_v = ToFloat(config_.beta2),
-           .take_v = ToFloat(1 - config_.beta2),
-           .rate = ToFloat(corrects_rate ? eta * root_c2 / c1 : eta / c1),
-           .root_scale = ToFloat(corrects_rate ? 1 : 1 / root_c2),
-           .epsilon = ToEpsilon(config_.epsilon)};
-}
-
-void Adam::Apply(Shard shard, absl::Span<const float> gradient, absl::Span<const float> from,
-                 absl::Span<float> to) {
-  AdamUpdate(step_, ChooseStores(from, to), View(gradient, shard), View(from, shard),
-             View(to, shard), View(m_.span(), shard), View(v_.span(), shard),
+  const double eta = rates.learning_rate;
+  const AdamCoefficients step = {.keep_m = ToFloat(config_.beta1),
+                                 .take_m = ToFloat(1 - config_.beta1),
+                                 .keep_v = ToFloat(config_.beta2),
+                                 .take_v = ToFloat(1 - config_.beta2),
+                                 .rate = ToFloat(corrects_rate ? eta * root_c2 / c1 : eta / c1),
+                                 .root_scale = ToFloat(corrects_rate ? 1 : 1 / root_c2),
+                                 .epsilon = ToEpsilon(config_.epsilon),
+                                 .keep = KeepOf(rates)};
+  AdamUpdate(step, ChooseStores(from, to), gradient, View(from, shard), View(to, shard),
+             View(m_.span(), shard), View(v_.span(), shard),
              config_.amsgrad ? View(v_max_.span(), shard) : absl::Span<float>());
 }
 

@@ -22,7 +22,6 @@
 
 #include "absl/types/span.h"
 #include "core/base/aligned_buffer.h"
-#include "core/kernels/adam_update.h"
 #include "core/optimizers/optimizer.h"
 
 namespace talweg::core {
@@ -51,15 +50,15 @@ class Adam final : public Optimizer {
  public:
   using Configuration = AdamConfig;
 
-  static uint64_t StateBytes(const AdamConfig& config, uint64_t num_elements);
+  static uint64_t StateBytes(const AdamConfig& config, const ParameterSpace& space);
 
   // `config` is valid.
-  Adam(const AdamConfig& config, size_t num_elements);
+  Adam(const AdamConfig& config, const ParameterSpace& space);
 
   void Configure(const Config& config) override;
-  void BeginStep(const StepContext& step) override;
-  void Apply(Shard shard, absl::Span<const float> gradient, absl::Span<const float> from,
-             absl::Span<float> to) override;
+  void BeginStep(uint64_t number) override;
+  void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
+             absl::Span<const float> from, absl::Span<float> to) override;
   // Slots "m", "v" and, with AMSGrad, "v_max"; scalars "beta1_product" and "beta2_product".
   void VisitState(StateVisitor& visitor) override;
 
@@ -68,7 +67,6 @@ class Adam final : public Optimizer {
   AlignedBuffer m_, v_;
   AlignedBuffer v_max_;  // empty without AMSGrad
   double beta1_product_ = 1, beta2_product_ = 1;
-  AdamCoefficients step_ = {};  // of the open step
 };
 
 }  // namespace talweg::core

@@ -19,7 +19,7 @@ constexpr Dialect kDialects[] = {Dialect::kTorch, Dialect::kKeras, Dialect::kPap
 TEST(AdamTest, FirstStepIsTheRateAgainstTheSignOfTheGradient) {
   // m / c1 = g and v / c2 = g^2, whatever the betas; epsilon / |g| is 1e-6 at most.
   for (const Dialect dialect : kDialects) {
-    Adam method({.beta1 = 0.7, .beta2 = 0.95, .dialect = dialect}, 2);
+    Adam method({.beta1 = 0.7, .beta2 = 0.95, .dialect = dialect}, SpaceOf(2));
     std::vector<float> parameters = {1, 1};
     StepInPlace(method, 1, 0.25, {3, -0.01f}, parameters);
     EXPECT_THAT(parameters, ElementsAre(FloatNear(0.75f, 2e-6f), FloatNear(1.25f, 2e-6f)));
@@ -29,7 +29,7 @@ TEST(AdamTest, FirstStepIsTheRateAgainstTheSignOfTheGradient) {
 TEST(AdamTest, DialectSaysWhereEpsilonStands) {
   // One step with g = 1, c2 = 0.19: epsilon 1 beside sqrt(v / c2) = 1, or beside sqrt(v) = 0.4359.
   const auto step_of = [](Dialect dialect) {
-    Adam method({.beta1 = 0, .beta2 = 0.81, .epsilon = 1, .dialect = dialect}, 1);
+    Adam method({.beta1 = 0, .beta2 = 0.81, .epsilon = 1, .dialect = dialect}, SpaceOf(1));
     std::vector<float> parameters = {0};
     StepInPlace(method, 1, 1, {1}, parameters);
     return -parameters[0];
@@ -42,8 +42,8 @@ TEST(AdamTest, DialectSaysWhereEpsilonStands) {
 
 TEST(AdamTest, AmsgradDividesByTheLargestVSoFar) {
   for (const Dialect dialect : kDialects) {
-    Adam plain({.beta2 = 0.5, .dialect = dialect}, 1);
-    Adam amsgrad({.beta2 = 0.5, .dialect = dialect, .amsgrad = true}, 1);
+    Adam plain({.beta2 = 0.5, .dialect = dialect}, SpaceOf(1));
+    Adam amsgrad({.beta2 = 0.5, .dialect = dialect, .amsgrad = true}, SpaceOf(1));
     std::vector<float> plain_parameters = {0}, parameters = {0};
     StepInPlace(plain, 1, 1, {4}, plain_parameters);
     StepInPlace(amsgrad, 1, 1, {4}, parameters);
@@ -58,7 +58,7 @@ TEST(AdamTest, AmsgradDividesByTheLargestVSoFar) {
 }
 
 TEST(AdamTest, NamesItsState) {
-  Adam method({.beta1 = 0.5, .beta2 = 0.75}, 1);
+  Adam method({.beta1 = 0.5, .beta2 = 0.75}, SpaceOf(1));
   std::vector<float> parameters = {0};
   StepInPlace(method, 1, 1, {2}, parameters);
   StepInPlace(method, 2, 1, {2}, parameters);
@@ -72,7 +72,7 @@ TEST(AdamTest, NamesItsState) {
 TEST(AdamTest, BiasCorrectionStaysRightWhereBetasChange) {
   // With a constant gradient m = (1 - product of beta1) g, whatever betas came along, and v alike,
   // so that every step is the rate.
-  Adam method({}, 1);
+  Adam method({}, SpaceOf(1));
   std::vector<float> parameters = {0};
   StepInPlace(method, 1, 0.5, {2}, parameters);
   method.Configure(ConfigOf<AdamConfig>({.beta1 = 0.2, .beta2 = 0.5}));
@@ -84,7 +84,7 @@ TEST(AdamTest, BiasCorrectionStaysRightWhereBetasChange) {
 
 TEST(AdamTest, TinyEpsilonDoesNotBecomeADivisionByZero) {
   for (const Dialect dialect : kDialects) {
-    Adam method({.epsilon = 1e-300, .dialect = dialect}, 1);
+    Adam method({.epsilon = 1e-300, .dialect = dialect}, SpaceOf(1));
     std::vector<float> parameters = {1};
     StepInPlace(method, 1, 0.1, {0}, parameters);
     EXPECT_THAT(parameters, ElementsAre(1));

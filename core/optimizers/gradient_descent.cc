@@ -8,18 +8,20 @@
 
 namespace talweg::core {
 
-uint64_t GradientDescent::StateBytes(const GradientDescentConfig&, uint64_t) { return 0; }
+uint64_t GradientDescent::StateBytes(const GradientDescentConfig&, const ParameterSpace&) {
+  return 0;
+}
 
-GradientDescent::GradientDescent(const GradientDescentConfig&, size_t) {}
+GradientDescent::GradientDescent(const GradientDescentConfig&, const ParameterSpace&) {}
 
 void GradientDescent::Configure(const Config&) {}
 
-void GradientDescent::BeginStep(const StepContext& step) { rate_ = ToFloat(step.learning_rate); }
+void GradientDescent::BeginStep(uint64_t) {}
 
-void GradientDescent::Apply(Shard shard, absl::Span<const float> gradient,
+void GradientDescent::Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
                             absl::Span<const float> from, absl::Span<float> to) {
-  GradientDescentUpdate(rate_, ChooseStores(from, to), View(gradient, shard), View(from, shard),
-                        View(to, shard));
+  GradientDescentUpdate(KeepOf(rates), ToFloat(rates.learning_rate), ChooseStores(from, to),
+                        gradient, View(from, shard), View(to, shard));
 }
 
 void GradientDescent::VisitState(StateVisitor&) {}

@@ -26,19 +26,16 @@ class GradientDescent final : public Optimizer {
  public:
   using Configuration = GradientDescentConfig;
 
-  static uint64_t StateBytes(const GradientDescentConfig& config, uint64_t num_elements);
+  static uint64_t StateBytes(const GradientDescentConfig& config, const ParameterSpace& space);
 
-  GradientDescent(const GradientDescentConfig& config, size_t num_elements);
+  GradientDescent(const GradientDescentConfig& config, const ParameterSpace& space);
 
   void Configure(const Config& config) override;
-  void BeginStep(const StepContext& step) override;
-  void Apply(Shard shard, absl::Span<const float> gradient, absl::Span<const float> from,
-             absl::Span<float> to) override;
+  void BeginStep(uint64_t number) override;
+  void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
+             absl::Span<const float> from, absl::Span<float> to) override;
   // Nothing to name.
   void VisitState(StateVisitor& visitor) override;
-
- private:
-  float rate_ = 0;  // of the open step
 };
 
 }  // namespace talweg::core

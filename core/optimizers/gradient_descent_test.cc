@@ -10,7 +10,7 @@ namespace {
 using ::testing::ElementsAre;
 
 TEST(GradientDescentTest, StepsAgainstTheGradientByTheRateOfTheStep) {
-  GradientDescent method({}, 2);
+  GradientDescent method({}, SpaceOf(2));
   std::vector<float> parameters = {1, -1};
   StepInPlace(method, 1, 0.5, {2, 4}, parameters);
   EXPECT_THAT(parameters, ElementsAre(0, -3));
@@ -19,20 +19,20 @@ TEST(GradientDescentTest, StepsAgainstTheGradientByTheRateOfTheStep) {
 }
 
 TEST(GradientDescentTest, WritesTheNextVersionBesideThisOne) {
-  GradientDescent method({}, 2);
+  GradientDescent method({}, SpaceOf(2));
   const std::vector<float> from = {1, -1};
   std::vector<float> to(2);
-  method.BeginStep({1, 0.5});
-  method.Apply({0, 2}, std::vector<float>{2, 4}, from, absl::MakeSpan(to));
+  method.BeginStep(1);
+  method.Apply({0.5, 0}, {0, 2}, std::vector<float>{2, 4}, from, absl::MakeSpan(to));
   EXPECT_THAT(from, ElementsAre(1, -1));
   EXPECT_THAT(to, ElementsAre(0, -3));
 }
 
 TEST(GradientDescentTest, TouchesItsShardAlone) {
-  GradientDescent method({}, 3 * kBlock);
+  GradientDescent method({}, SpaceOf(3 * kBlock));
   std::vector<float> parameters(3 * kBlock, 1);
-  method.BeginStep({1, 1});
-  method.Apply({kBlock, 2 * kBlock}, std::vector<float>(3 * kBlock, 1), parameters,
+  method.BeginStep(1);
+  method.Apply({1, 0}, {kBlock, 2 * kBlock}, std::vector<float>(kBlock, 1), parameters,
                absl::MakeSpan(parameters));
   for (size_t i = 0; i < parameters.size(); ++i) {
     ASSERT_EQ(parameters[i], i / kBlock == 1 ? 0 : 1) << i;

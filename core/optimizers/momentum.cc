@@ -3,6 +3,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
+#include "core/kernels/momentum_update.h"
 #include "core/optimizers/choose_stores.h"
 #include "core/optimizers/rounding.h"
 #include "core/optimizers/shard_view.h"
@@ -11,15 +12,18 @@ namespace talweg::core {
 namespace {
 
 // The dialects differ in three numbers.
-MomentumCoefficients CoefficientsOf(const MomentumConfig& config, double eta, bool first) {
+MomentumCoefficients CoefficientsOf(const MomentumConfig& config, const StepRates& rates,
+                                    bool first) {
+  const float eta = ToFloat(rates.learning_rate);
+  const float keep = KeepOf(rates);
   switch (config.dialect) {
     case Dialect::kTorch:
-      if (first) return {0, 1, -ToFloat(eta)};
-      return {ToFloat(config.beta), ToFloat(1 - config.dampening), -ToFloat(eta)};
+      if (first) return {0, 1, -eta, keep};
+      return {ToFloat(config.beta), ToFloat(1 - config.dampening), -eta, keep};
     case Dialect::kKeras:
-      return {ToFloat(config.beta), -ToFloat(eta), 1};
+      return {ToFloat(config.beta), -eta, 1, keep};
     default:
-      return {ToFloat(config.beta), ToFloat(1 - config.beta), -ToFloat(eta)};
+      return {ToFloat(config.beta), ToFloat(1 - config.beta), -eta, keep};
   }
 }
 
@@ -33,24 +37,24 @@ absl::Status MomentumConfig::Validate() const {
                    "dampening");
 }
 
-uint64_t Momentum::StateBytes(const MomentumConfig&, uint64_t num_elements) {
-  return num_elements * sizeof(float);
+uint64_t Momentum::StateBytes(const MomentumConfig&, const ParameterSpace& space) {
+  return space.num_elements() * sizeof(float);
 }
 
-Momentum::Momentum(const MomentumConfig& config, size_t num_elements)
-    : config_(config), m_(num_elements) {}
+Momentum::Momentum(const MomentumConfig& config, const ParameterSpace& space)
+    : config_(config), m_(space.num_elements()) {}
 
 void Momentum::Configure(const Config& config) { config_ = ValueOf<MomentumConfig>(config); }
 
-void Momentum::BeginStep(const StepContext& step) {
-  step_ = CoefficientsOf(config_, step.learning_rate, m_is_set_ == 0);
+void Momentum::BeginStep(uint64_t) {
+  first_ = m_is_set_ == 0;
   m_is_set_ = 1;
 }
 
-void Momentum::Apply(Shard shard, absl::Span<const float> gradient, absl::Span<const float> from,
-                     absl::Span<float> to) {
-  MomentumUpdate(step_, ChooseStores(from, to), View(gradient, shard), View(from, shard),
-                 View(to, shard), View(m_.span(), shard));
+void Momentum::Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
+                     absl::Span<const float> from, absl::Span<float> to) {
+  MomentumUpdate(CoefficientsOf(config_, rates, first_), ChooseStores(from, to), gradient,
+                 View(from, shard), View(to, shard), View(m_.span(), shard));
 }
 
 void Momentum::VisitState(StateVisitor& visitor) {

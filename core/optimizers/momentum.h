@@ -19,7 +19,6 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "core/base/aligned_buffer.h"
-#include "core/kernels/momentum_update.h"
 #include "core/optimizers/optimizer.h"
 
 namespace talweg::core {
@@ -46,15 +45,15 @@ class Momentum final : public Optimizer {
  public:
   using Configuration = MomentumConfig;
 
-  static uint64_t StateBytes(const MomentumConfig& config, uint64_t num_elements);
+  static uint64_t StateBytes(const MomentumConfig& config, const ParameterSpace& space);
 
   // `config` is valid.
-  Momentum(const MomentumConfig& config, size_t num_elements);
+  Momentum(const MomentumConfig& config, const ParameterSpace& space);
 
   void Configure(const Config& config) override;
-  void BeginStep(const StepContext& step) override;
-  void Apply(Shard shard, absl::Span<const float> gradient, absl::Span<const float> from,
-             absl::Span<float> to) override;
+  void BeginStep(uint64_t number) override;
+  void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
+             absl::Span<const float> from, absl::Span<float> to) override;
   // Slot "m"; scalar "m_is_set", 0 until the first step and 1 from then on, so that a restored
   // session does not take its next gradient for its first. In every dialect, though only TORCH
   // asks.
@@ -64,7 +63,7 @@ class Momentum final : public Optimizer {
   MomentumConfig config_;
   AlignedBuffer m_;
   double m_is_set_ = 0;
-  MomentumCoefficients step_ = {};  // of the open step
+  bool first_ = false;  // the open step is the first
 };
 
 }  // namespace talweg::core

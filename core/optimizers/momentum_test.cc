@@ -14,7 +14,7 @@ using ::testing::Pair;
 // The parameter, from 1, after each of three steps with rates 1, 2, 1 and gradients 1, 2, 4. All
 // numbers are exact in float32.
 std::vector<float> Trajectory(const MomentumConfig& config) {
-  Momentum method(config, 1);
+  Momentum method(config, SpaceOf(1));
   std::vector<float> parameters = {1};
   std::vector<float> trajectory;
   for (const auto& [number, rate, gradient] :
@@ -56,18 +56,18 @@ TEST(MomentumTest, DampeningOutsideTorchIsAnErrorThatNamesIt) {
 
 TEST(MomentumTest, RestoredSessionDoesNotTakeItsNextGradientForItsFirst) {
   const MomentumConfig config = {.beta = 0.5, .dialect = Dialect::kTorch, .dampening = 0.75};
-  Momentum saved(config, 1);
+  Momentum saved(config, SpaceOf(1));
   std::vector<float> parameters = {1};
   // A first gradient of 0 leaves an m that looks untouched.
   StepInPlace(saved, 1, 1, {0}, parameters);
-  Momentum restored(config, 1);
+  Momentum restored(config, SpaceOf(1));
   Restore(StateOf(saved), restored);
   StepInPlace(restored, 2, 1, {4}, parameters);
   EXPECT_THAT(parameters, ElementsAre(0));  // 1 - 0.25 * 4
 }
 
 TEST(MomentumTest, ConfigureTakesEffectWithTheNextStep) {
-  Momentum method({.beta = 0.5}, 1);
+  Momentum method({.beta = 0.5}, SpaceOf(1));
   std::vector<float> parameters = {0};
   StepInPlace(method, 1, 1, {1}, parameters);
   method.Configure(ConfigOf<MomentumConfig>({.beta = 0.75}));
@@ -76,7 +76,7 @@ TEST(MomentumTest, ConfigureTakesEffectWithTheNextStep) {
 }
 
 TEST(MomentumTest, NamesItsState) {
-  Momentum method({}, 2);
+  Momentum method({}, SpaceOf(2));
   std::vector<float> parameters(2);
   StepInPlace(method, 1, 1, {10, 20}, parameters);
   const NamedState state = StateOf(method);

@@ -1,24 +1,43 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every method of the catalogue is: state that takes steps over shards of the flat vector.
+// What every method of the catalogue is: state that takes steps over the flat vector.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "core/base/field.h"
+#include "core/base/layout.h"
 #include "core/base/shard.h"
 #include "core/base/state_visitor.h"
 
 namespace talweg::core {
 
-// What a step is told.
-struct StepContext {
-  uint64_t number = 0;       // of the step, from 1: it makes this version
-  double learning_rate = 0;  // eta of this step
+// What is optimized.
+struct ParameterSpace {
+  std::shared_ptr<const Layout> layout;
+  // By tensor: whether it takes the method's fallback rule. Empty: none does.
+  std::vector<bool> fallback;
+
+  uint64_t num_elements() const { return layout->num_elements(); }
+  bool IsFallback(size_t tensor) const { return !fallback.empty() && fallback[tensor]; }
 };
 
-// Thread-compatible, except that Apply may run on disjoint shards at the same time.
+// What the elements of a group are stepped with.
+struct StepRates {
+  double learning_rate = 0;  // eta of this step
+  double decay = 0;          // decoupled weight decay: W loses eta * decay of itself
+};
+
+// The rates of a tensor; null where it is frozen and must be left alone.
+using RatesOfTensor = absl::FunctionRef<const StepRates*(size_t tensor)>;
+
+// A step is BeginStep, then Apply for every element that is not frozen, then the method's passes
+// one after the other, each closed by EndPass. Thread-compatible, except that Apply may run on
+// disjoint shards, and RunTask on different tasks of a pass, at the same time.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -27,15 +46,34 @@ class Optimizer {
   // from the next BeginStep on.
   virtual void Configure(const Config& config) = 0;
 
-  // Opens step `step.number`: whatever is once a step and not once an element. Called before any
-  // Apply of that step, while none runs.
-  virtual void BeginStep(const StepContext& step) = 0;
+  // Opens step `number` (from 1: it makes this version): whatever is once a step and not once an
+  // element.
+  virtual void BeginStep(uint64_t number) = 0;
 
-  // Takes the open step for the elements of `shard`: reads version v from `from`, writes v + 1 to
-  // `to` (the same span or apart; a visible version is never written to). All spans are the whole
-  // session, [num_elements], 64-byte aligned. Any cut into shards gives the same bits.
-  virtual void Apply(Shard shard, absl::Span<const float> gradient, absl::Span<const float> from,
-                     absl::Span<float> to) = 0;
+  // Takes the open step for the elements of `shard`, whose gradient is `gradient`,
+  // [shard.size()]: reads version v from `from`, writes v + 1 to `to` (the same span or apart,
+  // apart where passes follow; a visible version is never written to). `from` and `to` are the
+  // whole session, [num_elements], 64-byte aligned. A shard is whole pieces: a piece is what a
+  // block (core/base/shard.h) and a run of tensors of one group have in common. Any cut into such
+  // shards gives the same bits.
+  virtual void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
+                     absl::Span<const float> from, absl::Span<float> to) = 0;
+
+  // Passes over whole tensors that follow, for methods that look at more than an element.
+  virtual size_t NumPasses() const { return 0; }
+  // Tasks of pass `pass`, which may run at the same time.
+  virtual size_t NumTasks(size_t /*pass*/) const { return 0; }
+  virtual void RunTask(size_t /*pass*/, size_t /*task*/, RatesOfTensor /*rates*/,
+                       absl::Span<const float> /*from*/, absl::Span<float> /*to*/) {}
+  // Called when Apply (`pass` 0) or the tasks of pass `pass - 1` are all over.
+  virtual void EndPass(size_t /*pass*/) {}
+
+  // Where the gradient of the coming step is to be taken, for the elements of `shard`: `to` from
+  // the parameters `from`, with the rates of that step. Between steps only. Most methods take it at
+  // the parameters themselves.
+  virtual bool HasLookahead() const { return false; }
+  virtual void Lookahead(const StepRates& /*coming*/, Shard /*shard*/,
+                         absl::Span<const float> /*from*/, absl::Span<float> /*to*/) const {}
 
   // Names each slot and scalar once, always in the same order.
   virtual void VisitState(StateVisitor& visitor) = 0;

@@ -9,17 +9,20 @@ namespace talweg::core {
 namespace {
 
 // Row of a class O with `O::Configuration`, `static uint64_t O::StateBytes(const Configuration&,
-// uint64_t num_elements)` and a constructor `O(const Configuration&, size_t num_elements)`.
+// const ParameterSpace&)` and a constructor `O(const Configuration&, const ParameterSpace&)`.
 template <class O>
-constexpr Method Row(absl::string_view name) {
+constexpr Method Row(absl::string_view name, double default_decay = 0, bool has_fallback = false) {
   using C = typename O::Configuration;
-  return {name, []() -> std::unique_ptr<Config> { return std::make_unique<ConfigOf<C>>(); },
-          [](const Config& config, uint64_t num_elements) {
-            return O::StateBytes(ValueOf<C>(config), num_elements);
+  return {name,
+          []() -> std::unique_ptr<Config> { return std::make_unique<ConfigOf<C>>(); },
+          [](const Config& config, const ParameterSpace& space) {
+            return O::StateBytes(ValueOf<C>(config), space);
           },
-          [](const Config& config, size_t num_elements) -> std::unique_ptr<Optimizer> {
-            return std::make_unique<O>(ValueOf<C>(config), num_elements);
-          }};
+          [](const Config& config, const ParameterSpace& space) -> std::unique_ptr<Optimizer> {
+            return std::make_unique<O>(ValueOf<C>(config), space);
+          },
+          default_decay,
+          has_fallback};
 }
 
 constexpr Method kMethods[] = {

@@ -4,7 +4,6 @@
 // errors, memory accounting, snapshots, live changes and the resume test walk it.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -19,10 +18,14 @@ struct Method {
   absl::string_view name;  // as in the proto's oneof, on the command line and in metrics
   // A config with every default.
   std::unique_ptr<Config> (*default_config)();
-  // Bytes of all slots for `num_elements` parameters. Scalars are not counted.
-  uint64_t (*state_bytes)(const Config& config, uint64_t num_elements);
-  // Zeroed state for `num_elements` (> 0) parameters; `config` is of this row and valid.
-  std::unique_ptr<Optimizer> (*create)(const Config& config, size_t num_elements);
+  // Bytes of all slots, and of what a step needs besides. Scalars are not counted.
+  uint64_t (*state_bytes)(const Config& config, const ParameterSpace& space);
+  // Zeroed state; `config` is of this row and valid.
+  std::unique_ptr<Optimizer> (*create)(const Config& config, const ParameterSpace& space);
+  // Decoupled weight decay where the session does not say: part of some methods' definition.
+  double default_decay = 0;
+  // Whether tensors may take a fallback rule instead (ParameterSpace::fallback).
+  bool has_fallback = false;
 };
 
 // Every method, in the order of the tutorial.

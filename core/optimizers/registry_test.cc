@@ -40,11 +40,11 @@ TEST(RegistryTest, StateBytesAreThoseOfTheSlots) {
   for (const Variant& variant : AllVariants()) {
     SCOPED_TRACE(variant.name);
     for (const size_t num_elements : {1, 7, 1003}) {
-      const auto optimizer = variant.method->create(*variant.config, num_elements);
+      const auto optimizer = variant.method->create(*variant.config, SpaceOf(num_elements));
       uint64_t bytes = 0;
       for (const auto& slot : StateOf(*optimizer).slots)
         bytes += slot.second.size() * sizeof(float);
-      EXPECT_EQ(variant.method->state_bytes(*variant.config, num_elements), bytes);
+      EXPECT_EQ(variant.method->state_bytes(*variant.config, SpaceOf(num_elements)), bytes);
     }
   }
 }
@@ -52,7 +52,7 @@ TEST(RegistryTest, StateBytesAreThoseOfTheSlots) {
 TEST(RegistryTest, StateStartsAtZeroUnderUniqueNames) {
   for (const Variant& variant : AllVariants()) {
     SCOPED_TRACE(variant.name);
-    const auto optimizer = variant.method->create(*variant.config, 7);
+    const auto optimizer = variant.method->create(*variant.config, SpaceOf(7));
     const NamedState state = StateOf(*optimizer);
     std::set<std::string> names;
     for (const auto& [name, values] : state.slots) {

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/optimizers/optimizer.h"
+
 namespace talweg::core {
 
 // The nearest float32, and the largest finite one instead of an infinity.
@@ -19,6 +21,11 @@ inline float ToFloat(double value) {
 // float32, 1.2e-38.
 inline float ToEpsilon(double value) {
   return std::max(ToFloat(value), std::numeric_limits<float>::min());
+}
+
+// Share of the parameters that decoupled decay leaves.
+inline float KeepOf(const StepRates& rates) {
+  return ToFloat(1 - rates.learning_rate * rates.decay);
 }
 
 }  // namespace talweg::core

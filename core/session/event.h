@@ -43,15 +43,16 @@ struct Contribution {
   uint64_t incarnation = 0;
   uint64_t sequence = 0;  // >= 1
   uint64_t base_version = 0;
-  bool finite = false;       // no NaN and no infinity in it
-  double gradient_norm = 0;  // Euclidean
-  uint32_t digest = 0;       // of everything the worker sent, see PayloadDigest
+  bool finite = false;  // no NaN and no infinity in it
+  uint32_t digest = 0;  // of everything the worker sent, see PayloadDigest
   std::optional<double> loss;
 };
 
 // The step that was ordered is taken: the parameters of the next version stand.
 struct StepTaken {
-  double update_norm = 0;  // Euclidean
+  double gradient_norm = 0;  // Euclidean, of what is trained, before it was clipped
+  double clip_factor = 1;    // the smallest that clipping by norm multiplied a gradient with
+  double update_norm = 0;    // Euclidean
 };
 
 // The schedule and the policy change from the next version on.
@@ -62,14 +63,15 @@ struct Configure {
 
 using Event = std::variant<Join, Heartbeat, Leave, Contribution, StepTaken, Configure>;
 
-enum class Verdict { kApplied, kTooStale, kRejectedNonFinite, kRoundClosed };
+enum class Verdict { kApplied, kTooStale, kRejectedNonFinite, kRoundClosed, kPending };
 
 // What people ask about a step.
 struct StepReport {
   double learning_rate = 0;
   double gradient_norm = 0;
+  double clip_factor = 1;
   double update_norm = 0;
-  uint64_t staleness = 0;     // versions
+  uint64_t staleness = 0;     // versions; the largest of the contributions
   uint32_t contributors = 0;  // contributions in the step
   std::optional<double> loss;
 };
@@ -78,16 +80,25 @@ struct StepReport {
 struct Answer {
   Verdict verdict = Verdict::kApplied;
   bool replayed = false;
-  // Version the contribution is part of, or that was current when it was refused.
+  // Version the contribution is part of, or will be where it is pending, or that was current when
+  // it was refused.
   uint64_t applied_version = 0;
   std::optional<StepReport> report;  // where applied
+};
+
+// The step to take.
+struct StepOrder {
+  uint64_t number = 0;        // it makes this version
+  double learning_rate = 0;   // eta
+  uint32_t contributors = 1;  // whose mean gradient it takes, the folded ones among them
 };
 
 // What follows from an event. Where `status` is an error nothing has changed.
 struct Effects {
   absl::Status status;
-  std::optional<Answer> answer;     // for the contribution that caused the event
-  std::optional<StepContext> step;  // take this step, then say StepTaken
+  std::optional<Answer> answer;   // for the contribution that caused the event
+  bool fold = false;              // add the gradient to those that wait, then go on
+  std::optional<StepOrder> step;  // take this step, then say StepTaken
 };
 
 }  // namespace talweg::core

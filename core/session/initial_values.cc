@@ -39,15 +39,6 @@ Fans FansOf(const TensorSpec& tensor) {
           static_cast<double>(tensor.shape[0] * kernel)};
 }
 
-constexpr size_t kNoRule = std::numeric_limits<size_t>::max();
-
-size_t FirstRuleFor(absl::string_view name, absl::Span<const InitialValueRule> rules) {
-  for (size_t index = 0; index < rules.size(); ++index) {
-    if (MatchesPattern(rules[index].tensors, name)) return index;
-  }
-  return kNoRule;
-}
-
 // values[i] = offset + scale * draw i for i in [begin, end). Draws come in blocks of four, which a
 // tensor or a shard may cut anywhere.
 template <class FromWords>
@@ -147,51 +138,27 @@ struct InitialValues::PieceMaker {
 
 absl::StatusOr<InitialValues> InitialValues::Create(const Layout& layout, uint64_t seed,
                                                     absl::Span<const InitialValueRule> rules) {
-  if (rules.empty() || rules.size() > kMaxRules) {
-    return Invalid(absl::StrCat("there are ", rules.size(), " rules, allowed: 1 to ", kMaxRules),
-                   "rules");
-  }
-  const auto field_of = [](size_t index) { return absl::StrCat("rules[", index, "]"); };
-  uint64_t pattern_bytes = 0;
-  for (size_t index = 0; index < rules.size(); ++index) {
-    const size_t size = rules[index].tensors.size();
-    pattern_bytes += size;
-    if (size == 0 || size > Layout::kMaxNameBytes) {
-      return Invalid(
-          absl::StrCat("a pattern has ", size, " bytes, allowed: 1 to ", Layout::kMaxNameBytes),
-          field_of(index) + ".tensors");
-    }
-  }
-  uint64_t name_bytes = 0;
-  for (const TensorSpec& tensor : layout.tensors()) name_bytes += tensor.name.size();
-  if (name_bytes * pattern_bytes > kMaxMatching) {
-    return Invalid(absl::StrCat("names of ", name_bytes, " bytes times patterns of ", pattern_bytes,
-                                " bytes, allowed together: ", kMaxMatching),
-                   "rules");
-  }
+  if (rules.empty()) return Invalid("there are no rules", "rules");
+  std::vector<absl::string_view> patterns;
+  patterns.reserve(rules.size());
+  for (const InitialValueRule& rule : rules) patterns.emplace_back(rule.tensors);
+  TALWEG_ASSIGN_OR_RETURN(const std::vector<size_t> rule_of_tensor,
+                          MatchTensors(layout, patterns, Reason::kInitialValuesInvalid, "rules"));
 
   InitialValues values;
   values.seed_ = seed;
-  std::vector<bool> used(rules.size());
   for (size_t index = 0; index < layout.tensors().size(); ++index) {
     const TensorSpec& tensor = layout.tensors()[index];
-    const size_t rule = FirstRuleFor(tensor.name, rules);
-    if (rule == kNoRule) {
+    const size_t rule = rule_of_tensor[index];
+    if (rule == kNoPattern) {
       return Invalid(absl::StrCat("no rule makes tensor \"", tensor.name, "\""), "rules");
     }
-    used[rule] = true;
     Piece piece;
-    TALWEG_ASSIGN_OR_RETURN(
-        piece, std::visit(PieceMaker{tensor, field_of(rule)}, rules[rule].distribution));
+    TALWEG_ASSIGN_OR_RETURN(piece, std::visit(PieceMaker{tensor, absl::StrCat("rules[", rule, "]")},
+                                              rules[rule].distribution));
     piece.begin = layout.offsets()[index];
     piece.end = piece.begin + layout.size_of(index);
     values.pieces_.push_back(piece);
-  }
-  for (size_t index = 0; index < rules.size(); ++index) {
-    if (used[index]) continue;
-    return Invalid(absl::StrCat("rule \"", rules[index].tensors,
-                                "\" makes no tensor: none matches, or earlier rules make them"),
-                   field_of(index) + ".tensors");
   }
   return values;
 }

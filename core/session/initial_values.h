@@ -82,15 +82,10 @@ struct InitialValueRule {
 // A checked plan: which tensor is drawn how. A value; borrows nothing.
 class InitialValues {
  public:
-  static constexpr size_t kMaxRules = 4096;
-  // Bytes of all names times bytes of all patterns: bounds the time that matching can take.
-  static constexpr uint64_t kMaxMatching = uint64_t{1} << 28;
-
   // The first rule whose pattern matches a tensor's name makes it. Each distribution is valid by
   // its field table. Fails with INITIAL_VALUES_INVALID, naming the field ("rules[2].tensors"): no
-  // rules or more than 4,096, a pattern that is empty or longer than a name can be, more matching
-  // than kMaxMatching, a tensor without a rule, a rule that makes no tensor, a bound that float32
-  // cannot hold, Kaiming or Xavier for a tensor of fewer than two dimensions.
+  // rules, what MatchTensors refuses, a tensor without a rule, a bound that float32 cannot hold,
+  // Kaiming or Xavier for a tensor of fewer than two dimensions.
   static absl::StatusOr<InitialValues> Create(const Layout& layout, uint64_t seed,
                                               absl::Span<const InitialValueRule> rules);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/session/session.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -10,12 +11,16 @@
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
 #include "core/base/status_macros.h"
+#include "core/kernels/accumulate.h"
+#include "core/kernels/average_update.h"
 #include "core/kernels/squared_norm.h"
+#include "core/optimizers/rounding.h"
+#include "core/optimizers/shard_view.h"
 
 namespace talweg::core {
 namespace {
 
-constexpr absl::string_view kMagic = "talweg state 1\n";
+constexpr absl::string_view kMagic = "talweg state 2\n";
 
 class SlotWriter final : public StateVisitor {
  public:
@@ -65,10 +70,16 @@ class SlotReader final : public StateVisitor {
 Session::Session(SessionConfig config, uint64_t history, std::shared_ptr<Parameters> initial)
     : config_(std::move(config)),
       machine_(history, config_.schedule, config_.aggregation.value()),
-      optimizer_(config_.method->create(*config_.optimizer, num_elements())),
+      optimizer_(config_.method->create(*config_.optimizer, config_.Space())),
       parameters_(std::move(initial)),
+      average_(config_.average.value().decay > 0 ? num_elements() : 0),
+      sums_(config_.aggregation.value().gradient_accumulation_steps > 1 ? num_elements() : 0),
       block_sums_(NumBlocks(num_elements())) {
-  TALWEG_CHECK(parameters_->values.size() == num_elements());
+  TALWEG_CHECK(parameters_->values.size() == num_elements() && config_.group_map != nullptr);
+  if (average_.size() > 0) {
+    const absl::Span<const float> values = parameters_->values.span();
+    std::copy(values.begin(), values.end(), average_.data());
+  }
 }
 
 Effects Session::Handle(const Event& event, absl::Time now) { return machine_.Handle(event, now); }
@@ -84,41 +95,197 @@ absl::Status Session::Reconfigure(uint64_t history, const SessionConfig& config,
   return absl::OkStatus();
 }
 
-void Session::BeginStep(const StepContext& step, std::shared_ptr<Parameters> to) {
-  TALWEG_CHECK(next_ == nullptr && to->values.size() == num_elements());
-  next_ = std::move(to);
-  next_->version = step.number;
-  optimizer_->BeginStep(step);
+Session::GroupStep Session::GroupStepOf(size_t group, double learning_rate) const {
+  const GroupConfig settings =
+      group == 0 ? GroupConfig{} : config_.groups[group - 1].config.value();
+  const WeightDecayConfig& decay = config_.weight_decay.value();
+  GroupStep step;
+  step.frozen = settings.frozen;
+  step.rates.learning_rate = learning_rate * settings.learning_rate_factor;
+  step.rates.decay = decay.decoupled * settings.decay_factor;
+  const double max_value =
+      settings.max_value > 0 ? settings.max_value : config_.clipping.value().max_value;
+  if (max_value > 0) step.preparation.max_value = ToFloat(max_value);
+  step.preparation.decay = ToFloat(decay.coupled * settings.decay_factor);
+  return step;
 }
 
-void Session::ApplyShard(size_t index, absl::Span<const float> gradient) {
+void Session::Begin(const Effects& effects, StagedGradient& gradient,
+                    std::shared_ptr<Parameters> to) {
+  TALWEG_CHECK(stages_.empty() && gradient.size() == num_elements());
+  effects_ = effects;
+  gradient_ = &gradient;
+  taken_ = StepTaken{};
+  const bool takes_mean = effects.fold && effects.step.has_value();
+  if (gradient.map() != config_.group_map.get()) {
+    // The groups have changed since it was measured.
+    gradient.Begin(config_.group_map);
+    if (!takes_mean) stages_.push_back({StageKind::kMeasure});
+  }
+  if (effects.fold) stages_.push_back({takes_mean ? StageKind::kMean : StageKind::kFold});
+  if (!effects.step.has_value()) return;
+  TALWEG_CHECK(to->values.size() == num_elements());
+  next_ = std::move(to);
+  next_->version = effects.step->number;
+  optimizer_->BeginStep(effects.step->number);
+  stages_.push_back({StageKind::kApply});
+  const size_t num_passes = optimizer_->NumPasses();
+  for (size_t pass = 0; pass < num_passes; ++pass) stages_.push_back({StageKind::kPass, pass});
+  if (num_passes > 0) stages_.push_back({StageKind::kFinish});
+  if (stages_.front().kind == StageKind::kApply) OpenApply();
+}
+
+size_t Session::NumPieces(size_t stage) const {
+  if (stages_[stage].kind == StageKind::kPass) return optimizer_->NumTasks(stages_[stage].pass);
+  return NumShards(num_elements());
+}
+
+void Session::RunPiece(size_t stage, size_t index) {
   const Shard shard = ShardAt(index, num_elements());
-  const absl::Span<const float> from = parameters_->values.span();
-  const absl::Span<float> to = next_->values.span();
-  optimizer_->Apply(shard, gradient, from, to);
-  for (size_t begin = shard.begin; begin < shard.end; begin += kBlock) {
-    const size_t size = std::min(kBlock, shard.end - begin);
-    block_sums_[begin / kBlock] =
-        SquaredDistance(to.subspan(begin, size), from.subspan(begin, size));
+  switch (stages_[stage].kind) {
+    case StageKind::kMeasure:
+      return gradient_->Measure(shard);
+    case StageKind::kFold:
+      return AddTo(View(gradient_->values(), shard), View(absl::MakeSpan(sums_), shard));
+    case StageKind::kMean:
+      TakeMean(effects_.step->contributors, View(absl::MakeSpan(sums_), shard),
+               View(gradient_->values(), shard));
+      return gradient_->Measure(shard);
+    case StageKind::kApply:
+      Apply(shard);
+      if (optimizer_->NumPasses() == 0) Finish(shard);
+      return;
+    case StageKind::kPass: {
+      const auto rates_of = [this](size_t tensor) {
+        const GroupStep& step = group_steps_[config_.group_map->GroupOfTensor(tensor)];
+        return step.frozen ? nullptr : &step.rates;
+      };
+      return optimizer_->RunTask(stages_[stage].pass, index, rates_of, parameters_->values.span(),
+                                 next_->values.span());
+    }
+    case StageKind::kFinish:
+      return Finish(shard);
   }
 }
 
-Effects Session::EndStep(absl::Time now) {
+void Session::EndStage(size_t stage) {
+  if (stages_[stage].kind == StageKind::kApply) optimizer_->EndPass(0);
+  if (stages_[stage].kind == StageKind::kPass) optimizer_->EndPass(stages_[stage].pass + 1);
+  if (stage + 1 < stages_.size() && stages_[stage + 1].kind == StageKind::kApply) OpenApply();
+}
+
+void Session::OpenApply() {
+  const std::vector<double> sums = gradient_->SquaredNorms();
+  const auto factor_of = [](double max_norm, double sum) {
+    return max_norm > 0 ? std::min(1.0, max_norm / (std::sqrt(sum) + 1e-6)) : 1.0;
+  };
+  group_steps_.clear();
+  double all = 0;
+  double shared = 0;
+  for (size_t group = 0; group < sums.size(); ++group) {
+    group_steps_.push_back(GroupStepOf(group, effects_.step->learning_rate));
+    if (group_steps_.back().frozen) continue;
+    all += sums[group];
+    const double own = group == 0 ? 0 : config_.groups[group - 1].config.value().max_norm;
+    if (own == 0) shared += sums[group];
+  }
+  for (size_t group = 0; group < sums.size(); ++group) {
+    if (group_steps_[group].frozen) continue;
+    const double own = group == 0 ? 0 : config_.groups[group - 1].config.value().max_norm;
+    const double factor = own > 0 ? factor_of(own, sums[group])
+                                  : factor_of(config_.clipping.value().max_norm, shared);
+    group_steps_[group].preparation.factor = ToFloat(factor);
+    taken_.clip_factor = std::min(taken_.clip_factor, factor);
+  }
+  taken_.gradient_norm = std::sqrt(all);
+}
+
+void Session::Apply(Shard shard) {
+  const absl::Span<const float> from = parameters_->values.span();
+  const absl::Span<float> to = next_->values.span();
+  const absl::Span<const float> gradient = gradient_->values();
+  config_.group_map->ForEachRun(shard, [&](Shard part, size_t group) {
+    const GroupStep& step = group_steps_[group];
+    if (step.frozen) {
+      std::copy(from.begin() + part.begin, from.begin() + part.end, to.begin() + part.begin);
+    } else if (step.preparation.IsIdentity()) {
+      optimizer_->Apply(step.rates, part, View(gradient, part), from, to);
+    } else {
+      // A block at a time: what is prepared stays in the nearest cache.
+      alignas(AlignedBuffer::kAlignment) float prepared[kBlock];
+      for (size_t begin = part.begin; begin < part.end;) {
+        const Shard block{begin, std::min((begin / kBlock + 1) * kBlock, part.end)};
+        const absl::Span<float> ready(prepared, block.size());
+        PrepareGradient(step.preparation, View(gradient, block), View(from, block), ready);
+        optimizer_->Apply(step.rates, block, ready, from, to);
+        begin = block.end;
+      }
+    }
+  });
+}
+
+void Session::Finish(Shard shard) {
+  const absl::Span<const float> from = parameters_->values.span();
+  const absl::Span<float> to = next_->values.span();
+  for (size_t begin = shard.begin; begin < shard.end; begin += kBlock) {
+    const Shard block{begin, std::min(begin + kBlock, shard.end)};
+    block_sums_[begin / kBlock] = SquaredDistance(View(to, block), View(from, block));
+  }
+  if (average_.size() > 0) {
+    const double keep = config_.average.value().decay;
+    AverageUpdate(ToFloat(keep), ToFloat(1 - keep), View(absl::MakeConstSpan(to), shard),
+                  View(average_.span(), shard));
+  }
+}
+
+Effects Session::End(absl::Time now) {
+  stages_.clear();
+  gradient_ = nullptr;
+  if (!effects_.step.has_value()) return std::move(effects_);
   double sum = 0;
   for (const double block_sum : block_sums_) sum += block_sum;
+  taken_.update_norm = std::sqrt(sum);
   parameters_ = std::move(next_);
   next_.reset();
-  return machine_.Handle(StepTaken{std::sqrt(sum)}, now);
+  return machine_.Handle(taken_, now);
+}
+
+bool Session::IsParameters(Point point) const {
+  return point == Point::kLookahead ? !optimizer_->HasLookahead() : average_.size() == 0;
+}
+
+double Session::NextLearningRate() const {
+  return machine_.schedule().LearningRate(machine_.version() + 1);
+}
+
+void Session::ReadPoint(Point point, Shard shard, absl::Span<float> to) const {
+  TALWEG_CHECK(stages_.empty());
+  const absl::Span<const float> from = parameters_->values.span();
+  const absl::Span<const float> source =
+      point == Point::kAverage && average_.size() > 0 ? average_.span() : from;
+  std::copy(source.begin() + shard.begin, source.begin() + shard.end, to.begin() + shard.begin);
+  if (point != Point::kLookahead || !optimizer_->HasLookahead()) return;
+  const double eta = NextLearningRate();
+  config_.group_map->ForEachRun(shard, [&](Shard part, size_t group) {
+    const GroupStep step = GroupStepOf(group, eta);
+    if (!step.frozen) optimizer_->Lookahead(step.rates, part, from, to);
+  });
+}
+
+void Session::VisitSlots(StateVisitor& visitor) {
+  optimizer_->VisitState(visitor);
+  if (average_.size() > 0) visitor.Slot("average", average_.span());
 }
 
 void Session::WriteState(ByteWriter& writer) {
-  TALWEG_CHECK(next_ == nullptr);
+  TALWEG_CHECK(stages_.empty());
   WriteConfig(config_, writer);
   writer.Uint64(config_version_);
   machine_.Save(writer);
   writer.Floats(parameters_->values.span());
   SlotWriter slots(writer);
-  optimizer_->VisitState(slots);
+  VisitSlots(slots);
+  for (const double sum : sums_) writer.Double(sum);
 }
 
 std::string Session::Save() {
@@ -158,8 +325,9 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Load(absl::string_view bytes, 
   parameters->version = session->machine_.version();
   TALWEG_RETURN_IF_ERROR(reader.Floats(parameters->values.span()));
   SlotReader slots(reader);
-  session->optimizer_->VisitState(slots);
+  session->VisitSlots(slots);
   TALWEG_RETURN_IF_ERROR(slots.status());
+  for (double& sum : session->sums_) TALWEG_RETURN_IF_ERROR(reader.Double(sum));
   TALWEG_RETURN_IF_ERROR(reader.End());
   return session;
 }

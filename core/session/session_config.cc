@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/session/session_config.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/name_pattern.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
 
@@ -96,10 +98,35 @@ bool SameFields(const Config& a, const Config& b) {
 
 }  // namespace
 
+absl::Status SessionConfig::Resolve() {
+  TALWEG_ASSIGN_OR_RETURN(GroupMap map, GroupMap::Create(*layout, groups));
+  for (size_t index = 0; index < groups.size(); ++index) {
+    if (!groups[index].config.value().fallback || method->has_fallback) continue;
+    return MakeError(Reason::kFieldOutOfRange,
+                     absl::StrCat("method ", method->name, " has no fallback rule"),
+                     absl::StrCat("groups[", index, "].fallback"));
+  }
+  group_map = std::make_shared<const GroupMap>(std::move(map));
+  return absl::OkStatus();
+}
+
+ParameterSpace SessionConfig::Space() const {
+  ParameterSpace space{layout, {}};
+  if (!method->has_fallback) return space;
+  space.fallback.resize(layout->tensors().size());
+  for (size_t tensor = 0; tensor < space.fallback.size(); ++tensor) {
+    const size_t group = group_map->GroupOfTensor(tensor);
+    space.fallback[tensor] = group > 0 && groups[group - 1].config.value().fallback;
+  }
+  return space;
+}
+
 uint64_t SessionConfig::MemoryBytes() const {
-  const uint64_t vector_bytes = layout->num_elements() * sizeof(float);
-  return method->state_bytes(*optimizer, layout->num_elements()) + 3 * vector_bytes +
-         layout->memory_bytes();
+  const uint64_t elements = layout->num_elements();
+  uint64_t bytes = method->state_bytes(*optimizer, Space()) + 3 * elements * sizeof(float);
+  if (aggregation.value().gradient_accumulation_steps > 1) bytes += elements * sizeof(double);
+  if (average.value().decay > 0) bytes += elements * sizeof(float);
+  return bytes + layout->memory_bytes();
 }
 
 absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to) {
@@ -119,6 +146,20 @@ absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to)
         absl::StrCat(field.name, " is fixed: ", FieldValueText(from.optimizer->Get(field.name))),
         absl::StrCat("config.optimizer.", from.method->name, ".", field.name));
   }
+  // What would need another memory than the session was charged for.
+  if ((from.average.value().decay > 0) != (to.average.value().decay > 0)) {
+    return MakeError(Reason::kFieldImmutable, "whether an average is kept is fixed",
+                     "config.average.decay");
+  }
+  if ((from.aggregation.value().gradient_accumulation_steps > 1) !=
+      (to.aggregation.value().gradient_accumulation_steps > 1)) {
+    return MakeError(Reason::kFieldImmutable, "whether gradients are accumulated is fixed",
+                     "config.aggregation.gradient_accumulation_steps");
+  }
+  if (from.Space().fallback != to.Space().fallback) {
+    return MakeError(Reason::kFieldImmutable, "which tensors take the fallback rule is fixed",
+                     "config.groups");
+  }
   return absl::OkStatus();
 }
 
@@ -127,7 +168,12 @@ bool SameConfig(const SessionConfig& a, const SessionConfig& b) {
          &a.schedule.kind() == &b.schedule.kind() && SameFields(*a.optimizer, *b.optimizer) &&
          SameFields(a.schedule.rate(), b.schedule.rate()) &&
          SameFields(a.schedule.decay_config(), b.schedule.decay_config()) &&
-         SameFields(a.aggregation, b.aggregation);
+         SameFields(a.aggregation, b.aggregation) && SameFields(a.clipping, b.clipping) &&
+         SameFields(a.weight_decay, b.weight_decay) && SameFields(a.average, b.average) &&
+         std::equal(a.groups.begin(), a.groups.end(), b.groups.begin(), b.groups.end(),
+                    [](const ParameterGroup& x, const ParameterGroup& y) {
+                      return x.tensors == y.tensors && SameFields(x.config, y.config);
+                    });
 }
 
 void WriteConfig(const SessionConfig& config, ByteWriter& writer) {
@@ -143,6 +189,14 @@ void WriteConfig(const SessionConfig& config, ByteWriter& writer) {
   writer.Text(config.schedule.kind().name);
   WriteFields(config.schedule.decay_config(), writer);
   WriteFields(config.aggregation, writer);
+  WriteFields(config.clipping, writer);
+  WriteFields(config.weight_decay, writer);
+  WriteFields(config.average, writer);
+  writer.Uint64(config.groups.size());
+  for (const ParameterGroup& group : config.groups) {
+    writer.Text(group.tensors);
+    WriteFields(group.config, writer);
+  }
 }
 
 absl::StatusOr<SessionConfig> ReadConfig(ByteReader& reader) {
@@ -178,10 +232,24 @@ absl::StatusOr<SessionConfig> ReadConfig(ByteReader& reader) {
   ConfigOf<AggregationConfig> aggregation;
   TALWEG_RETURN_IF_ERROR(ReadFields(reader, aggregation));
 
-  return SessionConfig{std::make_shared<const Layout>(*std::move(layout)), method,
+  SessionConfig config{std::make_shared<const Layout>(*std::move(layout)), method,
                        std::shared_ptr<const Config>(std::move(optimizer)),
                        Schedule(rate, *kind, std::shared_ptr<const Config>(std::move(decay))),
                        aggregation};
+  TALWEG_RETURN_IF_ERROR(ReadFields(reader, config.clipping));
+  TALWEG_RETURN_IF_ERROR(ReadFields(reader, config.weight_decay));
+  TALWEG_RETURN_IF_ERROR(ReadFields(reader, config.average));
+  uint64_t num_groups = 0;
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(num_groups));
+  if (num_groups > kMaxPatterns) return Corrupt("state has too many groups");
+  config.groups.resize(num_groups);
+  for (ParameterGroup& group : config.groups) {
+    TALWEG_RETURN_IF_ERROR(reader.Text(group.tensors));
+    TALWEG_RETURN_IF_ERROR(ReadFields(reader, group.config));
+  }
+  const absl::Status resolved = config.Resolve();
+  if (!resolved.ok()) return Corrupt(resolved.message());
+  return config;
 }
 
 }  // namespace talweg::core

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -13,15 +14,47 @@
 #include "core/base/layout.h"
 #include "core/optimizers/registry.h"
 #include "core/schedules/schedule.h"
+#include "core/session/parameter_groups.h"
 
 namespace talweg::core {
 
 struct AggregationConfig {
-  uint64_t max_staleness = 0;   // versions
-  uint64_t lease_seconds = 30;  // a silent worker is called live so long
+  uint64_t max_staleness = 0;                // versions
+  uint64_t lease_seconds = 30;               // a silent worker is called live so long
+  uint64_t gradient_accumulation_steps = 1;  // contributions whose mean makes a step
   static auto Fields() {
-    return std::tuple{Field{"max_staleness", &AggregationConfig::max_staleness, AtLeast(0)},
-                      Field{"lease_seconds", &AggregationConfig::lease_seconds, Closed(1, 86400)}};
+    using C = AggregationConfig;
+    return std::tuple{
+        Field{"max_staleness", &C::max_staleness, AtLeast(0)},
+        Field{"lease_seconds", &C::lease_seconds, Closed(1, 86400)},
+        Field{"gradient_accumulation_steps", &C::gradient_accumulation_steps, Closed(1, 65536)}};
+  }
+};
+
+// What is done to a gradient before anything else is: first by norm, then by value.
+struct ClippingConfig {
+  double max_norm = 0;   // Euclidean, of what is trained; 0: none
+  double max_value = 0;  // of an element; 0: none
+  static auto Fields() {
+    return std::tuple{Field{"max_norm", &ClippingConfig::max_norm, AtLeast(0)},
+                      Field{"max_value", &ClippingConfig::max_value, AtLeast(0)}};
+  }
+};
+
+struct WeightDecayConfig {
+  double coupled = 0;    // this much of W is added to the clipped gradient
+  double decoupled = 0;  // W loses eta times this much of itself
+  static auto Fields() {
+    return std::tuple{Field{"coupled", &WeightDecayConfig::coupled, AtLeast(0)},
+                      Field{"decoupled", &WeightDecayConfig::decoupled, AtLeast(0)}};
+  }
+};
+
+// An exponential moving average of the parameters beside them.
+struct WeightAverageConfig {
+  double decay = 0;  // share of the average kept at each step; 0: no average is kept
+  static auto Fields() {
+    return std::tuple{Field{"decay", &WeightAverageConfig::decay, HalfOpen(0, 1)}};
   }
 };
 
@@ -32,9 +65,21 @@ struct SessionConfig {
   std::shared_ptr<const Config> optimizer;  // of the method's own type, valid
   Schedule schedule;
   ConfigOf<AggregationConfig> aggregation;
+  ConfigOf<ClippingConfig> clipping = {};
+  ConfigOf<WeightDecayConfig> weight_decay = {};
+  ConfigOf<WeightAverageConfig> average = {};
+  std::vector<ParameterGroup> groups = {};
+  std::shared_ptr<const GroupMap> group_map = {};  // of `groups` over `layout`
 
-  // Bytes that the session takes: slots, two versions of the parameters, one staged gradient,
-  // and the names and shapes of the layout.
+  // Checks what no field can say alone, and makes `group_map`. FIELD_OUT_OF_RANGE, naming the
+  // field ("groups[1].fallback").
+  absl::Status Resolve();
+
+  // What the method is made for.
+  ParameterSpace Space() const;
+
+  // Bytes that the session takes: slots, two versions of the parameters, one staged gradient, sums
+  // of gradients and the average where they are kept, and the names and shapes of the layout.
   uint64_t MemoryBytes() const;
 };
 

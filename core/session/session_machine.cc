@@ -21,6 +21,7 @@ Effects Error(absl::Status status) {
 void WriteReport(const StepReport& report, ByteWriter& writer) {
   writer.Double(report.learning_rate);
   writer.Double(report.gradient_norm);
+  writer.Double(report.clip_factor);
   writer.Double(report.update_norm);
   writer.Uint64(report.staleness);
   writer.Uint32(report.contributors);
@@ -33,6 +34,7 @@ absl::Status ReadReport(ByteReader& reader, StepReport& report) {
   double loss = 0;
   TALWEG_RETURN_IF_ERROR(reader.Double(report.learning_rate));
   TALWEG_RETURN_IF_ERROR(reader.Double(report.gradient_norm));
+  TALWEG_RETURN_IF_ERROR(reader.Double(report.clip_factor));
   TALWEG_RETURN_IF_ERROR(reader.Double(report.update_norm));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(report.staleness));
   TALWEG_RETURN_IF_ERROR(reader.Uint32(report.contributors));
@@ -171,6 +173,12 @@ Effects SessionMachine::On(const Contribution& contribution, absl::Time now) {
     }
     Effects effects;
     effects.answer = worker.last_answer;
+    // A pending one is told what became of it.
+    if (effects.answer->verdict == Verdict::kPending &&
+        version_ >= effects.answer->applied_version) {
+      effects.answer->verdict = Verdict::kApplied;
+      if (effects.answer->applied_version == version_) effects.answer->report = last_step_;
+    }
     effects.answer->replayed = true;
     return effects;
   }
@@ -199,13 +207,27 @@ Effects SessionMachine::On(const Contribution& contribution, absl::Time now) {
   }
 
   answer.applied_version = version_ + 1;
+  ++round_.contributors;
+  round_.staleness = std::max(round_.staleness, staleness);
+  if (contribution.loss.has_value()) {
+    ++round_.num_losses;
+    round_.loss_sum += *contribution.loss;
+  }
+  effects.fold = aggregation_.gradient_accumulation_steps > 1;
+  if (round_.contributors < aggregation_.gradient_accumulation_steps) {
+    answer.verdict = Verdict::kPending;
+    worker.last_answer = answer;
+    effects.answer = answer;
+    return effects;
+  }
+
   StepReport& report = answer.report.emplace();
   report.learning_rate = schedule_.LearningRate(version_ + 1);
-  report.gradient_norm = contribution.gradient_norm;
-  report.staleness = staleness;
-  report.contributors = 1;
-  report.loss = contribution.loss;
-  effects.step = StepContext{answer.applied_version, report.learning_rate};
+  report.staleness = round_.staleness;
+  report.contributors = round_.contributors;
+  if (round_.num_losses > 0) report.loss = round_.loss_sum / round_.num_losses;
+  effects.step = StepOrder{answer.applied_version, report.learning_rate, round_.contributors};
+  round_ = Round{};
   open_step_ = OpenStep{contribution.worker, std::move(answer)};
   return effects;
 }
@@ -213,6 +235,8 @@ Effects SessionMachine::On(const Contribution& contribution, absl::Time now) {
 Effects SessionMachine::On(const StepTaken& taken, absl::Time /*now*/) {
   TALWEG_CHECK(open_step_.has_value());
   Answer answer = std::move(open_step_->answer);
+  answer.report->gradient_norm = taken.gradient_norm;
+  answer.report->clip_factor = taken.clip_factor;
   answer.report->update_norm = taken.update_norm;
   version_ = answer.applied_version;
   last_step_ = answer.report;
@@ -238,6 +262,10 @@ void SessionMachine::Save(ByteWriter& writer) const {
   writer.Uint64(history_);
   writer.Uint64(version_);
   WriteOptionalReport(last_step_, writer);
+  writer.Uint32(round_.contributors);
+  writer.Uint64(round_.staleness);
+  writer.Uint32(round_.num_losses);
+  writer.Double(round_.loss_sum);
   writer.Uint64(workers_.size());
   for (const auto& [name, worker] : workers_) {
     writer.Text(name);
@@ -255,6 +283,10 @@ absl::Status SessionMachine::Load(ByteReader& reader, absl::Time now) {
   TALWEG_RETURN_IF_ERROR(reader.Uint64(history_));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(version_));
   TALWEG_RETURN_IF_ERROR(ReadOptionalReport(reader, last_step_));
+  TALWEG_RETURN_IF_ERROR(reader.Uint32(round_.contributors));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(round_.staleness));
+  TALWEG_RETURN_IF_ERROR(reader.Uint32(round_.num_losses));
+  TALWEG_RETURN_IF_ERROR(reader.Double(round_.loss_sum));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(num_workers));
   if (history_ == 0 || num_workers > kMaxWorkers) {
     return MakeError(Reason::kStateCorrupt, "state has no history or too many workers");
@@ -269,7 +301,7 @@ absl::Status SessionMachine::Load(ByteReader& reader, absl::Time now) {
     TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.last_sequence));
     TALWEG_RETURN_IF_ERROR(reader.Uint32(worker.last_digest));
     TALWEG_RETURN_IF_ERROR(reader.Byte(verdict));
-    if (verdict > static_cast<uint8_t>(Verdict::kRoundClosed)) {
+    if (verdict > static_cast<uint8_t>(Verdict::kPending)) {
       return MakeError(Reason::kStateCorrupt, "state has an unknown verdict");
     }
     worker.last_answer.verdict = static_cast<Verdict>(verdict);

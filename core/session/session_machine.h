@@ -3,7 +3,8 @@
 // Exactly-once for one session: who may contribute, what was contributed already, which version
 // comes next. A state machine that is handed time and touches no arrays.
 //
-// For one worker a round is one contribution: it closes the moment it is judged. Rules:
+// A round closes with contribution number gradient_accumulation_steps; those before it are pending,
+// and folded into the sum of which it takes the mean. Rules:
 //   - A message of another history is HISTORY_CHANGED. A worker must join; a newer incarnation
 //     fences the older ones; an incarnation never issued, or one that left, is WORKER_NOT_JOINED.
 //   - Sequences increase within an incarnation; gaps are allowed. The last one is kept with its
@@ -11,7 +12,8 @@
 //     smaller one is SEQUENCE_TOO_OLD.
 //   - A base version newer than the session is VERSION_AHEAD. One that is older by more than
 //     max_staleness is kTooStale, where max_staleness is 0 kRoundClosed. A gradient that is not
-//     finite is kRejectedNonFinite. Else it is applied.
+//     finite is kRejectedNonFinite. Else it is part of the round: pending, or applied where it
+//     closes it. A repeat of a pending one is told that it is applied once its round has closed.
 //   - Every verdict consumes its sequence; errors consume none and change nothing.
 //   - Any message of a live incarnation renews its lease. A lease decides only whether a worker is
 //     called live: one that is not may go on. Only where the table is full does a new worker take
@@ -50,6 +52,9 @@ class SessionMachine {
 
   uint64_t history() const { return history_; }
   uint64_t version() const { return version_; }
+  const Schedule& schedule() const { return schedule_; }
+  // Contributions folded so far into the next version.
+  uint32_t num_folded() const { return round_.contributors; }
   size_t num_workers() const { return workers_.size(); }
   size_t NumLiveWorkers(absl::Time now) const;
   const std::optional<StepReport>& last_step() const { return last_step_; }
@@ -67,6 +72,13 @@ class SessionMachine {
     uint64_t last_sequence = 0;  // 0: none yet
     uint32_t last_digest = 0;
     Answer last_answer;
+  };
+  // What the contributions that wait for the next version add up to.
+  struct Round {
+    uint32_t contributors = 0;
+    uint64_t staleness = 0;  // the largest
+    uint32_t num_losses = 0;
+    double loss_sum = 0;
   };
   // A contribution on its way into the next version.
   struct OpenStep {
@@ -93,6 +105,7 @@ class SessionMachine {
   Schedule schedule_;
   AggregationConfig aggregation_;
   std::map<std::string, Worker> workers_;  // ordered: a saved state does not depend on hashing
+  Round round_;
   std::optional<OpenStep> open_step_;
   std::optional<StepReport> last_step_;
 };

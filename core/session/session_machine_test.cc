@@ -40,7 +40,6 @@ class SessionMachineTest : public testing::Test {
     contribution.sequence = sequence;
     contribution.base_version = base_version;
     contribution.finite = true;
-    contribution.gradient_norm = 3;
     contribution.digest = digest;
     contribution.loss = 0.25;
     return contribution;
@@ -56,7 +55,7 @@ class SessionMachineTest : public testing::Test {
     EXPECT_TRUE(ordered.status.ok()) << ordered.status;
     EXPECT_TRUE(ordered.step.has_value());
     EXPECT_FALSE(ordered.answer.has_value());
-    const Effects taken = Handle(machine, StepTaken{0.125});
+    const Effects taken = Handle(machine, StepTaken{3, 1, 0.125});
     EXPECT_TRUE(taken.answer.has_value());
     return *taken.answer;
   }
@@ -90,7 +89,7 @@ TEST_F(SessionMachineTest, AppliedStepMakesTheNextVersion) {
   EXPECT_EQ(ordered.step->number, 1u);
   EXPECT_EQ(ordered.step->learning_rate, 0.5);
   EXPECT_EQ(machine.version(), 0u);  // not visible before it is taken
-  const Effects taken = Handle(machine, StepTaken{0.125});
+  const Effects taken = Handle(machine, StepTaken{3, 1, 0.125});
   ASSERT_TRUE(taken.answer.has_value());
   EXPECT_EQ(machine.version(), 1u);
   EXPECT_EQ(taken.answer->verdict, Verdict::kApplied);

@@ -7,10 +7,12 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <thread>
 
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
+#include "core/optimizers/optimizer_testing.h"
 #include "core/session/staged_gradient.h"
 #include "gtest/gtest.h"
 
@@ -23,6 +25,7 @@ const absl::Time kNow = absl::UnixEpoch() + absl::Hours(1);
 // A few shards and a ragged end.
 constexpr uint64_t kElements = 2 * kShard + 3 * kBlock + 517;
 
+// Tensors of many shapes (SpaceOf), and a vector that fills the rest.
 SessionConfig ConfigFor(const Method& method, uint64_t num_elements = kElements) {
   RateConfig rate;
   rate.learning_rate = 0.01;
@@ -30,11 +33,11 @@ SessionConfig ConfigFor(const Method& method, uint64_t num_elements = kElements)
   const DecayKind& kind = *FindDecayKind("inverse_sqrt");
   AggregationConfig aggregation;
   aggregation.max_staleness = 3;
-  return SessionConfig{
-      std::make_shared<const Layout>(*Layout::Create({{"w", {num_elements - 1}}, {"scale", {}}})),
-      &method, method.default_config(),
-      Schedule(ConfigOf<RateConfig>(rate), kind, kind.default_config()),
-      ConfigOf<AggregationConfig>(aggregation)};
+  SessionConfig config{SpaceOf(num_elements).layout, &method, method.default_config(),
+                       Schedule(ConfigOf<RateConfig>(rate), kind, kind.default_config()),
+                       ConfigOf<AggregationConfig>(aggregation)};
+  EXPECT_TRUE(config.Resolve().ok());
+  return config;
 }
 
 // A deterministic float in [-1, 1) that looks nothing like its neighbours.
@@ -52,51 +55,68 @@ std::vector<float> Vector(uint64_t seed, uint64_t size) {
   return values;
 }
 
-std::unique_ptr<Session> Make(const Method& method, uint64_t num_elements = kElements) {
+std::unique_ptr<Session> Make(const SessionConfig& config) {
+  const uint64_t num_elements = config.layout->num_elements();
   auto initial = std::make_shared<Parameters>(num_elements);
   const std::vector<float> values = Vector(1, num_elements);
   std::copy(values.begin(), values.end(), initial->values.data());
-  auto session = std::make_unique<Session>(ConfigFor(method, num_elements), kHistory, initial);
+  auto session = std::make_unique<Session>(config, kHistory, initial);
   EXPECT_TRUE(session->Handle(Join{"a", 1}, kNow).status.ok());
   return session;
 }
 
+std::unique_ptr<Session> Make(const Method& method, uint64_t num_elements = kElements) {
+  return Make(ConfigFor(method, num_elements));
+}
+
 enum class Order { kForward, kBackward, kThreads };
 
-// Takes the step that makes the next version.
-Answer Step(Session& session, Order order = Order::kForward) {
-  const uint64_t version = session.machine().version();
-  const std::vector<float> gradient = Vector(100 + version, session.num_elements());
-  StagedGradient staged(gradient.size());
-  const char* bytes = reinterpret_cast<const char*>(gradient.data());
-  const size_t num_shards = NumShards(gradient.size());
-  for (size_t index = 0; index < num_shards; ++index) {
-    staged.Stage(ShardAt(index, gradient.size()), bytes);
+// Runs what `effects` order, each stage's pieces in `order`.
+Effects RunStages(Session& session, const Effects& effects, StagedGradient& gradient, Order order) {
+  session.Begin(
+      effects, gradient,
+      effects.step.has_value() ? std::make_shared<Parameters>(session.num_elements()) : nullptr);
+  for (size_t stage = 0; stage < session.NumStages(); ++stage) {
+    const size_t num_pieces = session.NumPieces(stage);
+    std::vector<std::thread> threads;
+    for (size_t index = 0; index < num_pieces; ++index) {
+      const size_t chosen = order == Order::kBackward ? num_pieces - 1 - index : index;
+      if (order == Order::kThreads) {
+        threads.emplace_back([&session, stage, chosen] { session.RunPiece(stage, chosen); });
+      } else {
+        session.RunPiece(stage, chosen);
+      }
+    }
+    for (std::thread& thread : threads) thread.join();
+    session.EndStage(stage);
   }
-  const GradientFacts facts = staged.Facts();
+  return session.End(kNow);
+}
+
+// Contributes `gradient` at the current version, under the next sequence.
+Answer Contribute(Session& session, uint64_t sequence, const std::vector<float>& gradient,
+                  Order order = Order::kForward) {
+  StagedGradient staged(gradient.size());
+  staged.Begin(session.config().group_map);
+  staged.Stage({0, gradient.size()}, Dtype::kFloat32,
+               reinterpret_cast<const char*>(gradient.data()));
   Contribution contribution;
   contribution.history = kHistory;
   contribution.worker = "a";
   contribution.incarnation = 1;
-  contribution.sequence = version + 1;
-  contribution.base_version = version;
-  contribution.finite = facts.finite;
-  contribution.gradient_norm = facts.norm;
-  contribution.digest = PayloadDigest(facts.digest, version, {});
+  contribution.sequence = sequence;
+  contribution.base_version = session.machine().version();
+  contribution.finite = staged.finite();
+  contribution.digest = PayloadDigest(staged.Digest(), contribution.base_version, {});
   const Effects effects = session.Handle(contribution, kNow);
-  EXPECT_TRUE(effects.step.has_value());
-  session.BeginStep(*effects.step, std::make_shared<Parameters>(session.num_elements()));
-  std::vector<std::thread> threads;
-  for (size_t index = 0; index < num_shards; ++index) {
-    const size_t chosen = order == Order::kBackward ? num_shards - 1 - index : index;
-    if (order == Order::kThreads) {
-      threads.emplace_back([&, chosen] { session.ApplyShard(chosen, staged.values()); });
-    } else {
-      session.ApplyShard(chosen, staged.values());
-    }
-  }
-  for (std::thread& thread : threads) thread.join();
-  return *session.EndStep(kNow).answer;
+  EXPECT_TRUE(effects.fold || effects.step.has_value());
+  return *RunStages(session, effects, staged, order).answer;
+}
+
+// Takes the step that makes the next version.
+Answer Step(Session& session, Order order = Order::kForward) {
+  const uint64_t version = session.machine().version();
+  return Contribute(session, version + 1, Vector(100 + version, session.num_elements()), order);
 }
 
 class EveryMethodTest : public testing::TestWithParam<Method> {};
@@ -161,7 +181,7 @@ TEST_P(EveryMethodTest, MemoryIsWhatTheSlotsTake) {
     void Scalar(absl::string_view, double&) override {}
     uint64_t bytes = 0;
   } counter;
-  config.method->create(*config.optimizer, kElements)->VisitState(counter);
+  config.method->create(*config.optimizer, config.Space())->VisitState(counter);
   EXPECT_EQ(config.MemoryBytes(),
             counter.bytes + 3 * kElements * sizeof(float) + config.layout->memory_bytes());
 }
@@ -240,37 +260,265 @@ TEST(SessionTest, FixedFieldsStayFixed) {
   EXPECT_EQ(session->config_version(), 1u);
 }
 
-TEST(StagedGradientTest, FactsDoNotDependOnTheCut) {
+// ---- what is done to a gradient, and who is stepped how ----
+
+std::vector<float> Values(const Session& session) {
+  const auto span = session.parameters()->values.span();
+  return {span.begin(), span.end()};
+}
+
+GroupConfig Group(const std::function<void(GroupConfig&)>& set) {
+  GroupConfig config;
+  set(config);
+  return config;
+}
+
+// A session with every setting at once: groups, clipping, decay, an average.
+SessionConfig FullConfig(const Method& method) {
+  SessionConfig config = ConfigFor(method);
+  config.clipping = ConfigOf<ClippingConfig>({.max_norm = 40, .max_value = 0.5});
+  config.weight_decay = ConfigOf<WeightDecayConfig>({.coupled = 0.02, .decoupled = 0.05});
+  config.average = ConfigOf<WeightAverageConfig>({.decay = 0.75});
+  config.groups = {
+      {"t1", ConfigOf<GroupConfig>(Group([](auto& c) { c.frozen = true; }))},
+      {"t3", ConfigOf<GroupConfig>(Group([](auto& c) {
+         c.learning_rate_factor = 0.25;
+         c.decay_factor = 0;
+         c.max_norm = 3;
+         c.max_value = 0.125;
+       }))},
+      {"t6", ConfigOf<GroupConfig>(Group([&](auto& c) { c.fallback = method.has_fallback; }))}};
+  EXPECT_TRUE(config.Resolve().ok());
+  return config;
+}
+
+TEST_P(EveryMethodTest, EverySettingSurvivesSaveAndLoadBitForBit) {
+  const auto uninterrupted = Make(FullConfig(GetParam()));
+  const auto stopped = Make(FullConfig(GetParam()));
+  for (int step = 0; step < 6; ++step) Step(*uninterrupted, Order::kThreads);
+  for (int step = 0; step < 3; ++step) Step(*stopped);
+  const std::string bytes = stopped->Save();
+  const auto resumed = Session::Load(bytes, kNow);
+  ASSERT_TRUE(resumed.ok()) << resumed.status();
+  EXPECT_EQ((*resumed)->Save(), bytes);
+  for (int step = 0; step < 3; ++step) Step(**resumed, Order::kBackward);
+  EXPECT_EQ((*resumed)->Save(), uninterrupted->Save());
+}
+
+TEST_P(EveryMethodTest, FrozenTensorsStayAndOthersMove) {
+  const auto session = Make(FullConfig(GetParam()));
+  const std::vector<float> before = Values(*session);
+  Step(*session);
+  const std::vector<float> after = Values(*session);
+  const Layout& layout = *session->config().layout;
+  for (size_t tensor = 0; tensor < layout.tensors().size(); ++tensor) {
+    const auto begin = static_cast<ptrdiff_t>(layout.offsets()[tensor]);
+    const auto end = begin + static_cast<ptrdiff_t>(layout.size_of(tensor));
+    EXPECT_EQ(std::equal(before.begin() + begin, before.begin() + end, after.begin() + begin),
+              layout.tensors()[tensor].name == "t1")
+        << tensor;
+  }
+}
+
+TEST(SessionTest, GradientIsClippedByNormThenByValueThenDecayed) {
+  const SessionConfig config = FullConfig(*FindMethod("gradient_descent"));
+  const auto session = Make(config);
+  const std::vector<float> before = Values(*session);
+  const std::vector<float> gradient = Vector(100, kElements);
+  const Answer answer = Step(*session);
+  const std::vector<float> after = Values(*session);
+  const Layout& layout = *config.layout;
+
+  std::vector<size_t> group_of(kElements);
+  double shared = 0;
+  double own = 0;
+  for (size_t tensor = 0; tensor < layout.tensors().size(); ++tensor) {
+    const std::string& name = layout.tensors()[tensor].name;
+    for (uint64_t i = 0; i < layout.size_of(tensor); ++i) {
+      const uint64_t index = layout.offsets()[tensor] + i;
+      group_of[index] = name == "t1" ? 1 : name == "t3" ? 2 : 0;
+      const double square = double{gradient[index]} * gradient[index];
+      if (group_of[index] == 0) shared += square;
+      if (group_of[index] == 2) own += square;
+    }
+  }
+  EXPECT_NEAR(answer.report->gradient_norm, std::sqrt(shared + own), 1e-9);
+  const double shared_factor = std::min(1.0, 40 / (std::sqrt(shared) + 1e-6));
+  const double own_factor = std::min(1.0, 3 / (std::sqrt(own) + 1e-6));
+  ASSERT_LT(shared_factor, 1);
+  ASSERT_LT(own_factor, 1);
+  EXPECT_NEAR(answer.report->clip_factor, std::min(shared_factor, own_factor), 1e-12);
+  const double eta = answer.report->learning_rate;
+  for (size_t i = 0; i < kElements; ++i) {
+    double expected = before[i];
+    if (group_of[i] == 0) {
+      const double g = std::clamp(gradient[i] * shared_factor, -0.5, 0.5) + 0.02 * before[i];
+      expected = before[i] * (1 - eta * 0.05) - eta * g;
+    } else if (group_of[i] == 2) {
+      expected = before[i] - eta * 0.25 * std::clamp(gradient[i] * own_factor, -0.125, 0.125);
+    }
+    ASSERT_NEAR(after[i], expected, 2e-7) << i;
+  }
+}
+
+TEST(SessionTest, AverageFollowsTheParameters) {
+  const auto session = Make(FullConfig(*FindMethod("gradient_descent")));
+  std::vector<double> expected(kElements);
+  std::vector<float> read(kElements);
+  for (size_t i = 0; i < kElements; ++i) expected[i] = Values(*session)[i];
+  for (int step = 0; step < 3; ++step) {
+    Step(*session);
+    const std::vector<float> now = Values(*session);
+    for (size_t i = 0; i < kElements; ++i) expected[i] = 0.75 * expected[i] + 0.25 * now[i];
+  }
+  ASSERT_FALSE(session->IsParameters(Session::Point::kAverage));
+  session->ReadPoint(Session::Point::kAverage, {0, kElements}, absl::MakeSpan(read));
+  for (size_t i = 0; i < kElements; ++i) ASSERT_NEAR(read[i], expected[i], 1e-6) << i;
+  const auto plain = Make(*FindMethod("gradient_descent"));
+  EXPECT_TRUE(plain->IsParameters(Session::Point::kAverage));
+  EXPECT_TRUE(plain->IsParameters(Session::Point::kLookahead));
+}
+
+TEST(SessionTest, AccumulatedContributionsMakeTheStepOfTheirMean) {
+  SessionConfig config = ConfigFor(*FindMethod("adam"));
+  AggregationConfig aggregation = config.aggregation.value();
+  aggregation.gradient_accumulation_steps = 3;
+  config.aggregation = ConfigOf<AggregationConfig>(aggregation);
+  const auto accumulating = Make(config);
+  const auto reference = Make(*FindMethod("adam"));
+  uint64_t sequence = 0;
+  for (int version = 0; version < 3; ++version) {
+    std::vector<float> mean(kElements);
+    std::vector<double> sum(kElements);
+    Answer answer;
+    for (int part = 0; part < 3; ++part) {
+      const std::vector<float> gradient = Vector(7 * sequence + 3, kElements);
+      for (size_t i = 0; i < kElements; ++i) sum[i] += gradient[i];
+      answer = Contribute(*accumulating, ++sequence, gradient, Order::kThreads);
+      EXPECT_EQ(answer.verdict, part < 2 ? Verdict::kPending : Verdict::kApplied);
+      EXPECT_EQ(answer.applied_version, static_cast<uint64_t>(version + 1));
+      // Half-way states are saved whole.
+      const std::string bytes = accumulating->Save();
+      const auto loaded = Session::Load(bytes, kNow);
+      ASSERT_TRUE(loaded.ok());
+      EXPECT_EQ((*loaded)->Save(), bytes);
+    }
+    EXPECT_EQ(answer.report->contributors, 3u);
+    for (size_t i = 0; i < kElements; ++i) mean[i] = static_cast<float>(sum[i] / 3);
+    Contribute(*reference, static_cast<uint64_t>(version + 1), mean);
+    EXPECT_EQ(Values(*accumulating), Values(*reference));
+  }
+}
+
+TEST(SessionTest, GroupsThatChangeBetweenStagingAndStepAreMeasuredAnew) {
+  const auto session = Make(*FindMethod("gradient_descent"));
+  const std::vector<float> gradient = Vector(100, kElements);
+  StagedGradient staged(kElements);
+  staged.Begin(session->config().group_map);
+  staged.Stage({0, kElements}, Dtype::kFloat32, reinterpret_cast<const char*>(gradient.data()));
+  ASSERT_TRUE(session->Reconfigure(0, FullConfig(*FindMethod("gradient_descent")), kNow).ok() ==
+              false);  // an average cannot be added
+  SessionConfig changed = FullConfig(*FindMethod("gradient_descent"));
+  changed.average = {};
+  ASSERT_TRUE(session->Reconfigure(0, changed, kNow).ok());
+  const auto expected = Make(changed);
+  Contribution contribution{kHistory, "a", 1, 1, 0, true, 1, std::nullopt};
+  const Effects effects = session->Handle(contribution, kNow);
+  RunStages(*session, effects, staged, Order::kForward);
+  Step(*expected);
+  EXPECT_EQ(Values(*session), Values(*expected));
+}
+
+TEST(SessionTest, SettingsThatNeedOtherMemoryAreFixed) {
+  const auto session = Make(FullConfig(*FindMethod("adam")));
+  SessionConfig changed = session->config();
+  changed.average = {};
+  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow)), "config.average.decay");
+  changed = session->config();
+  AggregationConfig aggregation = changed.aggregation.value();
+  aggregation.gradient_accumulation_steps = 2;
+  changed.aggregation = ConfigOf<AggregationConfig>(aggregation);
+  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow)),
+            "config.aggregation.gradient_accumulation_steps");
+  EXPECT_EQ(session->config_version(), 1u);
+}
+
+TEST(SessionConfigTest, GroupThatTakesNothingIsRefused) {
+  SessionConfig config = ConfigFor(*FindMethod("adam"));
+  config.groups = {{"t*", {}}, {"t1", {}}};
+  EXPECT_EQ(FieldName(config.Resolve()), "groups[1].tensors");
+  config.groups = {{"nothing", {}}};
+  EXPECT_EQ(FieldName(config.Resolve()), "groups[0].tensors");
+  EXPECT_EQ(ReasonName(config.Resolve()), "FIELD_OUT_OF_RANGE");
+  config.groups = {{"t1", ConfigOf<GroupConfig>(Group([](auto& c) { c.fallback = true; }))}};
+  EXPECT_EQ(FieldName(config.Resolve()), "groups[0].fallback");
+}
+
+// A map of three groups that blocks cut anywhere.
+std::shared_ptr<const GroupMap> MapOf(const Layout& layout) {
+  const std::vector<ParameterGroup> groups = {{"t3", {}}, {"t1", {}}};
+  return std::make_shared<const GroupMap>(*GroupMap::Create(layout, groups));
+}
+
+TEST(StagedGradientTest, MeasuresDoNotDependOnTheCut) {
   const std::vector<float> gradient = Vector(5, kElements);
   const char* bytes = reinterpret_cast<const char*>(gradient.data());
   StagedGradient by_shard(kElements);
   StagedGradient by_block(kElements);
+  by_shard.Begin(MapOf(*SpaceOf(kElements).layout));
+  by_block.Begin(MapOf(*SpaceOf(kElements).layout));
   for (size_t index = NumShards(kElements); index-- > 0;) {
-    by_shard.Stage(ShardAt(index, kElements), bytes);
+    const Shard shard = ShardAt(index, kElements);
+    by_shard.Stage(shard, Dtype::kFloat32, bytes + 4 * shard.begin);
   }
   for (size_t index = 0; index < NumBlocks(kElements); ++index) {
-    by_block.Stage(ShardAt(index, kElements, kBlock), bytes);
+    const Shard block = ShardAt(index, kElements, kBlock);
+    by_block.Stage(block, Dtype::kFloat32, bytes + 4 * block.begin);
   }
-  EXPECT_EQ(by_shard.Facts().norm, by_block.Facts().norm);
-  EXPECT_EQ(by_shard.Facts().digest, by_block.Facts().digest);
-  EXPECT_TRUE(by_shard.Facts().finite);
+  EXPECT_EQ(by_shard.SquaredNorms(), by_block.SquaredNorms());
+  EXPECT_EQ(by_shard.Digest(), by_block.Digest());
+  EXPECT_TRUE(by_shard.finite());
+}
+
+TEST(StagedGradientTest, NormsAreThoseOfTheGroups) {
+  const auto layout = SpaceOf(kElements).layout;
+  const std::vector<float> gradient = Vector(5, kElements);
+  StagedGradient staged(kElements);
+  staged.Begin(MapOf(*layout));
+  staged.Stage({0, kElements}, Dtype::kFloat32, reinterpret_cast<const char*>(gradient.data()));
+  std::vector<double> expected(3);
+  for (size_t tensor = 0; tensor < layout->tensors().size(); ++tensor) {
+    const std::string& name = layout->tensors()[tensor].name;
+    const size_t group = name == "t3" ? 1 : name == "t1" ? 2 : 0;
+    for (uint64_t i = 0; i < layout->size_of(tensor); ++i) {
+      const double value = gradient[layout->offsets()[tensor] + i];
+      expected[group] += value * value;
+    }
+  }
+  ASSERT_EQ(staged.SquaredNorms().size(), 3u);
+  for (size_t group = 0; group < 3; ++group) {
+    EXPECT_NEAR(staged.SquaredNorms()[group], expected[group], 1e-12 * expected[group]);
+  }
 }
 
 TEST(StagedGradientTest, OneBadElementAnywhereIsSeen) {
+  const auto map = MapOf(*SpaceOf(kElements).layout);
   for (const float bad : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
     for (const size_t where : {size_t{0}, kBlock - 1, kBlock, size_t{kElements} - 1}) {
       std::vector<float> gradient = Vector(5, kElements);
       gradient[where] = bad;
       StagedGradient staged(kElements);
-      staged.Stage({0, kElements}, reinterpret_cast<const char*>(gradient.data()));
-      EXPECT_FALSE(staged.Facts().finite) << bad << " at " << where;
+      staged.Begin(map);
+      staged.Stage({0, kElements}, Dtype::kFloat32, reinterpret_cast<const char*>(gradient.data()));
+      EXPECT_FALSE(staged.finite()) << bad << " at " << where;
     }
   }
   // The largest floats are finite, all of them together too.
   const std::vector<float> large(kElements, 3.4028235e38f);
   StagedGradient staged(kElements);
-  staged.Stage({0, kElements}, reinterpret_cast<const char*>(large.data()));
-  EXPECT_TRUE(staged.Facts().finite);
+  staged.Begin(map);
+  staged.Stage({0, kElements}, Dtype::kFloat32, reinterpret_cast<const char*>(large.data()));
+  EXPECT_TRUE(staged.finite());
 }
 
 TEST(StagedGradientTest, UnalignedBytesAreTaken) {
@@ -278,7 +526,8 @@ TEST(StagedGradientTest, UnalignedBytesAreTaken) {
   std::string bytes(1, 'x');
   bytes.append(reinterpret_cast<const char*>(gradient.data()), gradient.size() * sizeof(float));
   StagedGradient staged(gradient.size());
-  staged.Stage({0, gradient.size()}, bytes.data() + 1);
+  staged.Begin(MapOf(*SpaceOf(kElements).layout));
+  staged.Stage({0, gradient.size()}, Dtype::kFloat32, bytes.data() + 1);
   EXPECT_EQ(std::memcmp(staged.values().data(), gradient.data(), bytes.size() - 1), 0);
 }
 

@@ -2,36 +2,60 @@
 #include "core/session/staged_gradient.h"
 
 #include <cmath>
-#include <cstring>
+#include <utility>
 
 #include "core/base/byte_io.h"
+#include "core/base/check.h"
 #include "core/base/checksum.h"
 #include "core/kernels/squared_norm.h"
 
 namespace talweg::core {
 
 StagedGradient::StagedGradient(size_t num_elements)
-    : values_(num_elements),
-      block_sums_(NumBlocks(num_elements)),
-      block_digests_(NumBlocks(num_elements)) {}
+    : values_(num_elements), block_digests_(NumBlocks(num_elements)) {}
 
-void StagedGradient::Stage(Shard shard, const char* bytes) {
+void StagedGradient::Begin(std::shared_ptr<const GroupMap> map) {
+  if (map_ == map) return;
+  map_ = std::move(map);
+  piece_sums_.assign(map_->num_pieces(), 0);
+}
+
+void StagedGradient::Stage(Shard shard, Dtype dtype, const char* bytes) {
+  const size_t element_bytes = DtypeBytes(dtype);
   for (size_t begin = shard.begin; begin < shard.end; begin += kBlock) {
-    const absl::Span<float> block =
-        values_.span().subspan(begin, std::min(kBlock, shard.end - begin));
-    std::memcpy(block.data(), bytes + begin * sizeof(float), block.size() * sizeof(float));
-    block_sums_[begin / kBlock] = SquaredNorm(block);
-    block_digests_[begin / kBlock] = Crc32c(block);
+    const Shard block{begin, std::min(begin + kBlock, shard.end)};
+    const absl::Span<float> values = values_.span().subspan(block.begin, block.size());
+    ToFloat32(dtype, bytes + (begin - shard.begin) * element_bytes, values);
+    block_digests_[begin / kBlock] = Crc32c(values);
+    Measure(block);
   }
 }
 
-GradientFacts StagedGradient::Facts() const {
-  double sum = 0;
-  for (const double block_sum : block_sums_) sum += block_sum;
-  // Squares of float32 numbers cannot overflow a double, so the sum is finite where they all are.
-  return {std::isfinite(sum), std::sqrt(sum),
-          Crc32c({reinterpret_cast<const char*>(block_digests_.data()),
-                  block_digests_.size() * sizeof(uint32_t)})};
+void StagedGradient::Measure(Shard shard) {
+  map_->ForEachPiece(shard, [&](Shard piece, size_t /*group*/, size_t number) {
+    piece_sums_[number] = SquaredNorm(values_.span().subspan(piece.begin, piece.size()));
+  });
+}
+
+std::vector<double> StagedGradient::SquaredNorms() const {
+  std::vector<double> sums(map_->num_groups());
+  map_->ForEachPiece({0, size()}, [&](Shard /*piece*/, size_t group, size_t number) {
+    sums[group] += piece_sums_[number];
+  });
+  return sums;
+}
+
+bool StagedGradient::finite() const {
+  // Squares of float32 numbers cannot overflow a double, so a sum is finite where they all are.
+  for (const double sum : SquaredNorms()) {
+    if (!std::isfinite(sum)) return false;
+  }
+  return true;
+}
+
+uint32_t StagedGradient::Digest() const {
+  return Crc32c({reinterpret_cast<const char*>(block_digests_.data()),
+                 block_digests_.size() * sizeof(uint32_t)});
 }
 
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,

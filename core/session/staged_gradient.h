@@ -6,40 +6,50 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/types/span.h"
 #include "core/base/aligned_buffer.h"
 #include "core/base/shard.h"
+#include "core/kernels/dtype.h"
+#include "core/session/parameter_groups.h"
 
 namespace talweg::core {
 
-// What a decision needs to know of a gradient.
-struct GradientFacts {
-  bool finite = false;  // no NaN and no infinity
-  double norm = 0;      // Euclidean; squares summed in double, block by block
-  uint32_t digest = 0;  // CRC32C over the CRC32Cs of the blocks, in order
-};
-
-// Thread-compatible, except that Stage may run on disjoint shards at the same time. May be used
-// again for the next gradient of the same size.
+// Thread-compatible, except that Stage, and Measure, may run on disjoint shards at the same time.
+// May be used again for the next gradient of the same size.
 class StagedGradient {
  public:
   explicit StagedGradient(size_t num_elements);
 
-  // Copies the elements of `shard` out of `bytes`, the whole vector as little-endian float32,
-  // [4 * num_elements], of any alignment.
-  void Stage(Shard shard, const char* bytes);
+  // Sums are taken by the pieces of `map`, which is of this size, from here on.
+  void Begin(std::shared_ptr<const GroupMap> map);
 
-  // After every element was staged.
-  GradientFacts Facts() const;
+  // Copies the elements of `shard` out of `bytes`, the elements of that shard alone, little-endian,
+  // of any alignment, and measures them. The shard begins and ends with blocks.
+  void Stage(Shard shard, Dtype dtype, const char* bytes);
 
+  // The same for elements that stand in values() already.
+  void Measure(Shard shard);
+
+  // After every element was measured. Squares are summed in double, piece by piece, in the order of
+  // the elements.
+  bool finite() const;  // no NaN and no infinity
+  // By group.
+  std::vector<double> SquaredNorms() const;
+  // CRC32C over the CRC32Cs of the blocks as float32, in order.
+  uint32_t Digest() const;
+
+  const GroupMap* map() const { return map_.get(); }
+  absl::Span<float> values() { return values_.span(); }
   absl::Span<const float> values() const { return values_.span(); }
   size_t size() const { return values_.size(); }
 
  private:
   AlignedBuffer values_;
-  std::vector<double> block_sums_;       // of squares
+  std::shared_ptr<const GroupMap> map_;
+  std::vector<double> piece_sums_;       // of squares
   std::vector<uint32_t> block_digests_;  // CRC32C
 };
 

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <random>
 #include <string>
@@ -74,12 +73,15 @@ uint64_t NewHistory() {
   return history;
 }
 
-bool AllFinite(absl::string_view bytes) {
+bool AllFinite(const core::EncodedVector& vector) {
   float block[core::kBlock];
+  const size_t element_bytes = core::DtypeBytes(vector.dtype);
+  absl::string_view bytes = vector.bytes;
   while (!bytes.empty()) {
-    const absl::string_view piece = bytes.substr(0, sizeof(block));
-    std::memcpy(block, piece.data(), piece.size());
-    if (!std::isfinite(core::SquaredNorm({block, piece.size() / sizeof(float)}))) return false;
+    const absl::string_view piece = bytes.substr(0, core::kBlock * element_bytes);
+    const absl::Span<float> values(block, piece.size() / element_bytes);
+    core::ToFloat32(vector.dtype, piece.data(), values);
+    if (!std::isfinite(core::SquaredNorm(values))) return false;
     bytes.remove_prefix(piece.size());
   }
   return true;
@@ -90,14 +92,14 @@ absl::StatusOr<InitialSource> SourceFromProto(const v1::InitialValues& values,
                                               const core::Layout& layout) {
   switch (values.source_case()) {
     case v1::InitialValues::kUploaded: {
-      absl::StatusOr<absl::string_view> bytes =
-          ParameterBytes(values.uploaded(), layout.num_elements());
-      if (!bytes.ok()) return core::PrefixField(bytes.status(), "initial_values.uploaded");
-      if (!AllFinite(*bytes)) {
+      absl::StatusOr<core::EncodedVector> vector =
+          ParametersOf(values.uploaded(), layout.num_elements());
+      if (!vector.ok()) return core::PrefixField(vector.status(), "initial_values.uploaded");
+      if (!AllFinite(*vector)) {
         return MakeError(Reason::kInitialValuesInvalid, "initial values hold a NaN or an infinity",
                          "initial_values.uploaded.data");
       }
-      return InitialSource(*bytes);
+      return InitialSource(*vector);
     }
     case v1::InitialValues::kSeeded: {
       absl::StatusOr<core::InitialValues> plan = InitialValuesFromProto(layout, values.seeded());
@@ -164,6 +166,16 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
   if (!config.ok()) return Finish(reactor, core::PrefixField(config.status(), "config"));
   absl::StatusOr<InitialSource> source = SourceFromProto(request.initial_values(), *config->layout);
   if (!source.ok()) return Finish(reactor, source.status());
+  if (request.validate_only()) {
+    identity.history = 0;
+    SessionDescription description;
+    description.identity = identity;
+    description.config = *config;
+    description.config_version = 1;
+    description.memory_bytes = config->MemoryBytes();
+    ToProto(description, *response.mutable_session());
+    return Finish(reactor, absl::OkStatus());
+  }
   absl::StatusOr<MemoryBudget::Reservation> memory = context_.memory.Reserve(config->MemoryBytes());
   if (!memory.ok()) return Finish(reactor, memory.status());
 

@@ -2,17 +2,16 @@
 #include "server/rpc/training_service.h"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
-#include "core/kernels/subtract.h"
+#include "server/rpc/step_reply.h"
 #include "server/wire/names.h"
-#include "server/wire/report_to_proto.h"
 #include "server/wire/section_codec.h"
 
 namespace talweg::server {
@@ -23,40 +22,15 @@ using core::Reason;
 
 constexpr uint64_t kDefaultMaxReplyBytes = 4194304;  // of gRPC's clients
 constexpr uint64_t kReplyOverheadBytes = 1024;       // all of a reply but its data, rounded up
-constexpr int kMaxLosses = 16;
 constexpr int kMaxSections = 16;
-constexpr uint64_t kPullElements = (1 << 20) / sizeof(float);
+constexpr uint64_t kPullBytes = 1 << 20;
 
-absl::Status Required(absl::string_view field) {
-  return MakeError(Reason::kFieldRequired, absl::StrCat(field, " is required"), field);
-}
-
-absl::Status CheckHeader(const v1::ContributionHeader& header) {
-  TALWEG_RETURN_IF_ERROR(CheckName(header.session_id(), "header.session_id"));
-  TALWEG_RETURN_IF_ERROR(CheckName(header.worker(), "header.worker"));
-  if (header.history() == 0) return Required("header.history");
-  if (header.incarnation() == 0) return Required("header.incarnation");
-  if (header.sequence() == 0) return Required("header.sequence");
-  if (header.losses_size() > kMaxLosses) {
-    return MakeError(Reason::kFieldOutOfRange,
-                     absl::StrCat("header.losses has ", header.losses_size(),
-                                  " values, allowed: 0 to ", kMaxLosses),
-                     "header.losses");
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckReply(const v1::ReplyOptions& reply, uint64_t num_elements) {
-  if (!v1::ReplyData_IsValid(reply.data())) {
-    return MakeError(
-        Reason::kFieldOutOfRange,
-        absl::StrCat("reply.data has the unknown value ", static_cast<int>(reply.data())),
-        "reply.data");
-  }
+absl::Status CheckReplySize(const v1::ReplyOptions& reply, uint64_t num_elements) {
   if (reply.data() == v1::REPLY_DATA_NONE) return absl::OkStatus();
+  TALWEG_ASSIGN_OR_RETURN(const core::Dtype dtype, DtypeFromProto(reply.dtype(), "reply.dtype"));
   const uint64_t allowed =
       reply.max_reply_bytes() == 0 ? kDefaultMaxReplyBytes : reply.max_reply_bytes();
-  const uint64_t needed = num_elements * sizeof(float) + kReplyOverheadBytes;
+  const uint64_t needed = num_elements * core::DtypeBytes(dtype) + kReplyOverheadBytes;
   if (needed <= allowed) return absl::OkStatus();
   return MakeError(
       Reason::kReplyTooLarge,
@@ -64,53 +38,43 @@ absl::Status CheckReply(const v1::ReplyOptions& reply, uint64_t num_elements) {
       "reply.max_reply_bytes");
 }
 
-core::Contribution ContributionFrom(const v1::ContributionHeader& header) {
-  core::Contribution contribution;
-  contribution.history = header.history();
-  contribution.worker = header.worker();
-  contribution.incarnation = header.incarnation();
-  contribution.sequence = header.sequence();
-  contribution.base_version = header.base_version();
-  return contribution;
-}
-
 // Writes the answer, then its data shard by shard on the pool, then ends the call.
-void Answer(const StepOutcome& outcome, uint64_t history, v1::ReplyData wanted, ComputePool& pool,
-            v1::StepResponse* response, grpc::ServerUnaryReactor* reactor) {
-  response->set_history(history);
-  response->set_verdict(VerdictToProto(outcome.answer.verdict));
-  response->set_replayed(outcome.answer.replayed);
-  response->set_applied_version(outcome.answer.applied_version);
-  response->set_data_version(outcome.parameters->version);
-  if (outcome.answer.report.has_value()) {
-    *response->mutable_report() = ReportToProto(*outcome.answer.report);
-  }
-  if (wanted == v1::REPLY_DATA_NONE) return reactor->Finish(grpc::Status::OK);
-
-  const bool update = wanted == v1::REPLY_DATA_UPDATE && outcome.previous != nullptr;
+void Answer(const StepOutcome& outcome, uint64_t history, const v1::ReplyOptions& reply,
+            ComputePool& pool, v1::StepResponse* response, grpc::ServerUnaryReactor* reactor) {
+  FillResponse(outcome, history, *response);
+  const OutgoingVector vector(outcome, reply);
+  if (vector.empty()) return reactor->Finish(grpc::Status::OK);
   v1::Section& section = *response->add_sections();
-  section.set_kind(update ? v1::SECTION_KIND_UPDATE : v1::SECTION_KIND_PARAMETERS);
-  section.set_dtype(v1::DTYPE_FLOAT32);
-  const size_t num_elements = outcome.parameters->values.size();
-  section.mutable_data()->resize(num_elements * sizeof(float));
-  // Long strings lie on the heap and short ones inside the object: aligned for float either way.
-  auto* data = reinterpret_cast<float*>(section.mutable_data()->data());
+  vector.Open(0, vector.num_elements(), section);
+  char* data = section.mutable_data()->data();
   pool.RunPieces(
-      core::NumShards(num_elements),
-      [data, update, num_elements, parameters = outcome.parameters,
-       previous = outcome.previous](size_t index) {
-        const core::Shard shard = core::ShardAt(index, num_elements);
-        const auto now = parameters->values.span().subspan(shard.begin, shard.size());
-        float* to = data + shard.begin;
-        if (update) {
-          core::Subtract(core::Stores::kCached, now,
-                         previous->values.span().subspan(shard.begin, shard.size()),
-                         {to, shard.size()});
-        } else {
-          std::memcpy(to, now.data(), shard.size() * sizeof(float));
-        }
+      core::NumShards(vector.num_elements()),
+      [data, vector](size_t index) {
+        const core::Shard shard = core::ShardAt(index, vector.num_elements());
+        vector.Write(shard.begin, shard.size(), data + shard.begin * vector.element_bytes());
       },
       [reactor] { reactor->Finish(grpc::Status::OK); });
+}
+
+struct PointOnWire {
+  std::optional<core::Session::Point> point;
+  v1::SectionKind kind;
+};
+
+absl::StatusOr<PointOnWire> PointFromProto(v1::Point point) {
+  switch (point) {
+    case v1::POINT_UNSPECIFIED:
+    case v1::POINT_PARAMETERS:
+      return PointOnWire{std::nullopt, v1::SECTION_KIND_PARAMETERS};
+    case v1::POINT_LOOKAHEAD:
+      return PointOnWire{core::Session::Point::kLookahead, v1::SECTION_KIND_LOOKAHEAD};
+    case v1::POINT_AVERAGE:
+      return PointOnWire{core::Session::Point::kAverage, v1::SECTION_KIND_AVERAGE};
+    default:
+      return MakeError(Reason::kFieldOutOfRange,
+                       absl::StrCat("point has the unknown value ", static_cast<int>(point)),
+                       "point");
+  }
 }
 
 // Streams one version, a message at a time; each is made on the pool when the one before has gone
@@ -133,18 +97,25 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
                                          ", the layout has ", host_->num_elements(), " elements"),
                             "begin_element"));
     }
+    const absl::StatusOr<PointOnWire> wanted = PointFromProto(request.point());
+    if (!wanted.ok()) return Fail(wanted.status());
+    const absl::StatusOr<core::Dtype> dtype = DtypeFromProto(request.dtype(), "dtype");
+    if (!dtype.ok()) return Fail(dtype.status());
+    checksums_ = request.checksums();
     next_element_ = request.begin_element();
     if (request.has_version()) pinned_ = request.version();
-    host_->Read([this](absl::StatusOr<std::shared_ptr<const core::Parameters>> parameters) {
-      if (!parameters.ok()) return Fail(parameters.status());
-      parameters_ = *std::move(parameters);
+    host_->Read(wanted->point, [this, kind = wanted->kind,
+                                dtype = *dtype](const absl::StatusOr<PointOutcome>& point) {
+      if (!point.ok()) return Fail(point.status());
+      vector_ = OutgoingVector(*point, kind, dtype);
+      next_learning_rate_ = point->next_learning_rate;
       Begin();
     });
   }
 
   void OnWriteDone(bool ok) override {
     if (!ok) return Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the reader has gone"));
-    if (next_element_ == parameters_->values.size()) return Finish(grpc::Status::OK);
+    if (next_element_ == vector_.num_elements()) return Finish(grpc::Status::OK);
     pool_.Post([this] { WriteNext(); });
   }
 
@@ -154,12 +125,12 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
   void Begin() {
     const uint64_t history = host_->identity().history;
     const core::ErrorMetadata current = {{"history", absl::StrCat(history)},
-                                         {"version", absl::StrCat(parameters_->version)}};
-    if (pinned_.has_value() && *pinned_ != parameters_->version) {
-      return Fail(MakeError(Reason::kVersionGone,
-                            absl::StrCat("version ", *pinned_, " is not held, the session is at ",
-                                         parameters_->version),
-                            "version", current));
+                                         {"version", absl::StrCat(vector_.version())}};
+    if (pinned_.has_value() && *pinned_ != vector_.version()) {
+      return Fail(MakeError(
+          Reason::kVersionGone,
+          absl::StrCat("version ", *pinned_, " is not held, the session is at ", vector_.version()),
+          "version", current));
     }
     pool_.Post([this] { WriteNext(); });
   }
@@ -168,20 +139,26 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
     if (host_->deleted()) {
       return Fail(MakeError(Reason::kSessionDeleted, "the session was deleted"));
     }
-    const uint64_t num_elements = parameters_->values.size();
-    const uint64_t count = std::min(kPullElements, num_elements - next_element_);
+    const uint64_t num_elements = vector_.num_elements();
+    const uint64_t count =
+        std::min(kPullBytes / vector_.element_bytes(), num_elements - next_element_);
     message_.set_history(host_->identity().history);
-    message_.set_version(parameters_->version);
+    message_.set_version(vector_.version());
     message_.set_num_elements(num_elements);
-    FillSection(v1::SECTION_KIND_PARAMETERS, parameters_->values.span(), next_element_, count,
-                *message_.mutable_section());
+    message_.set_next_learning_rate(next_learning_rate_);
+    v1::Section& section = *message_.mutable_section();
+    vector_.Open(next_element_, count, section);
+    vector_.Write(next_element_, count, section.mutable_data()->data());
+    if (checksums_) message_.set_crc32c(core::Crc32c(section.data()));
     next_element_ += count;
     StartWrite(&message_);
   }
 
   ComputePool& pool_;
   std::shared_ptr<SessionHost> host_;
-  std::shared_ptr<const core::Parameters> parameters_;
+  OutgoingVector vector_;
+  double next_learning_rate_ = 0;
+  bool checksums_ = false;
   std::optional<uint64_t> pinned_;
   uint64_t next_element_ = 0;
   v1::PullResponse message_;
@@ -202,28 +179,30 @@ grpc::ServerUnaryReactor* TrainingService::Step(grpc::CallbackServerContext* cal
                        "sections");
     }
     TALWEG_RETURN_IF_ERROR(context_.Admit(*request));
-    if (!request->has_header()) return Required("header");
+    if (!request->has_header()) {
+      return MakeError(Reason::kFieldRequired, "header is required", "header");
+    }
     TALWEG_RETURN_IF_ERROR(CheckHeader(request->header()));
     TALWEG_ASSIGN_OR_RETURN(std::shared_ptr<SessionHost> host,
                             context_.sessions.Find(request->header().session_id()));
     // Before its shape is judged: a worker of a lost history may well have another layout.
     TALWEG_RETURN_IF_ERROR(host->CheckHistory(request->header().history()));
-    TALWEG_ASSIGN_OR_RETURN(const absl::string_view gradient,
-                            GradientBytes(request->sections(), host->num_elements()));
-    TALWEG_RETURN_IF_ERROR(CheckReply(request->reply(), host->num_elements()));
+    TALWEG_RETURN_IF_ERROR(CheckReply(request->reply()));
+    TALWEG_ASSIGN_OR_RETURN(const core::EncodedVector gradient,
+                            GradientOf(request->sections(), host->num_elements()));
+    TALWEG_RETURN_IF_ERROR(CheckReplySize(request->reply(), host->num_elements()));
     // Until its turn the message stands in memory that no session was charged for.
     TALWEG_ASSIGN_OR_RETURN(MemoryBudget::Reservation waiting,
-                            context_.messages.Reserve(gradient.size()));
-    StepInput input{ContributionFrom(request->header()),
-                    {request->header().losses().begin(), request->header().losses().end()},
-                    gradient,
-                    [call] { return call->IsCancelled(); }};
-    host->Step(
-        std::move(input), [this, history = host->identity().history, request, response, reactor,
-                           waiting = std::move(waiting)](absl::StatusOr<StepOutcome> outcome) {
-          if (!outcome.ok()) return reactor->Finish(Refusal(outcome.status()));
-          Answer(*outcome, history, request->reply().data(), context_.pool, response, reactor);
-        });
+                            context_.messages.Reserve(gradient.bytes.size()));
+    StepInput input = InputOf(request->header(), request->reply());
+    input.gradient = gradient;
+    input.abandoned = [call] { return call->IsCancelled(); };
+    host->Step(std::move(input),
+               [this, history = host->identity().history, request, response, reactor,
+                waiting = std::move(waiting)](absl::StatusOr<StepOutcome> outcome) {
+                 if (!outcome.ok()) return reactor->Finish(Refusal(outcome.status()));
+                 Answer(*outcome, history, request->reply(), context_.pool, response, reactor);
+               });
     return absl::OkStatus();
   };
   const absl::Status started = start();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/runtime/session_host.h"
 
-#include <cstring>
 #include <new>
 #include <utility>
 
@@ -33,7 +32,9 @@ struct SessionHost::StepCall {
   StepInput input;
   Done<StepOutcome> done;
   Next next;
-  std::shared_ptr<core::Parameters> to;  // where the next version goes, if there is one
+  std::shared_ptr<core::Parameters> to;              // where the next version goes, if there is one
+  std::shared_ptr<core::Parameters> lookahead;       // where that goes; null where it is not wanted
+  std::shared_ptr<const core::Parameters> previous;  // before the step, if one is taken
 
   // Lets the next operation in before the answer goes out: nothing of the session is needed for it.
   void Finish(absl::StatusOr<StepOutcome> outcome) {
@@ -114,8 +115,11 @@ absl::Status SessionHost::CheckHistory(uint64_t history) const {
 
 void SessionHost::Publish() {
   std::shared_ptr<const core::Parameters> version = session_->parameters();
+  const double next_learning_rate = session_->NextLearningRate();
   MutexLock lock(mutex_);
   if (!deleted_) visible_.swap(version);
+  next_learning_rate_ = next_learning_rate;
+  group_map_ = session_->config().group_map;
 }
 
 void SessionHost::Create(InitialSource source, DoneStatus done) {
@@ -131,9 +135,10 @@ void SessionHost::Create(InitialSource source, DoneStatus done) {
         if (const auto* seeded = std::get_if<core::InitialValues>(&source)) {
           seeded->Draw(shard, values);
         } else {
-          std::memcpy(values.data() + shard.begin,
-                      std::get<absl::string_view>(source).data() + shard.begin * sizeof(float),
-                      shard.size() * sizeof(float));
+          const auto& vector = std::get<core::EncodedVector>(source);
+          core::ToFloat32(vector.dtype,
+                          vector.bytes.data() + shard.begin * core::DtypeBytes(vector.dtype),
+                          values.subspan(shard.begin, shard.size()));
         }
       },
       [self = shared_from_this(), initial = std::move(initial), done = std::move(done)]() mutable {
@@ -175,40 +180,77 @@ void SessionHost::Step(StepInput input, Done<StepOutcome> done) {
     absl::StatusOr<std::shared_ptr<core::Parameters>> to = parameters_.Take();
     if (!to.ok()) return call->Finish(to.status());
     call->to = *std::move(to);
-    const char* bytes = call->input.gradient.data();
+    if (call->input.wants_lookahead && !session_->IsParameters(core::Session::Point::kLookahead)) {
+      absl::StatusOr<std::shared_ptr<core::Parameters>> lookahead = parameters_.Take();
+      if (!lookahead.ok()) return call->Finish(lookahead.status());
+      call->lookahead = *std::move(lookahead);
+    }
+    if (call->input.staged != nullptr) return Judge(std::move(call));
+    staged_->Begin(session_->config().group_map);
+    const core::EncodedVector gradient = call->input.gradient;
     pool_.RunPieces(
         NumShards(num_elements_),
-        [this, bytes](size_t index) { staged_->Stage(ShardAt(index, num_elements_), bytes); },
+        [this, gradient](size_t index) {
+          const core::Shard shard = ShardAt(index, num_elements_);
+          staged_->Stage(shard, gradient.dtype,
+                         gradient.bytes.data() + shard.begin * core::DtypeBytes(gradient.dtype));
+        },
         [this, call] { Judge(call); });
   });
 }
 
 void SessionHost::Judge(std::shared_ptr<StepCall> call) {
+  core::StagedGradient& staged = call->input.staged != nullptr ? *call->input.staged : *staged_;
   core::Contribution& contribution = call->input.contribution;
-  const core::GradientFacts facts = staged_->Facts();
-  contribution.finite = facts.finite;
-  contribution.gradient_norm = facts.norm;
+  contribution.finite = staged.finite();
   contribution.digest =
-      core::PayloadDigest(facts.digest, contribution.base_version, call->input.losses);
+      core::PayloadDigest(staged.Digest(), contribution.base_version, call->input.losses);
   if (!call->input.losses.empty()) contribution.loss = call->input.losses.front();
 
-  core::Effects effects = session_->Handle(contribution, MonotonicNow());
+  const core::Effects effects = session_->Handle(contribution, MonotonicNow());
   if (!effects.status.ok()) return call->Finish(effects.status);
-  if (!effects.step.has_value()) {
-    return call->Finish(StepOutcome{*effects.answer, session_->parameters(), nullptr});
+  if (!effects.fold && !effects.step.has_value()) return EndStep(std::move(call), *effects.answer);
+  if (effects.step.has_value()) call->previous = session_->parameters();
+  session_->Begin(effects, staged, std::move(call->to));
+  RunStage(std::move(call), 0);
+}
+
+void SessionHost::RunStage(std::shared_ptr<StepCall> call, size_t stage) {
+  if (stage < session_->NumStages()) {
+    return pool_.RunPieces(
+        session_->NumPieces(stage),
+        [this, stage](size_t index) { session_->RunPiece(stage, index); },
+        [this, call, stage] {
+          session_->EndStage(stage);
+          RunStage(call, stage + 1);
+        });
   }
-  std::shared_ptr<const core::Parameters> previous = session_->parameters();
-  session_->BeginStep(*effects.step, std::move(call->to));
+  core::Effects taken = session_->End(MonotonicNow());
+  if (call->previous != nullptr) Publish();
+  EndStep(std::move(call), *std::move(taken.answer));
+}
+
+void SessionHost::EndStep(std::shared_ptr<StepCall> call, core::Answer answer) {
+  if (deleted()) return call->Finish(Deleted());
+  StepOutcome outcome{std::move(answer), session_->parameters(), std::move(call->previous), nullptr,
+                      session_->NextLearningRate()};
+  if (call->lookahead == nullptr) return call->Finish(std::move(outcome));
+  std::shared_ptr<core::Parameters> to = std::move(call->lookahead);
+  outcome.lookahead = to;
+  FillPoint(core::Session::Point::kLookahead, std::move(to),
+            [call, outcome = std::move(outcome)]() mutable { call->Finish(std::move(outcome)); });
+}
+
+void SessionHost::FillPoint(core::Session::Point point, std::shared_ptr<core::Parameters> to,
+                            absl::AnyInvocable<void()> then) {
+  to->version = session_->machine().version();
+  const absl::Span<float> values = to->values.span();
   pool_.RunPieces(
       NumShards(num_elements_),
-      [this](size_t index) { session_->ApplyShard(index, staged_->values()); },
-      [this, call, previous = std::move(previous)]() mutable {
-        core::Effects taken = session_->EndStep(MonotonicNow());
-        Publish();
-        if (deleted()) return call->Finish(Deleted());
-        call->Finish(
-            StepOutcome{*std::move(taken.answer), session_->parameters(), std::move(previous)});
-      });
+      [this, point, values](size_t index) {
+        session_->ReadPoint(point, ShardAt(index, num_elements_), values);
+      },
+      std::move(then));
 }
 
 JoinOutcome SessionHost::Welcome(uint64_t incarnation) const {
@@ -262,6 +304,7 @@ void SessionHost::Reconfigure(
       const absl::StatusOr<core::SessionConfig> config = change(session_->config());
       status =
           config.ok() ? session_->Reconfigure(history, *config, MonotonicNow()) : config.status();
+      Publish();
     }
     absl::StatusOr<SessionDescription> outcome =
         ValueOr(status, [this] { return Description(/*with_checksum=*/false); });
@@ -294,22 +337,44 @@ SessionDescription SessionHost::Description(bool with_checksum) {
   return description;
 }
 
-void SessionHost::Read(Done<std::shared_ptr<const core::Parameters>> done) {
-  std::shared_ptr<const core::Parameters> visible;
+void SessionHost::Read(std::optional<core::Session::Point> point, Done<PointOutcome> done) {
+  PointOutcome visible;
   absl::Status status;
   {
     MutexLock lock(mutex_);
-    visible = visible_;
+    visible.values = visible_;
+    visible.next_learning_rate = next_learning_rate_;
     if (deleted_) status = Deleted();
   }
   if (!status.ok()) return done(std::move(status));
-  if (visible != nullptr) return done(std::move(visible));
-  Enqueue([this, done = std::move(done)](absl::Status queued, Next next) mutable {
-    absl::StatusOr<std::shared_ptr<const core::Parameters>> outcome =
-        ValueOr(queued, [this] { return session_->parameters(); });
-    next();
-    done(std::move(outcome));
+  if (!point.has_value() && visible.values != nullptr) return done(std::move(visible));
+  Enqueue([this, point, done = std::move(done)](absl::Status queued, Next next) mutable {
+    // The operation is over before its answer goes out.
+    const auto finish = [](Next over, Done<PointOutcome> tell,
+                           absl::StatusOr<PointOutcome> outcome) {
+      over();
+      tell(std::move(outcome));
+    };
+    if (!queued.ok()) return finish(std::move(next), std::move(done), std::move(queued));
+    PointOutcome outcome{session_->parameters(), true, session_->NextLearningRate()};
+    if (!point.has_value() || session_->IsParameters(*point)) {
+      return finish(std::move(next), std::move(done), std::move(outcome));
+    }
+    absl::StatusOr<std::shared_ptr<core::Parameters>> to = parameters_.Take();
+    if (!to.ok()) return finish(std::move(next), std::move(done), to.status());
+    outcome.is_parameters = false;
+    outcome.values = *to;
+    FillPoint(*point, *std::move(to),
+              [finish, next = std::move(next), done = std::move(done),
+               outcome = std::move(outcome)]() mutable {
+                finish(std::move(next), std::move(done), std::move(outcome));
+              });
   });
+}
+
+std::shared_ptr<const core::GroupMap> SessionHost::group_map() const {
+  MutexLock lock(mutex_);
+  return group_map_;
 }
 
 }  // namespace talweg::server

@@ -39,9 +39,9 @@ struct SessionIdentity {
   absl::Time create_time;
 };
 
-// Where version 0 comes from: a checked plan, or bytes of little-endian float32 that are known to
-// be finite and of the layout's size. The bytes must live until the session is made.
-using InitialSource = std::variant<core::InitialValues, absl::string_view>;
+// Where version 0 comes from: a checked plan, or numbers that are known to be finite in float32 and
+// of the layout's size. Their bytes must live until the session is made.
+using InitialSource = std::variant<core::InitialValues, core::EncodedVector>;
 
 // What Describe tells.
 struct SessionDescription {
@@ -56,12 +56,16 @@ struct SessionDescription {
   std::optional<uint32_t> checksum;
 };
 
-// A contribution as it came from the wire, with the whole gradient as little-endian float32. The
-// bytes must live until the answer.
+// A contribution as it came from the wire, with the whole gradient, whose bytes must live until the
+// answer.
 struct StepInput {
   core::Contribution contribution;  // the gradient's facts are filled in here
   std::vector<double> losses;
-  absl::string_view gradient;
+  core::EncodedVector gradient;
+  // The gradient staged already, in the place of `gradient`; null: the host stages it.
+  std::shared_ptr<core::StagedGradient> staged = nullptr;
+  // Whether the answer needs the lookahead.
+  bool wants_lookahead = false;
   // Asked when its turn has come: true where nobody waits for the answer any more. Such a
   // contribution is as if it had never arrived. Empty: somebody does.
   std::function<bool()> abandoned = nullptr;
@@ -71,6 +75,16 @@ struct StepOutcome {
   core::Answer answer;
   std::shared_ptr<const core::Parameters> parameters;  // of the current version
   std::shared_ptr<const core::Parameters> previous;    // where this call took the step: before it
+  // Where it was asked for and is not the parameters themselves: of the current version.
+  std::shared_ptr<const core::Parameters> lookahead;
+  double next_learning_rate = 0;  // eta of the coming step
+};
+
+// A point of the visible version.
+struct PointOutcome {
+  std::shared_ptr<const core::Parameters> values;
+  bool is_parameters = true;  // or what it comes to
+  double next_learning_rate = 0;
 };
 
 // What a worker learns when it joins or shows that it lives.
@@ -109,8 +123,12 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
       Done<SessionDescription> done);
   void Describe(bool with_checksum, Done<SessionDescription> done);
 
-  // The visible version: at once, or when the session is made. Fails with SESSION_DELETED.
-  void Read(Done<std::shared_ptr<const core::Parameters>> done);
+  // The parameters (`point` empty): those of the visible version at once, or when the session is
+  // made. Another point: when its turn has come. SESSION_DELETED, MEMORY_QUOTA.
+  void Read(std::optional<core::Session::Point> point, Done<PointOutcome> done);
+
+  // How the vector is cut now; null before the session is made.
+  std::shared_ptr<const core::GroupMap> group_map() const;
 
   // HISTORY_CHANGED, with history and version to go on from, unless `history` is the session's: at
   // once, and before anything else of a request is judged.
@@ -133,6 +151,11 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   struct StepCall;
   void FinishCreate(absl::Status made, DoneStatus done);
   void Judge(std::shared_ptr<StepCall> call);
+  void RunStage(std::shared_ptr<StepCall> call, size_t stage);
+  void EndStep(std::shared_ptr<StepCall> call, core::Answer answer);
+  // Fills `to` with the point, then calls `then`.
+  void FillPoint(core::Session::Point point, std::shared_ptr<core::Parameters> to,
+                 absl::AnyInvocable<void()> then);
   void Publish();
   absl::Status Deleted() const;
   SessionDescription Description(bool with_checksum);
@@ -154,6 +177,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   bool running_ ABSL_GUARDED_BY(mutex_) = true;  // an operation, at first Create
   bool deleted_ ABSL_GUARDED_BY(mutex_) = false;
   std::shared_ptr<const core::Parameters> visible_ ABSL_GUARDED_BY(mutex_);
+  double next_learning_rate_ ABSL_GUARDED_BY(mutex_) = 0;  // of the step after the visible version
+  std::shared_ptr<const core::GroupMap> group_map_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace talweg::server

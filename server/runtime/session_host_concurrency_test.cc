@@ -56,7 +56,7 @@ TEST(SessionHostConcurrencyTest, DeleteEndsWhatIsQueuedAndWhatComesLater) {
 
   const StepReply late_step = session.Step(2, 1);
   ReadReply late_read;
-  session.host().Read(late_read.Taker());
+  session.host().Read(std::nullopt, late_read.Taker());
   EXPECT_THAT(
       (std::vector<std::string>{
           core::ReasonName(step.Get().status()), core::ReasonName(join.Get().status()),
@@ -89,7 +89,7 @@ TEST(SessionHostConcurrencyTest, DeleteBeforeCreateEndsTheCallsThatWaitForIt) {
   TestSession session(pool, kManyShards);
   const JoinReply join = session.Join(1);
   ReadReply read;
-  session.host().Read(read.Taker());
+  session.host().Read(std::nullopt, read.Taker());
   session.host().Delete();
   session.Create().Get();
   EXPECT_EQ(core::ReasonName(join.Get().status()), "SESSION_DELETED");
@@ -140,10 +140,10 @@ TEST(SessionHostConcurrencyTest, ReadWaitsForNobody) {
   const JoinReply held = HoldTurn(session, gate, 2);
   const StepReply queued = session.Step(1, 1);
   ReadReply read;
-  session.host().Read(read.Taker());
+  session.host().Read(std::nullopt, read.Taker());
   EXPECT_TRUE(read.Ready());
   gate.Open();
-  EXPECT_EQ((*read.Get())->version, 0u);
+  EXPECT_EQ(read.Get()->values->version, 0u);
   ASSERT_TRUE(held.Get().ok());
   ASSERT_TRUE(queued.Get().ok());
 }
@@ -243,7 +243,9 @@ TEST(SessionHostConcurrencyTest, MemoryIsGivenBackWithTheHost) {
         SessionIdentity{"session", "request", 0, kHistory, absl::UnixEpoch()}, TestConfig(10),
         *budget.Reserve(600), pool);
     StatusReply created;
-    pool.Post([&, host] { host->Create(BytesOf(zeros), created.Taker()); });
+    pool.Post([&, host] {
+      host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros)}, created.Taker());
+    });
     ASSERT_TRUE(created.Get().ok());
     DescribeReply described;
     host->Describe(false, described.Taker());

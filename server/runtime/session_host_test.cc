@@ -63,7 +63,8 @@ TEST(SessionHostTest, StepsOfManyThreadsAreEachTakenOnce) {
         contribution.incarnation = static_cast<uint64_t>(thread);
         contribution.sequence = sequence;
         StepReply reply;
-        session.host().Step({contribution, {}, BytesOf(ones)}, reply.Taker());
+        session.host().Step({contribution, {}, {core::Dtype::kFloat32, BytesOf(ones)}},
+                            reply.Taker());
         const StepOutcome& outcome = *reply.Get();
         EXPECT_GT(outcome.answer.applied_version, last);
         last = outcome.answer.applied_version;
@@ -136,7 +137,7 @@ TEST(SessionHostTest, GradientThatIsNotFiniteMovesNothingButItsSequence) {
     std::vector<float> gradient(kManyShards, 1);
     gradient.back() = value;
     StepInput input = session.Input(++sequence, 1);
-    input.gradient = BytesOf(gradient);
+    input.gradient.bytes = BytesOf(gradient);
     for (const bool replayed : {false, true}) {
       StepReply reply;
       session.host().Step(input, reply.Taker());
@@ -160,13 +161,14 @@ TEST(SessionHostTest, CallsMadeBeforeCreateWaitForIt) {
         "w", [] { return 1; }, [&](auto joined) { log.Add(joined.ok() ? "joined" : "refused"); });
     session.host().Describe(
         false, [&](auto described) { log.Add(described.ok() ? "described" : "refused"); });
-    session.host().Read([&](auto read) { log.Add(read.ok() ? "read" : "refused"); });
+    session.host().Read(std::nullopt, [&](auto read) { log.Add(read.ok() ? "read" : "refused"); });
     StatusReply idle;
     pool.Post([done = idle.Taker()]() mutable { done(absl::OkStatus()); });
     idle.Get();
     EXPECT_THAT(log.words(), IsEmpty());
     pool.Post([&, host = session.Share()] {
-      host->Create(BytesOf(zeros), [&](const absl::Status&) { log.Add("created"); });
+      host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros)},
+                   [&](const absl::Status&) { log.Add("created"); });
     });
   }
   EXPECT_THAT(log.words(), ElementsAre("created", "joined", "described", "read"));
@@ -178,7 +180,10 @@ TEST(SessionHostTest, UploadedValuesAreVersionZero) {
   for (size_t index = 0; index < values.size(); ++index) values[index] = static_cast<float>(index);
   TestSession session(pool, kManyShards);
   StatusReply created;
-  pool.Post([&] { session.host().Create(BytesOf(values), created.Taker()); });
+  pool.Post([&] {
+    session.host().Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(values)},
+                          created.Taker());
+  });
   ASSERT_TRUE(created.Get().ok());
   EXPECT_EQ(session.Read()->version, 0u);
   EXPECT_EQ(CopyOf(*session.Read()), values);

@@ -22,7 +22,7 @@ inline constexpr uint64_t kManyShards = 3 * core::kShard + 100;  // four, the la
 using StepReply = Reply<absl::StatusOr<StepOutcome>>;
 using JoinReply = Reply<absl::StatusOr<JoinOutcome>>;
 using DescribeReply = Reply<absl::StatusOr<SessionDescription>>;
-using ReadReply = Reply<absl::StatusOr<std::shared_ptr<const core::Parameters>>>;
+using ReadReply = Reply<absl::StatusOr<PointOutcome>>;
 using StatusReply = Reply<absl::Status>;
 
 inline std::vector<float> CopyOf(const core::Parameters& parameters) {
@@ -48,7 +48,7 @@ class TestSession {
   StatusReply Create() {
     StatusReply created;
     pool_.Post([host = host_, done = created.Taker(), bytes = BytesOf(initial_)]() mutable {
-      host->Create(bytes, std::move(done));
+      host->Create(core::EncodedVector{core::Dtype::kFloat32, bytes}, std::move(done));
     });
     return created;
   }
@@ -76,7 +76,7 @@ class TestSession {
     contribution.worker = worker;
     contribution.incarnation = incarnation;
     contribution.sequence = sequence;
-    return {contribution, {}, BytesOf(*gradients_.back())};
+    return {contribution, {}, {core::Dtype::kFloat32, BytesOf(*gradients_.back())}};
   }
   StepReply Step(uint64_t sequence, float value) {
     StepReply stepped;
@@ -91,8 +91,8 @@ class TestSession {
   }
   std::shared_ptr<const core::Parameters> Read() {
     ReadReply read;
-    host_->Read(read.Taker());
-    return *read.Get();
+    host_->Read(std::nullopt, read.Taker());
+    return (*read.Get()).values;
   }
   DescribeReply SetRate(double learning_rate, uint64_t history = 0) {
     DescribeReply changed;

@@ -76,10 +76,13 @@ inline core::SessionConfig TestConfig(uint64_t num_elements, double learning_rat
   rate.learning_rate = learning_rate;
   const core::Method* method = core::FindMethod("gradient_descent");
   const core::DecayKind* kind = core::FindDecayKind("constant");
-  return {std::make_shared<const core::Layout>(*core::Layout::Create({{"w", {num_elements}}})),
-          method, std::shared_ptr<const core::Config>(method->default_config()),
-          core::Schedule(core::ConfigOf(rate), *kind, kind->default_config()),
-          core::ConfigOf(aggregation)};
+  core::SessionConfig config{
+      std::make_shared<const core::Layout>(*core::Layout::Create({{"w", {num_elements}}})), method,
+      std::shared_ptr<const core::Config>(method->default_config()),
+      core::Schedule(core::ConfigOf(rate), *kind, kind->default_config()),
+      core::ConfigOf(aggregation)};
+  EXPECT_TRUE(config.Resolve().ok());
+  return config;
 }
 
 // The bytes of `values`, as they come from the wire. Borrows.

@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "core/base/name_pattern.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
 #include "google/protobuf/util/field_mask_util.h"
@@ -79,9 +80,29 @@ absl::StatusOr<core::SessionConfig> ConfigFromProto(const v1::SessionConfig& con
 
   core::ConfigOf<core::AggregationConfig> aggregation;
   TALWEG_RETURN_IF_ERROR(PrefixField(ReadFields(config.aggregation(), aggregation), "aggregation"));
-  return core::SessionConfig{std::make_shared<const core::Layout>(*std::move(layout)), method,
-                             std::shared_ptr<const core::Config>(std::move(optimizer)),
-                             *std::move(schedule), std::move(aggregation)};
+  core::SessionConfig resolved{std::make_shared<const core::Layout>(*std::move(layout)), method,
+                               std::shared_ptr<const core::Config>(std::move(optimizer)),
+                               *std::move(schedule), std::move(aggregation)};
+  TALWEG_RETURN_IF_ERROR(PrefixField(ReadFields(config.clipping(), resolved.clipping), "clipping"));
+  resolved.weight_decay =
+      core::ConfigOf<core::WeightDecayConfig>({.coupled = 0, .decoupled = method->default_decay});
+  TALWEG_RETURN_IF_ERROR(
+      PrefixField(ReadFields(config.weight_decay(), resolved.weight_decay), "weight_decay"));
+  TALWEG_RETURN_IF_ERROR(PrefixField(ReadFields(config.average(), resolved.average), "average"));
+  if (static_cast<size_t>(config.groups_size()) > core::kMaxPatterns) {
+    return MakeError(Reason::kFieldOutOfRange,
+                     absl::StrCat("there are ", config.groups_size(), " groups, allowed: 0 to ",
+                                  core::kMaxPatterns),
+                     "groups");
+  }
+  for (int index = 0; index < config.groups_size(); ++index) {
+    core::ParameterGroup& group = resolved.groups.emplace_back();
+    group.tensors = config.groups(index).tensors();
+    TALWEG_RETURN_IF_ERROR(PrefixField(ReadFields(config.groups(index), group.config),
+                                       absl::StrCat("groups[", index, "]")));
+  }
+  TALWEG_RETURN_IF_ERROR(resolved.Resolve());
+  return resolved;
 }
 
 v1::SessionConfig ConfigToProto(const core::SessionConfig& config) {
@@ -101,6 +122,14 @@ v1::SessionConfig ConfigToProto(const core::SessionConfig& config) {
   WriteFields(config.schedule.rate(), *proto.mutable_schedule());
   set_case(*proto.mutable_schedule(), config.schedule.kind().name, config.schedule.decay_config());
   WriteFields(config.aggregation, *proto.mutable_aggregation());
+  WriteFields(config.clipping, *proto.mutable_clipping());
+  WriteFields(config.weight_decay, *proto.mutable_weight_decay());
+  WriteFields(config.average, *proto.mutable_average());
+  for (const core::ParameterGroup& group : config.groups) {
+    v1::ParameterGroup& added = *proto.add_groups();
+    added.set_tensors(group.tensors);
+    WriteFields(group.config, added);
+  }
   return proto;
 }
 
@@ -137,10 +166,10 @@ absl::StatusOr<core::SessionConfig> MergeConfig(const core::SessionConfig& curre
 
 absl::StatusOr<core::InitialValues> InitialValuesFromProto(const core::Layout& layout,
                                                            const v1::SeededValues& values) {
-  if (static_cast<size_t>(values.rules_size()) > core::InitialValues::kMaxRules) {
+  if (static_cast<size_t>(values.rules_size()) > core::kMaxPatterns) {
     return MakeError(Reason::kInitialValuesInvalid,
                      absl::StrCat("there are ", values.rules_size(), " rules, allowed: 1 to ",
-                                  core::InitialValues::kMaxRules),
+                                  core::kMaxPatterns),
                      "rules");
   }
   std::vector<core::InitialValueRule> rules;

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/name_pattern.h"
 #include "core/base/reasons.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
@@ -64,6 +65,12 @@ TEST(ConfigFromProtoTest, DefaultsAreResolvedAndEchoed) {
   expected.mutable_schedule()->mutable_constant();
   expected.mutable_aggregation()->set_max_staleness(0);
   expected.mutable_aggregation()->set_lease_seconds(30);
+  expected.mutable_aggregation()->set_gradient_accumulation_steps(1);
+  expected.mutable_clipping()->set_max_norm(0);
+  expected.mutable_clipping()->set_max_value(0);
+  expected.mutable_weight_decay()->set_coupled(0);
+  expected.mutable_weight_decay()->set_decoupled(0);
+  expected.mutable_average()->set_decay(0);
   const v1::SessionConfig echoed = ConfigToProto(*config);
   EXPECT_TRUE(MessageDifferencer::Equals(echoed, expected)) << echoed.DebugString();
 }
@@ -344,7 +351,7 @@ TEST_F(InitialValuesFromProtoTest, RefusalsNameTheRule) {
 }
 
 TEST_F(InitialValuesFromProtoTest, TooManyRulesAreRefused) {
-  for (size_t count = 0; count <= core::InitialValues::kMaxRules; ++count) {
+  for (size_t count = 0; count <= core::kMaxPatterns; ++count) {
     AddRule("w").mutable_constant();
   }
   ExpectRuleRefused("INITIAL_VALUES_INVALID", "rules");

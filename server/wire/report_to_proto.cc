@@ -9,6 +9,7 @@ v1::StepReport ReportToProto(const core::StepReport& report) {
   v1::StepReport proto;
   proto.set_learning_rate(report.learning_rate);
   proto.set_gradient_norm(report.gradient_norm);
+  proto.set_clip_factor(report.clip_factor);
   proto.set_update_norm(report.update_norm);
   proto.set_staleness(report.staleness);
   proto.set_contributors(report.contributors);
@@ -26,6 +27,8 @@ v1::Verdict VerdictToProto(core::Verdict verdict) {
       return v1::VERDICT_REJECTED_NON_FINITE;
     case core::Verdict::kRoundClosed:
       return v1::VERDICT_ROUND_CLOSED;
+    case core::Verdict::kPending:
+      return v1::VERDICT_PENDING;
   }
   core::CheckFailed(__FILE__, __LINE__, "a verdict has a name on the wire");
 }

@@ -10,6 +10,7 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   core::StepReport report;
   report.learning_rate = 0.25;
   report.gradient_norm = 3;
+  report.clip_factor = 0.5;
   report.update_norm = 0.75;
   report.staleness = uint64_t{1} << 40;
   report.contributors = 2;
@@ -17,6 +18,7 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   const v1::StepReport proto = ReportToProto(report);
   EXPECT_EQ(proto.learning_rate(), 0.25);
   EXPECT_EQ(proto.gradient_norm(), 3);
+  EXPECT_EQ(proto.clip_factor(), 0.5);
   EXPECT_EQ(proto.update_norm(), 0.75);
   EXPECT_EQ(proto.staleness(), uint64_t{1} << 40);
   EXPECT_EQ(proto.contributors(), 2u);
@@ -36,8 +38,9 @@ TEST(VerdictToProtoTest, EveryVerdictHasItsName) {
   EXPECT_EQ(VerdictToProto(core::Verdict::kTooStale), v1::VERDICT_TOO_STALE);
   EXPECT_EQ(VerdictToProto(core::Verdict::kRejectedNonFinite), v1::VERDICT_REJECTED_NON_FINITE);
   EXPECT_EQ(VerdictToProto(core::Verdict::kRoundClosed), v1::VERDICT_ROUND_CLOSED);
+  EXPECT_EQ(VerdictToProto(core::Verdict::kPending), v1::VERDICT_PENDING);
   // One for each of them, and UNSPECIFIED, which is no verdict.
-  EXPECT_EQ(v1::Verdict_descriptor()->value_count(), 5);
+  EXPECT_EQ(v1::Verdict_descriptor()->value_count(), 6);
 }
 
 }  // namespace

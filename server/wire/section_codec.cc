@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/check.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
 
@@ -14,70 +15,107 @@ using core::MakeError;
 using core::Reason;
 
 // A section that covers the whole vector. Fields are named within the section.
-absl::StatusOr<absl::string_view> WholeVector(const v1::Section& section, v1::SectionKind kind,
-                                              uint64_t num_elements) {
-  if (section.kind() != kind) {
-    return MakeError(Reason::kSectionUnexpected,
-                     absl::StrCat("section has kind ", static_cast<int>(section.kind()),
-                                  ", expected ", v1::SectionKind_Name(kind)),
-                     "kind");
-  }
-  if (section.dtype() != v1::DTYPE_UNSPECIFIED && section.dtype() != v1::DTYPE_FLOAT32) {
-    return MakeError(Reason::kSectionUnexpected,
-                     absl::StrCat("section has dtype ", static_cast<int>(section.dtype()),
-                                  ", expected DTYPE_FLOAT32"),
-                     "dtype");
-  }
+absl::StatusOr<core::EncodedVector> WholeVector(const v1::Section& section, v1::SectionKind kind,
+                                                uint64_t num_elements) {
+  TALWEG_ASSIGN_OR_RETURN(const core::EncodedVector vector, NumbersOf(section, kind));
   if (section.begin_element() != 0) {
     return MakeError(Reason::kSectionUnexpected,
                      absl::StrCat("section begins at element ", section.begin_element(),
                                   ", expected 0: it covers the whole layout"),
                      "begin_element");
   }
-  const std::string& data = section.data();
-  if (data.size() % sizeof(float) != 0 || data.size() / sizeof(float) != num_elements) {
+  const uint64_t element_bytes = core::DtypeBytes(vector.dtype);
+  if (vector.bytes.size() / element_bytes != num_elements) {  // a product could wrap around
     return MakeError(
         Reason::kSectionSizeMismatch,
-        absl::StrCat("section has ", data.size(), " bytes, expected ", num_elements * sizeof(float),
-                     ": the layout has ", num_elements, " elements"),
+        absl::StrCat("section has ", vector.bytes.size(), " bytes, expected ",
+                     num_elements * element_bytes, ": the layout has ", num_elements, " elements"),
         "data");
   }
-  return absl::string_view(data);
+  return vector;
 }
 
 }  // namespace
 
-absl::StatusOr<absl::string_view> GradientBytes(
+absl::StatusOr<core::Dtype> DtypeFromProto(v1::Dtype dtype, absl::string_view field) {
+  switch (dtype) {
+    case v1::DTYPE_UNSPECIFIED:
+    case v1::DTYPE_FLOAT32:
+      return core::Dtype::kFloat32;
+    case v1::DTYPE_BFLOAT16:
+      return core::Dtype::kBfloat16;
+    case v1::DTYPE_FLOAT16:
+      return core::Dtype::kFloat16;
+    default:
+      return MakeError(Reason::kFieldOutOfRange,
+                       absl::StrCat(field, " has the unknown value ", static_cast<int>(dtype)),
+                       field);
+  }
+}
+
+v1::Dtype DtypeToProto(core::Dtype dtype) {
+  switch (dtype) {
+    case core::Dtype::kFloat32:
+      return v1::DTYPE_FLOAT32;
+    case core::Dtype::kBfloat16:
+      return v1::DTYPE_BFLOAT16;
+    case core::Dtype::kFloat16:
+      return v1::DTYPE_FLOAT16;
+  }
+  core::CheckFailed(__FILE__, __LINE__, "a dtype has a name on the wire");
+}
+
+absl::StatusOr<core::EncodedVector> NumbersOf(const v1::Section& section, v1::SectionKind kind) {
+  if (section.kind() != kind) {
+    return MakeError(Reason::kSectionUnexpected,
+                     absl::StrCat("section has kind ", static_cast<int>(section.kind()),
+                                  ", expected ", v1::SectionKind_Name(kind)),
+                     "kind");
+  }
+  const absl::StatusOr<core::Dtype> dtype = DtypeFromProto(section.dtype(), "dtype");
+  if (!dtype.ok()) {
+    return MakeError(Reason::kSectionUnexpected, dtype.status().message(), "dtype");
+  }
+  if (!section.values().empty()) {
+    if (!section.data().empty() || *dtype != core::Dtype::kFloat32) {
+      return MakeError(Reason::kSectionUnexpected,
+                       "section has values, which go with float32 and without data", "values");
+    }
+    return core::EncodedVector{*dtype,
+                               {reinterpret_cast<const char*>(section.values().data()),
+                                static_cast<size_t>(section.values().size()) * sizeof(float)}};
+  }
+  if (section.data().size() % core::DtypeBytes(*dtype) != 0) {
+    return MakeError(Reason::kSectionSizeMismatch,
+                     absl::StrCat("section has ", section.data().size(),
+                                  " bytes, no multiple of the dtype's size"),
+                     "data");
+  }
+  return core::EncodedVector{*dtype, section.data()};
+}
+
+absl::StatusOr<core::EncodedVector> GradientOf(
     const google::protobuf::RepeatedPtrField<v1::Section>& sections, uint64_t num_elements) {
   if (sections.empty()) {
     return MakeError(Reason::kSectionMissing, "a contribution needs a section of kind GRADIENT",
                      "sections");
   }
-  absl::StatusOr<absl::string_view> bytes;
+  absl::StatusOr<core::EncodedVector> vector;
   for (int index = 0; index < sections.size(); ++index) {
     const std::string field = absl::StrCat("sections[", index, "]");
     if (index > 0 && sections[index].kind() == v1::SECTION_KIND_GRADIENT) {
       return MakeError(Reason::kSectionRepeated, "a contribution has one section of kind GRADIENT",
                        field);
     }
-    bytes = WholeVector(sections[index], v1::SECTION_KIND_GRADIENT, num_elements);
-    if (!bytes.ok()) return core::PrefixField(bytes.status(), field);
+    vector = WholeVector(sections[index], v1::SECTION_KIND_GRADIENT, num_elements);
+    if (!vector.ok()) return core::PrefixField(vector.status(), field);
   }
-  return bytes;
+  return vector;
 }
 
-absl::StatusOr<absl::string_view> ParameterBytes(const v1::Section& section,
+absl::StatusOr<core::EncodedVector> ParametersOf(const v1::Section& section,
                                                  uint64_t num_elements) {
   return WholeVector(section, v1::SECTION_KIND_PARAMETERS, num_elements);
-}
-
-void FillSection(v1::SectionKind kind, absl::Span<const float> values, uint64_t begin,
-                 uint64_t count, v1::Section& section) {
-  section.set_kind(kind);
-  section.set_dtype(v1::DTYPE_FLOAT32);
-  section.set_begin_element(begin);
-  section.mutable_data()->assign(reinterpret_cast<const char*>(values.data() + begin),
-                                 count * sizeof(float));
 }
 
 }  // namespace talweg::server

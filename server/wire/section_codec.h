@@ -9,22 +9,26 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/types/span.h"
+#include "core/kernels/dtype.h"
 #include "google/protobuf/repeated_ptr_field.h"
 #include "talweg/v1/section.pb.h"
 
 namespace talweg::server {
 
-// The bytes of the one gradient in `sections`, of exactly `num_elements` float32. They are borrowed
-// from the request. SECTION_MISSING, SECTION_REPEATED, SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH.
-absl::StatusOr<absl::string_view> GradientBytes(
+// The one gradient in `sections`, of exactly `num_elements`. It is borrowed from the request.
+// SECTION_MISSING, SECTION_REPEATED, SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH.
+absl::StatusOr<core::EncodedVector> GradientOf(
     const google::protobuf::RepeatedPtrField<v1::Section>& sections, uint64_t num_elements);
 
 // The same for a whole vector of parameters in one section.
-absl::StatusOr<absl::string_view> ParameterBytes(const v1::Section& section, uint64_t num_elements);
+absl::StatusOr<core::EncodedVector> ParametersOf(const v1::Section& section, uint64_t num_elements);
 
-// Copies elements [begin, begin + count) of `values` into `section`, as float32.
-void FillSection(v1::SectionKind kind, absl::Span<const float> values, uint64_t begin,
-                 uint64_t count, v1::Section& section);
+// The numbers of a section of `kind`, however many. SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH where
+// the bytes are no whole number of elements.
+absl::StatusOr<core::EncodedVector> NumbersOf(const v1::Section& section, v1::SectionKind kind);
+
+// DTYPE_UNSPECIFIED is float32. FIELD_OUT_OF_RANGE, naming `field`.
+absl::StatusOr<core::Dtype> DtypeFromProto(v1::Dtype dtype, absl::string_view field);
+v1::Dtype DtypeToProto(core::Dtype dtype);
 
 }  // namespace talweg::server

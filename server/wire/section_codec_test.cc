@@ -42,36 +42,37 @@ void ExpectRefused(const absl::Status& status, const std::string& reason,
 
 void ExpectGradientRefused(const Sections& sections, const std::string& reason,
                            const std::string& field) {
-  ExpectRefused(GradientBytes(sections, kElements).status(), reason, field);
+  ExpectRefused(GradientOf(sections, kElements).status(), reason, field);
 }
 
-TEST(GradientBytesTest, BorrowsTheBytesOfTheRequest) {
+TEST(GradientOfTest, BorrowsTheBytesOfTheRequest) {
   const Sections sections = Gradient();
-  const absl::StatusOr<absl::string_view> bytes = GradientBytes(sections, kElements);
-  ASSERT_TRUE(bytes.ok()) << bytes.status();
-  EXPECT_EQ(bytes->data(), sections[0].data().data());
-  EXPECT_EQ(bytes->size(), kElements * sizeof(float));
+  const absl::StatusOr<core::EncodedVector> vector = GradientOf(sections, kElements);
+  ASSERT_TRUE(vector.ok()) << vector.status();
+  EXPECT_EQ(vector->dtype, core::Dtype::kFloat32);
+  EXPECT_EQ(vector->bytes.data(), sections[0].data().data());
+  EXPECT_EQ(vector->bytes.size(), kElements * sizeof(float));
 }
 
-TEST(GradientBytesTest, DtypeMayBeSaidOrNot) {
+TEST(GradientOfTest, DtypeMayBeSaidOrNot) {
   Sections sections = Gradient();
   sections[0].set_dtype(v1::DTYPE_FLOAT32);
-  EXPECT_TRUE(GradientBytes(sections, kElements).ok());
+  EXPECT_TRUE(GradientOf(sections, kElements).ok());
   sections[0].set_dtype(v1::DTYPE_UNSPECIFIED);
-  EXPECT_TRUE(GradientBytes(sections, kElements).ok());
+  EXPECT_TRUE(GradientOf(sections, kElements).ok());
 }
 
-TEST(GradientBytesTest, MissingSectionIsRefused) {
+TEST(GradientOfTest, MissingSectionIsRefused) {
   ExpectGradientRefused(Sections(), "SECTION_MISSING", "sections");
 }
 
-TEST(GradientBytesTest, SecondGradientIsRefused) {
+TEST(GradientOfTest, SecondGradientIsRefused) {
   Sections sections = Gradient();
   *sections.Add() = Whole(v1::SECTION_KIND_GRADIENT);
   ExpectGradientRefused(sections, "SECTION_REPEATED", "sections[1]");
 }
 
-TEST(GradientBytesTest, OtherKindsAreRefusedWhereverTheyStand) {
+TEST(GradientOfTest, OtherKindsAreRefusedWhereverTheyStand) {
   ExpectGradientRefused(One(Whole(v1::SECTION_KIND_PARAMETERS)), "SECTION_UNEXPECTED",
                         "sections[0].kind");
   ExpectGradientRefused(One(Whole(v1::SECTION_KIND_UNSPECIFIED)), "SECTION_UNEXPECTED",
@@ -83,19 +84,52 @@ TEST(GradientBytesTest, OtherKindsAreRefusedWhereverTheyStand) {
   ExpectGradientRefused(sections, "SECTION_UNEXPECTED", "sections[1].kind");
 }
 
-TEST(GradientBytesTest, OtherDtypesAreRefused) {
+TEST(GradientOfTest, OtherDtypesAreRefused) {
   Sections sections = Gradient();
-  sections[0].set_dtype(static_cast<v1::Dtype>(2));
+  sections[0].set_dtype(static_cast<v1::Dtype>(99));
   ExpectGradientRefused(sections, "SECTION_UNEXPECTED", "sections[0].dtype");
 }
 
-TEST(GradientBytesTest, AnOffsetIsRefused) {
+TEST(GradientOfTest, HalvesTakeTwoBytesAnElement) {
+  for (const auto& [proto, dtype] : {std::pair(v1::DTYPE_BFLOAT16, core::Dtype::kBfloat16),
+                                     std::pair(v1::DTYPE_FLOAT16, core::Dtype::kFloat16)}) {
+    Sections sections = One(Whole(v1::SECTION_KIND_GRADIENT, 2 * kElements));
+    sections[0].set_dtype(proto);
+    const auto vector = GradientOf(sections, kElements);
+    ASSERT_TRUE(vector.ok()) << vector.status();
+    EXPECT_EQ(vector->dtype, dtype);
+    sections = Gradient();
+    sections[0].set_dtype(proto);
+    ExpectGradientRefused(sections, "SECTION_SIZE_MISMATCH", "sections[0].data");
+    EXPECT_EQ(DtypeToProto(dtype), proto);
+  }
+}
+
+TEST(GradientOfTest, ValuesMayStandInTheDatasPlace) {
+  Sections sections;
+  v1::Section& section = *sections.Add();
+  section.set_kind(v1::SECTION_KIND_GRADIENT);
+  for (size_t i = 0; i < kElements; ++i) section.add_values(0.5f * static_cast<float>(i));
+  const auto vector = GradientOf(sections, kElements);
+  ASSERT_TRUE(vector.ok()) << vector.status();
+  ASSERT_EQ(vector->bytes.size(), kElements * sizeof(float));
+  EXPECT_EQ(std::memcmp(vector->bytes.data(), section.values().data(), vector->bytes.size()), 0);
+  ExpectRefused(GradientOf(sections, kElements + 1).status(), "SECTION_SIZE_MISMATCH",
+                "sections[0].data");
+  section.set_dtype(v1::DTYPE_BFLOAT16);
+  ExpectGradientRefused(sections, "SECTION_UNEXPECTED", "sections[0].values");
+  section.set_dtype(v1::DTYPE_FLOAT32);
+  section.set_data("1234");
+  ExpectGradientRefused(sections, "SECTION_UNEXPECTED", "sections[0].values");
+}
+
+TEST(GradientOfTest, AnOffsetIsRefused) {
   Sections sections = Gradient();
   sections[0].set_begin_element(1);
   ExpectGradientRefused(sections, "SECTION_UNEXPECTED", "sections[0].begin_element");
 }
 
-TEST(GradientBytesTest, SizesThatAreNotTheLayoutsAreRefused) {
+TEST(GradientOfTest, SizesThatAreNotTheLayoutsAreRefused) {
   constexpr size_t kBytes = kElements * sizeof(float);
   // Nothing, one element and one byte too few, one byte and one element too many.
   for (const size_t bytes : {size_t{0}, kBytes - 4, kBytes - 1, kBytes + 1, kBytes + 4}) {
@@ -104,54 +138,30 @@ TEST(GradientBytesTest, SizesThatAreNotTheLayoutsAreRefused) {
   }
 }
 
-TEST(GradientBytesTest, SizeMismatchTellsGotAndExpected) {
+TEST(GradientOfTest, SizeMismatchTellsGotAndExpected) {
   const absl::Status status =
-      GradientBytes(One(Whole(v1::SECTION_KIND_GRADIENT, 16)), kElements).status();
+      GradientOf(One(Whole(v1::SECTION_KIND_GRADIENT, 16)), kElements).status();
   EXPECT_THAT(status.message(), HasSubstr("16 bytes"));
   EXPECT_THAT(status.message(), HasSubstr("expected 20"));
 }
 
-TEST(GradientBytesTest, SizeOfAHugeLayoutDoesNotWrapAround) {
+TEST(GradientOfTest, SizeOfAHugeLayoutDoesNotWrapAround) {
   // 2^62 elements are 2^64 bytes: what wraps to 0 must not fit an empty section.
-  ExpectRefused(GradientBytes(One(Whole(v1::SECTION_KIND_GRADIENT, 0)), uint64_t{1} << 62).status(),
+  ExpectRefused(GradientOf(One(Whole(v1::SECTION_KIND_GRADIENT, 0)), uint64_t{1} << 62).status(),
                 "SECTION_SIZE_MISMATCH", "sections[0].data");
 }
 
-TEST(ParameterBytesTest, TakesAWholeVectorOfParametersOnly) {
+TEST(ParametersOfTest, TakesAWholeVectorOfParametersOnly) {
   const v1::Section section = Whole(v1::SECTION_KIND_PARAMETERS);
-  const auto bytes = ParameterBytes(section, kElements);
+  const auto bytes = ParametersOf(section, kElements);
   ASSERT_TRUE(bytes.ok()) << bytes.status();
-  EXPECT_EQ(bytes->data(), section.data().data());
-  ExpectRefused(ParameterBytes(Whole(v1::SECTION_KIND_GRADIENT), kElements).status(),
+  EXPECT_EQ(bytes->bytes.data(), section.data().data());
+  ExpectRefused(ParametersOf(Whole(v1::SECTION_KIND_GRADIENT), kElements).status(),
                 "SECTION_UNEXPECTED", "kind");
-  ExpectRefused(ParameterBytes(section, kElements + 1).status(), "SECTION_SIZE_MISMATCH", "data");
+  ExpectRefused(ParametersOf(section, kElements + 1).status(), "SECTION_SIZE_MISMATCH", "data");
   v1::Section moved = section;
   moved.set_begin_element(3);
-  ExpectRefused(ParameterBytes(moved, kElements).status(), "SECTION_UNEXPECTED", "begin_element");
-}
-
-TEST(FillSectionTest, CopiesTheRunThatIsAskedFor) {
-  const std::vector<float> values = {0, 1.5f, -2, 3, 4};
-  v1::Section section;
-  section.set_data("what was there before");
-  FillSection(v1::SECTION_KIND_PARAMETERS, values, 1, 3, section);
-  EXPECT_EQ(section.kind(), v1::SECTION_KIND_PARAMETERS);
-  EXPECT_EQ(section.dtype(), v1::DTYPE_FLOAT32);
-  EXPECT_EQ(section.begin_element(), 1u);
-  std::vector<float> copied(3);
-  ASSERT_EQ(section.data().size(), copied.size() * sizeof(float));
-  std::memcpy(copied.data(), section.data().data(), section.data().size());
-  EXPECT_THAT(copied, ElementsAre(1.5f, -2, 3));
-  // 1.5 is 0x3fc00000: little-endian on the wire.
-  EXPECT_EQ(section.data().substr(0, 4), std::string("\0\0\xc0\x3f", 4));
-}
-
-TEST(FillSectionTest, TheEndOfTheVectorMayBeEmpty) {
-  const std::vector<float> values = {1, 2};
-  v1::Section section;
-  FillSection(v1::SECTION_KIND_PARAMETERS, values, 2, 0, section);
-  EXPECT_EQ(section.begin_element(), 2u);
-  EXPECT_TRUE(section.data().empty());
+  ExpectRefused(ParametersOf(moved, kElements).status(), "SECTION_UNEXPECTED", "begin_element");
 }
 
 }  // namespace

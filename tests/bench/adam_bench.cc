@@ -26,6 +26,7 @@
 #include "core/base/aligned_buffer.h"
 #include "core/base/shard.h"
 #include "core/optimizers/adam.h"
+#include "core/optimizers/optimizer_testing.h"
 #include "tests/bench/line_process.h"
 #include "tests/support/pool.h"
 
@@ -70,7 +71,11 @@ class OurAdam {
   static constexpr double kBytes = 28.0 * kElements;
 
   explicit OurAdam(Pool& pool)
-      : pool_(pool), adam_({}, kElements), gradient_(kElements), from_(kElements), to_(kElements) {
+      : pool_(pool),
+        adam_({}, talweg::core::SpaceOf(kElements)),
+        gradient_(kElements),
+        from_(kElements),
+        to_(kElements) {
     for (size_t i = 0; i < kElements; ++i) {
       gradient_.data()[i] = 1e-3f * static_cast<float>(i % 1001) - 0.5f;
     }
@@ -79,9 +84,11 @@ class OurAdam {
   }
 
   void Step() {
-    adam_.BeginStep({++number_, 1e-3});
+    adam_.BeginStep(++number_);
     pool_.Run(NumShards(kElements), [this](size_t index) {
-      adam_.Apply(ShardAt(index, kElements), gradient_.span(), from_.span(), to_.span());
+      const auto shard = ShardAt(index, kElements);
+      adam_.Apply({1e-3, 0}, shard, gradient_.span().subspan(shard.begin, shard.size()),
+                  from_.span(), to_.span());
     });
     std::swap(from_, to_);
   }

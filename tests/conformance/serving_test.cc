@@ -7,6 +7,7 @@
 #include <cmath>
 #include <thread>
 
+#include "core/optimizers/optimizer_testing.h"
 #include "core/session/session.h"
 #include "core/session/staged_gradient.h"
 #include "gtest/gtest.h"
@@ -54,7 +55,7 @@ TEST_F(ServingTest, StepsOverTheWireGiveTheBitsOfTheCore) {
   v1::JoinResponse joined = wire_->Join("s");
   const core::Method& method = *core::FindMethod("adam");
   const auto config = method.default_config();
-  const auto optimizer = method.create(*config, kElements);
+  const auto optimizer = method.create(*config, core::SpaceOf(kElements));
   core::AlignedBuffer gradient(kElements);
   core::AlignedBuffer parameters(kElements);
   v1::StepResponse response;
@@ -69,8 +70,9 @@ TEST_F(ServingTest, StepsOverTheWireGiveTheBitsOfTheCore) {
     ASSERT_TRUE(wire_->Step(request, &response).ok());
     ASSERT_EQ(response.verdict(), v1::VERDICT_APPLIED);
     ASSERT_EQ(response.report().learning_rate(), 0.5);
-    optimizer->BeginStep({version + 1, 0.5});
-    optimizer->Apply({0, kElements}, gradient.span(), parameters.span(), parameters.span());
+    optimizer->BeginStep(version + 1);
+    optimizer->Apply({0.5, 0}, {0, kElements}, gradient.span(), parameters.span(),
+                     parameters.span());
   }
   const std::vector<float> expected(parameters.span().begin(), parameters.span().end());
   EXPECT_EQ(Floats(response.sections(0).data()), expected);

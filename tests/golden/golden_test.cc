@@ -91,7 +91,7 @@ std::map<int, std::vector<float>> Trajectory(const Method& method, const Json& g
   const size_t size = golden_case["size"];
   Generator generator(golden_case["seed"].get<uint64_t>());
   std::vector<float> parameters = generator.Start(size);
-  const auto optimizer = method.create(*ConfigOfCase(method, golden_case), size);
+  const auto optimizer = method.create(*ConfigOfCase(method, golden_case), SpaceOf(size));
   std::map<int, std::vector<float>> trajectory;
   const std::vector<double> rates = golden_case["rates"];
   for (size_t step = 1; step <= rates.size(); ++step) {

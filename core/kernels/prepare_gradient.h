@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is done to a gradient before the method sees it: 12 bytes of traffic an element.
+//
+//   to <- min(max(factor g, -max_value), max_value) + decay w
+//
+// In float32, each operation rounded once, none fused, denormals kept: the same bits on every
+// Highway target and for any cut of the vector.
+#pragma once
+
+#include <limits>
+
+#include "absl/types/span.h"
+
+namespace talweg::core {
+
+struct GradientPreparation {
+  float factor = 1;                                     // of clipping by norm
+  float max_value = std::numeric_limits<float>::max();  // of an element
+  float decay = 0;                                      // coupled weight decay
+
+  bool IsIdentity() const {
+    return factor == 1 && max_value == std::numeric_limits<float>::max() && decay == 0;
+  }
+};
+
+// All spans have one length; `gradient` is finite. `to` may be `gradient`, nothing else overlaps.
+void PrepareGradient(const GradientPreparation& preparation, absl::Span<const float> gradient,
+                     absl::Span<const float> w, absl::Span<float> to);
+
+}  // namespace talweg::core

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Groups of tensors that are stepped each in its own way, and how they cut the flat vector.
+//
+// Group 0 is every tensor that no pattern names; group i > 0 is entry i - 1 of the configuration.
+// Adjacent tensors of one group make a run. What a block (core/base/shard.h) and a run have in
+// common is a piece: sums are taken piece by piece, whatever the shards are.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "core/base/field.h"
+#include "core/base/layout.h"
+#include "core/base/shard.h"
+
+namespace talweg::core {
+
+struct GroupConfig {
+  double learning_rate_factor = 1;  // of the schedule's rate
+  double decay_factor = 1;          // of the session's weight decay, coupled and decoupled
+  double max_norm = 0;              // of the group's own gradient; 0: clipped with the session
+  double max_value = 0;             // of an element of its gradient; 0: the session's
+  bool frozen = false;              // parameters and state stay, the gradient is passed over
+  bool fallback = false;            // takes the method's fallback rule
+
+  static auto Fields() {
+    using C = GroupConfig;
+    return std::tuple{
+        Field<C, double>{"learning_rate_factor", &C::learning_rate_factor, AtLeast(0)},
+        Field<C, double>{"decay_factor", &C::decay_factor, AtLeast(0)},
+        Field<C, double>{"max_norm", &C::max_norm, AtLeast(0)},
+        Field<C, double>{"max_value", &C::max_value, AtLeast(0)},
+        Field<C, bool>{"frozen", &C::frozen},
+        Field<C, bool>{"fallback", &C::fallback, {}, Change::kFixed}};
+  }
+};
+
+struct ParameterGroup {
+  std::string tensors;  // name or pattern, see name_pattern.h
+  ConfigOf<GroupConfig> config;
+};
+
+// Which element is in which group. A value.
+class GroupMap {
+ public:
+  // Every tensor in group 0.
+  explicit GroupMap(const Layout& layout);
+
+  // The first group whose pattern matches a tensor's name takes it. Fails with FIELD_OUT_OF_RANGE,
+  // naming the field ("groups[2].tensors"), for what MatchTensors refuses.
+  static absl::StatusOr<GroupMap> Create(const Layout& layout,
+                                         absl::Span<const ParameterGroup> groups);
+
+  size_t num_groups() const { return num_groups_; }
+  size_t GroupOfTensor(size_t tensor) const { return group_of_tensor_[tensor]; }
+
+  // Pieces are numbered in the order of their elements; some numbers may be left out.
+  size_t num_pieces() const { return NumBlocks(num_elements_) + runs_.size(); }
+
+  // Calls at(part, group) for what `shard` has in common with each run, in order.
+  template <class At>
+  void ForEachRun(Shard shard, const At& at) const {
+    size_t run = RunAt(shard.begin);
+    for (size_t begin = shard.begin; begin < shard.end; ++run) {
+      const size_t end = std::min<uint64_t>(shard.end, runs_[run].end);
+      at(Shard{begin, end}, size_t{runs_[run].group});
+      begin = end;
+    }
+  }
+
+  // Calls at(piece, group, number) for each piece of `shard`, in order.
+  template <class At>
+  void ForEachPiece(Shard shard, const At& at) const {
+    size_t run = RunAt(shard.begin);
+    for (size_t begin = shard.begin; begin < shard.end;) {
+      const size_t block = begin / kBlock;
+      const size_t end = std::min<uint64_t>({shard.end, (block + 1) * kBlock, runs_[run].end});
+      at(Shard{begin, end}, size_t{runs_[run].group}, block + run);
+      if (end == runs_[run].end) ++run;
+      begin = end;
+    }
+  }
+
+ private:
+  struct Run {
+    uint64_t end;
+    uint32_t group;
+  };
+
+  void MakeRuns(const Layout& layout);
+  size_t RunAt(uint64_t element) const;
+
+  size_t num_groups_ = 1;
+  uint64_t num_elements_ = 0;
+  std::vector<uint32_t> group_of_tensor_;
+  std::vector<Run> runs_;  // in order, without gaps
+};
+
+}  // namespace talweg::core
