@@ -63,8 +63,8 @@ class ComputePool {
   std::vector<std::thread> threads_;
 };
 
-// Threads that this process may use: the CPU quota of the root cgroup, as a container sees it, where
-// there is one, else the CPUs it is allowed on. At least 1.
+// Threads that this process may use: the CPU quota of the root cgroup, as a container sees it,
+// where there is one, else the CPUs it is allowed on. At least 1.
 size_t AvailableCpus();
 
 }  // namespace talweg::server
