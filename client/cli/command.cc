@@ -23,8 +23,8 @@ constexpr absl::string_view kAbout =
 
 constexpr absl::string_view kEpilogue =
     "\nThe server is --server HOST:PORT, else $TALWEG_SERVER, else 127.0.0.1:50551.\n"
-    "Exit codes: 0 done; 1 the server, the connection or a file said no; 2 the command line is\n"
-    "wrong; 130 stopped by Ctrl-C.\n";
+    "Exit codes: 0 done; 1 the server, the connection or a file said no, or a contribution was\n"
+    "refused; 2 the command line is wrong; 130 stopped by Ctrl-C.\n";
 
 // Flags that every command takes.
 std::vector<Flag> CommonFlags() {

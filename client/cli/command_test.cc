@@ -3,9 +3,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <sstream>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/cpp/talweg/fake_transport.h"
 
@@ -103,6 +105,23 @@ TEST(CommandTest, HelpAtEveryLevel) {
   EXPECT_EQ(one.code, 0);
   EXPECT_THAT(one.out, HasSubstr("--checksum  with its checksum"));
   EXPECT_THAT(one.out, HasSubstr("--server HOST:PORT"));
+}
+
+// Runs a command of the program itself, with no server there.
+Outcome RunProgram(const std::vector<std::string>& words) {
+  std::vector<Command> commands = SessionCommands();
+  for (const Command& command : TensorCommands()) commands.push_back(command);
+  std::ostringstream out;
+  std::ostringstream errors;
+  const int code = RunCommandLine(commands, words, out, errors);
+  return {code, out.str(), errors.str()};
+}
+
+TEST(CommandTest, StepReadsItsGradientBeforeItCallsTheServer) {
+  const Outcome outcome = RunProgram(
+      {"step", "mlp", "--gradient", "/no/such.npy", "--server", "127.0.0.1:1", "--timeout", "60"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(outcome.errors, "talweg: cannot open /no/such.npy\n");
 }
 
 TEST(CommandTest, EveryCommandOfTheProgramHasAHelpOfItsOwn) {
