@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
@@ -122,6 +123,26 @@ TEST(CommandTest, StepReadsItsGradientBeforeItCallsTheServer) {
       {"step", "mlp", "--gradient", "/no/such.npy", "--server", "127.0.0.1:1", "--timeout", "60"});
   EXPECT_EQ(outcome.code, 1);
   EXPECT_EQ(outcome.errors, "talweg: cannot open /no/such.npy\n");
+}
+
+TEST(CommandTest, AServerWithoutAPortIsRefusedAtOnce) {
+  for (const std::string server :
+       {"127.0.0.1", "localhost", "", ":50551", "localhost:", "localhost:http", "localhost:0",
+        "localhost:65536", "::1", "fe80::1", "[::1]", "127.0.0.1:50551:"}) {
+    const Outcome outcome = RunProgram({"session", "list", "--server=" + server});
+    EXPECT_EQ(outcome.code, 2) << server;
+    EXPECT_EQ(outcome.errors, "talweg session list: --server is \"" + server +
+                                  "\", expected HOST:PORT; see talweg session list --help\n");
+  }
+  setenv("TALWEG_SERVER", "127.0.0.1", 1);
+  EXPECT_THAT(RunProgram({"session", "list"}).errors,
+              HasSubstr("$TALWEG_SERVER is \"127.0.0.1\", expected HOST:PORT"));
+  unsetenv("TALWEG_SERVER");
+  for (const std::string server : {"127.0.0.1:1", "[::1]:1", "dns:///localhost:1"}) {
+    const Outcome outcome = RunProgram({"session", "list", "--server=" + server, "--timeout=0.01"});
+    EXPECT_EQ(outcome.code, 1) << server;
+    EXPECT_THAT(outcome.errors, HasSubstr("talweg: no talweg-server answers at " + server));
+  }
 }
 
 TEST(CommandTest, EveryCommandOfTheProgramHasAHelpOfItsOwn) {
