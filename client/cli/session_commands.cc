@@ -188,7 +188,8 @@ absl::Status RunDelete(const Arguments& arguments, std::ostream& out) {
 
 std::vector<Flag> CreateFlags() {
   std::vector<Flag> flags = {
-      {"layout", "TENSORS", "NAME:DIMENSIONS of each tensor, such as \"w:10,784 b:10\""},
+      {"layout", "TENSORS",
+       "NAME:DIMENSIONS of each tensor, such as \"w:10,784 b:10\"; a bare NAME is a scalar"},
       {"optimizer", "METHOD", CaseNames(*v1::Optimizer::descriptor(), "method")}};
   for (Flag& flag : ConfigFlags()) flags.push_back(std::move(flag));
   flags.push_back(
