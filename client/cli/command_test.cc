@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
@@ -143,6 +144,23 @@ TEST(CommandTest, AServerWithoutAPortIsRefusedAtOnce) {
     EXPECT_EQ(outcome.code, 1) << server;
     EXPECT_THAT(outcome.errors, HasSubstr("talweg: no talweg-server answers at " + server));
   }
+}
+
+TEST(CommandTest, AConfigurationFileIsToldWhatIsWrongInOneLine) {
+  const std::string path = absl::StrCat(::testing::TempDir(), "/talweg_config_", getpid());
+  const auto complaint = [&](const std::string& json) {
+    std::ofstream(path) << json;
+    const Outcome outcome = RunProgram({"session", "create", "a", "--config", path});
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_EQ(outcome.errors.find('\n'), outcome.errors.size() - 1) << outcome.errors;
+    EXPECT_THAT(outcome.errors, ::testing::StartsWith("talweg: " + path));
+    EXPECT_THAT(outcome.errors, ::testing::Not(HasSubstr("INVALID_ARGUMENT")));
+    return outcome.errors;
+  };
+  EXPECT_THAT(complaint(R"({"config": {"schedule": {"lerning_rate": 1}}})"),
+              HasSubstr("lerning_rate"));
+  EXPECT_THAT(complaint(R"({"config" 1})"), HasSubstr("is no CreateSessionRequest: "));
+  EXPECT_THAT(complaint(""), HasSubstr("is no CreateSessionRequest: "));
 }
 
 TEST(CommandTest, EveryCommandOfTheProgramHasAHelpOfItsOwn) {
