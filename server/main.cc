@@ -48,7 +48,9 @@ void PrintHelp() {
   }
   std::puts(
       "\nState lives in memory: it ends with the server. SIGTERM and SIGINT finish the calls under "
-      "way\nand exit 0. Health: grpc.health.v1, services \"live\" and \"ready\".");
+      "way\nand exit 0. Health: grpc.health.v1, services \"live\" and \"ready\". --version tells "
+      "the "
+      "version.");
 }
 
 int Fail(const absl::Status& status) {
@@ -63,6 +65,10 @@ int main(int argc, char** argv) {
     const std::string argument = argv[index];
     if (argument == "--help" || argument == "-help" || argument == "-h") {
       PrintHelp();
+      return 0;
+    }
+    if (argument == "--version" || argument == "-version") {
+      std::puts("talweg-server " TALWEG_VERSION);
       return 0;
     }
   }

@@ -54,7 +54,8 @@ std::string ListHelp(absl::Span<const Command> commands, absl::string_view prefi
                   command.summary});
   }
   return absl::StrCat(prefix.empty() ? kAbout : "", prefix.empty() ? "\n" : "", table.Text(),
-                      "\n`--help` behind a command tells its flags.\n",
+                      "\n`--help` behind a command tells its flags",
+                      prefix.empty() ? "; `talweg --version` tells its version" : "", ".\n",
                       prefix.empty() ? kEpilogue : "");
 }
 
@@ -117,6 +118,10 @@ int RunCommandLine(absl::Span<const Command> commands, absl::Span<const std::str
   for (const Command& command : commands) {
     const std::vector<absl::string_view> name = Words(command.name);
     if (StartsWithWords(words, name)) return Run(command, words.subspan(name.size()), out, errors);
+  }
+  if (words.size() == 1 && words[0] == "--version") {
+    out << "talweg " << TALWEG_VERSION << "\n";
+    return kDone;
   }
   // Not a whole command: a group of them ("session"), or nothing at all.
   std::string prefix;

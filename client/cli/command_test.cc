@@ -90,6 +90,13 @@ TEST(CommandTest, UsageErrorsPointToTheHelpAndHaveCodeTwo) {
   EXPECT_EQ(RunWords({"session"}).code, 2);
 }
 
+TEST(CommandTest, TellsItsVersion) {
+  const Outcome outcome = RunWords({"--version"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.out, "talweg " TALWEG_VERSION "\n");
+  EXPECT_EQ(RunWords({"--version", "step"}).code, 2);
+}
+
 TEST(CommandTest, StoppedHasTheCodeOfCtrlC) { EXPECT_EQ(RunWords({"experiment"}).code, 130); }
 
 TEST(CommandTest, HelpAtEveryLevel) {
