@@ -96,10 +96,10 @@ int main(int argc, char** argv) {
   options.max_sessions = absl::GetFlag(FLAGS_max_sessions);
   auto server = talweg::server::Server::Start(options);
   if (!server.ok()) return Fail(server.status());
-  // For scripts that gave port 0: one line on standard output, nothing else ever.
+  // For people, and for scripts that gave port 0: one line on standard output, nothing else ever.
   std::printf("talweg-server listening on %s\n", (*server)->address().c_str());
   std::fflush(stdout);
-  spdlog::info("listening on {}", (*server)->address());
+  spdlog::info("version {} serves at {}", TALWEG_VERSION, (*server)->address());
 
   int received = 0;
   sigwait(&signals, &received);
