@@ -124,6 +124,17 @@ TEST_F(MnistDataTest, IsFoundWhereItIsSaidAndListsWhereItLooked) {
   unsetenv("TALWEG_DATA_DIR");
 }
 
+TEST_F(MnistDataTest, AnInstalledProgramLooksBesideItselfAndNowhereElse) {
+  EXPECT_THAT(MnistFoldersOf("/usr/local/bin/talweg"),
+              ElementsAre("/usr/local/share/talweg/mnist"));
+  EXPECT_THAT(MnistFoldersOf("/bin/talweg"), ElementsAre("/share/talweg/mnist"));
+  const fs::path build = folder_ / "build/dev";
+  fs::create_directories(build);
+  std::ofstream(build / "CMakeCache.txt").put('\n');
+  EXPECT_THAT(MnistFoldersOf(build / "bin/talweg"),
+              ElementsAre(build / "share/talweg/mnist", folder_ / "client/data/mnist"));
+}
+
 // Trains against a server in memory that adds gradients to the parameters.
 class MnistTrainingTest : public ::testing::Test {
  protected:
