@@ -241,6 +241,7 @@ TEST(MnistReportTest, WritesFilesTableAndJson) {
   const std::string table = MnistTable({slow, best});
   EXPECT_LT(table.find("adam"), table.find("gradient_descent"));
   EXPECT_THAT(table, HasSubstr("98.12 %"));
+  EXPECT_THAT(table, HasSubstr("loss, last epoch"));
   EXPECT_THAT(table, HasSubstr("25 %"));
 
   const std::string folder = ::testing::TempDir() + "/talweg_report/deep";
