@@ -23,6 +23,9 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::OneofDescriptor;
 
+// The shape of a tensor without dimensions.
+constexpr absl::string_view kScalar = "scalar";
+
 // What all values of an enumeration start with: "DIALECT_".
 std::string PrefixOf(const EnumDescriptor& type) {
   return std::string(absl::StripSuffix(type.value(0)->name(), "UNSPECIFIED"));
@@ -103,11 +106,12 @@ absl::StatusOr<v1::Layout> ParseLayout(absl::string_view text) {
     v1::Tensor& tensor = *layout.add_tensors();
     tensor.set_name(std::string(parts[0]));
     if (parts.size() > 2) return UsageError(absl::StrCat("\"", word, "\" has two colons"));
-    if (parts.size() == 1) continue;
+    if (parts.size() == 1 || parts[1] == kScalar) continue;
     for (const absl::string_view dimension : absl::StrSplit(parts[1], ',')) {
       uint64_t size = 0;
       if (!absl::SimpleAtoi(dimension, &size)) {
-        return UsageError(absl::StrCat("\"", word, "\" is no tensor; expected NAME:ROWS,COLUMNS"));
+        return UsageError(
+            absl::StrCat("\"", word, "\" is no tensor; expected NAME:ROWS,COLUMNS or NAME"));
       }
       tensor.add_shape(size);
     }
@@ -194,8 +198,8 @@ std::string LayoutText(const v1::Layout& layout, int max_tensors) {
       words.push_back(absl::StrCat("... ", layout.tensors_size(), " tensors"));
       break;
     }
-    words.push_back(absl::StrCat(tensor.name(), tensor.shape().empty() ? "" : ":",
-                                 absl::StrJoin(tensor.shape(), ",")));
+    const std::string shape = absl::StrJoin(tensor.shape(), ",");
+    words.push_back(absl::StrCat(tensor.name(), ":", shape.empty() ? kScalar : shape));
   }
   return absl::StrJoin(words, " ");
 }

@@ -3,7 +3,7 @@
 // Configurations as they are typed on a command line, to and from the wire's messages. Names are
 // those of the proto, found by reflection: a new method or schedule needs no line here.
 //
-//   layout     "w:784,512 b:512 scale"            a tensor each; no shape: a scalar
+//   layout     "w:784,512 b:512 scale:scalar"     a tensor each; a bare "scale" is a scalar, too
 //   schedule   "cosine:total_steps=1000,final_fraction=0.1"
 //   init       "w*=kaiming b*=constant:0"          a rule each; a bare value is the first field
 //   fields     "beta1=0.9,dialect=KERAS"
@@ -42,7 +42,8 @@ std::string CaseName(const google::protobuf::Message& message, const std::string
 google::protobuf::Message* MutableCase(absl::string_view name, const std::string& oneof,
                                        google::protobuf::Message& message);
 
-// The other way: "w:784,512 b:512", at most `max_tensors` of them, and "beta1=0.9 beta2=0.999".
+// The other way: "w:784,512 scale:scalar", at most `max_tensors` of them, and "beta1=0.9
+// beta2=0.999".
 std::string LayoutText(const v1::Layout& layout, int max_tensors);
 // Numbers, flags and enumerations in their order, without those that say they are unset.
 std::string FieldsText(const google::protobuf::Message& message);

@@ -24,7 +24,8 @@ TEST(ConfigTextTest, LayoutGoesBothWays) {
   EXPECT_EQ(layout->tensors(0).name(), "w");
   EXPECT_THAT(layout->tensors(0).shape(), ElementsAre(784, 512));
   EXPECT_EQ(layout->tensors(2).shape_size(), 0);
-  EXPECT_EQ(LayoutText(*layout, 8), "w:784,512 b:512 scale");
+  EXPECT_EQ(LayoutText(*layout, 8), "w:784,512 b:512 scale:scalar");
+  EXPECT_EQ(LayoutText(ParseLayout("w 2:scalar").value(), 8), "w:scalar 2:scalar");
   EXPECT_EQ(LayoutText(*layout, 1), "w:784,512 ... 3 tensors");
   EXPECT_THAT(Complaint(ParseLayout("w:784x512").status()),
               HasSubstr("\"w:784x512\" is no tensor"));

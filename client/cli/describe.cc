@@ -12,6 +12,8 @@ namespace talweg {
 namespace {
 
 constexpr int kShownTensors = 8;
+// The number that training_service.proto keeps for a contribution that waits in an open round.
+constexpr auto kWaiting = static_cast<v1::Verdict>(2);
 
 std::string TimeText(const google::protobuf::Timestamp& time) {
   const absl::Time created = absl::FromUnixSeconds(time.seconds());
@@ -72,7 +74,15 @@ std::string StepTable(const StepResult& result) {
 }
 
 std::string VerdictText(v1::Verdict verdict) {
-  return std::string(absl::StripPrefix(v1::Verdict_Name(verdict), "VERDICT_"));
+  const std::string name(absl::StripPrefix(v1::Verdict_Name(verdict), "VERDICT_"));
+  // A server may be newer than this program.
+  return name.empty() ? absl::StrCat("verdict ", static_cast<int>(verdict)) : name;
+}
+
+absl::Status VerdictError(v1::Verdict verdict) {
+  if (verdict == v1::VERDICT_APPLIED || verdict == kWaiting) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the contribution was refused: ", VerdictText(verdict)));
 }
 
 }  // namespace talweg

@@ -69,8 +69,10 @@ absl::Status ReadConfigFile(const std::string& path, v1::CreateSessionRequest& r
   const std::string json{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   const auto status = google::protobuf::util::JsonStringToMessage(json, &request);
   if (!status.ok()) {
+    // Behind the first line comes an excerpt with a caret under it.
+    const std::string text(status.message());
     return absl::InvalidArgumentError(
-        absl::StrCat(path, " is no CreateSessionRequest: ", status.ToString()));
+        absl::StrCat(path, " is no CreateSessionRequest: ", text.substr(0, text.find('\n'))));
   }
   return absl::OkStatus();
 }
@@ -188,7 +190,8 @@ absl::Status RunDelete(const Arguments& arguments, std::ostream& out) {
 
 std::vector<Flag> CreateFlags() {
   std::vector<Flag> flags = {
-      {"layout", "TENSORS", "NAME:DIMENSIONS of each tensor, such as \"w:10,784 b:10\""},
+      {"layout", "TENSORS",
+       "NAME:DIMENSIONS of each tensor, such as \"w:10,784 b:10\"; a bare NAME is a scalar"},
       {"optimizer", "METHOD", CaseNames(*v1::Optimizer::descriptor(), "method")}};
   for (Flag& flag : ConfigFlags()) flags.push_back(std::move(flag));
   flags.push_back(

@@ -275,7 +275,17 @@ TEST(ServerStartTest, AddressBeyondLoopbackNeedsTheFlag) {
 TEST(ServerStartTest, SecondServerOnThePortIsRefused) {
   const auto first = server::Server::Start({.address = "127.0.0.1:0"});
   ASSERT_TRUE(first.ok());
-  EXPECT_FALSE(server::Server::Start({.address = (*first)->address()}).ok());
+  const absl::Status second = server::Server::Start({.address = (*first)->address()}).status();
+  EXPECT_EQ(second.message(), "cannot listen on " + (*first)->address() +
+                                  ": address already in use, perhaps by another server; "
+                                  "--address=127.0.0.1:0 takes a free port");
+}
+
+TEST(ServerStartTest, AnAddressThatCannotBeHadSaysWhy) {
+  // TEST-NET-1: no machine's own.
+  const absl::Status status =
+      server::Server::Start({.address = "192.0.2.1:0", .insecure = true}).status();
+  EXPECT_EQ(status.message(), "cannot listen on 192.0.2.1:0: Cannot assign requested address");
 }
 
 // The only ends that a stopping server gives a call, all of which the client library retries:

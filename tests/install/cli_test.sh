@@ -60,7 +60,12 @@ expect 0 "line" session list
 expect 0 "APPLIED" step line --gradient gradient.npy --output stepped.npy --worker a
 [[ $(floats stepped.npy) == "0.0 4.0 -1.0" ]] || fail "the step gave $(floats stepped.npy)"
 expect 1 "SECTION_SIZE_MISMATCH" step line --gradient short.npy --worker a
-expect 0 "REJECTED_NON_FINITE" step line --gradient bad.npy --worker a
+expect 1 "the contribution was refused: REJECTED_NON_FINITE" step line --gradient bad.npy \
+  --output refused.npy --worker a
+expect 1 "judged at version" step line --gradient bad.npy --worker a
+expect 1 '"verdict": "VERDICT_REJECTED_NON_FINITE"' step line --gradient bad.npy --json
+[[ ! -e refused.npy ]] || fail "a refused step wrote its --output"
+expect 0 "w:2 b:scalar" session get line
 expect 0 "learning_rate=0.25" session update line --learning_rate 0.25
 expect 0 "APPLIED" step line --gradient gradient.npy --worker a
 expect 0 "version 2" pull line --output pulled.npy
