@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "core/base/reasons.h"
 #include "gtest/gtest.h"
 
 namespace talweg::core {
