@@ -6,6 +6,7 @@
 //   layout     "w:784,512 b:512 scale:scalar"     a tensor each; a bare "scale" is a scalar, too
 //   schedule   "cosine:total_steps=1000,final_fraction=0.1"
 //   init       "w*=kaiming b*=constant:0"          a rule each; a bare value is the first field
+//   groups     "bias*=decay_factor:0 embed=learning_rate_factor:0.1,frozen"   a bare name is true
 //   fields     "beta1=0.9,dialect=KERAS"
 //
 // Every error is a UsageError that says what is known.
@@ -24,6 +25,11 @@ namespace talweg {
 
 absl::StatusOr<v1::Layout> ParseLayout(absl::string_view text);
 absl::Status ParseInit(absl::string_view text, v1::SeededValues& values);
+
+// Adds the groups of `text` to `config`.
+absl::Status ParseGroups(absl::string_view text, v1::SessionConfig& config);
+// Names of what a group may set: "learning_rate_factor, decay_factor, ...".
+std::string GroupSettings();
 
 // Sets one field, "beta1=0.9", of a message of numbers, flags and enumerations.
 absl::Status SetField(absl::string_view text, google::protobuf::Message& message);
@@ -45,6 +51,8 @@ google::protobuf::Message* MutableCase(absl::string_view name, const std::string
 // The other way: "w:784,512 scale:scalar", at most `max_tensors` of them, and "beta1=0.9
 // beta2=0.999".
 std::string LayoutText(const v1::Layout& layout, int max_tensors);
+// Groups as ParseGroups takes them, without what is at its default; at most `max_groups`.
+std::string GroupsText(const v1::SessionConfig& config, int max_groups);
 // Numbers, flags and enumerations in their order, without those that say they are unset.
 std::string FieldsText(const google::protobuf::Message& message);
 // "cosine total_steps=10 ..." for a case that is set.

@@ -25,6 +25,9 @@ class MemoryBudget {
     Reservation& operator=(Reservation&& other) noexcept;
     ~Reservation();
     uint64_t bytes() const { return bytes_; }
+    // Takes what is missing to `bytes`, or gives back what is over. Fails as Reserve does, and then
+    // holds what it held; giving back cannot fail. One that came from nowhere takes any number.
+    absl::Status Resize(uint64_t bytes);
     // Where they came from; null for none.
     MemoryBudget* budget() const { return budget_; }
 
@@ -39,11 +42,16 @@ class MemoryBudget {
 
   // Fails with MEMORY_QUOTA, telling what was asked, used and allowed.
   absl::StatusOr<Reservation> Reserve(uint64_t bytes);
+  // What Reserve would say now, without taking anything.
+  absl::Status Check(uint64_t bytes) const;
 
   uint64_t used() const;
   uint64_t limit() const { return limit_; }
 
  private:
+  // With MEMORY_QUOTA where `bytes` more than `used` are too many.
+  absl::Status Fits(uint64_t bytes, uint64_t used) const;
+  absl::Status Take(uint64_t bytes);
   void Release(uint64_t bytes);
 
   mutable Mutex mutex_;
