@@ -13,7 +13,7 @@ TEST(DescribeTest, VerdictsAreNamedAndUnknownOnesNumbered) {
 
 TEST(DescribeTest, AVerdictThatRefusesIsAnErrorThatNamesIt) {
   EXPECT_TRUE(VerdictError(v1::VERDICT_APPLIED).ok());
-  EXPECT_TRUE(VerdictError(static_cast<v1::Verdict>(2)).ok());  // waits in an open round
+  EXPECT_TRUE(VerdictError(v1::VERDICT_PENDING).ok());  // waits in an open round
   EXPECT_EQ(VerdictError(v1::VERDICT_ROUND_CLOSED).message(),
             "the contribution was refused: ROUND_CLOSED");
   EXPECT_FALSE(VerdictError(v1::VERDICT_TOO_STALE).ok());
