@@ -23,6 +23,7 @@
 #include "server/rpc/session_service.h"
 #include "server/rpc/training_service.h"
 #include "server/runtime/clock.h"
+#include "server/runtime/notice.h"
 
 namespace talweg::server {
 namespace {
@@ -97,13 +98,15 @@ std::string WhyNotListening(const std::string& address, const std::string& host)
 struct Server::Parts {
   explicit Parts(const ServerOptions& options)
       : memory(options.memory_bytes != 0 ? options.memory_bytes : DefaultMemoryBytes()),
-        messages(std::max(kMinWireBytes, memory.limit() / 4)),
+        messages(options.message_bytes != 0 ? options.message_bytes
+                                            : std::max(kMinWireBytes, memory.limit() / 4)),
         sessions(options.max_sessions),
         pool(options.num_threads != 0 ? options.num_threads : AvailableCpus()),
-        session_service({sessions, pool, memory, messages, gate}),
-        training_service({sessions, pool, memory, messages, gate}) {}
+        session_service({sessions, pool, memory, messages, gate, stopping}),
+        training_service({sessions, pool, memory, messages, gate, stopping}) {}
 
   DrainGate gate;
+  Notice stopping;
   MemoryBudget memory;
   MemoryBudget messages;
   SessionTable sessions;
@@ -130,7 +133,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.AddListeningPort(options.address, grpc::InsecureServerCredentials(), &port);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetResourceQuota(
-      grpc::ResourceQuota("wire").Resize(static_cast<size_t>(parts->messages.limit())));
+      grpc::ResourceQuota("wire").Resize(std::max(kMinWireBytes, parts->messages.limit())));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMilliseconds);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPongMilliseconds);
@@ -162,7 +165,12 @@ void Server::NotReady() {
   health->SetServingStatus("", false);
 }
 
-void Server::Refuse() { parts_->gate.Close(); }
+uint64_t Server::message_bytes() const { return parts_->messages.used(); }
+
+void Server::Refuse() {
+  parts_->gate.Close();
+  parts_->stopping.Give();
+}
 
 void Server::Stop(absl::Duration grace) {
   const absl::Time deadline = WallNow() + grace;

@@ -91,9 +91,12 @@ void SessionHost::Finished() {
 
 void SessionHost::Delete() {
   std::shared_ptr<const core::Parameters> last;  // goes after the lock: its pool has one too
-  MutexLock lock(mutex_);
-  deleted_ = true;
-  last.swap(visible_);
+  {
+    MutexLock lock(mutex_);
+    deleted_ = true;
+    last.swap(visible_);
+  }
+  deletion_.Give();
 }
 
 bool SessionHost::deleted() const {

@@ -26,6 +26,7 @@
 #include "server/runtime/compute_pool.h"
 #include "server/runtime/memory_budget.h"
 #include "server/runtime/mutex.h"
+#include "server/runtime/notice.h"
 #include "server/runtime/parameter_pool.h"
 
 namespace talweg::server {
@@ -138,6 +139,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // Every queued and later operation fails with SESSION_DELETED.
   void Delete();
   bool deleted() const;
+  // Given when it is.
+  Notice& deletion() { return deletion_; }
 
   uint64_t num_elements() const { return num_elements_; }
 
@@ -168,6 +171,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   MemoryBudget::Reservation memory_;  // of the operation under way: changes with the groups
   ComputePool& pool_;
   ParameterPool parameters_;
+  Notice deletion_;
 
   // Owned by the operation under way; null before the session is made.
   std::unique_ptr<core::SessionConfig> initial_config_;
