@@ -407,9 +407,9 @@ TEST(SessionTest, FactorsThatOverflowGiveTheLargestStepAndNoNan) {
   config = ConfigFor(*FindMethod("gradient_descent"), 100);
   config.weight_decay = ConfigOf<WeightDecayConfig>({.coupled = 0, .decoupled = 1e300});
   config.groups = {{"*", ConfigOf<GroupConfig>(Group([](auto& c) {
-                       c.decay_factor = 1e300;
-                       c.learning_rate_factor = 0;
-                     }))}};
+                      c.decay_factor = 1e300;
+                      c.learning_rate_factor = 0;
+                    }))}};
   ASSERT_TRUE(config.Resolve().ok());
   const auto still = Make(config);
   Step(*still);

@@ -326,8 +326,7 @@ TEST_F(ServingTest, DryRunMakesNothingAndTellsWhatACreateCharges) {
   get.set_session_id("s");
   v1::GetSessionResponse got;
   grpc::ClientContext context;
-  EXPECT_EQ(ErrorOf(wire_->sessions().GetSession(&context, get, &got)).reason,
-            "SESSION_NOT_FOUND");
+  EXPECT_EQ(ErrorOf(wire_->sessions().GetSession(&context, get, &got)).reason, "SESSION_NOT_FOUND");
   // What a create refuses a dry run refuses, under the same name.
   create.mutable_config()->mutable_groups(0)->set_tensors("x");
   EXPECT_EQ(ErrorOf(wire_->Create(create)).field, "config.groups[0].tensors");
