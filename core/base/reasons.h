@@ -35,6 +35,8 @@ enum class Reason {
   kVersionAhead,
   kReplyTooLarge,
   kPageTokenInvalid,
+  kFrameUnexpected,
+  kChunkMisplaced,
   // NOT_FOUND and ALREADY_EXISTS.
   kSessionNotFound,
   kSessionExists,
@@ -54,6 +56,7 @@ enum class Reason {
   // UNAVAILABLE: safe to retry.
   kDraining,
   // DATA_LOSS: bytes that are not what was written.
+  kChunkCorrupt,
   kStateCorrupt,
 };
 

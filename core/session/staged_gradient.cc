@@ -15,6 +15,7 @@ StagedGradient::StagedGradient(size_t num_elements)
     : values_(num_elements), block_digests_(NumBlocks(num_elements)) {}
 
 void StagedGradient::Begin(std::shared_ptr<const GroupMap> map) {
+  num_appended_ = 0;
   if (map_ == map) return;
   map_ = std::move(map);
   piece_sums_.assign(map_->num_pieces(), 0);
@@ -26,9 +27,30 @@ void StagedGradient::Stage(Shard shard, Dtype dtype, const char* bytes) {
     const Shard block{begin, std::min(begin + kBlock, shard.end)};
     const absl::Span<float> values = values_.span().subspan(block.begin, block.size());
     ToFloat32(dtype, bytes + (begin - shard.begin) * element_bytes, values);
-    block_digests_[begin / kBlock] = Crc32c(values);
-    Measure(block);
+    FinishBlock(block);
   }
+}
+
+void StagedGradient::Append(EncodedVector elements) {
+  const size_t element_bytes = DtypeBytes(elements.dtype);
+  absl::string_view bytes = elements.bytes;
+  TALWEG_CHECK(bytes.size() % element_bytes == 0 &&
+               bytes.size() / element_bytes <= size() - num_appended_);
+  while (!bytes.empty()) {
+    const size_t begin = num_appended_ / kBlock * kBlock;
+    const size_t end = std::min(begin + kBlock, size());
+    const size_t count = std::min(end - num_appended_, bytes.size() / element_bytes);
+    ToFloat32(elements.dtype, bytes.data(), values_.span().subspan(num_appended_, count));
+    bytes.remove_prefix(count * element_bytes);
+    num_appended_ += count;
+    if (num_appended_ == end) FinishBlock({begin, end});
+  }
+}
+
+void StagedGradient::FinishBlock(Shard block) {
+  block_digests_[block.begin / kBlock] =
+      Crc32c(absl::MakeConstSpan(values_.data() + block.begin, block.size()));
+  Measure(block);
 }
 
 void StagedGradient::Measure(Shard shard) {

@@ -23,12 +23,17 @@ class StagedGradient {
  public:
   explicit StagedGradient(size_t num_elements);
 
-  // Sums are taken by the pieces of `map`, which is of this size, from here on.
+  // A new gradient. Sums are taken by the pieces of `map`, which is of this size, from here on.
   void Begin(std::shared_ptr<const GroupMap> map);
 
   // Copies the elements of `shard` out of `bytes`, the elements of that shard alone, little-endian,
   // of any alignment, and measures them. The shard begins and ends with blocks.
   void Stage(Shard shard, Dtype dtype, const char* bytes);
+
+  // The same for the elements that come next, however many, from element 0 on after Begin: for a
+  // gradient that comes in order and in runs of any length. One thread at a time. A block is
+  // measured once, when it is whole.
+  void Append(EncodedVector elements);
 
   // The same for elements that stand in values() already.
   void Measure(Shard shard);
@@ -47,7 +52,10 @@ class StagedGradient {
   size_t size() const { return values_.size(); }
 
  private:
+  void FinishBlock(Shard block);
+
   AlignedBuffer values_;
+  size_t num_appended_ = 0;
   std::shared_ptr<const GroupMap> map_;
   std::vector<double> piece_sums_;       // of squares
   std::vector<uint32_t> block_digests_;  // CRC32C

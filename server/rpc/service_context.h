@@ -10,6 +10,7 @@
 #include "server/ops/log.h"
 #include "server/runtime/compute_pool.h"
 #include "server/runtime/memory_budget.h"
+#include "server/runtime/notice.h"
 #include "server/runtime/session_table.h"
 #include "server/wire/status_to_grpc.h"
 #include "server/wire/unknown_fields.h"
@@ -23,6 +24,7 @@ struct ServiceContext {
   MemoryBudget& memory;    // of sessions
   MemoryBudget& messages;  // of contributions that wait for their turn
   DrainGate& gate;
+  Notice& stopping;  // given when the gate closes
 
   // DRAINING or FIELD_UNKNOWN: what holds for every request.
   absl::Status Admit(const google::protobuf::Message& request) const {

@@ -11,6 +11,7 @@
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
 #include "server/rpc/step_reply.h"
+#include "server/rpc/training_stream.h"
 #include "server/wire/names.h"
 #include "server/wire/section_codec.h"
 
@@ -208,6 +209,11 @@ grpc::ServerUnaryReactor* TrainingService::Step(grpc::CallbackServerContext* cal
   const absl::Status started = start();
   if (!started.ok()) reactor->Finish(Refusal(started));
   return reactor;
+}
+
+grpc::ServerBidiReactor<v1::StreamStepRequest, v1::StreamStepResponse>* TrainingService::StreamStep(
+    grpc::CallbackServerContext* /*call*/) {
+  return StartTrainingStream(context_);
 }
 
 grpc::ServerWriteReactor<v1::PullResponse>* TrainingService::Pull(

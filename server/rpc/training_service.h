@@ -15,6 +15,8 @@ class TrainingService final : public v1::TrainingService::CallbackService {
 
   grpc::ServerUnaryReactor* Step(grpc::CallbackServerContext* call, const v1::StepRequest* request,
                                  v1::StepResponse* response) override;
+  grpc::ServerBidiReactor<v1::StreamStepRequest, v1::StreamStepResponse>* StreamStep(
+      grpc::CallbackServerContext* call) override;
   grpc::ServerWriteReactor<v1::PullResponse>* Pull(grpc::CallbackServerContext* call,
                                                    const v1::PullRequest* request) override;
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
+#include "core/base/status_macros.h"
 
 namespace talweg::server {
 
@@ -21,16 +22,84 @@ MemoryBudget::Reservation::~Reservation() {
   if (budget_ != nullptr) budget_->Release(bytes_);
 }
 
+absl::Status MemoryBudget::Reservation::Resize(uint64_t bytes) {
+  if (budget_ != nullptr && bytes < bytes_) budget_->Release(bytes_ - bytes);
+  if (budget_ != nullptr && bytes > bytes_) TALWEG_RETURN_IF_ERROR(budget_->Take(bytes - bytes_));
+  bytes_ = bytes;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes) {
+  TALWEG_RETURN_IF_ERROR(Take(bytes));
+  return Reservation(*this, bytes);
+}
+
+absl::Status MemoryBudget::Check(uint64_t bytes) const {
+  const uint64_t now_used = used();
+  return bytes <= limit_ - now_used ? absl::OkStatus() : Short(bytes, now_used);
+}
+
+absl::Status MemoryBudget::Take(uint64_t bytes) {
   uint64_t used = 0;
   {
     MutexLock lock(mutex_);
     used = used_;
     if (bytes <= limit_ - used_) {
       used_ += bytes;
-      return Reservation(*this, bytes);
+      return absl::OkStatus();
     }
   }
+  return Short(bytes, used);
+}
+
+absl::StatusOr<uint64_t> MemoryBudget::ReserveLater(uint64_t bytes, Granted granted) {
+  uint64_t place = 0;
+  uint64_t used = 0;
+  {
+    MutexLock lock(mutex_);
+    used = used_;
+    if (bytes <= limit_ && line_.size() < kMaxWaiting) {
+      place = ++last_place_;
+      line_.emplace(place, Waiter{bytes, std::move(granted)});
+    }
+  }
+  if (place == 0) return Short(bytes, used);
+  Serve();
+  return place;
+}
+
+void MemoryBudget::Forget(uint64_t place) {
+  Waiter forgotten;  // goes after the lock
+  {
+    MutexLock lock(mutex_);
+    const auto found = line_.find(place);
+    if (found == line_.end()) return;
+    forgotten = std::move(found->second);
+    line_.erase(found);
+  }
+  Serve();
+}
+
+bool MemoryBudget::AnyoneWaits() const {
+  MutexLock lock(mutex_);
+  return !line_.empty();
+}
+
+void MemoryBudget::Serve() {
+  while (true) {
+    Waiter first;
+    {
+      MutexLock lock(mutex_);
+      if (line_.empty() || line_.begin()->second.bytes > limit_ - used_) return;
+      first = std::move(line_.begin()->second);
+      line_.erase(line_.begin());
+      used_ += first.bytes;
+    }
+    first.granted(Reservation(*this, first.bytes));
+  }
+}
+
+absl::Status MemoryBudget::Short(uint64_t bytes, uint64_t used) const {
   return core::MakeError(
       core::Reason::kMemoryQuota,
       absl::StrCat("asked for ", bytes, " bytes; ", used, " of ", limit_, " are in use"), "",
@@ -45,8 +114,11 @@ uint64_t MemoryBudget::used() const {
 }
 
 void MemoryBudget::Release(uint64_t bytes) {
-  MutexLock lock(mutex_);
-  used_ -= bytes;
+  {
+    MutexLock lock(mutex_);
+    used_ -= bytes;
+  }
+  Serve();
 }
 
 uint64_t DefaultMemoryBytes() {

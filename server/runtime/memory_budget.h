@@ -4,11 +4,14 @@
 // it would not fit, so that no layout brings the server down.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
-#include <memory>
+#include <map>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/runtime/mutex.h"
 
@@ -25,6 +28,9 @@ class MemoryBudget {
     Reservation& operator=(Reservation&& other) noexcept;
     ~Reservation();
     uint64_t bytes() const { return bytes_; }
+    // Takes what is missing to `bytes`, or gives back what is over. Fails as Reserve does, and then
+    // holds what it held; giving back cannot fail. One that came from nowhere takes any number.
+    absl::Status Resize(uint64_t bytes);
     // Where they came from; null for none.
     MemoryBudget* budget() const { return budget_; }
 
@@ -39,16 +45,40 @@ class MemoryBudget {
 
   // Fails with MEMORY_QUOTA, telling what was asked, used and allowed.
   absl::StatusOr<Reservation> Reserve(uint64_t bytes);
+  // What Reserve would say now, without taking anything.
+  absl::Status Check(uint64_t bytes) const;
+
+  // Reserves as soon as there is room, first come, first served; Reserve goes past those who wait.
+  // `granted` runs once, at once or on the thread that gives memory back, under no lock. Returns
+  // the place in the line, for Forget. Fails with MEMORY_QUOTA where there can never be room, or
+  // kMaxWaiting wait already.
+  using Granted = absl::AnyInvocable<void(Reservation)>;
+  absl::StatusOr<uint64_t> ReserveLater(uint64_t bytes, Granted granted);
+  // Leaves the line; nothing happens where that place was served.
+  void Forget(uint64_t place);
+  bool AnyoneWaits() const;
 
   uint64_t used() const;
   uint64_t limit() const { return limit_; }
 
+  static constexpr size_t kMaxWaiting = 4096;
+
  private:
+  struct Waiter {
+    uint64_t bytes = 0;
+    Granted granted;
+  };
+
+  absl::Status Take(uint64_t bytes);
   void Release(uint64_t bytes);
+  void Serve();
+  absl::Status Short(uint64_t bytes, uint64_t used) const;
 
   mutable Mutex mutex_;
   const uint64_t limit_;
   uint64_t used_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t last_place_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, Waiter> line_ ABSL_GUARDED_BY(mutex_);  // by place
 };
 
 // Four fifths of the memory this process may use: the limit of the root cgroup, as a container sees

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/wire_client.h"
 
+#include <algorithm>
 #include <cstring>
 
+#include "core/base/checksum.h"
+#include "core/kernels/dtype.h"
 #include "google/rpc/status.pb.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"
@@ -75,6 +78,115 @@ v1::StepRequest StepOf(const std::string& session_id, const v1::JoinResponse& jo
   section.set_kind(v1::SECTION_KIND_GRADIENT);
   section.set_data(Bytes(gradient));
   return request;
+}
+
+std::vector<v1::StreamStepRequest> ChunksOf(const std::vector<float>& gradient,
+                                            uint64_t chunk_elements, v1::Dtype dtype,
+                                            bool checksums) {
+  const core::Dtype coded = dtype == v1::DTYPE_BFLOAT16  ? core::Dtype::kBfloat16
+                            : dtype == v1::DTYPE_FLOAT16 ? core::Dtype::kFloat16
+                                                         : core::Dtype::kFloat32;
+  std::vector<v1::StreamStepRequest> chunks;
+  for (uint64_t begin = 0; begin < gradient.size(); begin += chunk_elements) {
+    const uint64_t count = std::min<uint64_t>(chunk_elements, gradient.size() - begin);
+    v1::Chunk& chunk = *chunks.emplace_back().mutable_chunk();
+    v1::Section& section = *chunk.mutable_section();
+    section.set_kind(v1::SECTION_KIND_GRADIENT);
+    section.set_dtype(dtype);
+    section.set_begin_element(begin);
+    section.mutable_data()->resize(count * core::DtypeBytes(coded));
+    core::FromFloat32(coded, absl::MakeConstSpan(gradient).subspan(begin, count),
+                      section.mutable_data()->data());
+    if (checksums) chunk.set_crc32c(core::Crc32c(section.data()));
+  }
+  return chunks;
+}
+
+WireStream::WireStream(v1::TrainingService::Stub& training)
+    : stream_(training.StreamStep(&context_)) {}
+
+WireStream::~WireStream() {
+  if (finished_) return;
+  Cancel();
+  Finish();
+}
+
+bool WireStream::WriteHeader(const v1::StepRequest& request) {
+  v1::StreamStepRequest frame;
+  *frame.mutable_header()->mutable_header() = request.header();
+  if (request.has_reply()) *frame.mutable_header()->mutable_reply() = request.reply();
+  return Write(frame);
+}
+
+bool WireStream::WriteCommit() {
+  v1::StreamStepRequest frame;
+  frame.mutable_commit();
+  return Write(frame);
+}
+
+bool WireStream::ReadGrant() {
+  v1::StreamStepResponse frame;
+  if (!Read(&frame)) return false;
+  EXPECT_TRUE(frame.has_grant()) << frame.ShortDebugString();
+  EXPECT_GT(frame.grant().num_elements(), 0u);
+  granted_ = true;
+  return frame.has_grant();
+}
+
+bool WireStream::ReadReply(v1::StepResponse* response) {
+  granted_ = false;
+  v1::Section data;
+  uint32_t crc = 0;
+  bool has_checksums = false;
+  v1::StreamStepResponse frame;
+  while (Read(&frame)) {
+    if (frame.has_grant()) {
+      EXPECT_FALSE(granted_);
+      granted_ = true;
+      continue;
+    }
+    if (frame.has_trailer()) {
+      EXPECT_EQ(frame.trailer().has_data_crc32c(), has_checksums);
+      EXPECT_EQ(frame.trailer().data_crc32c(), crc);
+      *response = frame.trailer().response();
+      if (!data.data().empty()) response->add_sections()->Swap(&data);
+      return true;
+    }
+    const v1::Section& section = frame.chunk().section();
+    const uint64_t element_bytes =
+        section.dtype() == v1::DTYPE_FLOAT32 ? sizeof(float) : sizeof(uint16_t);
+    EXPECT_EQ(section.begin_element(), data.data().size() / element_bytes);
+    EXPECT_LE(section.data().size(), 1u << 20);
+    if (frame.chunk().has_crc32c()) {
+      has_checksums = true;
+      EXPECT_EQ(frame.chunk().crc32c(), core::Crc32c(section.data()));
+      crc = core::Crc32c(section.data(), crc);
+    }
+    data.set_kind(section.kind());
+    data.set_dtype(section.dtype());
+    data.mutable_data()->append(section.data());
+  }
+  return false;
+}
+
+bool WireStream::Step(const v1::StepRequest& request,
+                      const std::vector<v1::StreamStepRequest>& chunks,
+                      v1::StepResponse* response) {
+  if (!WriteHeader(request)) return false;
+  if (!granted_ && !ReadGrant()) return false;
+  for (const v1::StreamStepRequest& chunk : chunks) {
+    if (!Write(chunk)) return false;
+  }
+  return WriteCommit() && ReadReply(response);
+}
+
+grpc::Status WireStream::Finish() {
+  finished_ = true;
+  stream_->WritesDone();
+  v1::StreamStepResponse rest;
+  while (Read(&rest)) {
+  }
+  return stream_->Finish();
 }
 
 WireClient::WireClient(const std::string& address) {

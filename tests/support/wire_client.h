@@ -36,10 +36,50 @@ v1::CreateSessionRequest VectorSession(const std::string& session_id, uint64_t n
 std::string Bytes(const std::vector<float>& values);
 std::vector<float> Floats(const std::string& bytes);
 
+// The elements of `gradient` as chunks of `chunk_elements`, the last as long as what is left.
+std::vector<v1::StreamStepRequest> ChunksOf(const std::vector<float>& gradient,
+                                            uint64_t chunk_elements,
+                                            v1::Dtype dtype = v1::DTYPE_UNSPECIFIED,
+                                            bool checksums = false);
+
 // A whole contribution.
 v1::StepRequest StepOf(const std::string& session_id, const v1::JoinResponse& joined,
                        uint64_t sequence, uint64_t base_version,
                        const std::vector<float>& gradient);
+
+// A StreamStep call. One thread.
+class WireStream {
+ public:
+  explicit WireStream(v1::TrainingService::Stub& training);
+  // Cancels it, unless it was finished.
+  ~WireStream();
+
+  // False where the stream is over: Finish tells why.
+  bool Write(const v1::StreamStepRequest& frame) { return stream_->Write(frame); }
+  // A header with the fields of `request`.
+  bool WriteHeader(const v1::StepRequest& request);
+  bool WriteCommit();
+  bool Read(v1::StreamStepResponse* frame) { return stream_->Read(frame); }
+  // Reads a grant; not called where it came already.
+  bool ReadGrant();
+  // Reads to the trailer, whose response gets the data as one section, as Step has it. Chunks must
+  // follow each other and have their checksums, where they have any. A grant may come between.
+  bool ReadReply(v1::StepResponse* response);
+  // A whole contribution, and its answer. Waits for its grant, where it did not come yet.
+  bool Step(const v1::StepRequest& request, const std::vector<v1::StreamStepRequest>& chunks,
+            v1::StepResponse* response);
+  // Half-closes and reads what is left.
+  grpc::Status Finish();
+  void Cancel() { context_.TryCancel(); }
+
+  bool granted() const { return granted_; }
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::StreamStepRequest, v1::StreamStepResponse>> stream_;
+  bool granted_ = false;  // for the contribution that comes next
+  bool finished_ = false;
+};
 
 class WireClient {
  public:

@@ -1,0 +1,524 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/rpc/training_stream.h"
+
+#include <algorithm>
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/checksum.h"
+#include "core/base/reasons.h"
+#include "core/session/staged_gradient.h"
+#include "server/rpc/step_reply.h"
+#include "server/runtime/mutex.h"
+#include "server/wire/contribution_assembler.h"
+
+namespace talweg::server {
+namespace {
+
+using core::MakeError;
+using core::Reason;
+using Request = v1::StreamStepRequest;
+using Response = v1::StreamStepResponse;
+
+constexpr size_t kMaxFrames = 4;                        // received and not looked at yet
+constexpr uint64_t kMaxFrameBytes = uint64_t{8} << 20;  // of all these, but for the last
+constexpr uint64_t kReplyChunkBytes = uint64_t{1} << 20;
+
+// Where a contribution is put together, and the memory it was granted. Whoever holds it last, the
+// stream or the step, gives both back.
+struct Staging {
+  Staging(MemoryBudget::Reservation granted, uint64_t num_elements)
+      : memory(std::move(granted)), gradient(num_elements) {}
+  MemoryBudget::Reservation memory;
+  core::StagedGradient gradient;
+};
+
+// One call. gRPC's threads only move pointers; everything else runs on the pool: frames and events
+// in a line of their own, one after the other, and beside it the next frame of a reply while the
+// one before goes out. Members below "the line's" belong to the former, "the reply's" to the
+// latter.
+class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
+                             public std::enable_shared_from_this<TrainingStream> {
+ public:
+  explicit TrainingStream(const ServiceContext& context) : context_(context) {}
+
+  ~TrainingStream() override {
+    context_.stopping.Forget(stop_listener_);
+    if (host_ != nullptr) host_->deletion().Forget(deletion_listener_);
+  }
+
+  // Lives until OnDone, and as long as anybody else holds it.
+  void Start() {
+    self_ = shared_from_this();
+    stop_listener_ = context_.stopping.Listen(Told([this] { stopping_ = true; }));
+    Drive();
+  }
+
+  void OnReadDone(bool ok) override {
+    const uint64_t bytes = ok ? incoming_->ByteSizeLong() : 0;
+    {
+      MutexLock lock(mutex_);
+      reading_ = false;
+      if (ok && !ending_) {
+        frames_.push_back({std::move(incoming_), bytes});
+        frame_bytes_ += bytes;
+      }
+      if (!ok) reads_ended_ = true;
+    }
+    Wake();
+    Drive();
+  }
+
+  void OnWriteDone(bool ok) override {
+    bool rests = false;
+    {
+      MutexLock lock(mutex_);
+      writing_ = false;
+      if (spare_ == nullptr) spare_ = std::move(outgoing_);
+      rests = to_write_.empty();
+    }
+    if (!ok) return Gone();
+    if (rests) Wake();
+    Drive();
+  }
+
+  void OnCancel() override { Gone(); }
+
+  void OnDone() override { self_.reset(); }
+
+ private:
+  using Event = absl::AnyInvocable<void()>;
+  enum class Phase {
+    kIdle,     // a header may come
+    kOpen,     // chunks and the commit may come, once there is memory for them
+    kWhole,    // all came; the host gets it when the reply before is made
+    kJudging,  // the host has it
+  };
+  struct Frame {
+    std::unique_ptr<Request> message;
+    uint64_t bytes = 0;
+  };
+
+  // --- The line: events and frames, one at a time on the pool.
+
+  // Runs `event` in the line, unless the stream is over by then.
+  void Post(Event event) {
+    {
+      MutexLock lock(mutex_);
+      events_.push_back(std::move(event));
+    }
+    Wake();
+  }
+
+  // The same for somebody who does not hold the stream.
+  std::function<void()> Told(std::function<void()> event) {
+    return [weak = weak_from_this(), event = std::move(event)] {
+      if (const auto self = weak.lock()) self->Post(event);
+    };
+  }
+
+  void Wake() {
+    {
+      MutexLock lock(mutex_);
+      if (running_) {
+        again_ = true;
+        return;
+      }
+      running_ = true;
+    }
+    context_.pool.Post([self = shared_from_this()] { self->RunNext(); });
+  }
+
+  void RunNext() {
+    Event event;
+    Frame frame;
+    std::optional<absl::Status> end;
+    std::deque<Event> dropped;  // goes after the lock: an event may hold memory, which has one too
+    bool over = false;
+    {
+      MutexLock lock(mutex_);
+      again_ = false;
+      over = ending_;
+      if (over) {
+        dropped.swap(events_);
+      } else if (!events_.empty()) {
+        event = std::move(events_.front());
+        events_.pop_front();
+      } else if (!frames_.empty() && TakesFrames()) {
+        frame = std::move(frames_.front());
+        frames_.pop_front();
+        frame_bytes_ -= frame.bytes;
+      } else {
+        end = EndHere();
+      }
+    }
+    if (over) LetGo();
+    if (event) event();
+    if (frame.message != nullptr) {
+      Drive();  // there is room for another
+      const absl::Status taken = Take(*frame.message);
+      if (!taken.ok()) Fail(taken);
+    }
+    if (end.has_value()) Fail(*end);
+    const bool worked = event || frame.message != nullptr || end.has_value();
+    {
+      MutexLock lock(mutex_);
+      if (!worked && !again_) {
+        running_ = false;
+        return;
+      }
+    }
+    // Back of the pool's line: other sessions' work goes first.
+    context_.pool.Post([self = shared_from_this()] { self->RunNext(); });
+  }
+
+  bool TakesFrames() const {
+    return phase_ == Phase::kIdle || (phase_ == Phase::kOpen && staging_ != nullptr);
+  }
+
+  // How the stream ends where it stands, if it does: nothing waits to be looked at.
+  std::optional<absl::Status> EndHere() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (phase_ == Phase::kWhole || phase_ == Phase::kJudging || replying_ || writing_ ||
+        !to_write_.empty())
+      return {};
+    const bool granted = phase_ == Phase::kOpen && staging_ != nullptr;
+    if (stopping_ && !granted) return context_.gate.Check();
+    if (!reads_ended_ || !frames_.empty()) return {};
+    if (phase_ == Phase::kIdle) return absl::OkStatus();
+    return MakeError(Reason::kFrameUnexpected, "the stream ended within a contribution", "frame");
+  }
+
+  // A frame that may come now.
+  absl::Status Take(const Request& frame) {
+    TALWEG_RETURN_IF_ERROR(CheckNoUnknownFields(frame));
+    TALWEG_RETURN_IF_ERROR(assembler_.CheckOrder(frame.frame_case()));
+    if (frame.has_header()) return core::PrefixField(TakeHeader(frame.header()), "header");
+    if (frame.has_commit()) {
+      TALWEG_RETURN_IF_ERROR(assembler_.Commit());
+      phase_ = Phase::kWhole;
+      Step();
+      return absl::OkStatus();
+    }
+    core::StagedGradient& gradient = staging_->gradient;
+    if (assembler_.next_element() == 0) gradient.Begin(host_->group_map());
+    TALWEG_ASSIGN_OR_RETURN(const core::EncodedVector numbers, assembler_.Add(frame.chunk()));
+    gradient.Append(numbers);
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeHeader(const v1::StreamHeader& header) {
+    TALWEG_RETURN_IF_ERROR(context_.gate.Check());
+    if (!header.has_header()) {
+      return MakeError(Reason::kFieldRequired, "header.header is required", "header");
+    }
+    TALWEG_RETURN_IF_ERROR(CheckHeader(header.header()));
+    const std::string& session_id = header.header().session_id();
+    if (host_ != nullptr && session_id != host_->identity().session_id) {
+      return MakeError(Reason::kFieldOutOfRange,
+                       absl::StrCat("this stream is for session \"", host_->identity().session_id,
+                                    "\", the header names \"", session_id, "\""),
+                       "header.session_id");
+    }
+    const bool first = host_ == nullptr;
+    if (first) TALWEG_RETURN_IF_ERROR(Attach(session_id));
+    // Before its shape is judged: a worker of a lost history may well have another layout.
+    TALWEG_RETURN_IF_ERROR(host_->CheckHistory(header.header().history()));
+    TALWEG_RETURN_IF_ERROR(CheckReply(header.reply()));
+    TALWEG_RETURN_IF_ERROR(assembler_.Open(host_->num_elements()));
+    header_ = header;
+    phase_ = Phase::kOpen;
+    if (!first) return absl::OkStatus();
+    // Answers when the session is made.
+    host_->Read(std::nullopt,
+                [self = shared_from_this()](const absl::StatusOr<PointOutcome>& made) {
+                  self->Post([stream = self.get(), status = made.status()] {
+                    if (!status.ok()) return stream->Fail(status);
+                    stream->AskForMemory();
+                  });
+                });
+    return absl::OkStatus();
+  }
+
+  absl::Status Attach(const std::string& session_id) {
+    TALWEG_ASSIGN_OR_RETURN(host_, context_.sessions.Find(session_id));
+    deletion_listener_ = host_->deletion().Listen(Told([this] {
+      Fail(MakeError(Reason::kSessionDeleted,
+                     absl::StrCat("session \"", host_->identity().session_id, "\" was deleted")));
+    }));
+    return absl::OkStatus();
+  }
+
+  void AskForMemory() {
+    const auto granted = [weak = weak_from_this()](MemoryBudget::Reservation memory) {
+      const auto self = weak.lock();
+      if (self == nullptr) return;
+      self->Post([stream = self.get(), memory = std::move(memory)]() mutable {
+        stream->Grant(std::move(memory));
+      });
+    };
+    const absl::StatusOr<uint64_t> place =
+        context_.messages.ReserveLater(host_->num_elements() * sizeof(float), granted);
+    if (!place.ok()) return Fail(place.status());
+    place_ = *place;
+  }
+
+  void Grant(MemoryBudget::Reservation memory) {
+    try {
+      staging_ = std::make_shared<Staging>(std::move(memory), host_->num_elements());
+    } catch (const std::bad_alloc&) {
+      return Fail(MakeError(Reason::kMemoryQuota, "the system has no memory for a contribution"));
+    }
+    SendGrant();
+  }
+
+  void SendGrant() {
+    std::unique_ptr<Response> frame = NewFrame();
+    frame->mutable_grant()->set_num_elements(host_->num_elements());
+    Write(std::move(frame));
+  }
+
+  // Hands the contribution to the host, once nothing is left to be made of the reply before.
+  void Step() {
+    if (phase_ != Phase::kWhole || Replying()) return;
+    phase_ = Phase::kJudging;
+    StepInput input = InputOf(header_.header(), header_.reply());
+    input.staged = {staging_, &staging_->gradient};
+    const auto self = shared_from_this();
+    input.abandoned = [self] { return self->gone_.load(); };
+    host_->Step(std::move(input), [self](absl::StatusOr<StepOutcome> outcome) {
+      self->Post([stream = self.get(), outcome = std::move(outcome)] { stream->Answer(outcome); });
+    });
+  }
+
+  void Answer(const absl::StatusOr<StepOutcome>& outcome) {
+    if (!outcome.ok()) return Fail(core::PrefixField(outcome.status(), "header"));
+    phase_ = Phase::kIdle;
+    bool more = false;
+    {
+      MutexLock lock(mutex_);
+      more = !reads_ended_ || !frames_.empty();
+    }
+    if (!more || stopping_) {
+      staging_.reset();
+    } else if (context_.messages.AnyoneWaits()) {
+      staging_.reset();
+      AskForMemory();
+    } else {
+      SendGrant();
+    }
+    vector_ = OutgoingVector(*outcome, header_.reply());
+    checksums_ = header_.reply().checksums();
+    next_element_ = 0;
+    crc_ = 0;
+    trailer_.Clear();
+    FillResponse(*outcome, host_->identity().history, trailer_);
+    {
+      MutexLock lock(mutex_);
+      replying_ = true;
+    }
+    Drive();
+  }
+
+  void Fail(const absl::Status& status) { End(status.ok() ? grpc::Status::OK : Refusal(status)); }
+
+  // After the end: what the line holds goes at once, whether or not the client still reads.
+  void LetGo() {
+    staging_.reset();
+    context_.messages.Forget(place_);
+    if (!Making()) vector_ = {};
+  }
+
+  // --- The reply: one frame ahead of the write, on the pool.
+
+  void MakeNext() {
+    std::unique_ptr<Response> frame = NewFrame();
+    const bool last = vector_.empty() || next_element_ == vector_.num_elements();
+    if (last) {
+      v1::Trailer& trailer = *frame->mutable_trailer();
+      trailer.Clear();
+      trailer.mutable_response()->Swap(&trailer_);
+      if (checksums_ && !vector_.empty()) trailer.set_data_crc32c(crc_);
+      vector_ = {};
+    } else {
+      MakeChunk(*frame->mutable_chunk());
+    }
+    bool over = false;
+    {
+      MutexLock lock(mutex_);
+      making_ = false;
+      over = ending_;
+      if (last) replying_ = false;
+      if (!over) to_write_.push_back(std::move(frame));
+    }
+    if (over) {
+      vector_ = {};
+      return;
+    }
+    if (last) Post([this] { Step(); });
+    Drive();
+  }
+
+  void MakeChunk(v1::Chunk& chunk) {
+    const uint64_t count = std::min(kReplyChunkBytes / vector_.element_bytes(),
+                                    vector_.num_elements() - next_element_);
+    v1::Section& section = *chunk.mutable_section();
+    vector_.Open(next_element_, count, section);
+    vector_.Write(next_element_, count, section.mutable_data()->data());
+    next_element_ += count;
+    chunk.clear_crc32c();
+    if (!checksums_) return;
+    chunk.set_crc32c(core::Crc32c(section.data()));
+    crc_ = core::Crc32c(section.data(), crc_);
+  }
+
+  // --- gRPC: at most one read and one write at a time, and the end after the last write.
+
+  std::unique_ptr<Response> NewFrame() {
+    MutexLock lock(mutex_);
+    return spare_ != nullptr ? std::move(spare_) : std::make_unique<Response>();
+  }
+
+  void Write(std::unique_ptr<Response> frame) {
+    {
+      MutexLock lock(mutex_);
+      if (!ending_) to_write_.push_back(std::move(frame));
+    }
+    Drive();
+  }
+
+  bool Replying() {
+    MutexLock lock(mutex_);
+    return replying_;
+  }
+
+  bool Making() {
+    MutexLock lock(mutex_);
+    return making_;
+  }
+
+  void Gone() {
+    gone_ = true;
+    End(grpc::Status(grpc::StatusCode::CANCELLED, "the client has gone"));
+  }
+
+  void End(const grpc::Status& status) {
+    std::deque<Frame> frames;  // go after the lock
+    std::deque<std::unique_ptr<Response>> unwritten;
+    {
+      MutexLock lock(mutex_);
+      if (!ending_) {
+        ending_ = true;
+        status_ = status;
+        frames.swap(frames_);
+        unwritten.swap(to_write_);
+      }
+    }
+    Wake();  // to let go
+    Drive();
+  }
+
+  // Starts whatever may start now.
+  void Drive() {
+    bool read = false;
+    bool write = false;
+    bool finish = false;
+    bool make = false;
+    grpc::Status status;
+    {
+      MutexLock lock(mutex_);
+      if (ending_) {
+        status = status_;
+        finish = !finished_ && !writing_ && starting_reads_ == 0;
+        finished_ = finished_ || finish;
+      } else {
+        read = !reading_ && !reads_ended_ && frames_.size() < kMaxFrames &&
+               frame_bytes_ < kMaxFrameBytes;
+        if (read) {
+          reading_ = true;
+          ++starting_reads_;
+          incoming_ = std::make_unique<Request>();
+        }
+        write = !writing_ && !to_write_.empty();
+        if (write) {
+          writing_ = true;
+          outgoing_ = std::move(to_write_.front());
+          to_write_.pop_front();
+        }
+        make = replying_ && !making_ && to_write_.empty();
+        making_ = making_ || make;
+      }
+    }
+    if (finish) return Finish(status);
+    if (make) context_.pool.Post([self = shared_from_this()] { self->MakeNext(); });
+    if (write) StartWrite(outgoing_.get());
+    if (!read) return;
+    StartRead(incoming_.get());
+    bool ended = false;
+    {
+      MutexLock lock(mutex_);
+      --starting_reads_;
+      ended = ending_;
+    }
+    if (ended) Drive();  // the end waited for this
+  }
+
+  const ServiceContext context_;
+  std::shared_ptr<TrainingStream> self_;  // until OnDone
+  uint64_t stop_listener_ = 0;
+  std::atomic<bool> gone_{false};  // nobody waits for an answer
+
+  // The line's.
+  ContributionAssembler assembler_;
+  Phase phase_ = Phase::kIdle;
+  bool stopping_ = false;
+  std::shared_ptr<SessionHost> host_;  // of the first header
+  uint64_t deletion_listener_ = 0;
+  uint64_t place_ = 0;  // in the line for memory
+  std::shared_ptr<Staging> staging_;
+  v1::StreamHeader header_;
+
+  // The reply's, while replying_.
+  OutgoingVector vector_;
+  bool checksums_ = false;
+  uint64_t next_element_ = 0;
+  uint32_t crc_ = 0;  // of all data so far
+  v1::StepResponse trailer_;
+
+  // Of the call under way in each direction.
+  std::unique_ptr<Request> incoming_;
+  std::unique_ptr<Response> outgoing_;
+
+  Mutex mutex_;
+  std::deque<Event> events_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Frame> frames_ ABSL_GUARDED_BY(mutex_);
+  uint64_t frame_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::deque<std::unique_ptr<Response>> to_write_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Response> spare_ ABSL_GUARDED_BY(mutex_);  // keeps its memory for another frame
+  bool running_ ABSL_GUARDED_BY(mutex_) = false;             // the line
+  bool again_ ABSL_GUARDED_BY(mutex_) = false;               // woken meanwhile
+  bool reading_ ABSL_GUARDED_BY(mutex_) = false;
+  bool reads_ended_ ABSL_GUARDED_BY(mutex_) = false;
+  int starting_reads_ ABSL_GUARDED_BY(mutex_) = 0;  // Finish must not overtake them
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool replying_ ABSL_GUARDED_BY(mutex_) = false;  // frames of the reply are still to be made
+  bool making_ ABSL_GUARDED_BY(mutex_) = false;    // one just now
+  bool ending_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  grpc::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace
+
+grpc::ServerBidiReactor<Request, Response>* StartTrainingStream(const ServiceContext& context) {
+  const auto stream = std::make_shared<TrainingStream>(context);
+  stream->Start();
+  return stream.get();
+}
+
+}  // namespace talweg::server

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Something that happens once, and those who want to be told.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "server/runtime/mutex.h"
+
+namespace talweg::server {
+
+// Thread-safe.
+class Notice {
+ public:
+  using Listener = std::function<void()>;
+
+  // `told` runs once, under no lock: on the thread that gives the notice, at once where it was
+  // given before. Returns what to forget it by. A listener that is forgotten may still be running.
+  uint64_t Listen(Listener told) {
+    {
+      MutexLock lock(mutex_);
+      if (!given_) {
+        listeners_.emplace(++last_, std::move(told));
+        return last_;
+      }
+    }
+    told();
+    return 0;
+  }
+
+  void Forget(uint64_t listener) {
+    Listener forgotten;  // goes after the lock
+    MutexLock lock(mutex_);
+    const auto found = listeners_.find(listener);
+    if (found == listeners_.end()) return;
+    forgotten.swap(found->second);
+    listeners_.erase(found);
+  }
+
+  void Give() {
+    std::map<uint64_t, Listener> listeners;
+    {
+      MutexLock lock(mutex_);
+      given_ = true;
+      listeners.swap(listeners_);
+    }
+    for (const auto& [number, told] : listeners) told();
+  }
+
+ private:
+  Mutex mutex_;
+  bool given_ ABSL_GUARDED_BY(mutex_) = false;
+  uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, Listener> listeners_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace talweg::server
