@@ -379,6 +379,41 @@ TEST(SessionTest, AverageFollowsTheParameters) {
   EXPECT_TRUE(plain->IsParameters(Session::Point::kLookahead));
 }
 
+TEST(SessionTest, LookaheadGoesAheadByEachGroupsRateAndLeavesTheFrozen) {
+  const SessionConfig frozen = FullConfig(*FindMethod("nesterov"));
+  SessionConfig config = frozen;
+  config.groups[0].config = {};
+  const auto session = Make(config);
+  ASSERT_FALSE(session->IsParameters(Session::Point::kLookahead));
+  const std::vector<float> before = Values(*session);
+  const double eta = Step(*session).report->learning_rate;
+  const double next_eta = session->NextLearningRate();
+  ASSERT_GT(next_eta, eta);  // warm-up
+  // Frozen once it has momentum.
+  ASSERT_TRUE(session->Reconfigure(0, frozen, kNow).ok());
+  const std::vector<float> after = Values(*session);
+  std::vector<float> point(kElements);
+  session->ReadPoint(Session::Point::kLookahead, {0, kElements}, absl::MakeSpan(point));
+  EXPECT_EQ(Values(*session), after);
+  const Layout& layout = *session->config().layout;
+  for (size_t tensor = 0; tensor < layout.tensors().size(); ++tensor) {
+    const std::string& name = layout.tensors()[tensor].name;
+    const double rate_factor = name == "t3" ? 0.25 : 1;
+    const double decay = name == "t3" ? 0 : 0.05;
+    for (uint64_t i = 0; i < layout.size_of(tensor); ++i) {
+      const uint64_t index = layout.offsets()[tensor] + i;
+      if (name == "t1") {
+        ASSERT_EQ(point[index], after[index]) << index;
+        continue;
+      }
+      // What the step moved, without its decay, was eta m.
+      const double moved = before[index] * (1 - eta * rate_factor * decay) - after[index];
+      ASSERT_NEAR(point[index], after[index] - 0.9 * next_eta / eta * moved, 5e-7) << index;
+    }
+  }
+  EXPECT_NE(point, after);
+}
+
 TEST(SessionTest, SlowAverageOfFrozenParametersStaysWhereItIs) {
   SessionConfig config = ConfigFor(*FindMethod("gradient_descent"), 100);
   config.average = ConfigOf<WeightAverageConfig>({.decay = 0.999999});

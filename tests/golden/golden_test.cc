@@ -26,9 +26,11 @@ namespace {
 // error). Over 50 steps that adds up as a random walk to 0.29 sqrt(50) = 2 ulp rms, and the largest
 // of a thousand elements lies four times as far out. What is rounded inside a step, some five
 // operations and coefficients by 2^-24 of the step each, weighs less: a step is a small part of W.
-// Against torch: the same operations in the same order, but for Adam's division of the root by
-// sqrt(c2), a multiplication here; that is 2^-24 of a step, which now and then turns the last bit
-// of W, and half of the walk above is ample.
+// With decay W is rounded once more, and multiplied with a 1 - eta decay that is itself rounded: by
+// another amount at each step, because the rates of those cases vary. Against torch: the same
+// operations in the same order, but for Adam's and NAdam's division of the root by sqrt(c2), a
+// multiplication here; that is 2^-24 of a step, which now and then turns the last bit of W, and
+// half of the walk above is ample.
 constexpr double kUlpOfFloat64 = 8;
 constexpr double kUlpOfTorch = 4;
 
