@@ -28,35 +28,36 @@ v1::StepResponse ToResponse(const StepResult& result, uint64_t history) {
   return response;
 }
 
-absl::StatusOr<StepResult> StepOnce(Session& session, const Arguments& arguments) {
-  const absl::StatusOr<std::vector<float>> gradient = ReadNpy(arguments.Text("gradient"));
-  if (!gradient.ok()) return gradient.status();
+absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
+  if (!arguments.Has("gradient")) return UsageError("--gradient is needed");
   const absl::StatusOr<std::optional<double>> loss = arguments.Number("loss");
   if (!loss.ok()) return loss.status();
   std::vector<double> losses;
   if (loss->has_value()) losses.push_back(**loss);
-  std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
-  absl::StatusOr<StepResult> result = session.Step(*gradient, absl::MakeSpan(parameters), losses);
-  if (!result.ok() || parameters.empty()) return result;
-  const absl::Status written = WriteNpy(arguments.Text("output"), parameters);
-  if (!written.ok()) return written;
-  return result;
-}
-
-absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
-  if (!arguments.Has("gradient")) return UsageError("--gradient is needed");
+  // Before the join, which fences: a wrong file name must not cost a worker its place.
+  const absl::StatusOr<std::vector<float>> gradient = ReadNpy(arguments.Text("gradient"));
+  if (!gradient.ok()) return gradient.status();
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
   absl::StatusOr<Session> session =
       client->Join(arguments.positional(0), arguments.Text("worker", kDefaultWorker));
   if (!session.ok()) return session.status();
-  const absl::StatusOr<StepResult> result = StepOnce(*session, arguments);
-  const absl::Status left = session->Leave();
+  std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
+  const absl::StatusOr<StepResult> result =
+      session->Step(*gradient, absl::MakeSpan(parameters), losses);
+  absl::Status status = session->Leave();
   if (!result.ok()) return result.status();
-  if (!left.ok()) return left;
-  if (arguments.Has("json")) return PrintJson(ToResponse(*result, session->history()), out);
-  out << StepTable(*result);
-  return absl::OkStatus();
+  // What became of the contribution is said whatever else fails: it cannot be asked again.
+  if (arguments.Has("json")) {
+    status.Update(PrintJson(ToResponse(*result, session->history()), out));
+  } else {
+    out << StepTable(*result);
+  }
+  status.Update(VerdictError(result->verdict));
+  if (result->applied() && !parameters.empty()) {
+    status.Update(WriteNpy(arguments.Text("output"), parameters));
+  }
+  return status;
 }
 
 absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
@@ -90,9 +91,10 @@ std::vector<Command> TensorCommands() {
       {"step",
        "ID",
        "Contribute one gradient, taken at the current version",
-       "Joins, steps once and leaves. A process that works under the same name is fenced.\n",
+       "Joins, steps once and leaves. A process that works under the same name is fenced.\n"
+       "Ends with 1 where the verdict refuses the gradient.\n",
        {{"gradient", "FILE.npy", "the gradient: float32, as many elements as the session"},
-        {"output", "FILE.npy", "where the new parameters go"},
+        {"output", "FILE.npy", "where the new parameters go, if the step was taken"},
         {"worker", "NAME", absl::StrCat("who contributes (", kDefaultWorker, ")")},
         {"loss", "NUMBER", "the loss at the current version"}},
        RunStep},

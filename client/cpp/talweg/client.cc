@@ -146,8 +146,9 @@ absl::Status Client::DeleteSession(absl::string_view session_id, uint64_t histor
 }
 
 absl::StatusOr<PulledVersion> Client::Pull(absl::string_view session_id,
-                                           absl::Span<float> parameters) const {
-  return PullParameters(*transport_, options_.retry, session_id, 0, parameters);
+                                           absl::Span<float> parameters,
+                                           const PullOptions& options) const {
+  return PullParameters(*transport_, options_.retry, session_id, 0, parameters, options);
 }
 
 absl::StatusOr<Session> Client::Join(absl::string_view session_id, absl::string_view worker) const {

@@ -30,6 +30,9 @@ struct ClientOptions {
   absl::Duration connect_timeout = absl::Seconds(10);  // until the server answers
   // Largest message either way, in bytes: a contribution of 64 MiB and what stands around it.
   uint64_t max_message_bytes = (uint64_t{64} << 20) + (uint64_t{1} << 20);
+  // Above this many bytes of numbers either way a Step goes over a stream; above 64 MiB it must,
+  // and does.
+  uint64_t stream_threshold_bytes = uint64_t{4} << 20;
   RetryOptions retry;      // of every call
   bool heartbeats = true;  // from a background thread of each Session
 };
@@ -73,8 +76,8 @@ class Client {
   absl::Status DeleteSession(absl::string_view session_id, uint64_t history = 0) const;
 
   // Fills `parameters` with the current version, without joining.
-  absl::StatusOr<PulledVersion> Pull(absl::string_view session_id,
-                                     absl::Span<float> parameters) const;
+  absl::StatusOr<PulledVersion> Pull(absl::string_view session_id, absl::Span<float> parameters,
+                                     const PullOptions& options = {}) const;
 
   // Joins a session as `worker`: its identity across restarts. A process that joined under the same
   // name before is fenced.

@@ -10,7 +10,8 @@
 #include <string>
 #include <vector>
 
-#include "client/cpp/talweg/float_bytes.h"
+#include "client/cpp/talweg/crc32c.h"
+#include "client/cpp/talweg/dtype.h"
 #include "client/cpp/talweg/status.h"
 #include "client/cpp/talweg/transport.h"
 #include "google/rpc/error_details.pb.h"
@@ -43,6 +44,22 @@ enum class Fault {
   kLateReply,    // DEADLINE_EXCEEDED; the server did it
 };
 
+// What happens to the next contribution that comes over a stream: where the stream breaks, if it
+// does.
+enum class StreamFault {
+  kNone,
+  kBeforeGrant,
+  kMidChunks,      // behind the first
+  kLoseCommit,     // the server never saw it
+  kBeforeData,     // the step was taken
+  kMidData,        // behind the first data frame, which the caller has
+  kBeforeTrailer,  // behind the last
+  kHang,           // the step was taken; nothing comes, nothing breaks
+  kCorruptChunk,   // the server refuses it
+  kCorruptData,    // the second data frame does not fit its checksum
+  kCorruptSum,     // all data frames together do not fit theirs
+};
+
 // The server. Thread-safe.
 struct FakeServer {
   std::mutex mutex;
@@ -63,8 +80,197 @@ struct FakeServer {
   size_t pull_chunk = 2;                 // elements of a message
   size_t break_pull_after = 0;           // messages of the next pull until it breaks; 0: never
   bool step_at_break = false;            // a step to all tens is taken when a pull breaks
+  bool rate_changes_at_break = false;    // the learning rate is doubled when a pull breaks
+  size_t corrupt_pull_message = 0;       // of the next pull, from 1; 0: none
+  double next_learning_rate = 0.5;       // a lookahead is the parameters plus this
+  std::deque<StreamFault> stream_faults;
+  std::vector<v1::StreamHeader> stream_headers;  // every one that came
+  std::vector<std::string> stream_trace;         // "open", "chunk 1" (in), "data" (out), …
   int num_heartbeats = 0;
   int num_reconnects = 0;
+};
+
+inline absl::Status HistoryChanged(const FakeServer& server) {
+  return ServerError(
+      absl::StatusCode::kAborted, "HISTORY_CHANGED", "",
+      {{"history", std::to_string(server.history)}, {"version", std::to_string(server.version)}});
+}
+
+// What became of a contribution: the step, or the remembered answer.
+inline absl::Status Judge(FakeServer& server, const v1::ContributionHeader& header,
+                          absl::Span<const float> gradient, v1::StepResponse& response) {
+  if (header.history() != server.history) return HistoryChanged(server);
+  if (header.sequence() < server.last_sequence) {
+    return ServerError(absl::StatusCode::kFailedPrecondition, "SEQUENCE_TOO_OLD");
+  }
+  const bool replayed = header.sequence() == server.last_sequence;
+  if (!replayed) {
+    for (size_t i = 0; i < gradient.size(); ++i) server.parameters[i] += gradient[i];
+    server.last_sequence = header.sequence();
+    server.last_version = ++server.version;
+  }
+  response.set_history(server.history);
+  response.set_verdict(v1::VERDICT_APPLIED);
+  response.set_replayed(replayed);
+  response.set_applied_version(server.last_version);
+  response.set_data_version(server.version);
+  response.set_next_learning_rate(server.next_learning_rate);
+  response.mutable_report()->set_contributors(1);
+  return absl::OkStatus();
+}
+
+// Elements [begin, begin + count) of a point, fewer at the end.
+inline v1::Section SectionOf(const FakeServer& server, v1::Point point, v1::Dtype dtype,
+                             size_t begin, size_t count) {
+  const auto all = absl::MakeConstSpan(server.parameters).subspan(begin, count);
+  std::vector<float> values(all.begin(), all.end());
+  const bool lookahead = point == v1::POINT_LOOKAHEAD;
+  for (float& value : values) value += lookahead ? server.next_learning_rate : 0;
+  v1::Section section;
+  section.set_kind(lookahead ? v1::SECTION_KIND_LOOKAHEAD : v1::SECTION_KIND_PARAMETERS);
+  section.set_dtype(dtype);
+  section.set_begin_element(begin);
+  section.mutable_data()->resize(values.size() * DtypeBytes(dtype));
+  EncodeFloats(dtype, values, section.mutable_data()->data());
+  return section;
+}
+
+// A stream as the server answers it. What was written is gone at once; frames wait until they are
+// taken, and a written frame is told before them, so that both directions overlap.
+class FakeStepStream final : public StepStream {
+ public:
+  explicit FakeStepStream(std::shared_ptr<FakeServer> server) : server_(std::move(server)) {
+    const std::lock_guard<std::mutex> lock(server_->mutex);
+    Trace("open");
+  }
+
+  void Write(const v1::StreamStepRequest& frame) override {
+    const std::lock_guard<std::mutex> lock(server_->mutex);
+    written_ = true;
+    if (ended_) return;
+    if (frame.has_header()) {
+      header_ = frame.header();
+      server_->stream_headers.push_back(header_);
+      Trace("header ", header_.header().sequence());
+      gradient_.clear();
+      fault_ = StreamFault::kNone;
+      if (!server_->stream_faults.empty()) {
+        fault_ = server_->stream_faults.front();
+        server_->stream_faults.pop_front();
+      }
+      if (fault_ == StreamFault::kBeforeGrant) return Break();
+      if (!granted_) SendGrant();
+    } else {
+      Trace("commit ", header_.header().sequence());
+      if (fault_ == StreamFault::kLoseCommit) return Break();
+      Answer();
+    }
+  }
+
+  void WriteChunk(const ChunkHead& head, absl::FunctionRef<void(char* bytes)> fill) override {
+    std::vector<char> bytes(head.num_bytes);
+    fill(bytes.data());
+    const std::lock_guard<std::mutex> lock(server_->mutex);
+    written_ = true;
+    if (ended_) return;
+    Trace("chunk ", header_.header().sequence());
+    if (!granted_ || head.begin_element != gradient_.size() ||
+        head.checksum != header_.reply().checksums()) {
+      return End(ServerError(absl::StatusCode::kInvalidArgument, "CHUNK_MISPLACED"));
+    }
+    if (fault_ == StreamFault::kCorruptChunk) {
+      return End(ServerError(absl::StatusCode::kDataLoss, "CHUNK_CORRUPT"));
+    }
+    gradient_.resize(gradient_.size() + head.num_bytes / DtypeBytes(head.dtype));
+    DecodeFloats(head.dtype, bytes.data(), absl::MakeSpan(gradient_).subspan(head.begin_element));
+    if (fault_ == StreamFault::kMidChunks) Break();
+  }
+
+  StreamEvent Next(absl::Duration) override {
+    const std::lock_guard<std::mutex> lock(server_->mutex);
+    if (written_ && !ended_) {
+      written_ = false;
+      return {StreamEvent::Kind::kWritten, {}};
+    }
+    if (!frames_.empty()) {
+      frame_ = frames_.front();
+      frames_.pop_front();
+      Trace(frame_.has_grant() ? "grant" : frame_.has_chunk() ? "data" : "trailer");
+      data_.clear();
+      if (frame_.has_chunk())
+        data_.swap(*frame_.mutable_chunk()->mutable_section()->mutable_data());
+      return {StreamEvent::Kind::kFrame, {}};
+    }
+    if (ended_) return {StreamEvent::Kind::kEnded, end_};
+    return {StreamEvent::Kind::kTimeout, {}};
+  }
+
+  const v1::StreamStepResponse& frame() const override { return frame_; }
+  size_t data_size() const override { return data_.size(); }
+  void CopyData(char* bytes) const override { data_.copy(bytes, data_.size()); }
+
+ private:
+  void Trace(absl::string_view what, uint64_t sequence = 0) {
+    server_->stream_trace.push_back(std::string(what) +
+                                    (sequence != 0 ? std::to_string(sequence) : ""));
+  }
+  void End(const absl::Status& status) {
+    ended_ = true;
+    end_ = status;
+  }
+  void Break() { End(absl::UnavailableError("the stream broke")); }
+
+  void SendGrant() {
+    granted_ = true;
+    frames_.emplace_back().mutable_grant()->set_num_elements(server_->parameters.size());
+  }
+
+  void Answer() {
+    v1::Trailer trailer;
+    if (gradient_.size() != server_->parameters.size()) {
+      return End(ServerError(absl::StatusCode::kInvalidArgument, "SECTION_SIZE_MISMATCH"));
+    }
+    const absl::Status judged =
+        Judge(*server_, header_.header(), gradient_, *trailer.mutable_response());
+    if (!judged.ok()) return End(judged);
+    if (fault_ == StreamFault::kBeforeData) return Break();
+    if (fault_ == StreamFault::kHang) return;
+    SendGrant();
+    const v1::ReplyOptions& reply = header_.reply();
+    const bool lookahead = reply.data() == v1::REPLY_DATA_LOOKAHEAD;
+    uint32_t sum = 0;
+    const size_t count = size_t{262144} * 4 / DtypeBytes(reply.dtype());
+    for (size_t begin = 0;
+         reply.data() != v1::REPLY_DATA_NONE && begin < server_->parameters.size();
+         begin += count) {
+      v1::Chunk& chunk = *frames_.emplace_back().mutable_chunk();
+      *chunk.mutable_section() =
+          SectionOf(*server_, lookahead ? v1::POINT_LOOKAHEAD : v1::POINT_PARAMETERS, reply.dtype(),
+                    begin, count);
+      std::string& data = *chunk.mutable_section()->mutable_data();
+      sum = Crc32c(data, sum);
+      if (reply.checksums()) chunk.set_crc32c(Crc32c(data));
+      if (fault_ == StreamFault::kCorruptData && begin == count) data.front() ^= 1;
+      if (fault_ == StreamFault::kMidData) return Break();
+    }
+    if (fault_ == StreamFault::kBeforeTrailer) return Break();
+    if (reply.checksums()) {
+      trailer.set_data_crc32c(fault_ == StreamFault::kCorruptSum ? ~sum : sum);
+    }
+    *frames_.emplace_back().mutable_trailer() = trailer;
+  }
+
+  const std::shared_ptr<FakeServer> server_;
+  v1::StreamHeader header_;
+  std::vector<float> gradient_;
+  StreamFault fault_ = StreamFault::kNone;
+  bool granted_ = false;
+  bool written_ = false;
+  bool ended_ = false;
+  absl::Status end_;
+  std::deque<v1::StreamStepResponse> frames_;  // on their way to the client
+  v1::StreamStepResponse frame_;
+  std::string data_;
 };
 
 class FakeTransport final : public Transport {
@@ -151,26 +357,18 @@ class FakeTransport final : public Transport {
                     absl::Duration) override {
     return Through([&] {
       server_->steps.push_back(request);
-      if (request.header().history() != server_->history) return HistoryChanged();
       response.Clear();
-      const bool replayed = request.header().sequence() == server_->last_sequence;
-      if (!replayed) {
-        std::vector<float> gradient(server_->parameters.size());
-        CopyFloats(request.sections(0).data(), absl::MakeSpan(gradient));
-        for (size_t i = 0; i < gradient.size(); ++i) server_->parameters[i] += gradient[i];
-        server_->last_sequence = request.header().sequence();
-        server_->last_version = ++server_->version;
-      }
-      response.set_history(server_->history);
-      response.set_verdict(v1::VERDICT_APPLIED);
-      response.set_replayed(replayed);
-      response.set_applied_version(server_->last_version);
-      response.set_data_version(server_->version);
-      response.mutable_report()->set_contributors(1);
-      if (request.reply().data() == v1::REPLY_DATA_PARAMETERS) {
-        v1::Section& section = *response.add_sections();
-        section.set_kind(v1::SECTION_KIND_PARAMETERS);
-        AssignFloats(server_->parameters, *section.mutable_data());
+      std::vector<float> gradient(server_->parameters.size());
+      const v1::Section& section = request.sections(0);
+      DecodeFloats(section.dtype(), section.data().data(), absl::MakeSpan(gradient));
+      const absl::Status judged = Judge(*server_, request.header(), gradient, response);
+      if (!judged.ok()) return judged;
+      if (request.reply().data() != v1::REPLY_DATA_NONE) {
+        const v1::Point point = request.reply().data() == v1::REPLY_DATA_LOOKAHEAD
+                                    ? v1::POINT_LOOKAHEAD
+                                    : v1::POINT_PARAMETERS;
+        *response.add_sections() =
+            SectionOf(*server_, point, request.reply().dtype(), 0, server_->parameters.size());
       }
       return absl::OkStatus();
     });
@@ -188,9 +386,14 @@ class FakeTransport final : public Transport {
         message.set_history(server_->history);
         message.set_version(server_->version);
         message.set_num_elements(server_->parameters.size());
-        message.mutable_section()->set_begin_element(begin);
-        AssignFloats(absl::MakeConstSpan(server_->parameters).subspan(begin, server_->pull_chunk),
-                     *message.mutable_section()->mutable_data());
+        message.set_next_learning_rate(server_->next_learning_rate);
+        *message.mutable_section() =
+            SectionOf(*server_, request.point(), request.dtype(), begin, server_->pull_chunk);
+        if (request.checksums()) message.set_crc32c(Crc32c(message.section().data()));
+        if (num_messages + 1 == server_->corrupt_pull_message) {
+          server_->corrupt_pull_message = 0;
+          message.mutable_section()->mutable_data()->front() ^= 1;
+        }
         const absl::Status taken = take(message);
         if (!taken.ok()) return taken;
         if (++num_messages == server_->break_pull_after) {
@@ -199,11 +402,15 @@ class FakeTransport final : public Transport {
             server_->parameters.assign(server_->parameters.size(), 10.0f);
             ++server_->version;
           }
+          if (server_->rate_changes_at_break) server_->next_learning_rate *= 2;
           return absl::UnavailableError("broken");
         }
       }
       return absl::OkStatus();
     });
+  }
+  std::unique_ptr<StepStream> OpenStepStream() override {
+    return std::make_unique<FakeStepStream>(server_);
   }
   void Reconnect() override {
     const std::lock_guard<std::mutex> lock(server_->mutex);
@@ -217,11 +424,7 @@ class FakeTransport final : public Transport {
   static absl::Status NotFound() {
     return ServerError(absl::StatusCode::kNotFound, "SESSION_NOT_FOUND", "session_id");
   }
-  absl::Status HistoryChanged() const {
-    return ServerError(absl::StatusCode::kAborted, "HISTORY_CHANGED", "",
-                       {{"history", std::to_string(server_->history)},
-                        {"version", std::to_string(server_->version)}});
-  }
+  absl::Status HistoryChanged() const { return talweg::HistoryChanged(*server_); }
 
   // Runs `serve` as the next fault and refusal say.
   absl::Status Through(absl::FunctionRef<absl::Status()> serve) {

@@ -112,13 +112,23 @@ TEST_F(GrpcTransportTest, ErrorsKeepReasonAndField) {
 }
 
 TEST_F(GrpcTransportTest, MessagesOfSixtyFourMebibytesPass) {
-  const Client client = Client::Connect(address_).value();
+  ClientOptions options;
+  options.stream_threshold_bytes = uint64_t{64} << 20;
+  const Client client = Client::Connect(address_, options).value();
   Session session = client.Join("a", "w").value();
   const std::vector<float> gradient(size_t{16} << 20, 1.5f);
   std::vector<float> parameters(gradient.size());
   const auto result = session.Step(gradient, absl::MakeSpan(parameters));
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(parameters, gradient);
+}
+
+TEST_F(GrpcTransportTest, ServerWithoutStreamsSaysSo) {
+  const Client client = Client::Connect(address_).value();
+  Session session = client.Join("a", "w").value();
+  const std::vector<float> gradient(size_t{16} << 20, 1.5f);
+  const absl::Status status = session.Step(gradient, {}).status();
+  EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
 }
 
 TEST_F(GrpcTransportTest, AttemptThatHangsIsMadeAgain) {

@@ -1,70 +1,122 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cpp/talweg/pull.h"
 
+#include <algorithm>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "client/cpp/talweg/float_bytes.h"
+#include "client/cpp/talweg/crc32c.h"
+#include "client/cpp/talweg/dtype.h"
 #include "client/cpp/talweg/status.h"
 
 namespace talweg {
 namespace {
 
-// Checks that `message` goes on where `request` is, and copies it.
-absl::Status TakeMessage(const v1::PullResponse& message, v1::PullRequest& request,
-                         absl::Span<float> parameters) {
-  if (message.num_elements() != parameters.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("the session has ", message.num_elements(),
-                                                   " elements, the buffer ", parameters.size()));
+// A pull through all its attempts.
+class Puller {
+ public:
+  Puller(absl::string_view session_id, uint64_t history, absl::Span<float> parameters,
+         const PullOptions& options)
+      : parameters_(parameters), options_(options) {
+    request_.set_session_id(std::string(session_id));
+    request_.set_history(history);
+    request_.set_point(options.point);
+    request_.set_dtype(options.dtype);
+    request_.set_checksums(options.checksums);
   }
-  if (request.has_version() &&
-      (message.version() != request.version() || message.history() != request.history())) {
-    return absl::InternalError("the server mixed versions in one pull");
+
+  void GoOnFrom(const PullStart& start) {
+    request_.set_version(start.version);
+    request_.set_begin_element(start.begin_element);
+    next_learning_rate_ = start.next_learning_rate;
   }
-  request.set_history(message.history());
-  request.set_version(message.version());
-  const std::string& data = message.section().data();
-  const uint64_t begin = message.section().begin_element();
-  const uint64_t size = data.size() / sizeof(float);
-  if (begin != request.begin_element() || data.size() % sizeof(float) != 0 ||
-      size > parameters.size() - begin) {
-    return absl::InternalError("the server left a gap in a pull");
+
+  absl::Status Attempt(Transport& transport, absl::Duration timeout) {
+    const absl::Status attempt = transport.Pull(
+        v1::PullRequest(request_), [&](const v1::PullResponse& message) { return Take(message); },
+        timeout);
+    if (ReasonOf(attempt) == "VERSION_GONE") return StartOver(attempt.message());
+    const bool complete = request_.has_version() && request_.begin_element() == parameters_.size();
+    if (complete && IsRetryable(attempt)) return absl::OkStatus();
+    if (!complete && attempt.ok()) return absl::UnavailableError("the pull ended early");
+    return attempt;
   }
-  CopyFloats(data, parameters.subspan(begin, size));
-  request.set_begin_element(begin + size);
-  return absl::OkStatus();
-}
+
+  PulledVersion pulled() const {
+    return {request_.history(), request_.version(), next_learning_rate_.value_or(0)};
+  }
+  // Elements there at the farthest.
+  const uint64_t& farthest() const { return farthest_; }
+
+ private:
+  absl::Status StartOver(absl::string_view why) {
+    request_.clear_version();
+    request_.set_begin_element(0);
+    next_learning_rate_.reset();
+    return absl::UnavailableError(why);
+  }
+
+  // Checks that `message` goes on where the request stands, and copies it.
+  absl::Status Take(const v1::PullResponse& message) {
+    if (message.num_elements() != parameters_.size()) {
+      return absl::InvalidArgumentError(absl::StrCat("the session has ", message.num_elements(),
+                                                     " elements, the buffer ", parameters_.size()));
+    }
+    if (request_.has_version() &&
+        (message.version() != request_.version() || message.history() != request_.history())) {
+      return absl::InternalError("the server mixed versions in one pull");
+    }
+    const v1::Section& section = message.section();
+    // The rate may be changed between two versions, and the lookahead with it.
+    if (section.kind() == v1::SECTION_KIND_LOOKAHEAD && next_learning_rate_.has_value() &&
+        message.next_learning_rate() != *next_learning_rate_) {
+      return StartOver("the learning rate that the lookahead is made with has changed");
+    }
+    const std::string& data = section.data();
+    const size_t element_bytes = DtypeBytes(options_.dtype);
+    const uint64_t begin = section.begin_element();
+    const uint64_t size = data.size() / element_bytes;
+    if (begin != request_.begin_element() || data.size() % element_bytes != 0 ||
+        DtypeBytes(section.dtype()) != element_bytes || size > parameters_.size() - begin) {
+      return absl::InternalError("the server left a gap in a pull");
+    }
+    if (message.has_crc32c() && Crc32c(data) != message.crc32c()) {
+      return absl::UnavailableError(
+          absl::StrCat("elements from ", begin, " on do not fit their checksum"));
+    }
+    DecodeFloats(options_.dtype, data.data(), parameters_.subspan(begin, size));
+    request_.set_history(message.history());
+    request_.set_version(message.version());
+    request_.set_begin_element(begin + size);
+    next_learning_rate_ = message.next_learning_rate();
+    farthest_ = std::max<uint64_t>(farthest_, begin + size);
+    if (options_.progress) {
+      options_.progress((begin + size) * element_bytes, parameters_.size() * element_bytes);
+    }
+    return absl::OkStatus();
+  }
+
+  const absl::Span<float> parameters_;
+  const PullOptions& options_;
+  v1::PullRequest request_;  // what is still missing
+  std::optional<double> next_learning_rate_;
+  uint64_t farthest_ = 0;
+};
 
 }  // namespace
 
 absl::StatusOr<PulledVersion> PullParameters(Transport& transport, const RetryOptions& retry,
                                              absl::string_view session_id, uint64_t history,
-                                             absl::Span<float> parameters) {
-  v1::PullRequest request;  // what is still missing
-  request.set_session_id(std::string(session_id));
-  request.set_history(history);
-  // A stream may well take longer than a call: it lives while its connection does, which pings
-  // watch.
-  RetryOptions stream_retry = retry;
-  stream_retry.attempt_timeout = retry.overall_timeout;
-  const auto attempt_pull = [&](absl::Duration timeout) -> absl::Status {
-    const absl::Status attempt = transport.Pull(
-        v1::PullRequest(request),
-        [&](const v1::PullResponse& message) { return TakeMessage(message, request, parameters); },
-        timeout);
-    if (ReasonOf(attempt) == "VERSION_GONE") {
-      request.clear_version();
-      request.set_begin_element(0);
-      return absl::UnavailableError(attempt.message());  // starts over
-    }
-    const bool complete = request.has_version() && request.begin_element() == parameters.size();
-    if (complete && IsRetryable(attempt)) return absl::OkStatus();
-    if (!complete && attempt.ok()) return absl::UnavailableError("the pull ended early");
-    return attempt;
-  };
-  const absl::Status status = Retry(stream_retry, transport, attempt_pull);
+                                             absl::Span<float> parameters,
+                                             const PullOptions& options, const PullStart* start) {
+  Puller puller(session_id, history, parameters, options);
+  if (start != nullptr) puller.GoOnFrom(*start);
+  const absl::Status status = Retry(
+      retry, transport, [&](absl::Duration timeout) { return puller.Attempt(transport, timeout); },
+      nullptr, &puller.farthest());
   if (!status.ok()) return status;
-  return PulledVersion{request.history(), request.version()};
+  return puller.pulled();
 }
 
 }  // namespace talweg

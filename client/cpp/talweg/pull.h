@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "client/cpp/talweg/options.h"
 #include "client/cpp/talweg/retry.h"
 #include "client/cpp/talweg/transport.h"
 
@@ -17,14 +18,26 @@ namespace talweg {
 struct PulledVersion {
   uint64_t history = 0;
   uint64_t version = 0;
+  double next_learning_rate = 0;  // of the coming step; a lookahead was made with it
 };
 
-// Fills `parameters` (all elements of the session) with one version. A broken stream goes on from
-// the first missing element at the same version; where the server no longer holds that version,
-// the pull starts over at the current one. `history` 0 means whichever is current at the first
-// message. After an error the contents of `parameters` are unspecified.
+// Where a pull goes on: elements before `begin_element` are there, of this version.
+struct PullStart {
+  uint64_t version = 0;
+  double next_learning_rate = 0;
+  uint64_t begin_element = 0;
+};
+
+// Fills `parameters` (all elements of the session) with one version. A broken stream, or a message
+// that does not fit its checksum, goes on from the first missing element at the same version; where
+// the server no longer holds that version, or would make another lookahead of it, the pull starts
+// over. `history` 0 means whichever is current at the first message. With `start` the pull goes on
+// there. Lasts as long as messages come: the overall timeout counts from the last new element.
+// After an error the contents of `parameters` are unspecified.
 absl::StatusOr<PulledVersion> PullParameters(Transport& transport, const RetryOptions& retry,
                                              absl::string_view session_id, uint64_t history,
-                                             absl::Span<float> parameters);
+                                             absl::Span<float> parameters,
+                                             const PullOptions& options = {},
+                                             const PullStart* start = nullptr);
 
 }  // namespace talweg

@@ -10,21 +10,27 @@
 namespace talweg {
 
 bool IsRetryable(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         ReasonOf(status) == "CHUNK_CORRUPT";
 }
 
 absl::Status Retry(const RetryOptions& options, Transport& transport,
                    absl::FunctionRef<absl::Status(absl::Duration timeout)> attempt,
-                   int* num_attempts) {
-  const absl::Time deadline = absl::Now() + options.overall_timeout;
+                   int* num_attempts, const uint64_t* farthest) {
+  absl::Time deadline = absl::Now() + options.overall_timeout;
   absl::Duration backoff = options.initial_backoff;
   absl::Duration timeout = std::min(options.attempt_timeout, options.overall_timeout);
   absl::BitGen random;
   for (int made = 1;; ++made) {
     if (num_attempts != nullptr) *num_attempts = made;
+    const uint64_t before = farthest != nullptr ? *farthest : 0;
     const absl::Status status = attempt(timeout);
     if (!IsRetryable(status)) return status;
     if (absl::IsDeadlineExceeded(status)) transport.Reconnect();
+    if (farthest != nullptr && *farthest > before) {
+      deadline = absl::Now() + options.overall_timeout;
+      backoff = options.initial_backoff;
+    }
     const absl::Duration drawn = backoff * absl::Uniform(random, 0.5, 1.0);
     const absl::Duration wait = std::max(drawn, RetryDelayOf(status));
     timeout = std::min(options.attempt_timeout, deadline - absl::Now() - wait);

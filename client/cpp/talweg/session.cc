@@ -1,17 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cpp/talweg/session.h"
 
+#include <algorithm>
+#include <list>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/talweg/client.h"
-#include "client/cpp/talweg/float_bytes.h"
+#include "client/cpp/talweg/contribution_stream.h"
+#include "client/cpp/talweg/dtype.h"
 #include "client/cpp/talweg/heartbeat.h"
 #include "client/cpp/talweg/pull.h"
 #include "client/cpp/talweg/retry.h"
 #include "client/cpp/talweg/transport.h"
 
 namespace talweg {
+
+namespace {
+
+// No gradient above it fits into one message.
+constexpr uint64_t kMaxUnaryBytes = uint64_t{64} << 20;
+
+// A contribution without its answer, or whose answer was not yet asked for.
+struct Waiting {
+  Contribution contribution;
+  int num_attempts = 0;
+  std::vector<float> kept;  // the gradient, once its caller has it back
+};
+
+}  // namespace
 
 struct Session::State {
   std::shared_ptr<Transport> transport;
@@ -21,12 +39,101 @@ struct Session::State {
   uint64_t history = 0;
   uint64_t incarnation = 0;
   uint64_t version = 0;
+  uint64_t sequence = 0;  // of the last contribution
+  double next_learning_rate = 0;
   bool left = false;
-  bool unanswered = false;    // `request` may have been applied: ResumeStep may send it again
-  absl::Status fenced;        // the error that fenced this worker, once there was one
-  v1::StepRequest request;    // the last contribution; keeps its memory from step to step
-  v1::StepResponse response;  // likewise
+  v1::ContributionHeader header;  // what all contributions have in common
+  std::list<Waiting> waiting;     // oldest first; at most two
+  bool resumable = false;         // `waiting` is one contribution that Step left without an answer
+  absl::Status fenced;            // the error that fenced this worker, once there was one
+  v1::StepRequest request;        // keeps its memory from step to step
+  v1::StepResponse response;      // likewise
+  std::unique_ptr<ContributionStream> stream;
   std::unique_ptr<Heartbeat> heartbeat;
+
+  // Gives up what waits.
+  void Forget() {
+    if (stream != nullptr && !waiting.empty()) stream->Close();
+    waiting.clear();
+    resumable = false;
+  }
+
+  // The answer's data shall go to `parameters`.
+  void Aim(Contribution& contribution, absl::Span<float> parameters) const {
+    const StepOptions& step = contribution.options;
+    contribution.parameters = parameters;
+    contribution.num_good = 0;
+    v1::ReplyOptions& reply = *contribution.header.mutable_reply();
+    reply.set_data(parameters.empty()                  ? v1::REPLY_DATA_NONE
+                   : step.point == v1::POINT_LOOKAHEAD ? v1::REPLY_DATA_LOOKAHEAD
+                                                       : v1::REPLY_DATA_PARAMETERS);
+    reply.set_dtype(step.reply_dtype);
+    reply.set_checksums(step.checksums);
+  }
+
+  bool NeedsStream(const Contribution& contribution) const {
+    const StepOptions& step = contribution.options;
+    const uint64_t bytes = std::max(contribution.gradient.size() * DtypeBytes(step.gradient_dtype),
+                                    contribution.parameters.size() * DtypeBytes(step.reply_dtype));
+    return step.checksums || bytes > std::min(options.stream_threshold_bytes, kMaxUnaryBytes);
+  }
+
+  // One attempt at an answer in one message.
+  absl::Status CallStep(Contribution& contribution, absl::Duration timeout) {
+    const StepOptions& step = contribution.options;
+    *request.mutable_header() = contribution.header.header();
+    *request.mutable_reply() = contribution.header.reply();
+    request.mutable_reply()->set_max_reply_bytes(options.max_message_bytes);
+    if (request.sections_size() == 0) request.add_sections()->set_kind(v1::SECTION_KIND_GRADIENT);
+    v1::Section& gradient = *request.mutable_sections(0);
+    gradient.set_dtype(step.gradient_dtype);
+    gradient.mutable_data()->resize(contribution.gradient.size() * DtypeBytes(step.gradient_dtype));
+    EncodeFloats(step.gradient_dtype, contribution.gradient, gradient.mutable_data()->data());
+    absl::Status status = transport->Call(request, response, timeout);
+    if (!status.ok()) return status;
+    const absl::Span<float> parameters = contribution.parameters;
+    if (!parameters.empty()) {
+      const v1::SectionKind kind = response.sections_size() == 1 ? response.sections(0).kind()
+                                                                 : v1::SECTION_KIND_UNSPECIFIED;
+      const bool asked = kind == v1::SECTION_KIND_PARAMETERS ||
+                         (kind == v1::SECTION_KIND_LOOKAHEAD && step.point == v1::POINT_LOOKAHEAD);
+      if (!asked ||
+          response.sections(0).data().size() != parameters.size() * DtypeBytes(step.reply_dtype)) {
+        return absl::InternalError(absl::StrCat("the server's reply to step ",
+                                                response.applied_version(), " does not hold ",
+                                                parameters.size(), " parameters"));
+      }
+      DecodeFloats(step.reply_dtype, response.sections(0).data().data(), parameters);
+    }
+    // All but the sections, which stay for the memory of the next.
+    google::protobuf::RepeatedPtrField<v1::Section> sections;
+    sections.Swap(response.mutable_sections());
+    contribution.answer = response;
+    sections.Swap(response.mutable_sections());
+    contribution.num_good = parameters.size();
+    if (step.progress) {
+      const uint64_t bytes =
+          gradient.data().size() + parameters.size() * DtypeBytes(step.reply_dtype);
+      step.progress(bytes, bytes);
+    }
+    return absl::OkStatus();
+  }
+
+  // Pulls what of an answer's data did not fit its checksums.
+  absl::Status Mend(const Contribution& contribution, StepResult& result) {
+    if (contribution.num_good == contribution.parameters.size()) return absl::OkStatus();
+    PullOptions pull;
+    pull.point = contribution.options.point;
+    pull.dtype = contribution.options.reply_dtype;
+    pull.checksums = true;
+    const PullStart start = {result.data_version, result.next_learning_rate, contribution.num_good};
+    const absl::StatusOr<PulledVersion> pulled = PullParameters(
+        *transport, options.retry, session_id, history, contribution.parameters, pull, &start);
+    if (!pulled.ok()) return pulled.status();
+    result.data_version = pulled->version;
+    result.next_learning_rate = pulled->next_learning_rate;
+    return absl::OkStatus();
+  }
 };
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -63,9 +170,11 @@ absl::Status Session::JoinAnew() {
   state.incarnation = response.incarnation();
   state.version = response.version();
   state.left = false;
-  state.unanswered = false;
+  state.sequence = 0;
+  state.Forget();
+  state.stream = std::make_unique<ContributionStream>(*state.transport);
 
-  v1::ContributionHeader& header = *state.request.mutable_header();
+  v1::ContributionHeader& header = state.header;
   header.Clear();
   header.set_session_id(state.session_id);
   header.set_history(state.history);
@@ -87,73 +196,153 @@ absl::Status Session::JoinAnew() {
 
 absl::StatusOr<StepResult> Session::Step(absl::Span<const float> gradient,
                                          absl::Span<float> parameters,
-                                         absl::Span<const double> losses) {
+                                         absl::Span<const double> losses,
+                                         const StepOptions& options) {
   State& state = *state_;
-  v1::ContributionHeader& header = *state.request.mutable_header();
-  // Gaps are allowed, so every contribution has a number of its own, whatever became of the last.
-  header.set_sequence(header.sequence() + 1);
-  header.set_base_version(state.version);
-  header.mutable_losses()->Assign(losses.begin(), losses.end());
-  if (state.request.sections_size() == 0) {
-    state.request.add_sections()->set_kind(v1::SECTION_KIND_GRADIENT);
+  // One that got no answer is given up; its sequence is never used again.
+  if (state.resumable) state.Forget();
+  if (!state.waiting.empty()) {
+    return absl::FailedPreconditionError("a submitted contribution waits for AwaitStep");
   }
-  AssignFloats(gradient, *state.request.mutable_sections(0)->mutable_data());
-  return Send(parameters);
-}
-
-absl::StatusOr<StepResult> Session::ResumeStep(absl::Span<float> parameters) {
-  if (!state_->unanswered) {
-    return absl::FailedPreconditionError("no contribution waits for its answer");
+  const absl::Status submitted = Submit(gradient, parameters, losses, options);
+  if (!submitted.ok()) return submitted;
+  absl::StatusOr<StepResult> result = Settle();
+  if (!state.waiting.empty()) {
+    Waiting& waiting = state.waiting.front();
+    waiting.kept.assign(gradient.begin(), gradient.end());
+    waiting.contribution.gradient = waiting.kept;
+    state.resumable = true;
   }
-  return Send(parameters);
-}
-
-absl::StatusOr<StepResult> Session::Send(absl::Span<float> parameters) {
-  State& state = *state_;
-  state.request.mutable_reply()->set_data(parameters.empty() ? v1::REPLY_DATA_NONE
-                                                             : v1::REPLY_DATA_PARAMETERS);
-  state.request.mutable_reply()->set_max_reply_bytes(state.options.max_message_bytes);
-  StepResult result;
-  const v1::StepResponse& response = state.response;
-  const absl::Status status = Retry(
-      state.options.retry, *state.transport,
-      [&](absl::Duration timeout) {
-        return state.transport->Call(state.request, state.response, timeout);
-      },
-      &result.num_attempts);
-  // An error with a reason is the server's word that nothing changed; any other may have come after
-  // the step was taken.
-  state.unanswered = !status.ok() && ReasonOf(status).empty();
-  Note(status);
-  if (!status.ok()) return status;
-
-  if (!parameters.empty()) {
-    if (response.sections_size() != 1 ||
-        response.sections(0).kind() != v1::SECTION_KIND_PARAMETERS ||
-        response.sections(0).data().size() != parameters.size() * sizeof(float)) {
-      state.unanswered = true;
-      return absl::InternalError(absl::StrCat("the server's reply to step ",
-                                              response.applied_version(), " does not hold ",
-                                              parameters.size(), " parameters"));
-    }
-    CopyFloats(response.sections(0).data(), parameters);
-    state.version = response.data_version();
-  }
-  result.verdict = response.verdict();
-  result.replayed = response.replayed();
-  result.applied_version = response.applied_version();
-  result.data_version = response.data_version();
-  if (response.has_report()) result.report = response.report();
   return result;
 }
 
-absl::StatusOr<uint64_t> Session::Pull(absl::Span<float> parameters) {
+absl::StatusOr<StepResult> Session::ResumeStep(absl::Span<float> parameters) {
+  State& state = *state_;
+  if (!state.resumable) {
+    return absl::FailedPreconditionError("no contribution waits for its answer");
+  }
+  state.Aim(state.waiting.front().contribution, parameters);
+  absl::StatusOr<StepResult> result = Settle();
+  state.resumable = !state.waiting.empty();
+  return result;
+}
+
+absl::Status Session::SubmitStep(absl::Span<const float> gradient, absl::Span<float> parameters,
+                                 absl::Span<const double> losses, const StepOptions& options) {
+  State& state = *state_;
+  if (state.resumable) state.Forget();
+  if (state.waiting.size() == 2) {
+    return absl::FailedPreconditionError("two contributions wait for AwaitStep");
+  }
+  const absl::Status submitted = Submit(gradient, parameters, losses, options);
+  if (!submitted.ok()) return submitted;
+  const Contribution& last = state.waiting.back().contribution;
+  return Drive([&] { return last.committed || last.answer.has_value(); });
+}
+
+absl::StatusOr<StepResult> Session::AwaitStep() {
+  State& state = *state_;
+  if (state.waiting.empty() || state.resumable) {
+    return absl::FailedPreconditionError("no contribution was submitted");
+  }
+  return Settle();
+}
+
+// Puts a contribution at the end of those that wait.
+absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float> parameters,
+                             absl::Span<const double> losses, const StepOptions& options) {
+  State& state = *state_;
+  if (options.point != v1::POINT_PARAMETERS && options.point != v1::POINT_LOOKAHEAD) {
+    return absl::InvalidArgumentError("a step brings back POINT_PARAMETERS or POINT_LOOKAHEAD");
+  }
+  Contribution& contribution = state.waiting.emplace_back().contribution;
+  contribution.options = options;
+  contribution.gradient = gradient;
+  v1::ContributionHeader& header = *contribution.header.mutable_header();
+  header = state.header;
+  // Gaps are allowed, so every contribution has a number of its own, whatever became of the last.
+  header.set_sequence(++state.sequence);
+  header.set_base_version(state.version);
+  header.mutable_losses()->Assign(losses.begin(), losses.end());
+  state.Aim(contribution, parameters);
+  return absl::OkStatus();
+}
+
+// Brings what waits as far as `reached` says, through lost calls and broken streams.
+absl::Status Session::Drive(absl::FunctionRef<bool()> reached) {
+  State& state = *state_;
+  uint64_t farthest = 0;
+  const auto attempt = [&](absl::Duration timeout) -> absl::Status {
+    std::vector<Contribution*> streamed;
+    const auto run = [&](absl::FunctionRef<bool()> far_enough) -> absl::Status {
+      if (streamed.empty() || far_enough()) return absl::OkStatus();
+      absl::Status ran = state.stream->Run(streamed, timeout, far_enough);
+      for (const Contribution* contribution : streamed) {
+        farthest = std::max(farthest, contribution->farthest_bytes);
+      }
+      return ran;
+    };
+    for (Waiting& waiting : state.waiting) {
+      Contribution& contribution = waiting.contribution;
+      if (contribution.answer.has_value()) continue;
+      if (state.NeedsStream(contribution)) {
+        if (!contribution.opened) ++waiting.num_attempts;
+        streamed.push_back(&contribution);
+        continue;
+      }
+      // In the order of their sequences.
+      absl::Status done = run([&] { return streamed.back()->answer.has_value(); });
+      ++waiting.num_attempts;
+      if (done.ok()) done = state.CallStep(contribution, timeout);
+      if (!done.ok()) return done;
+    }
+    return run(reached);
+  };
+  absl::Status status = Retry(state.options.retry, *state.transport, attempt, nullptr, &farthest);
+  return Failed(status);
+}
+
+// Notes what `status` says of this worker and of what waits, and hands it back.
+absl::Status Session::Failed(const absl::Status& status) {
+  Note(status);
+  // An error with a reason is the server's word that nothing changed, one of the arguments is ours;
+  // any other may have come after the step was taken.
+  const bool nothing_changed = !ReasonOf(status).empty() || absl::IsInvalidArgument(status);
+  if (nothing_changed && !IsRetryable(status)) state_->Forget();
+  return status;
+}
+
+// Drives the oldest contribution to its answer and hands it out.
+absl::StatusOr<StepResult> Session::Settle() {
+  State& state = *state_;
+  Contribution& contribution = state.waiting.front().contribution;
+  absl::Status status = Drive([&] { return contribution.answer.has_value(); });
+  if (!status.ok()) return status;
+  const v1::StepResponse& answer = *contribution.answer;
+  StepResult result;
+  result.verdict = answer.verdict();
+  result.replayed = answer.replayed();
+  result.applied_version = answer.applied_version();
+  result.data_version = answer.data_version();
+  result.next_learning_rate = answer.next_learning_rate();
+  if (answer.has_report()) result.report = answer.report();
+  result.num_attempts = state.waiting.front().num_attempts;
+  status = state.Mend(contribution, result);
+  if (!status.ok()) return Failed(status);
+  if (!contribution.parameters.empty()) state.version = result.data_version;
+  state.next_learning_rate = result.next_learning_rate;
+  state.waiting.pop_front();
+  return result;
+}
+
+absl::StatusOr<uint64_t> Session::Pull(absl::Span<float> parameters, const PullOptions& options) {
   State& state = *state_;
   const absl::StatusOr<PulledVersion> pulled = PullParameters(
-      *state.transport, state.options.retry, state.session_id, state.history, parameters);
+      *state.transport, state.options.retry, state.session_id, state.history, parameters, options);
   if (!pulled.ok()) return pulled.status();
-  state.version = pulled->version;
-  return state.version;
+  state.next_learning_rate = pulled->next_learning_rate;
+  if (options.point != v1::POINT_AVERAGE) state.version = pulled->version;
+  return pulled->version;
 }
 
 absl::StatusOr<uint64_t> Session::Reattach() {
@@ -167,6 +356,8 @@ absl::StatusOr<uint64_t> Session::Reattach() {
 absl::Status Session::Leave() {
   State& state = *state_;
   state.heartbeat.reset();
+  state.Forget();
+  state.stream->Close();
   if (state.left) return absl::OkStatus();
   v1::LeaveRequest request;
   request.set_session_id(state.session_id);
@@ -194,6 +385,7 @@ const std::string& Session::session_id() const { return state_->session_id; }
 const std::string& Session::worker() const { return state_->worker; }
 uint64_t Session::history() const { return state_->history; }
 uint64_t Session::version() const { return state_->version; }
+double Session::next_learning_rate() const { return state_->next_learning_rate; }
 uint64_t Session::incarnation() const { return state_->incarnation; }
 
 }  // namespace talweg

@@ -8,10 +8,12 @@
 #include <optional>
 #include <string>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "client/cpp/talweg/options.h"
 #include "client/cpp/talweg/status.h"
 #include "talweg/v1/training_service.pb.h"
 
@@ -27,7 +29,8 @@ struct StepResult {
   uint64_t applied_version = 0;  // version made; where not applied, the one it was judged at
   uint64_t data_version = 0;     // version of the parameters that came back
   std::optional<v1::StepReport> report;  // set where the verdict is APPLIED
-  int num_attempts = 1;                  // calls made for this answer
+  double next_learning_rate = 0;         // of the coming step; a lookahead was made with it
+  int num_attempts = 1;                  // calls made, streams begun, for this answer
 
   bool applied() const { return verdict == v1::VERDICT_APPLIED; }
 };
@@ -49,23 +52,48 @@ class Session {
   ~Session();
 
   // Contributes `gradient` ([num_elements], taken at version()) and waits for the step. The new
-  // parameters go to `parameters` ([num_elements], may overlap nothing, or empty: none are sent and
+  // point goes to `parameters` ([num_elements], may overlap nothing, or empty: none is sent and
   // version() stays). `losses`: at most 16, the first at version(). A refused contribution is not
   // an error: see the verdict.
   //
+  // Large contributions (ClientOptions::stream_threshold_bytes) go over one stream that stays open
+  // from step to step, and take as long as they move.
+  //
   // Fails with UNAVAILABLE or DEADLINE_EXCEEDED where no answer came within the overall timeout:
-  // the contribution may have been applied, and ResumeStep() finds out; or with the server's error,
-  // which changed nothing.
+  // the contribution may have been applied, and ResumeStep() finds out (its copy of the gradient is
+  // made only then); or with the server's error, which changed nothing. After an error the contents
+  // of `parameters` are unspecified: they may be of any version, or of several.
   absl::StatusOr<StepResult> Step(absl::Span<const float> gradient, absl::Span<float> parameters,
-                                  absl::Span<const double> losses = {});
+                                  absl::Span<const double> losses = {},
+                                  const StepOptions& options = {});
 
-  // Sends the last contribution again, under its own sequence, after a Step or ResumeStep that got
-  // no answer; FAILED_PRECONDITION where there is none such.
+  // Sends the last contribution again, under its own sequence and options, after a Step or
+  // ResumeStep that got no answer; FAILED_PRECONDITION where there is none such.
   absl::StatusOr<StepResult> ResumeStep(absl::Span<float> parameters);
 
-  // Fills `parameters` ([num_elements]) with the current version and returns it. Large pulls go on
-  // where a broken stream ended.
-  absl::StatusOr<uint64_t> Pull(absl::Span<float> parameters);
+  // Step in two halves, for sessions with max_staleness > 0: while one contribution's parameters
+  // come in, the next one's gradient goes out.
+  //
+  //   SubmitStep(g0, w);  SubmitStep(g1, w2);  AwaitStep() -> w;  SubmitStep(g2, w);  AwaitStep() …
+  //
+  // SubmitStep returns when the contribution has been sent whole and the one submitted before it,
+  // if any, has its answer; a small one has its own answer then, too. At most two may wait for
+  // their AwaitStep; both spans are the library's until then. Each contribution is based on
+  // version(), which AwaitStep moves. Exactly once, as Step: the second is committed when the first
+  // is answered.
+  //
+  // After UNAVAILABLE or DEADLINE_EXCEEDED what was submitted waits on, and AwaitStep goes on with
+  // it; after an error with the server's reason nothing waits.
+  absl::Status SubmitStep(absl::Span<const float> gradient, absl::Span<float> parameters,
+                          absl::Span<const double> losses = {}, const StepOptions& options = {});
+
+  // Waits for the answer to the oldest contribution that was submitted. FAILED_PRECONDITION where
+  // there is none.
+  absl::StatusOr<StepResult> AwaitStep();
+
+  // Fills `parameters` ([num_elements]) with the current version and returns it; version() becomes
+  // it unless the point is the average. Large pulls go on where a broken stream ended.
+  absl::StatusOr<uint64_t> Pull(absl::Span<float> parameters, const PullOptions& options = {});
 
   // Joins anew after HISTORY_CHANGED and returns the version to go on from: pull before the next
   // step. Refused with INCARNATION_FENCED once this worker was fenced.
@@ -76,8 +104,10 @@ class Session {
 
   const std::string& session_id() const;
   const std::string& worker() const;
-  uint64_t history() const;      // history of every version below
-  uint64_t version() const;      // of the parameters that came last; before that, at the join
+  uint64_t history() const;  // history of every version below
+  uint64_t version() const;  // of the parameters that came last; before that, at the join
+  // Of the step after that version, with which a lookahead was made; 0 before the first reply.
+  double next_learning_rate() const;
   uint64_t incarnation() const;  // this process among all that had the worker's name
 
  private:
@@ -87,7 +117,11 @@ class Session {
                                       const ClientOptions& options, absl::string_view session_id,
                                       absl::string_view worker);
   explicit Session(std::unique_ptr<State> state);
-  absl::StatusOr<StepResult> Send(absl::Span<float> parameters);
+  absl::Status Submit(absl::Span<const float> gradient, absl::Span<float> parameters,
+                      absl::Span<const double> losses, const StepOptions& options);
+  absl::Status Drive(absl::FunctionRef<bool()> reached);
+  absl::StatusOr<StepResult> Settle();
+  absl::Status Failed(const absl::Status& status);
   absl::Status JoinAnew();
   void Note(const absl::Status& status);
 

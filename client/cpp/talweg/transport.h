@@ -9,13 +9,15 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "client/cpp/talweg/step_stream.h"
 #include "talweg/v1/session_service.pb.h"
 #include "talweg/v1/training_service.pb.h"
 
 namespace talweg {
 
 // One server. Each call makes one attempt of at most `timeout` and fails as the server said, with
-// UNAVAILABLE where the connection is lost, or with DEADLINE_EXCEEDED. Thread-safe.
+// UNAVAILABLE where the connection is lost, or with DEADLINE_EXCEEDED; to Pull `timeout` is how
+// long it waits for a message. Thread-safe.
 class Transport {
  public:
   // Takes a message of the stream; an error ends the stream, and is what Pull returns.
@@ -42,6 +44,10 @@ class Transport {
                             absl::Duration timeout) = 0;
   virtual absl::Status Pull(const v1::PullRequest& request, TakeMessage take,
                             absl::Duration timeout) = 0;
+
+  // Opens a stream of contributions, over the connection that calls go over now. Never null; that
+  // there is no server, its first events tell.
+  virtual std::unique_ptr<StepStream> OpenStepStream() = 0;
 
   // Calls from now on go over a new connection: the old one may be half-open, which only a deadline
   // tells.
