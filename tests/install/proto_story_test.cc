@@ -14,6 +14,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "client/cpp/talweg/grpc_transport.h"
 #include "client/cpp/talweg/status.h"
 #include "google/protobuf/util/json_util.h"
@@ -64,17 +65,21 @@ class ProtoStoryTest : public ::testing::Test {
     transport_ = ConnectGrpc(server_.address(), 1 << 20, absl::Seconds(10)).value();
   }
 
-  // The request of the page's call number `index`, which is `method`, with the numbers that this
-  // server gave in place of the page's.
-  template <class Request>
-  Request RequestOf(size_t index, const std::string& method) {
-    EXPECT_EQ(calls_.at(index).method, method);
-    const std::string json = absl::StrReplaceAll(
-        calls_.at(index).json,
+  // With the numbers that this server gave in place of the page's.
+  std::string WithNumbers(absl::string_view json) const {
+    return absl::StrReplaceAll(
+        json,
         // Masks stand there as grpcurl wants them; in protobuf's own JSON a mask is one string.
         {{"{\"paths\": [\"schedule.learning_rate\"]}", "\"schedule.learningRate\""},
          {"\"4711\"", absl::StrCat("\"", history_, "\"")},
          {"\"incarnation\": \"1\"", absl::StrCat("\"incarnation\": \"", incarnation_, "\"")}});
+  }
+
+  // The request of the page's call number `index`, which is `method`.
+  template <class Request>
+  Request RequestOf(size_t index, const std::string& method) {
+    EXPECT_EQ(calls_.at(index).method, method);
+    const std::string json = WithNumbers(calls_.at(index).json);
     Request request;
     const auto status = google::protobuf::util::JsonStringToMessage(json, &request);
     EXPECT_TRUE(status.ok()) << method << ": " << status.ToString();
@@ -84,14 +89,17 @@ class ProtoStoryTest : public ::testing::Test {
   // Compares `response` with what the page shows below call number `index`. By reflection grpcurl
   // prints the proto's names, and no field at its default; so does protobuf.
   void ExpectShown(size_t index, const google::protobuf::Message& response) {
+    ExpectShown(calls_.at(index).answer, response);
+  }
+  void ExpectShown(const std::string& answer, const google::protobuf::Message& response) {
     google::protobuf::util::JsonPrintOptions options;
     options.preserve_proto_field_names = true;
     std::string real;
     ASSERT_TRUE(google::protobuf::util::MessageToJsonString(response, &real, options).ok());
-    const std::string shown = absl::StrReplaceAll(
-        calls_.at(index).answer, {{"#", ""},
-                                  {kCut, absl::StrCat("\"", kCut, "\": true")},
-                                  {"\"4711\"", absl::StrCat("\"", history_, "\"")}});
+    const std::string shown =
+        absl::StrReplaceAll(answer, {{"#", ""},
+                                     {kCut, absl::StrCat("\"", kCut, "\": true")},
+                                     {"\"4711\"", absl::StrCat("\"", history_, "\"")}});
     EXPECT_TRUE(IsShown(nlohmann::json::parse(shown), nlohmann::json::parse(real)))
         << "shown: " << shown << "\nreal: " << real;
   }
@@ -119,7 +127,7 @@ class ProtoStoryTest : public ::testing::Test {
 };
 
 TEST_F(ProtoStoryTest, GoesAsThePageTells) {
-  ASSERT_EQ(calls_.size(), 6u);
+  ASSERT_EQ(calls_.size(), 7u);
   const auto create = RequestOf<v1::CreateSessionRequest>(0, "CreateSession");
   const auto created = Send<v1::CreateSessionResponse>(create);
   history_ = created.session().history();
@@ -166,14 +174,50 @@ TEST_F(ProtoStoryTest, GoesAsThePageTells) {
                   .ok());
   EXPECT_EQ(pulled, stepped.sections(0).data());
 
+  // A stream, frame by frame. By now another process is the worker.
+  EXPECT_EQ(calls_[4].method, "StreamStep");
+  incarnation_ = Send<v1::JoinResponse>(join).incarnation();
+  const std::unique_ptr<StepStream> stream = transport_->OpenStepStream();
+  std::vector<v1::StreamStepResponse> answers;
+  const auto next = [&] {
+    const StreamEvent event = stream->Next(absl::Seconds(10));
+    EXPECT_TRUE(event.kind == StreamEvent::Kind::kWritten ||
+                event.kind == StreamEvent::Kind::kFrame)
+        << event.status;
+    if (event.kind == StreamEvent::Kind::kFrame) {
+      answers.push_back(stream->frame());
+      std::string& data = *answers.back().mutable_chunk()->mutable_section()->mutable_data();
+      data.resize(stream->data_size());
+      stream->CopyData(data.data());
+      if (!stream->frame().has_chunk()) answers.back() = stream->frame();
+    }
+    return event.kind;
+  };
+  for (absl::string_view json : absl::StrSplit(calls_[4].json, "\n  {", absl::SkipWhitespace())) {
+    v1::StreamStepRequest frame;
+    const std::string whole = absl::StrCat("{", WithNumbers(json));
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(whole, &frame).ok()) << whole;
+    stream->Write(frame);
+    while (next() == StreamEvent::Kind::kFrame) {
+    }
+  }
+  const std::vector<std::string> shown =
+      absl::StrSplit(calls_[4].answer, '\n', absl::SkipWhitespace());
+  ASSERT_EQ(shown.size(), 4u);
+  while (answers.size() < shown.size() && next() != StreamEvent::Kind::kTimeout) {
+  }
+  for (size_t index = 0; index < shown.size(); ++index) {
+    ExpectShown(shown[index], answers.at(index));
+  }
+
   const auto updated =
-      Send<v1::UpdateSessionResponse>(RequestOf<v1::UpdateSessionRequest>(4, "UpdateSession"));
+      Send<v1::UpdateSessionResponse>(RequestOf<v1::UpdateSessionRequest>(5, "UpdateSession"));
   EXPECT_EQ(updated.session().config().schedule().learning_rate(), 0.1);
   EXPECT_EQ(updated.session().config_version(), 2u);
-  ExpectShown(4, updated);
+  ExpectShown(5, updated);
 
-  const auto erase = RequestOf<v1::DeleteSessionRequest>(5, "DeleteSession");
-  ExpectShown(5, Send<v1::DeleteSessionResponse>(erase));
+  const auto erase = RequestOf<v1::DeleteSessionRequest>(6, "DeleteSession");
+  ExpectShown(6, Send<v1::DeleteSessionResponse>(erase));
   EXPECT_NE(Send<v1::CreateSessionResponse>(create).session().history(), history_);
   EXPECT_EQ(RefusalOf<v1::StepResponse>(step), "HISTORY_CHANGED");
 }
