@@ -9,6 +9,7 @@
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
 #include "client/cli/npy.h"
+#include "client/cli/transfer.h"
 #include "client/terminal/table.h"
 
 namespace talweg {
@@ -24,11 +25,13 @@ v1::StepResponse ToResponse(const StepResult& result, uint64_t history) {
   response.set_replayed(result.replayed);
   response.set_applied_version(result.applied_version);
   response.set_data_version(result.data_version);
+  response.set_next_learning_rate(result.next_learning_rate);
   if (result.report.has_value()) *response.mutable_report() = *result.report;
   return response;
 }
 
-absl::StatusOr<StepResult> StepOnce(Session& session, const Arguments& arguments) {
+absl::StatusOr<StepResult> StepOnce(Session& session, const Arguments& arguments,
+                                    const StepOptions& options) {
   const absl::StatusOr<std::vector<float>> gradient = ReadNpy(arguments.Text("gradient"));
   if (!gradient.ok()) return gradient.status();
   const absl::StatusOr<std::optional<double>> loss = arguments.Number("loss");
@@ -36,7 +39,8 @@ absl::StatusOr<StepResult> StepOnce(Session& session, const Arguments& arguments
   std::vector<double> losses;
   if (loss->has_value()) losses.push_back(**loss);
   std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
-  absl::StatusOr<StepResult> result = session.Step(*gradient, absl::MakeSpan(parameters), losses);
+  absl::StatusOr<StepResult> result =
+      session.Step(*gradient, absl::MakeSpan(parameters), losses, options);
   if (!result.ok() || parameters.empty()) return result;
   const absl::Status written = WriteNpy(arguments.Text("output"), parameters);
   if (!written.ok()) return written;
@@ -45,12 +49,14 @@ absl::StatusOr<StepResult> StepOnce(Session& session, const Arguments& arguments
 
 absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   if (!arguments.Has("gradient")) return UsageError("--gradient is needed");
+  const absl::StatusOr<StepOptions> options = StepOptionsOf(arguments);
+  if (!options.ok()) return options.status();
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
   absl::StatusOr<Session> session =
       client->Join(arguments.positional(0), arguments.Text("worker", kDefaultWorker));
   if (!session.ok()) return session.status();
-  const absl::StatusOr<StepResult> result = StepOnce(*session, arguments);
+  const absl::StatusOr<StepResult> result = StepOnce(*session, arguments, *options);
   const absl::Status left = session->Leave();
   if (!result.ok()) return result.status();
   if (!left.ok()) return left;
@@ -61,13 +67,15 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
 
 absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
   if (!arguments.Has("output")) return UsageError("--output is needed");
+  const absl::StatusOr<PullOptions> options = PullOptionsOf(arguments);
+  if (!options.ok()) return options.status();
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
   const absl::StatusOr<v1::Session> session = client->GetSession(arguments.positional(0));
   if (!session.ok()) return session.status();
   std::vector<float> parameters(session->num_elements());
   const absl::StatusOr<PulledVersion> pulled =
-      client->Pull(arguments.positional(0), absl::MakeSpan(parameters));
+      client->Pull(arguments.positional(0), absl::MakeSpan(parameters), *options);
   if (!pulled.ok()) return pulled.status();
   const absl::Status written = WriteNpy(arguments.Text("output"), parameters);
   if (!written.ok()) return written;
@@ -76,6 +84,7 @@ absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
     response.set_history(pulled->history);
     response.set_version(pulled->version);
     response.set_num_elements(parameters.size());
+    response.set_next_learning_rate(pulled->next_learning_rate);
     return PrintJson(response, out);
   }
   out << GroupDigits(parameters.size()) << " elements of version " << pulled->version << " in "
@@ -93,6 +102,9 @@ std::vector<Command> TensorCommands() {
        "Joins, steps once and leaves. A process that works under the same name is fenced.\n",
        {{"gradient", "FILE.npy", "the gradient: float32, as many elements as the session"},
         {"output", "FILE.npy", "where the new parameters go"},
+        {"point", "POINT", "what comes back: parameters (default), or lookahead"},
+        {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
+        {"checksums", "", "check what travels, both ways"},
         {"worker", "NAME", absl::StrCat("who contributes (", kDefaultWorker, ")")},
         {"loss", "NUMBER", "the loss at the current version"}},
        RunStep},
@@ -100,7 +112,10 @@ std::vector<Command> TensorCommands() {
        "ID",
        "Write the current parameters to a file",
        "",
-       {{"output", "FILE.npy", "where they go: float32, one dimension"}},
+       {{"output", "FILE.npy", "where they go: float32, one dimension"},
+        {"point", "POINT", "parameters (default), lookahead or average"},
+        {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
+        {"checksums", "", "check what travels"}},
        RunPull},
   };
 }
