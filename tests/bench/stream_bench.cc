@@ -20,7 +20,6 @@
 
 #include "client/cpp/talweg/client.h"
 #include "tests/support/server_process.h"
-#include "tests/support/wire_client.h"
 
 namespace {
 
@@ -114,22 +113,38 @@ class Echo {
   bool connected_ = false;
 };
 
+talweg::v1::CreateSessionRequest AdamSession(const char* id) {
+  talweg::v1::CreateSessionRequest request;
+  request.set_session_id(id);
+  talweg::v1::SessionConfig& config = *request.mutable_config();
+  talweg::v1::Tensor& tensor = *config.mutable_layout()->add_tensors();
+  tensor.set_name("w");
+  tensor.add_shape(kElements);
+  config.mutable_optimizer()->mutable_adam();
+  config.mutable_schedule()->set_learning_rate(0.5);
+  auto& rule = *request.mutable_initial_values()->mutable_seeded()->add_rules();
+  rule.set_tensors("*");
+  rule.mutable_constant();
+  return request;
+}
+
+talweg::Session Join(const talweg::Client& client, const char* id) {
+  client.CreateSession(AdamSession(id)).value();
+  return client.Join(id, "a").value();
+}
+
 }  // namespace
 
 int main() {
   using talweg::testing::ServerProcess;
   const Echo echo;  // forks before there are threads
   const ServerProcess server({"--log_level=error"});
-  talweg::testing::WireClient wire(server.address());
-  for (const char* id : {"streamed", "unary"}) {
-    if (!wire.Create(talweg::testing::VectorSession(id, kElements, "adam")).ok()) return 1;
-  }
   talweg::ClientOptions options;
-  talweg::Session streamed =
-      talweg::Client::Connect(server.address(), options)->Join("streamed", "a").value();
+  const auto client = talweg::Client::Connect(server.address(), options).value();
+  talweg::Session streamed = Join(client, "streamed");
   options.stream_threshold_bytes = kBytes;
-  talweg::Session unary =
-      talweg::Client::Connect(server.address(), options)->Join("unary", "a").value();
+  const auto unary_client = talweg::Client::Connect(server.address(), options).value();
+  talweg::Session unary = Join(unary_client, "unary");
 
   std::vector<float> gradient(kElements);
   for (size_t i = 0; i < kElements; ++i) {

@@ -8,14 +8,11 @@
 #include "gtest/gtest.h"
 #include "server/server.h"
 #include "tests/support/proxy.h"
-#include "tests/support/wire_client.h"
 
 namespace talweg {
 namespace {
 
 using testing::Proxy;
-using testing::VectorSession;
-using testing::WireClient;
 
 constexpr uint64_t kElements = uint64_t{2} << 20;
 constexpr int64_t kModelBytes = 4 * kElements;
@@ -26,7 +23,7 @@ class ClientStreamTest : public ::testing::Test {
     auto started = server::Server::Start({.address = "127.0.0.1:0", .num_threads = 2});
     ASSERT_TRUE(started.ok()) << started.status();
     server_ = *std::move(started);
-    wire_ = std::make_unique<WireClient>(server_->address());
+    client_ = std::make_unique<Client>(Client::Connect(server_->address()).value());
     const int port = std::stoi(server_->address().substr(server_->address().rfind(':') + 1));
     proxy_ = std::make_unique<Proxy>(port);
     Create("streamed", "adam");
@@ -38,11 +35,26 @@ class ClientStreamTest : public ::testing::Test {
   }
 
   void Create(const std::string& id, const std::string& method) {
-    v1::CreateSessionRequest request = VectorSession(id, kElements, method);
-    request.mutable_config()->mutable_aggregation()->set_max_staleness(1);
-    const grpc::Status created = wire_->Create(request);
-    ASSERT_TRUE(created.ok()) << created.error_message();
+    v1::CreateSessionRequest request;
+    request.set_session_id(id);
+    v1::SessionConfig& config = *request.mutable_config();
+    v1::Tensor& tensor = *config.mutable_layout()->add_tensors();
+    tensor.set_name("w");
+    tensor.add_shape(kElements);
+    if (method == "adam") {
+      config.mutable_optimizer()->mutable_adam();
+    } else {
+      config.mutable_optimizer()->mutable_momentum();
+    }
+    config.mutable_schedule()->set_learning_rate(0.5);
+    config.mutable_aggregation()->set_max_staleness(1);
+    v1::InitialValueRule& rule = *request.mutable_initial_values()->mutable_seeded()->add_rules();
+    rule.set_tensors("*");
+    rule.mutable_constant();
+    const auto created = client_->CreateSession(request);
+    ASSERT_TRUE(created.ok()) << created.status();
   }
+  uint64_t VersionOf(const std::string& id) const { return client_->GetSession(id)->version(); }
   static Session Join(const std::string& address, const std::string& id, ClientOptions options) {
     options.heartbeats = false;  // bytes through the proxy are the step's
     options.retry.initial_backoff = absl::Milliseconds(5);
@@ -64,7 +76,7 @@ class ClientStreamTest : public ::testing::Test {
   }
 
   std::unique_ptr<server::Server> server_;
-  std::unique_ptr<WireClient> wire_;
+  std::unique_ptr<Client> client_;
   std::unique_ptr<Proxy> proxy_;
   std::unique_ptr<Session> streamed_;
   std::unique_ptr<Session> unary_;
@@ -109,7 +121,7 @@ TEST_F(ClientStreamTest, ConnectionCutAnywhereIsOneStepWithTheSameBits) {
     EXPECT_GE(result->num_attempts, 2) << cut.bytes;
     EXPECT_EQ(result->replayed, cut.judged) << cut.from_server << " " << cut.bytes;
     EXPECT_EQ(result->applied_version, ++version);
-    EXPECT_EQ(wire_->Get("streamed").version(), version);
+    EXPECT_EQ(VersionOf("streamed"), version);
     ExpectUnaryBits(gradient, parameters_);
   }
 }
@@ -136,7 +148,7 @@ TEST_F(ClientStreamTest, PipelinedStepsAreTakenOnceEachThroughCuts) {
     if (step > 0) await(step - 1);
   }
   await(kSteps - 1);
-  EXPECT_EQ(wire_->Get("streamed").version(), kSteps);
+  EXPECT_EQ(VersionOf("streamed"), kSteps);
 }
 
 TEST_F(ClientStreamTest, LookaheadAndHalvesComeAsAPullGivesThem) {
