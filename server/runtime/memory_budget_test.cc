@@ -116,5 +116,93 @@ TEST(DefaultMemoryBytesTest, IsSomethingThatTheMachineCanHave) {
   EXPECT_LT(DefaultMemoryBytes(), uint64_t{1} << 50);
 }
 
+class LineTest : public ::testing::Test {
+ protected:
+  // Asks for `bytes`; what it gets stands in got_[index].
+  uint64_t Ask(uint64_t bytes, size_t index) {
+    const absl::StatusOr<uint64_t> place = budget_.ReserveLater(
+        bytes, [this, index](MemoryBudget::Reservation got) { got_[index] = std::move(got); });
+    EXPECT_TRUE(place.ok()) << place.status();
+    return place.value_or(0);
+  }
+
+  MemoryBudget budget_{100};
+  std::optional<MemoryBudget::Reservation> got_[4];
+};
+
+TEST_F(LineTest, WhoeverFitsIsServedAtOnce) {
+  Ask(60, 0);
+  ASSERT_TRUE(got_[0].has_value());
+  EXPECT_EQ(got_[0]->bytes(), 60u);
+  EXPECT_EQ(budget_.used(), 60u);
+  EXPECT_FALSE(budget_.AnyoneWaits());
+}
+
+TEST_F(LineTest, FirstComeFirstServedWhenMemoryReturns) {
+  Ask(60, 0);
+  Ask(80, 1);
+  Ask(10, 2);  // would fit, but not past the one before
+  EXPECT_FALSE(got_[1].has_value() || got_[2].has_value());
+  EXPECT_TRUE(budget_.AnyoneWaits());
+  got_[0].reset();
+  EXPECT_TRUE(got_[1].has_value() && got_[2].has_value());
+  EXPECT_EQ(budget_.used(), 90u);
+  EXPECT_FALSE(budget_.AnyoneWaits());
+}
+
+TEST_F(LineTest, WhoeverLeavesHoldsUpNobody) {
+  Ask(60, 0);
+  const uint64_t place = Ask(80, 1);
+  Ask(10, 2);
+  budget_.Forget(place);
+  EXPECT_FALSE(got_[1].has_value());
+  ASSERT_TRUE(got_[2].has_value());
+  budget_.Forget(place);  // again, and of one who was served: nothing
+  got_[0].reset();
+  EXPECT_FALSE(got_[1].has_value());
+  EXPECT_EQ(budget_.used(), 10u);
+}
+
+TEST_F(LineTest, WhatIsNotWantedAnyMoreGoesToTheNext) {
+  Ask(100, 0);
+  EXPECT_TRUE(budget_.ReserveLater(100, [](MemoryBudget::Reservation) {}).ok());
+  Ask(100, 1);
+  got_[0].reset();
+  EXPECT_TRUE(got_[1].has_value());
+}
+
+TEST_F(LineTest, WhatCanNeverBeHadIsRefused) {
+  const absl::Status refused = budget_.ReserveLater(101, [](MemoryBudget::Reservation) {}).status();
+  EXPECT_EQ(core::ReasonName(refused), "MEMORY_QUOTA");
+  EXPECT_THAT(core::MetadataOf(refused), ::testing::Contains(Pair("asked_bytes", "101")));
+  EXPECT_FALSE(budget_.AnyoneWaits());
+}
+
+TEST_F(LineTest, LineIsBounded) {
+  Ask(100, 0);
+  const auto nothing = [](MemoryBudget::Reservation) {};
+  for (size_t index = 0; index < MemoryBudget::kMaxWaiting; ++index) {
+    ASSERT_TRUE(budget_.ReserveLater(1, nothing).ok());
+  }
+  EXPECT_EQ(core::ReasonName(budget_.ReserveLater(1, nothing).status()), "MEMORY_QUOTA");
+  got_[0].reset();
+  EXPECT_EQ(budget_.used(), 0u);
+}
+
+TEST_F(LineTest, EverybodyIsServedOnManyThreads) {
+  std::atomic<int> served{0};
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&] {
+      for (int round = 0; round < 500; ++round) {
+        ASSERT_TRUE(budget_.ReserveLater(60, [&](MemoryBudget::Reservation) { ++served; }).ok());
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(served, 2000);
+  EXPECT_EQ(budget_.used(), 0u);
+}
+
 }  // namespace
 }  // namespace talweg::server

@@ -198,6 +198,26 @@ TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
     Expect(wire_->Step(request), Code::INVALID_ARGUMENT, "SECTION_SIZE_MISMATCH",
            "sections[0].data");
   }
+  {  // FRAME_UNEXPECTED, CHUNK_MISPLACED, CHUNK_CORRUPT; stream_test.cc has many more of each
+    const auto end_of = [&](const std::vector<v1::StreamStepRequest>& frames) {
+      testing::WireStream stream(wire_->training());
+      for (const v1::StreamStepRequest& frame : frames) {
+        if (!stream.Write(frame)) break;
+      }
+      return stream.Finish();
+    };
+    v1::StreamStepRequest header;
+    *header.mutable_header()->mutable_header() = Next().header();
+    v1::StreamStepRequest chunk = testing::ChunksOf(kGradient, kElements).front();
+    v1::StreamStepRequest commit;
+    commit.mutable_commit();
+    Expect(end_of({chunk}), Code::INVALID_ARGUMENT, "FRAME_UNEXPECTED", "chunk");
+    const grpc::Status early = end_of({header, commit});
+    Expect(early, Code::INVALID_ARGUMENT, "CHUNK_MISPLACED", "commit");
+    EXPECT_EQ(ErrorOf(early).info.metadata().at("expected_element"), "0");
+    chunk.mutable_chunk()->set_crc32c(1);
+    Expect(end_of({header, chunk, commit}), Code::DATA_LOSS, "CHUNK_CORRUPT", "chunk.crc32c");
+  }
   {  // VERSION_AHEAD
     v1::StepRequest request = Next();
     request.mutable_header()->set_base_version(2);

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <thread>
 
+#include "core/base/checksum.h"
+#include "core/kernels/dtype.h"
 #include "core/optimizers/optimizer_testing.h"
 #include "core/session/session.h"
 #include "core/session/staged_gradient.h"
@@ -214,6 +216,57 @@ TEST_F(ServingTest, PullGoesOnWhereItBroke) {
   std::vector<float> rest;
   ASSERT_TRUE(wire_->Pull(request, &rest).ok());
   EXPECT_EQ(rest, std::vector<float>(whole.end() - 300000, whole.end()));
+}
+
+// Every message against the conversion of the float32 numbers, which a plain pull gives.
+TEST_F(ServingTest, PullsComeInTheDtypeAskedForWithTheirChecksums) {
+  constexpr uint64_t kElements = 2 * (1 << 18) + 11;
+  v1::CreateSessionRequest create = VectorSession("s", kElements);
+  create.mutable_initial_values()->mutable_seeded()->mutable_rules(0)->mutable_normal();
+  ASSERT_TRUE(wire_->Create(create).ok());
+  const std::vector<float> whole = PullAll("s");
+  for (const auto& [on_wire, dtype] : {std::pair(v1::DTYPE_UNSPECIFIED, core::Dtype::kFloat32),
+                                       std::pair(v1::DTYPE_FLOAT32, core::Dtype::kFloat32),
+                                       std::pair(v1::DTYPE_BFLOAT16, core::Dtype::kBfloat16),
+                                       std::pair(v1::DTYPE_FLOAT16, core::Dtype::kFloat16)}) {
+    for (const bool checksums : {false, true}) {
+      SCOPED_TRACE(v1::Dtype_Name(on_wire));
+      constexpr uint64_t kBegin = 12345;
+      std::string expected((kElements - kBegin) * core::DtypeBytes(dtype), ' ');
+      core::FromFloat32(dtype, absl::MakeConstSpan(whole).subspan(kBegin), expected.data());
+      v1::PullRequest request;
+      request.set_session_id("s");
+      request.set_begin_element(kBegin);
+      request.set_dtype(on_wire);
+      request.set_checksums(checksums);
+      grpc::ClientContext context;
+      const auto reader = wire_->training().Pull(&context, request);
+      v1::PullResponse message;
+      std::string pulled;
+      int messages = 0;
+      while (reader->Read(&message)) {
+        const v1::Section& section = message.section();
+        EXPECT_EQ(section.begin_element(), kBegin + pulled.size() / core::DtypeBytes(dtype));
+        EXPECT_EQ(section.dtype(), on_wire == v1::DTYPE_UNSPECIFIED ? v1::DTYPE_FLOAT32 : on_wire);
+        EXPECT_EQ(message.num_elements(), kElements);
+        EXPECT_LE(section.data().size(), 1u << 20);
+        EXPECT_EQ(message.has_crc32c(), checksums);
+        if (checksums) {
+          EXPECT_EQ(message.crc32c(), core::Crc32c(section.data()));
+        }
+        pulled += section.data();
+        ++messages;
+      }
+      EXPECT_TRUE(reader->Finish().ok());
+      EXPECT_EQ(messages, dtype == core::Dtype::kFloat32 ? 2 : 1 + (expected.size() > 1 << 20));
+      EXPECT_EQ(pulled, expected);
+    }
+  }
+  v1::PullRequest unknown;
+  unknown.set_session_id("s");
+  unknown.set_dtype(static_cast<v1::Dtype>(9));
+  std::vector<float> ignored;
+  EXPECT_EQ(ErrorOf(wire_->Pull(unknown, &ignored)).field, "dtype");
 }
 
 TEST_F(ServingTest, SeededValuesAreTheSameInEverySession) {

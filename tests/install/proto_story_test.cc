@@ -13,6 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "client/cpp/talweg/grpc_transport.h"
 #include "client/cpp/talweg/status.h"
 #include "google/protobuf/util/json_util.h"
@@ -88,7 +89,7 @@ class ProtoStoryTest : public ::testing::Test {
 };
 
 TEST_F(ProtoStoryTest, GoesAsThePageTells) {
-  ASSERT_EQ(calls_.size(), 6u);
+  ASSERT_EQ(calls_.size(), 7u);
   const auto create = RequestOf<v1::CreateSessionRequest>(0, "CreateSession");
   history_ = Send<v1::CreateSessionResponse>(create).session().history();
   EXPECT_EQ(Send<v1::CreateSessionResponse>(create).session().history(), history_);
@@ -137,12 +138,30 @@ TEST_F(ProtoStoryTest, GoesAsThePageTells) {
                   .ok());
   EXPECT_EQ(pulled, stepped.sections(0).data());
 
+  // The frames of a stream; in one message they are the step that the page tells of.
+  EXPECT_EQ(calls_[4].method, "StreamStep");
+  v1::StepRequest frames;
+  for (absl::string_view line : absl::StrSplit(calls_[4].json, "\n  {", absl::SkipWhitespace())) {
+    v1::StreamStepRequest frame;
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(absl::StrCat("{", line), &frame).ok())
+        << line;
+    if (frame.has_header()) *frames.mutable_header() = frame.header().header();
+    if (frame.has_chunk()) *frames.add_sections() = frame.chunk().section();
+  }
+  frames.mutable_header()->set_history(history_);
+  frames.mutable_header()->set_incarnation(Send<v1::JoinResponse>(join).incarnation());
+  const auto streamed = Send<v1::StepResponse>(frames);
+  EXPECT_EQ(streamed.applied_version(), 2u);
+  ASSERT_TRUE(google::protobuf::util::MessageToJsonString(streamed.sections(0), &answer).ok());
+  EXPECT_NE(calls_[4].answer.find(answer.substr(answer.find("AA"), 12)), std::string::npos)
+      << answer;
+
   const auto updated =
-      Send<v1::UpdateSessionResponse>(RequestOf<v1::UpdateSessionRequest>(4, "UpdateSession"));
+      Send<v1::UpdateSessionResponse>(RequestOf<v1::UpdateSessionRequest>(5, "UpdateSession"));
   EXPECT_EQ(updated.session().config().schedule().learning_rate(), 0.1);
   EXPECT_EQ(updated.session().config_version(), 2u);
 
-  const auto erase = RequestOf<v1::DeleteSessionRequest>(5, "DeleteSession");
+  const auto erase = RequestOf<v1::DeleteSessionRequest>(6, "DeleteSession");
   Send<v1::DeleteSessionResponse>(erase);
   EXPECT_NE(Send<v1::CreateSessionResponse>(create).session().history(), history_);
   EXPECT_EQ(RefusalOf<v1::StepResponse>(step), "HISTORY_CHANGED");

@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/fuzz/hostile_frames.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/checksum.h"
+#include "core/base/layout.h"
+#include "core/base/reasons.h"
+#include "core/session/staged_gradient.h"
+#include "server/wire/contribution_assembler.h"
+#include "server/wire/section_codec.h"
+#include "server/wire/unknown_fields.h"
+
+namespace talweg::testing {
+namespace {
+
+using server::ContributionAssembler;
+
+// Layouts that a case may be about: most fit in one chunk, some need several. The memory is made
+// once.
+constexpr uint64_t kSizes[] = {1, 2, 5, 4095, 4096, 4097, 10000, 65536 + 3, 3 * 65536 + 4099};
+
+struct Work {
+  explicit Work(uint64_t num_elements) : streamed(num_elements), whole(num_elements) {
+    std::vector<core::TensorSpec> tensors;
+    if (num_elements > 2) tensors.push_back({"a", {num_elements / 3}});
+    tensors.push_back({"b", {num_elements - (num_elements > 2 ? num_elements / 3 : 0)}});
+    map = std::make_shared<core::GroupMap>(*core::Layout::Create(std::move(tensors)));
+  }
+  std::shared_ptr<const core::GroupMap> map;
+  core::StagedGradient streamed;
+  core::StagedGradient whole;
+};
+
+Work& WorkFor(uint64_t num_elements) {
+  static auto& works = *new std::map<uint64_t, std::unique_ptr<Work>>();
+  std::unique_ptr<Work>& work = works[num_elements];
+  if (work == nullptr) work = std::make_unique<Work>(num_elements);
+  return *work;
+}
+
+bool IsReasonOfFrames(const absl::Status& status) {
+  for (const char* reason :
+       {"FRAME_UNEXPECTED", "CHUNK_MISPLACED", "CHUNK_CORRUPT", "FIELD_REQUIRED", "FIELD_UNKNOWN",
+        "FIELD_OUT_OF_RANGE", "SECTION_UNEXPECTED", "SECTION_SIZE_MISMATCH"}) {
+    if (core::ReasonName(status) == reason) return !core::FieldName(status).empty();
+  }
+  return false;
+}
+
+void FillChunk(ByteSource& source, uint64_t begin, uint64_t num_elements, v1::Chunk& chunk) {
+  v1::Section& section = *chunk.mutable_section();
+  section.set_kind(source.Once(64) ? static_cast<v1::SectionKind>(source.Take<int32_t>())
+                                   : v1::SECTION_KIND_GRADIENT);
+  section.set_dtype(source.Once(64) ? static_cast<v1::Dtype>(source.Take<int32_t>())
+                                    : static_cast<v1::Dtype>(source.Below(4)));
+  const uint64_t element_bytes = section.dtype() >= v1::DTYPE_BFLOAT16 ? 2 : 4;
+  const uint64_t due = num_elements - std::min(begin, num_elements);
+  uint64_t count = std::min(due, (uint64_t{256} << 10) / element_bytes);
+  if (source.Once(4)) count = due;
+  if (source.Once(8)) count += source.Below(3) - 1;
+  if (source.Once(16)) count = source.Below(due + 2);
+  if (source.Once(8192)) count = source.Below(uint64_t{5} << 20) / element_bytes;
+  count = std::min(count, uint64_t{5} << 20);
+  if (source.Once(16))
+    begin = source.Once(2) ? source.Take<uint64_t>() : begin + source.Below(3) - 1;
+  section.set_begin_element(begin);
+  if (section.dtype() <= v1::DTYPE_FLOAT32 && source.Once(8)) {
+    for (uint64_t index = 0; index < std::min<uint64_t>(count, 10000); ++index) {
+      section.add_values(source.Take<float>());
+    }
+    if (source.Once(16)) section.set_data("x");
+    if (source.Once(4)) chunk.set_crc32c(source.Take<uint32_t>());
+    return;
+  }
+  std::string& data = *section.mutable_data();
+  data.assign(count * element_bytes, static_cast<char>(source.Take<uint8_t>()));
+  const absl::string_view head = source.Bytes(std::min<size_t>(data.size(), 64));
+  std::copy(head.begin(), head.end(), data.begin());
+  if (source.Once(32)) data.resize(data.size() + source.Below(4));
+  if (source.Once(2)) chunk.set_crc32c(core::Crc32c(data));
+  if (source.Once(16)) chunk.set_crc32c(source.Take<uint32_t>());
+}
+
+// Numbers in one piece; nothing is taken from how they came.
+std::string CompareWithWhole(Work& work, const std::vector<float>& numbers) {
+  work.whole.Begin(work.map);
+  work.whole.Stage({0, numbers.size()}, core::Dtype::kFloat32,
+                   reinterpret_cast<const char*>(numbers.data()));
+  if (std::memcmp(numbers.data(), work.streamed.values().data(), numbers.size() * sizeof(float)) !=
+      0) {
+    return "staged values are not those sent";
+  }
+  if (work.whole.Digest() != work.streamed.Digest()) return "digest differs";
+  if (work.whole.finite() != work.streamed.finite()) return "finite differs";
+  const std::vector<double> sums = work.whole.SquaredNorms();
+  const std::vector<double> streamed_sums = work.streamed.SquaredNorms();
+  if (std::memcmp(sums.data(), streamed_sums.data(), sums.size() * sizeof(double)) != 0 &&
+      work.whole.finite()) {
+    return "sums of squares differ";
+  }
+  return "";
+}
+
+}  // namespace
+
+v1::StreamStepRequest HostileFrame(ByteSource& source, bool open, uint64_t begin,
+                                   uint64_t num_elements) {
+  v1::StreamStepRequest frame;
+  if (source.Once(32)) {
+    const absl::string_view raw = source.Bytes(source.Below(200));
+    if (frame.ParseFromArray(raw.data(), static_cast<int>(raw.size()))) return frame;
+    frame.Clear();
+  }
+  enum { kHeader, kChunk, kCommit, kEmpty };
+  uint64_t kind = !open ? kHeader : begin < num_elements ? kChunk : kCommit;
+  if (source.Once(24)) kind = source.Below(4);
+  if (kind == kHeader) {
+    frame.mutable_header();
+  } else if (kind == kChunk) {
+    FillChunk(source, begin, num_elements, *frame.mutable_chunk());
+  } else if (kind == kCommit) {
+    frame.mutable_commit();
+  }
+  if (source.Once(128)) {
+    google::protobuf::Message& message =
+        frame.has_chunk() ? static_cast<google::protobuf::Message&>(*frame.mutable_chunk()) : frame;
+    message.GetReflection()->MutableUnknownFields(&message)->AddVarint(
+        static_cast<int>(100 + source.Below(1000)), source.Take<uint64_t>());
+  }
+  return frame;
+}
+
+std::string RunFrames(absl::string_view bytes) {
+  ByteSource source(bytes);
+  const uint64_t num_elements = kSizes[source.Once(16) ? 7 + source.Below(2) : source.Below(7)];
+  Work& work = WorkFor(num_elements);
+  ContributionAssembler assembler;
+  std::vector<float> numbers;
+  while (!source.empty()) {
+    const bool was_open = assembler.open();
+    const uint64_t begin = assembler.next_element();
+    const v1::StreamStepRequest frame = HostileFrame(source, was_open, begin, num_elements);
+    absl::Status status = server::CheckNoUnknownFields(frame);
+    if (status.ok()) status = assembler.CheckOrder(frame.frame_case());
+    if (status.ok() && frame.has_header()) {
+      status = assembler.Open(num_elements);
+      if (was_open) return "a header was taken within a contribution";
+      numbers.clear();
+      work.streamed.Begin(work.map);
+    } else if (status.ok() && frame.has_commit()) {
+      status = assembler.Commit();
+      if (status.ok() != (was_open && begin == num_elements)) return "a commit is taken wrongly";
+      if (status.ok()) {
+        const std::string wrong = CompareWithWhole(work, numbers);
+        if (!wrong.empty()) return wrong;
+      }
+    } else if (status.ok()) {
+      const absl::StatusOr<core::EncodedVector> added = assembler.Add(frame.chunk());
+      status = added.status();
+      if (added.ok()) {
+        const uint64_t count = added->bytes.size() / core::DtypeBytes(added->dtype);
+        if (!was_open || frame.chunk().section().begin_element() != begin) {
+          return "a chunk was taken where another is due";
+        }
+        if (count == 0 || count > num_elements - begin) return "a chunk is past the end";
+        if (assembler.next_element() != begin + count) return "elements are counted wrongly";
+        work.streamed.Append(*added);
+        numbers.resize(begin + count);
+        core::ToFloat32(added->dtype, added->bytes.data(),
+                        absl::MakeSpan(numbers).subspan(begin, count));
+      }
+    }
+    if (status.ok()) continue;
+    if (!IsReasonOfFrames(status)) return absl::StrCat("unexpected error: ", status.ToString());
+    if (assembler.open() != was_open || assembler.next_element() != begin) {
+      return "an error changed something";
+    }
+    if (source.Once(4)) return "";  // a stream would be over; others see that nothing changed
+  }
+  return "";
+}
+
+namespace {
+
+uint16_t HalfAt(const std::string& bytes, size_t index) {
+  uint16_t half = 0;
+  std::memcpy(&half, bytes.data() + 1 + index * 2, sizeof(half));
+  return half;
+}
+
+float FloatOf(core::Dtype dtype, uint16_t half) {
+  float value = 0;
+  core::ToFloat32(dtype, reinterpret_cast<const char*>(&half), {&value, 1});
+  return value;
+}
+
+// Where an infinity stands in for what is just beyond the largest number.
+double Magnitude(core::Dtype dtype, uint16_t half) {
+  const double value = std::fabs(static_cast<double>(FloatOf(dtype, half)));
+  if (!std::isinf(value)) return value;
+  return std::ldexp(1.0, dtype == core::Dtype::kFloat16 ? 16 : 128);
+}
+
+// By definition, from the bits; NaN for any NaN.
+double ExactValue(core::Dtype dtype, uint16_t half) {
+  const int fraction_bits = dtype == core::Dtype::kFloat16 ? 10 : 7;
+  const int bias = dtype == core::Dtype::kFloat16 ? 15 : 127;
+  const int exponent = (half & 0x7fff) >> fraction_bits;
+  const int fraction = half & ((1 << fraction_bits) - 1);
+  const double sign = (half & 0x8000) != 0 ? -1 : 1;
+  if (exponent == 2 * bias + 1) return fraction != 0 ? std::nan("") : sign * HUGE_VAL;
+  if (exponent == 0) return sign * std::ldexp(fraction, 1 - bias - fraction_bits);
+  return sign * std::ldexp((1 << fraction_bits) + fraction, exponent - bias - fraction_bits);
+}
+
+std::string CheckNearest(core::Dtype dtype, float value, uint16_t half) {
+  if (std::isnan(value)) return std::isnan(FloatOf(dtype, half)) ? "" : "a NaN is lost";
+  if (std::signbit(value) != ((half & 0x8000) != 0)) return "a sign is lost";
+  const uint16_t magnitude = half & 0x7fff;
+  const double exact = std::fabs(static_cast<double>(value));
+  if (std::isinf(value)) return std::isinf(FloatOf(dtype, half)) ? "" : "an infinity is lost";
+  const double error = std::fabs(Magnitude(dtype, magnitude) - exact);
+  if (std::isinf(FloatOf(dtype, half)) && exact >= Magnitude(dtype, magnitude)) return "";
+  for (const int step : {-1, 1}) {
+    if (magnitude == 0 && step < 0) continue;
+    if (std::isinf(FloatOf(dtype, magnitude)) && step > 0) continue;
+    const double other =
+        std::fabs(Magnitude(dtype, static_cast<uint16_t>(magnitude + step)) - exact);
+    if (other < error || (other == error && (half & 1) != 0)) {
+      return absl::StrCat("not the nearest: ", value, " became ", half);
+    }
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string RunDtypes(absl::string_view bytes) {
+  ByteSource source(bytes);
+  const core::Dtype half_dtype = source.Once(2) ? core::Dtype::kFloat16 : core::Dtype::kBfloat16;
+  {
+    v1::Section section;
+    const absl::string_view raw = source.Bytes(source.Below(64));
+    if (section.ParseFromArray(raw.data(), static_cast<int>(raw.size()))) {
+      const auto numbers = server::NumbersOf(section, v1::SECTION_KIND_GRADIENT);
+      if (numbers.ok() && numbers->bytes.size() % core::DtypeBytes(numbers->dtype) != 0) {
+        return "a section is no whole number of elements";
+      }
+    }
+  }
+  // From half the size: every element exact, and back the same.
+  constexpr uint32_t kCanary = 0x5ca1ab1e;
+  const std::string halves(source.Bytes(source.Below(120)));
+  const size_t num_halves = halves.size() / 2;
+  const std::string unaligned = "x" + halves;
+  std::vector<float> wide(num_halves + 1);
+  std::memcpy(&wide[num_halves], &kCanary, sizeof(kCanary));
+  core::ToFloat32(half_dtype, unaligned.data() + 1, absl::MakeSpan(wide).subspan(0, num_halves));
+  std::string back(1 + 2 * num_halves + 2, 'y');
+  core::FromFloat32(half_dtype, absl::MakeConstSpan(wide).subspan(0, num_halves), back.data() + 1);
+  for (size_t index = 0; index < num_halves; ++index) {
+    const uint16_t half = HalfAt(unaligned, index);
+    const double exact = ExactValue(half_dtype, half);
+    if (std::isnan(exact)) {
+      if (!std::isnan(wide[index]) || !std::isnan(FloatOf(half_dtype, HalfAt(back, index)))) {
+        return "a NaN is lost";
+      }
+    } else if (static_cast<double>(wide[index]) != exact || HalfAt(back, index) != half) {
+      return absl::StrCat("not exact: ", half);
+    }
+  }
+  if (std::memcmp(&wide[num_halves], &kCanary, sizeof(kCanary)) != 0 || back[0] != 'y' ||
+      back.substr(1 + 2 * num_halves) != "yy") {
+    return "something beside the elements was written";
+  }
+  // From float32: the nearest; a vector gives what single numbers give.
+  const std::string floats(source.Bytes(source.Below(120)));
+  const size_t num_floats = floats.size() / sizeof(float);
+  std::vector<float> values(num_floats);
+  const std::string unaligned_floats = "x" + floats;
+  core::ToFloat32(core::Dtype::kFloat32, unaligned_floats.data() + 1, absl::MakeSpan(values));
+  if (num_floats > 0 &&
+      std::memcmp(values.data(), floats.data(), num_floats * sizeof(float)) != 0) {
+    return "float32 is not copied as it is";
+  }
+  std::string narrow(1 + 2 * num_floats, 'y');
+  core::FromFloat32(half_dtype, values, narrow.data() + 1);
+  for (size_t index = 0; index < num_floats; ++index) {
+    const std::string wrong = CheckNearest(half_dtype, values[index], HalfAt(narrow, index));
+    if (!wrong.empty()) return wrong;
+    uint16_t alone = 0;
+    core::FromFloat32(half_dtype, {&values[index], 1}, reinterpret_cast<char*>(&alone));
+    if (alone != HalfAt(narrow, index)) return "a vector gives other bits than its numbers";
+  }
+  return "";
+}
+
+}  // namespace talweg::testing
