@@ -4,7 +4,7 @@
 #   bin/            talweg-server, talweg
 #   lib/            talweg::client and the messages, with the package for find_package(talweg)
 #   include/talweg/ their headers, included as in this repository: "client/cpp/talweg/client.h"
-#   share/talweg/   the .proto files, for every other language
+#   share/talweg/   the .proto files, for every other language; MNIST, for `talweg experiment`
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -29,6 +29,8 @@ install(DIRECTORY ${PROJECT_BINARY_DIR}/proto/generated/ DESTINATION ${include_d
 install(DIRECTORY proto/talweg proto/google
   DESTINATION ${CMAKE_INSTALL_DATADIR}/talweg/proto
   FILES_MATCHING PATTERN "*.proto")
+
+install(DIRECTORY client/data/mnist DESTINATION ${CMAKE_INSTALL_DATADIR}/talweg)
 
 configure_package_config_file(deploy/talwegConfig.cmake.in
   ${PROJECT_BINARY_DIR}/talwegConfig.cmake INSTALL_DESTINATION ${package_dir})

@@ -48,7 +48,9 @@ void PrintHelp() {
   }
   std::puts(
       "\nState lives in memory: it ends with the server. SIGTERM and SIGINT finish the calls under "
-      "way\nand exit 0. Health: grpc.health.v1, services \"live\" and \"ready\".");
+      "way\nand exit 0. Health: grpc.health.v1, services \"live\" and \"ready\". --version tells "
+      "the "
+      "version.");
 }
 
 int Fail(const absl::Status& status) {
@@ -63,6 +65,10 @@ int main(int argc, char** argv) {
     const std::string argument = argv[index];
     if (argument == "--help" || argument == "-help" || argument == "-h") {
       PrintHelp();
+      return 0;
+    }
+    if (argument == "--version" || argument == "-version") {
+      std::puts("talweg-server " TALWEG_VERSION);
       return 0;
     }
   }
@@ -90,10 +96,10 @@ int main(int argc, char** argv) {
   options.max_sessions = absl::GetFlag(FLAGS_max_sessions);
   auto server = talweg::server::Server::Start(options);
   if (!server.ok()) return Fail(server.status());
-  // For scripts that gave port 0: one line on standard output, nothing else ever.
+  // For people, and for scripts that gave port 0: one line on standard output, nothing else ever.
   std::printf("talweg-server listening on %s\n", (*server)->address().c_str());
   std::fflush(stdout);
-  spdlog::info("listening on {}", (*server)->address());
+  spdlog::info("version {} serves at {}", TALWEG_VERSION, (*server)->address());
 
   int received = 0;
   sigwait(&signals, &received);

@@ -1,13 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/server.h"
 
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
@@ -55,6 +62,35 @@ absl::Status CheckAddress(const ServerOptions& options, std::string& host) {
       absl::StrCat("--address ", options.address,
                    " is reachable from other machines, and this version has neither encryption nor "
                    "authentication; --insecure allows it all the same"));
+}
+
+// Why gRPC, which tells only its own log, could not listen on `address`, whose host is `host`: what
+// the system answers when asked again.
+std::string WhyNotListening(const std::string& address, const std::string& host) {
+  absl::string_view bare = host;
+  if (absl::ConsumePrefix(&bare, "[")) absl::ConsumeSuffix(&bare, "]");
+  addrinfo hints = {};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_PASSIVE;
+  addrinfo* found = nullptr;
+  const int unknown = getaddrinfo(std::string(bare).c_str(),
+                                  address.substr(host.size() + 1).c_str(), &hints, &found);
+  if (unknown != 0) return gai_strerror(unknown);
+  int error = 0;
+  for (const addrinfo* one = found; one != nullptr && error != EADDRINUSE; one = one->ai_next) {
+    const int probe = socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC, one->ai_protocol);
+    const int on = 1;  // as gRPC does: what a dead server left in TIME_WAIT is no obstacle
+    if (probe >= 0) setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    if (probe < 0 || bind(probe, one->ai_addr, one->ai_addrlen) != 0 || listen(probe, 1) != 0) {
+      error = errno;
+    }
+    if (probe >= 0) close(probe);
+  }
+  freeaddrinfo(found);
+  if (error == 0) return "it was free a moment later";
+  if (error != EADDRINUSE) return std::generic_category().message(error);
+  return absl::StrCat("address already in use, perhaps by another server; --address=", host,
+                      ":0 takes a free port");
 }
 
 }  // namespace
@@ -111,7 +147,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.RegisterService(&parts->training_service);
   parts->grpc = builder.BuildAndStart();
   if (parts->grpc == nullptr || port == 0) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.address));
+    return absl::UnavailableError(absl::StrCat("cannot listen on ", options.address, ": ",
+                                               WhyNotListening(options.address, host)));
   }
   parts->address = absl::StrCat(host, ":", port);
   auto* health = parts->grpc->GetHealthCheckService();

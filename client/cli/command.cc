@@ -23,8 +23,8 @@ constexpr absl::string_view kAbout =
 
 constexpr absl::string_view kEpilogue =
     "\nThe server is --server HOST:PORT, else $TALWEG_SERVER, else 127.0.0.1:50551.\n"
-    "Exit codes: 0 done; 1 the server, the connection or a file said no; 2 the command line is\n"
-    "wrong; 130 stopped by Ctrl-C.\n";
+    "Exit codes: 0 done; 1 the server, the connection or a file said no, or a contribution was\n"
+    "refused; 2 the command line is wrong; 130 stopped by Ctrl-C.\n";
 
 // Flags that every command takes.
 std::vector<Flag> CommonFlags() {
@@ -54,7 +54,8 @@ std::string ListHelp(absl::Span<const Command> commands, absl::string_view prefi
                   command.summary});
   }
   return absl::StrCat(prefix.empty() ? kAbout : "", prefix.empty() ? "\n" : "", table.Text(),
-                      "\n`--help` behind a command tells its flags.\n",
+                      "\n`--help` behind a command tells its flags",
+                      prefix.empty() ? "; `talweg --version` tells its version" : "", ".\n",
                       prefix.empty() ? kEpilogue : "");
 }
 
@@ -117,6 +118,10 @@ int RunCommandLine(absl::Span<const Command> commands, absl::Span<const std::str
   for (const Command& command : commands) {
     const std::vector<absl::string_view> name = Words(command.name);
     if (StartsWithWords(words, name)) return Run(command, words.subspan(name.size()), out, errors);
+  }
+  if (words.size() == 1 && words[0] == "--version") {
+    out << "talweg " << TALWEG_VERSION << "\n";
+    return kDone;
   }
   // Not a whole command: a group of them ("session"), or nothing at all.
   std::string prefix;

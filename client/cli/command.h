@@ -3,8 +3,8 @@
 // The commands as a table: names, help, flags, and what runs. Help at every level is written from
 // it.
 //
-// Exit codes: 0 done; 1 the server, the connection or a file said no; 2 the command line is wrong;
-// 130 stopped by Ctrl-C.
+// Exit codes: 0 done; 1 the server, the connection or a file said no, or a contribution was
+// refused; 2 the command line is wrong; 130 stopped by Ctrl-C.
 #pragma once
 
 #include <ostream>

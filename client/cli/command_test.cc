@@ -3,9 +3,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <cstdlib>
+#include <fstream>
 #include <sstream>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/cpp/talweg/fake_transport.h"
 
@@ -86,6 +90,13 @@ TEST(CommandTest, UsageErrorsPointToTheHelpAndHaveCodeTwo) {
   EXPECT_EQ(RunWords({"session"}).code, 2);
 }
 
+TEST(CommandTest, TellsItsVersion) {
+  const Outcome outcome = RunWords({"--version"});
+  EXPECT_EQ(outcome.code, 0);
+  EXPECT_EQ(outcome.out, "talweg " TALWEG_VERSION "\n");
+  EXPECT_EQ(RunWords({"--version", "step"}).code, 2);
+}
+
 TEST(CommandTest, StoppedHasTheCodeOfCtrlC) { EXPECT_EQ(RunWords({"experiment"}).code, 130); }
 
 TEST(CommandTest, HelpAtEveryLevel) {
@@ -103,6 +114,60 @@ TEST(CommandTest, HelpAtEveryLevel) {
   EXPECT_EQ(one.code, 0);
   EXPECT_THAT(one.out, HasSubstr("--checksum  with its checksum"));
   EXPECT_THAT(one.out, HasSubstr("--server HOST:PORT"));
+}
+
+// Runs a command of the program itself, with no server there.
+Outcome RunProgram(const std::vector<std::string>& words) {
+  std::vector<Command> commands = SessionCommands();
+  for (const Command& command : TensorCommands()) commands.push_back(command);
+  std::ostringstream out;
+  std::ostringstream errors;
+  const int code = RunCommandLine(commands, words, out, errors);
+  return {code, out.str(), errors.str()};
+}
+
+TEST(CommandTest, StepReadsItsGradientBeforeItCallsTheServer) {
+  const Outcome outcome = RunProgram(
+      {"step", "mlp", "--gradient", "/no/such.npy", "--server", "127.0.0.1:1", "--timeout", "60"});
+  EXPECT_EQ(outcome.code, 1);
+  EXPECT_EQ(outcome.errors, "talweg: cannot open /no/such.npy\n");
+}
+
+TEST(CommandTest, AServerWithoutAPortIsRefusedAtOnce) {
+  for (const std::string server :
+       {"127.0.0.1", "localhost", "", ":50551", "localhost:", "localhost:http", "localhost:0",
+        "localhost:65536", "::1", "fe80::1", "[::1]", "127.0.0.1:50551:"}) {
+    const Outcome outcome = RunProgram({"session", "list", "--server=" + server});
+    EXPECT_EQ(outcome.code, 2) << server;
+    EXPECT_EQ(outcome.errors, "talweg session list: --server is \"" + server +
+                                  "\", expected HOST:PORT; see talweg session list --help\n");
+  }
+  setenv("TALWEG_SERVER", "127.0.0.1", 1);
+  EXPECT_THAT(RunProgram({"session", "list"}).errors,
+              HasSubstr("$TALWEG_SERVER is \"127.0.0.1\", expected HOST:PORT"));
+  unsetenv("TALWEG_SERVER");
+  for (const std::string server : {"127.0.0.1:1", "[::1]:1", "dns:///localhost:1"}) {
+    const Outcome outcome = RunProgram({"session", "list", "--server=" + server, "--timeout=0.01"});
+    EXPECT_EQ(outcome.code, 1) << server;
+    EXPECT_THAT(outcome.errors, HasSubstr("talweg: no talweg-server answers at " + server));
+  }
+}
+
+TEST(CommandTest, AConfigurationFileIsToldWhatIsWrongInOneLine) {
+  const std::string path = absl::StrCat(::testing::TempDir(), "/talweg_config_", getpid());
+  const auto complaint = [&](const std::string& json) {
+    std::ofstream(path) << json;
+    const Outcome outcome = RunProgram({"session", "create", "a", "--config", path});
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_EQ(outcome.errors.find('\n'), outcome.errors.size() - 1) << outcome.errors;
+    EXPECT_THAT(outcome.errors, ::testing::StartsWith("talweg: " + path));
+    EXPECT_THAT(outcome.errors, ::testing::Not(HasSubstr("INVALID_ARGUMENT")));
+    return outcome.errors;
+  };
+  EXPECT_THAT(complaint(R"({"config": {"schedule": {"lerning_rate": 1}}})"),
+              HasSubstr("lerning_rate"));
+  EXPECT_THAT(complaint(R"({"config" 1})"), HasSubstr("is no CreateSessionRequest: "));
+  EXPECT_THAT(complaint(""), HasSubstr("is no CreateSessionRequest: "));
 }
 
 TEST(CommandTest, EveryCommandOfTheProgramHasAHelpOfItsOwn) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -23,6 +24,9 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::OneofDescriptor;
 
+// The shape of a tensor without dimensions.
+constexpr absl::string_view kScalar = "scalar";
+
 // What all values of an enumeration start with: "DIALECT_".
 std::string PrefixOf(const EnumDescriptor& type) {
   return std::string(absl::StripSuffix(type.value(0)->name(), "UNSPECIFIED"));
@@ -35,7 +39,8 @@ const EnumValueDescriptor* FindValue(const EnumDescriptor& type, absl::string_vi
 std::string KnownFields(const Descriptor& type) {
   std::vector<std::string> names;
   for (int i = 0; i < type.field_count(); ++i) {
-    if (type.field(i)->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE) {
+    if (type.field(i)->cpp_type() != FieldDescriptor::CPPTYPE_MESSAGE &&
+        type.field(i)->cpp_type() != FieldDescriptor::CPPTYPE_STRING) {
       names.emplace_back(type.field(i)->name());
     }
   }
@@ -103,11 +108,12 @@ absl::StatusOr<v1::Layout> ParseLayout(absl::string_view text) {
     v1::Tensor& tensor = *layout.add_tensors();
     tensor.set_name(std::string(parts[0]));
     if (parts.size() > 2) return UsageError(absl::StrCat("\"", word, "\" has two colons"));
-    if (parts.size() == 1) continue;
+    if (parts.size() == 1 || parts[1] == kScalar) continue;
     for (const absl::string_view dimension : absl::StrSplit(parts[1], ',')) {
       uint64_t size = 0;
       if (!absl::SimpleAtoi(dimension, &size)) {
-        return UsageError(absl::StrCat("\"", word, "\" is no tensor; expected NAME:ROWS,COLUMNS"));
+        return UsageError(
+            absl::StrCat("\"", word, "\" is no tensor; expected NAME:ROWS,COLUMNS or NAME"));
       }
       tensor.add_shape(size);
     }
@@ -129,11 +135,32 @@ absl::Status ParseInit(absl::string_view text, v1::SeededValues& values) {
   return absl::OkStatus();
 }
 
+absl::Status ParseGroups(absl::string_view text, v1::SessionConfig& config) {
+  for (const absl::string_view word : absl::StrSplit(text, ' ', absl::SkipWhitespace())) {
+    const std::vector<absl::string_view> parts = absl::StrSplit(word, absl::MaxSplits('=', 1));
+    if (parts.size() != 2) {
+      return UsageError(absl::StrCat("\"", word, "\" is no group; expected TENSORS=SETTINGS"));
+    }
+    v1::ParameterGroup& group = *config.add_groups();
+    for (const absl::string_view setting : absl::StrSplit(parts[1], ',', absl::SkipWhitespace())) {
+      const std::vector<absl::string_view> pair = absl::StrSplit(setting, absl::MaxSplits(':', 1));
+      const absl::Status set =
+          SetField(absl::StrCat(pair[0], "=", pair.size() > 1 ? pair[1] : "true"), group);
+      if (!set.ok()) return set;
+    }
+    group.set_tensors(std::string(parts[0]));
+  }
+  return absl::OkStatus();
+}
+
+std::string GroupSettings() { return KnownFields(*v1::ParameterGroup::descriptor()); }
+
 absl::Status SetField(absl::string_view text, Message& message) {
   const Descriptor& type = *message.GetDescriptor();
   const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('=', 1));
   const FieldDescriptor* field = type.FindFieldByName(parts.first);
-  if (field == nullptr || field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) {
+  if (field == nullptr || field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE ||
+      field->cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
     return UsageError(absl::StrCat(type.name(), " has no field \"", parts.first,
                                    "\"; it has: ", KnownFields(type)));
   }
@@ -194,8 +221,32 @@ std::string LayoutText(const v1::Layout& layout, int max_tensors) {
       words.push_back(absl::StrCat("... ", layout.tensors_size(), " tensors"));
       break;
     }
-    words.push_back(absl::StrCat(tensor.name(), tensor.shape().empty() ? "" : ":",
-                                 absl::StrJoin(tensor.shape(), ",")));
+    const std::string shape = absl::StrJoin(tensor.shape(), ",");
+    words.push_back(absl::StrCat(tensor.name(), ":", shape.empty() ? kScalar : shape));
+  }
+  return absl::StrJoin(words, " ");
+}
+
+std::string GroupsText(const v1::SessionConfig& config, int max_groups) {
+  std::vector<std::string> words;
+  for (const v1::ParameterGroup& group : config.groups()) {
+    if (static_cast<int>(words.size()) == max_groups) {
+      words.push_back(absl::StrCat("... ", config.groups_size(), " groups"));
+      break;
+    }
+    std::vector<std::string> settings;
+    for (int i = 0; i < group.GetDescriptor()->field_count(); ++i) {
+      const FieldDescriptor& field = *group.GetDescriptor()->field(i);
+      if (!field.has_presence() || !group.GetReflection()->HasField(group, &field)) continue;
+      const std::string value = ValueText(field, group);
+      // Factors are 1 by default, everything else is 0 or false.
+      if (value == (absl::EndsWith(field.name(), "_factor") ? "1" : "0") || value == "false") {
+        continue;
+      }
+      settings.push_back(value == "true" ? std::string(field.name())
+                                         : absl::StrCat(field.name(), ":", value));
+    }
+    words.push_back(absl::StrCat(group.tensors(), "=", absl::StrJoin(settings, ",")));
   }
   return absl::StrJoin(words, " ");
 }

@@ -3,9 +3,10 @@
 // Configurations as they are typed on a command line, to and from the wire's messages. Names are
 // those of the proto, found by reflection: a new method or schedule needs no line here.
 //
-//   layout     "w:784,512 b:512 scale"            a tensor each; no shape: a scalar
+//   layout     "w:784,512 b:512 scale:scalar"     a tensor each; a bare "scale" is a scalar, too
 //   schedule   "cosine:total_steps=1000,final_fraction=0.1"
 //   init       "w*=kaiming b*=constant:0"          a rule each; a bare value is the first field
+//   groups     "bias*=decay_factor:0 embed=learning_rate_factor:0.1,frozen"   a bare name is true
 //   fields     "beta1=0.9,dialect=KERAS"
 //
 // Every error is a UsageError that says what is known.
@@ -25,6 +26,11 @@ namespace talweg {
 absl::StatusOr<v1::Layout> ParseLayout(absl::string_view text);
 absl::Status ParseInit(absl::string_view text, v1::SeededValues& values);
 
+// Adds the groups of `text` to `config`.
+absl::Status ParseGroups(absl::string_view text, v1::SessionConfig& config);
+// Names of what a group may set: "learning_rate_factor, decay_factor, ...".
+std::string GroupSettings();
+
 // Sets one field, "beta1=0.9", of a message of numbers, flags and enumerations.
 absl::Status SetField(absl::string_view text, google::protobuf::Message& message);
 
@@ -42,8 +48,11 @@ std::string CaseName(const google::protobuf::Message& message, const std::string
 google::protobuf::Message* MutableCase(absl::string_view name, const std::string& oneof,
                                        google::protobuf::Message& message);
 
-// The other way: "w:784,512 b:512", at most `max_tensors` of them, and "beta1=0.9 beta2=0.999".
+// The other way: "w:784,512 scale:scalar", at most `max_tensors` of them, and "beta1=0.9
+// beta2=0.999".
 std::string LayoutText(const v1::Layout& layout, int max_tensors);
+// Groups as ParseGroups takes them, without what is at its default; at most `max_groups`.
+std::string GroupsText(const v1::SessionConfig& config, int max_groups);
 // Numbers, flags and enumerations in their order, without those that say they are unset.
 std::string FieldsText(const google::protobuf::Message& message);
 // "cosine total_steps=10 ..." for a case that is set.

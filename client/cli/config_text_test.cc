@@ -5,12 +5,14 @@
 #include <gtest/gtest.h>
 
 #include "client/cli/arguments.h"
+#include "client/cli/describe.h"
 
 namespace talweg {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 std::string Complaint(const absl::Status& status) {
   EXPECT_TRUE(IsUsageError(status)) << status;
@@ -24,7 +26,8 @@ TEST(ConfigTextTest, LayoutGoesBothWays) {
   EXPECT_EQ(layout->tensors(0).name(), "w");
   EXPECT_THAT(layout->tensors(0).shape(), ElementsAre(784, 512));
   EXPECT_EQ(layout->tensors(2).shape_size(), 0);
-  EXPECT_EQ(LayoutText(*layout, 8), "w:784,512 b:512 scale");
+  EXPECT_EQ(LayoutText(*layout, 8), "w:784,512 b:512 scale:scalar");
+  EXPECT_EQ(LayoutText(ParseLayout("w 2:scalar").value(), 8), "w:scalar 2:scalar");
   EXPECT_EQ(LayoutText(*layout, 1), "w:784,512 ... 3 tensors");
   EXPECT_THAT(Complaint(ParseLayout("w:784x512").status()),
               HasSubstr("\"w:784x512\" is no tensor"));
@@ -95,6 +98,60 @@ TEST(ConfigTextTest, InitRulesKeepTheirOrder) {
   EXPECT_TRUE(values.rules(2).has_normal());
   EXPECT_THAT(Complaint(ParseInit("w", values)), HasSubstr("expected TENSORS=DISTRIBUTION"));
   EXPECT_THAT(Complaint(ParseInit("w=kaimin", values)), HasSubstr("no distribution \"kaimin\""));
+}
+
+TEST(ConfigTextTest, GroupsGoBothWays) {
+  v1::SessionConfig config;
+  const std::string text = "bias*=decay_factor:0 embed=learning_rate_factor:0.1,frozen rest=";
+  ASSERT_TRUE(ParseGroups(text, config).ok());
+  ASSERT_EQ(config.groups_size(), 3);
+  EXPECT_EQ(config.groups(0).tensors(), "bias*");
+  EXPECT_TRUE(config.groups(0).has_decay_factor());
+  EXPECT_EQ(config.groups(0).decay_factor(), 0);
+  EXPECT_EQ(config.groups(1).learning_rate_factor(), 0.1);
+  EXPECT_TRUE(config.groups(1).frozen());
+  EXPECT_EQ(GroupsText(config, 8), text);
+  // What the server spells out is left out again.
+  config.mutable_groups(0)->set_learning_rate_factor(1);
+  config.mutable_groups(0)->set_max_norm(0);
+  config.mutable_groups(0)->set_frozen(false);
+  config.mutable_groups(1)->set_max_value(0.5);
+  EXPECT_EQ(GroupsText(config, 2),
+            "bias*=decay_factor:0 embed=learning_rate_factor:0.1,max_value:0.5,frozen "
+            "... 3 groups");
+}
+
+TEST(ConfigTextTest, BadGroupsSayWhatIsKnown) {
+  v1::SessionConfig config;
+  EXPECT_THAT(Complaint(ParseGroups("bias", config)), HasSubstr("expected TENSORS=SETTINGS"));
+  EXPECT_EQ(Complaint(ParseGroups("b=rate:2", config)),
+            "ParameterGroup has no field \"rate\"; it has: " + GroupSettings());
+  EXPECT_THAT(Complaint(ParseGroups("b=tensors:2", config)), HasSubstr("no field \"tensors\""));
+  EXPECT_THAT(Complaint(ParseGroups("b=frozen:maybe", config)), HasSubstr("no value of frozen"));
+  EXPECT_THAT(Complaint(ParseGroups("b=max_norm", config)), HasSubstr("no value of max_norm"));
+}
+
+TEST(DescribeTest, SettingsOfAStepAreShownWhereThereAreAny) {
+  v1::Session session;
+  EXPECT_THAT(SessionTable(session), Not(HasSubstr("clipping")));
+  EXPECT_THAT(SessionTable(session), Not(HasSubstr("groups")));
+  session.mutable_config()->mutable_clipping()->set_max_norm(2);
+  session.mutable_config()->mutable_weight_decay()->set_decoupled(0.01);
+  session.mutable_config()->mutable_average()->set_decay(0.999);
+  ASSERT_TRUE(ParseGroups("b=frozen", *session.mutable_config()).ok());
+  const std::string table = SessionTable(session);
+  EXPECT_THAT(table, HasSubstr("max_norm=2"));
+  EXPECT_THAT(table, HasSubstr("decoupled=0.01"));
+  EXPECT_THAT(table, HasSubstr("decay=0.999"));
+  EXPECT_THAT(table, HasSubstr("b=frozen"));
+}
+
+TEST(DescribeTest, PendingContributionWaitsForItsVersion) {
+  StepResult result;
+  result.verdict = v1::VERDICT_PENDING;
+  result.applied_version = 7;
+  EXPECT_THAT(StepTable(result), HasSubstr("PENDING"));
+  EXPECT_THAT(StepTable(result), HasSubstr("waits for version"));
 }
 
 }  // namespace

@@ -5,6 +5,9 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "google/protobuf/util/json_util.h"
 
 namespace talweg {
@@ -13,12 +16,28 @@ namespace {
 constexpr const char* kDefaultServer = "127.0.0.1:50551";
 constexpr double kDefaultTimeoutSeconds = 30;
 
+// HOST:PORT, as gRPC would dial it; without a port it dials 443 and waits.
+bool HasHostAndPort(absl::string_view server) {
+  const size_t colon = server.rfind(':');
+  if (colon == absl::string_view::npos || colon == 0) return false;
+  const absl::string_view host = server.substr(0, colon);
+  // Within an IPv6 address colons stand between brackets.
+  const bool bare =
+      absl::StrContains(host, ':') && !absl::StartsWith(host, "[") && !absl::StrContains(host, '/');
+  uint32_t port = 0;
+  return !bare && absl::SimpleAtoi(server.substr(colon + 1), &port) && port > 0 && port <= 65535;
+}
+
 }  // namespace
 
 absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<bool()> stop) {
   const char* environment = std::getenv("TALWEG_SERVER");
   const std::string server =
       arguments.Text("server", environment != nullptr ? environment : kDefaultServer);
+  if (!HasHostAndPort(server)) {
+    return UsageError(absl::StrCat(arguments.Has("server") ? "--server" : "$TALWEG_SERVER",
+                                   " is \"", server, "\", expected HOST:PORT"));
+  }
   const absl::StatusOr<std::optional<double>> seconds = arguments.Number("timeout");
   if (!seconds.ok()) return seconds.status();
   const double timeout_seconds = seconds->value_or(kDefaultTimeoutSeconds);

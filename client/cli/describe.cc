@@ -12,6 +12,7 @@ namespace talweg {
 namespace {
 
 constexpr int kShownTensors = 8;
+constexpr int kShownGroups = 8;
 
 std::string TimeText(const google::protobuf::Timestamp& time) {
   const absl::Time created = absl::FromUnixSeconds(time.seconds());
@@ -31,6 +32,16 @@ std::string SessionTable(const v1::Session& session) {
   table.AddRow(
       {"schedule", absl::StrCat(FieldsText(config.schedule()), decay.empty() ? "" : "  ", decay)});
   table.AddRow({"policy", FieldsText(config.aggregation())});
+  const v1::Clipping& clipping = config.clipping();
+  if (clipping.max_norm() > 0 || clipping.max_value() > 0) {
+    table.AddRow({"clipping", FieldsText(clipping)});
+  }
+  const v1::WeightDecay& weight_decay = config.weight_decay();
+  if (weight_decay.coupled() > 0 || weight_decay.decoupled() > 0) {
+    table.AddRow({"weight decay", FieldsText(weight_decay)});
+  }
+  if (config.average().decay() > 0) table.AddRow({"average", FieldsText(config.average())});
+  if (config.groups_size() > 0) table.AddRow({"groups", GroupsText(config, kShownGroups)});
   table.AddRow({"layout", LayoutText(config.layout(), kShownTensors)});
   table.AddRow({"elements", GroupDigits(session.num_elements())});
   table.AddRow({"memory", BytesText(session.memory_bytes())});
@@ -65,14 +76,23 @@ std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions) {
 std::string StepTable(const StepResult& result) {
   Table table({{""}, {""}});
   table.AddRow({"verdict", VerdictText(result.verdict) + (result.replayed ? ", replayed" : "")});
-  table.AddRow({result.applied() ? "made version" : "judged at version",
-                absl::StrCat(result.applied_version)});
+  const char* version = result.applied() ? "made version" : "judged at version";
+  if (result.verdict == v1::VERDICT_PENDING) version = "waits for version";
+  table.AddRow({version, absl::StrCat(result.applied_version)});
   if (result.report.has_value()) table.AddRow({"report", FieldsText(*result.report)});
   return table.Text();
 }
 
 std::string VerdictText(v1::Verdict verdict) {
-  return std::string(absl::StripPrefix(v1::Verdict_Name(verdict), "VERDICT_"));
+  const std::string name(absl::StripPrefix(v1::Verdict_Name(verdict), "VERDICT_"));
+  // A server may be newer than this program.
+  return name.empty() ? absl::StrCat("verdict ", static_cast<int>(verdict)) : name;
+}
+
+absl::Status VerdictError(v1::Verdict verdict) {
+  if (verdict == v1::VERDICT_APPLIED || verdict == v1::VERDICT_PENDING) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat("the contribution was refused: ", VerdictText(verdict)));
 }
 
 }  // namespace talweg

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sessions and steps as tables for a person.
+// Sessions and steps as tables for a person, and what a verdict means.
 #pragma once
 
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "client/cpp/talweg/session.h"
 #include "talweg/v1/session.pb.h"
@@ -15,7 +16,10 @@ namespace talweg {
 std::string SessionTable(const v1::Session& session);
 std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions);
 std::string StepTable(const StepResult& result);
-// "APPLIED".
+// "APPLIED"; "verdict 9" where this program does not know it.
 std::string VerdictText(v1::Verdict verdict);
+// An error, FAILED_PRECONDITION, where the contribution is neither part of a version nor waiting to
+// become so.
+absl::Status VerdictError(v1::Verdict verdict);
 
 }  // namespace talweg

@@ -28,7 +28,16 @@ std::vector<Flag> ConfigFlags() {
            absl::StrCat("how the rate falls, such as cosine:total_steps=1000; one of ",
                         CaseNames(*v1::Schedule::descriptor(), "decay"))},
           {"max_staleness", "VERSIONS", "largest age of a contribution that still counts"},
-          {"lease_seconds", "SECONDS", "how long a silent worker is called live"}};
+          {"lease_seconds", "SECONDS", "how long a silent worker is called live"},
+          {"accumulation_steps", "NUMBER", "contributions whose mean makes a step (1)"},
+          {"clip_norm", "NORM", "largest norm of a gradient; 0: any"},
+          {"clip_value", "VALUE", "largest magnitude of an element of a gradient; 0: any"},
+          {"weight_decay", "DECAY", "decoupled: parameters lose rate times this of themselves"},
+          {"coupled_decay", "DECAY", "coupled: gradients gain this much of the parameters"},
+          {"average_decay", "SHARE", "of a running average of the parameters, kept at each step"},
+          {"groups", "GROUPS",
+           "TENSORS=SETTINGS each, such as \"bias*=decay_factor:0 embed=frozen\"; settings: " +
+               GroupSettings()}};
 }
 
 // Writes the flags of the configuration into `config`, and the paths they set into `paths`.
@@ -42,18 +51,37 @@ absl::Status ApplyConfigFlags(const Arguments& arguments, v1::SessionConfig& con
     if (!set.ok()) return set;
     paths.push_back(absl::StrCat("optimizer.", method, ".", field.substr(0, field.find('='))));
   }
-  // Flags that are fields of a message under their own names.
-  const std::pair<std::string, google::protobuf::Message*> kFields[] = {
-      {"learning_rate", config.mutable_schedule()},
-      {"warmup_steps", config.mutable_schedule()},
-      {"max_staleness", config.mutable_aggregation()},
-      {"lease_seconds", config.mutable_aggregation()}};
-  for (const auto& [flag, message] : kFields) {
-    if (!arguments.Has(flag)) continue;
-    const absl::Status set = SetField(absl::StrCat(flag, "=", arguments.Text(flag)), *message);
+  // Flags that are fields of a message of the configuration.
+  struct FieldFlag {
+    const char* flag;
+    const char* message;
+    const char* field;
+  };
+  constexpr FieldFlag kFields[] = {
+      {"learning_rate", "schedule", "learning_rate"},
+      {"warmup_steps", "schedule", "warmup_steps"},
+      {"max_staleness", "aggregation", "max_staleness"},
+      {"lease_seconds", "aggregation", "lease_seconds"},
+      {"accumulation_steps", "aggregation", "gradient_accumulation_steps"},
+      {"clip_norm", "clipping", "max_norm"},
+      {"clip_value", "clipping", "max_value"},
+      {"weight_decay", "weight_decay", "decoupled"},
+      {"coupled_decay", "weight_decay", "coupled"},
+      {"average_decay", "average", "decay"}};
+  for (const FieldFlag& row : kFields) {
+    if (!arguments.Has(row.flag)) continue;
+    google::protobuf::Message& message = *config.GetReflection()->MutableMessage(
+        &config, config.GetDescriptor()->FindFieldByName(row.message));
+    const absl::Status set =
+        SetField(absl::StrCat(row.field, "=", arguments.Text(row.flag)), message);
     if (!set.ok()) return set;
-    const bool schedule = message == config.mutable_schedule();
-    paths.push_back(absl::StrCat(schedule ? "schedule." : "aggregation.", flag));
+    paths.push_back(absl::StrCat(row.message, ".", row.field));
+  }
+  if (arguments.Has("groups")) {
+    config.clear_groups();
+    const absl::Status parsed = ParseGroups(arguments.Text("groups"), config);
+    if (!parsed.ok()) return parsed;
+    paths.emplace_back("groups");
   }
   if (arguments.Has("schedule")) {
     const auto decay = SetCase(arguments.Text("schedule"), "decay", *config.mutable_schedule());
@@ -69,8 +97,10 @@ absl::Status ReadConfigFile(const std::string& path, v1::CreateSessionRequest& r
   const std::string json{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   const auto status = google::protobuf::util::JsonStringToMessage(json, &request);
   if (!status.ok()) {
+    // Behind the first line comes an excerpt with a caret under it.
+    const std::string text(status.message());
     return absl::InvalidArgumentError(
-        absl::StrCat(path, " is no CreateSessionRequest: ", status.ToString()));
+        absl::StrCat(path, " is no CreateSessionRequest: ", text.substr(0, text.find('\n'))));
   }
   return absl::OkStatus();
 }
@@ -101,6 +131,7 @@ absl::StatusOr<v1::CreateSessionRequest> CreateRequest(const Arguments& argument
     if (!read.ok()) return read;
   }
   request.set_session_id(arguments.positional(0));
+  request.set_validate_only(arguments.Has("dry_run") || request.validate_only());
   if (arguments.Has("request_id")) request.set_request_id(arguments.Text("request_id"));
   v1::SessionConfig& config = *request.mutable_config();
   if (arguments.Has("layout")) {
@@ -133,7 +164,11 @@ absl::Status RunCreate(const Arguments& arguments, std::ostream& out) {
   if (!request.ok()) return request.status();
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
-  return PrintSession(arguments, client->CreateSession(*request), out);
+  const absl::Status printed = PrintSession(arguments, client->CreateSession(*request), out);
+  if (printed.ok() && request->validate_only() && !arguments.Has("json")) {
+    out << "a dry run: no session was made\n";
+  }
+  return printed;
 }
 
 absl::Status RunGet(const Arguments& arguments, std::ostream& out) {
@@ -188,7 +223,8 @@ absl::Status RunDelete(const Arguments& arguments, std::ostream& out) {
 
 std::vector<Flag> CreateFlags() {
   std::vector<Flag> flags = {
-      {"layout", "TENSORS", "NAME:DIMENSIONS of each tensor, such as \"w:10,784 b:10\""},
+      {"layout", "TENSORS",
+       "NAME:DIMENSIONS of each tensor, such as \"w:10,784 b:10\"; a bare NAME is a scalar"},
       {"optimizer", "METHOD", CaseNames(*v1::Optimizer::descriptor(), "method")}};
   for (Flag& flag : ConfigFlags()) flags.push_back(std::move(flag));
   flags.push_back(
@@ -196,6 +232,7 @@ std::vector<Flag> CreateFlags() {
   flags.push_back({"seed", "NUMBER", "of --init (0)"});
   flags.push_back({"initial", "FILE.npy", "initial values instead of --init"});
   flags.push_back({"config", "FILE.json", "a CreateSessionRequest as JSON; the flags go on top"});
+  flags.push_back({"dry_run", "", "check everything and tell the memory, but make nothing"});
   flags.push_back({"request_id", "TEXT", "makes the same command again return the same session"});
   return flags;
 }
@@ -214,7 +251,8 @@ std::vector<Command> SessionCommands() {
        "  talweg session create mlp --layout \"w:10,784 b:10\" --optimizer adam --set beta1=0.8 "
        "\\\n"
        "      --learning_rate 0.001 --schedule cosine:total_steps=1000 \\\n"
-       "      --init \"w=kaiming b=constant:0\" --seed 1\n",
+       "      --init \"w=kaiming b=constant:0\" --seed 1 \\\n"
+       "      --clip_norm 1 --weight_decay 0.01 --groups \"b=decay_factor:0\"\n",
        CreateFlags(), RunCreate},
       {"session get",
        "ID",

@@ -97,6 +97,17 @@ absl::StatusOr<MnistData> LoadMnist(const std::string& folder) {
   return MnistData{*std::move(train), *std::move(test)};
 }
 
+std::vector<std::string> MnistFoldersOf(const std::string& program) {
+  namespace fs = std::filesystem;
+  const fs::path above = fs::path(program).parent_path().parent_path();
+  std::vector<std::string> folders = {above / "share/talweg/mnist"};
+  std::error_code error;
+  if (fs::exists(above / "CMakeCache.txt", error)) {  // build/PRESET under the source
+    folders.push_back(above.parent_path().parent_path() / "client/data/mnist");
+  }
+  return folders;
+}
+
 absl::StatusOr<std::string> FindMnist(const std::string& asked) {
   namespace fs = std::filesystem;
   std::vector<fs::path> folders;
@@ -111,10 +122,7 @@ absl::StatusOr<std::string> FindMnist(const std::string& asked) {
     std::error_code error;
     const fs::path program = fs::read_symlink("/proc/self/exe", error);
     if (!error) {
-      // Beside an installed program, or in the source around a build folder.
-      const fs::path bin = program.parent_path();
-      folders.push_back(bin / "../share/talweg/mnist");
-      folders.push_back(bin / "../../../client/data/mnist");
+      for (const std::string& folder : MnistFoldersOf(program)) folders.push_back(folder);
     }
   }
   std::vector<std::string> looked;

@@ -41,8 +41,12 @@ inline constexpr absl::string_view kMnistFiles[] = {
 // another magic number, shape, size or label than MNIST has; both name the file. About 0.3 s.
 absl::StatusOr<MnistData> LoadMnist(const std::string& folder);
 
+// Where the files stand by the path of a program: beside an installed one in `share/talweg/mnist`;
+// for one in a build folder, also in the source around it.
+std::vector<std::string> MnistFoldersOf(const std::string& program);
+
 // The first folder that holds the files: `asked` if not empty, else $TALWEG_DATA_DIR and its
-// `mnist`, `client/data/mnist` under the current folder, and beside or above the running program.
+// `mnist`, `client/data/mnist` under the current folder, and those of the running program.
 // NOT_FOUND, listing where it looked.
 absl::StatusOr<std::string> FindMnist(const std::string& asked);
 

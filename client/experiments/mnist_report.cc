@@ -102,7 +102,7 @@ std::string MnistTable(absl::Span<const MnistRun> runs) {
                {"rate", Align::kRight},
                {"steps", Align::kRight},
                {"test accuracy", Align::kRight},
-               {"train loss", Align::kRight},
+               {"loss, last epoch", Align::kRight},
                {"wall s", Align::kRight},
                {"steps/s", Align::kRight},
                {"in server calls", Align::kRight}});

@@ -124,6 +124,17 @@ TEST_F(MnistDataTest, IsFoundWhereItIsSaidAndListsWhereItLooked) {
   unsetenv("TALWEG_DATA_DIR");
 }
 
+TEST_F(MnistDataTest, AnInstalledProgramLooksBesideItselfAndNowhereElse) {
+  EXPECT_THAT(MnistFoldersOf("/usr/local/bin/talweg"),
+              ElementsAre("/usr/local/share/talweg/mnist"));
+  EXPECT_THAT(MnistFoldersOf("/bin/talweg"), ElementsAre("/share/talweg/mnist"));
+  const fs::path build = folder_ / "build/dev";
+  fs::create_directories(build);
+  std::ofstream(build / "CMakeCache.txt").put('\n');
+  EXPECT_THAT(MnistFoldersOf(build / "bin/talweg"),
+              ElementsAre(build / "share/talweg/mnist", folder_ / "client/data/mnist"));
+}
+
 // Trains against a server in memory that adds gradients to the parameters.
 class MnistTrainingTest : public ::testing::Test {
  protected:
@@ -230,6 +241,7 @@ TEST(MnistReportTest, WritesFilesTableAndJson) {
   const std::string table = MnistTable({slow, best});
   EXPECT_LT(table.find("adam"), table.find("gradient_descent"));
   EXPECT_THAT(table, HasSubstr("98.12 %"));
+  EXPECT_THAT(table, HasSubstr("loss, last epoch"));
   EXPECT_THAT(table, HasSubstr("25 %"));
 
   const std::string folder = ::testing::TempDir() + "/talweg_report/deep";

@@ -154,9 +154,10 @@ std::string PlotSvg(const PlotText& text, absl::Span<const Curve> curves) {
   std::string svg = absl::StrFormat(
       "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%g\" height=\"%g\" "
       "viewBox=\"0 0 %g %g\" font-family=\"DejaVu Sans, Helvetica, Arial, sans-serif\" "
-      "font-size=\"13\" fill=\"#222222\">\n<rect width=\"100%%\" height=\"100%%\" "
+      "font-size=\"13\" fill=\"#222222\" role=\"img\">\n<title>%s</title>\n<rect width=\"100%%\" "
+      "height=\"100%%\" "
       "fill=\"#FFFFFF\"/>\n",
-      kWidth, kHeight, kWidth, kHeight);
+      kWidth, kHeight, kWidth, kHeight, Escape(text.title));
   svg += Axes(frame, text);
   for (size_t i = 0; i < curves.size(); ++i) {
     svg += Polyline(frame, curves[i], kColours[i % std::size(kColours)]);

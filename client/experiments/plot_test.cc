@@ -43,7 +43,8 @@ TEST(PlotTest, DrawsEveryCurveWithItsName) {
   const std::string svg = PlotSvg({"Loss & <more>", "epochs", "loss"},
                                   {{"adam", {0, 1, 2}, {1, 0.1, 0.01}}, {"sgd", {0, 2}, {1, 0.5}}});
   EXPECT_THAT(svg, HasSubstr("<svg xmlns=\"http://www.w3.org/2000/svg\""));
-  EXPECT_THAT(svg, HasSubstr("Loss &amp; &lt;more&gt;"));
+  EXPECT_THAT(svg, HasSubstr(" role=\"img\">\n<title>Loss &amp; &lt;more&gt;</title>"));
+  EXPECT_THAT(svg, HasSubstr(">Loss &amp; &lt;more&gt;</text>"));
   EXPECT_THAT(svg, HasSubstr(">adam</text>"));
   EXPECT_THAT(svg, HasSubstr(">sgd</text>"));
   EXPECT_EQ(Count(svg, "<path"), 2u);

@@ -3,11 +3,25 @@
 
 #include <cstddef>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace talweg::core {
 
 bool MatchesPattern(absl::string_view pattern, absl::string_view name) {
+  // What stands before the first star and after the last one has its place.
+  const size_t first_star = pattern.find('*');
+  if (first_star == absl::string_view::npos) return pattern == name;
+  const size_t last_star = pattern.rfind('*');
+  const absl::string_view prefix = pattern.substr(0, first_star);
+  const absl::string_view suffix = pattern.substr(last_star + 1);
+  if (name.size() < prefix.size() + suffix.size() || !absl::StartsWith(name, prefix) ||
+      !absl::EndsWith(name, suffix)) {
+    return false;
+  }
+  if (first_star == last_star) return true;
+  pattern = pattern.substr(first_star, last_star - first_star + 1);
+  name = name.substr(prefix.size(), name.size() - prefix.size() - suffix.size());
   // Greedy, with one point to come back to: the last star and how much of the name it has taken.
   size_t p = 0;
   size_t n = 0;
@@ -41,10 +55,13 @@ absl::StatusOr<std::vector<size_t>> MatchTensors(const Layout& layout,
         absl::StrCat("there are ", patterns.size(), " patterns, allowed: at most ", kMaxPatterns),
         list);
   }
-  uint64_t pattern_bytes = 0;
+  // Of patterns that are compared once a name, and of those that are tried at every place of it.
+  uint64_t simple_bytes = 0;
+  uint64_t other_bytes = 0;
   for (size_t index = 0; index < patterns.size(); ++index) {
     const size_t size = patterns[index].size();
-    pattern_bytes += size;
+    const bool is_simple = patterns[index].find('*') == patterns[index].rfind('*');
+    (is_simple ? simple_bytes : other_bytes) += size;
     if (size == 0 || size > Layout::kMaxNameBytes) {
       return MakeError(
           reason,
@@ -54,10 +71,12 @@ absl::StatusOr<std::vector<size_t>> MatchTensors(const Layout& layout,
   }
   uint64_t name_bytes = 0;
   for (const TensorSpec& tensor : layout.tensors()) name_bytes += tensor.name.size();
-  if (name_bytes * pattern_bytes > kMaxMatching) {
+  const uint64_t matching = simple_bytes * layout.tensors().size() + other_bytes * name_bytes;
+  if (matching > kMaxMatching) {
     return MakeError(reason,
-                     absl::StrCat("names of ", name_bytes, " bytes times patterns of ",
-                                  pattern_bytes, " bytes, allowed together: ", kMaxMatching),
+                     absl::StrCat("to match patterns of ", simple_bytes + other_bytes,
+                                  " bytes with names of ", name_bytes, " bytes takes up to ",
+                                  matching, " comparisons, allowed: ", kMaxMatching),
                      list);
   }
   std::vector<size_t> matches(layout.tensors().size(), kNoPattern);

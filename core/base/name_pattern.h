@@ -15,11 +15,13 @@
 
 namespace talweg::core {
 
-// O(length of pattern * length of name) in the worst case, no allocation.
+// O(length of pattern) with at most one star, else O(length of pattern * length of name) in the
+// worst case; no allocation.
 bool MatchesPattern(absl::string_view pattern, absl::string_view name);
 
 inline constexpr size_t kMaxPatterns = 4096;
-// Bytes of all names times bytes of all patterns: bounds the time that matching can take.
+// Bytes of the patterns with at most one star times the number of tensors, plus bytes of the others
+// times bytes of all names: bounds the time that matching can take.
 inline constexpr uint64_t kMaxMatching = uint64_t{1} << 28;
 inline constexpr size_t kNoPattern = SIZE_MAX;
 

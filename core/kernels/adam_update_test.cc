@@ -103,5 +103,26 @@ TEST(AdamUpdateTest, LargestFiniteGradientWithASmallWeightDoesNotOverflow) {
   });
 }
 
+TEST(AdamUpdateTest, KeepingAllIsTheStepWithoutDecay) {
+  const std::vector<float> gradient = AwkwardFloats(1000, 1);
+  State expected = StateOf(1000, false);
+  const State before = expected;
+  AdamCoefficients step = kStep;
+  step.keep = 1;
+  for (size_t i = 0; i < 1000; ++i) {
+    const float g = gradient[i];
+    expected.m[i] = step.keep_m * expected.m[i] + step.take_m * g;
+    expected.v[i] = step.keep_v * expected.v[i] + step.take_v * g * g;
+    expected.parameters[i] -= step.rate * expected.m[i] /
+                              (std::sqrt(expected.v[i]) * step.root_scale + step.epsilon);
+  }
+  ForEachTarget([&] {
+    State got = before;
+    AdamUpdate(step, Stores::kCached, gradient, before.parameters, absl::MakeSpan(got.parameters),
+               absl::MakeSpan(got.m), absl::MakeSpan(got.v), {});
+    ExpectSameState(expected, got);
+  });
+}
+
 }  // namespace
 }  // namespace talweg::core

@@ -14,10 +14,11 @@ HWY_BEFORE_NAMESPACE();
 namespace talweg::core {
 namespace HWY_NAMESPACE {
 
-void AverageKernel(float keep, float take, size_t n, const float* w, float* average) {
+void AverageKernel(float take, size_t n, const float* w, float* average) {
   ForEachVector(n, /*streaming=*/false, [=](auto d, size_t i, auto store) HWY_ATTR {
-    const auto kept = hn::Mul(hn::Set(d, keep), hn::LoadU(d, average + i));
-    store(hn::Add(kept, hn::Mul(hn::Set(d, take), hn::LoadU(d, w + i))), d, average + i);
+    const auto old = hn::LoadU(d, average + i);
+    const auto step = hn::Mul(hn::Set(d, take), hn::Sub(hn::LoadU(d, w + i), old));
+    store(hn::Add(old, step), d, average + i);
   });
 }
 
@@ -30,8 +31,8 @@ namespace talweg::core {
 
 HWY_EXPORT(AverageKernel);
 
-void AverageUpdate(float keep, float take, absl::Span<const float> w, absl::Span<float> average) {
-  HWY_DYNAMIC_DISPATCH(AverageKernel)(keep, take, w.size(), w.data(), average.data());
+void AverageUpdate(float take, absl::Span<const float> w, absl::Span<float> average) {
+  HWY_DYNAMIC_DISPATCH(AverageKernel)(take, w.size(), w.data(), average.data());
 }
 
 }  // namespace talweg::core

@@ -5,7 +5,7 @@
 //
 //   float32   IEEE 754 binary32
 //   bfloat16  the upper half of a float32; rounded to nearest, ties to even
-//   float16   IEEE 754 binary16; rounded to nearest, ties to even; beyond 65504 + 16 an infinity
+//   float16   IEEE 754 binary16; rounded to nearest, ties to even; from 65520 on an infinity
 //
 // To float32 is exact, NaNs stay NaNs with the upper bits of their payload. Integer operations, but
 // for a sum that rounds float16's smallest: the same bits on every machine.

@@ -23,10 +23,26 @@ TEST(GradientDescentUpdateTest, EveryTargetGivesTheScalarLoopsBits) {
         }
       }
       std::vector<float> in_place = from;
-      GradientDescentUpdate(kKeep, kRate, Stores::kCached, gradient, in_place, absl::MakeSpan(in_place));
+      GradientDescentUpdate(kKeep, kRate, Stores::kCached, gradient, in_place,
+                            absl::MakeSpan(in_place));
       ExpectSameBits(expected, in_place);
     });
   }
+}
+
+// Sessions without decay step as if there were none: 1 times a number is that number.
+TEST(GradientDescentUpdateTest, KeepingAllIsTheStepWithoutDecay) {
+  const std::vector<float> gradient = AwkwardFloats(1000, 1);
+  std::vector<float> from = AwkwardFloats(1000, 2);
+  from[0] = -0.0f;
+  from[1] = HUGE_VALF;
+  std::vector<float> expected(1000);
+  for (size_t i = 0; i < 1000; ++i) expected[i] = from[i] - 0.037f * gradient[i];
+  ForEachTarget([&] {
+    std::vector<float> to(1000);
+    GradientDescentUpdate(1, 0.037f, Stores::kCached, gradient, from, absl::MakeSpan(to));
+    ExpectSameBits(expected, to);
+  });
 }
 
 }  // namespace

@@ -37,5 +37,23 @@ TEST(MomentumUpdateTest, EveryTargetGivesTheScalarLoopsBits) {
   }
 }
 
+TEST(MomentumUpdateTest, KeepingAllIsTheStepWithoutDecay) {
+  const std::vector<float> gradient = AwkwardFloats(1000, 1);
+  std::vector<float> from = AwkwardFloats(1000, 2);
+  from[0] = -0.0f;
+  const std::vector<float> m = AwkwardFloats(1000, 3);
+  std::vector<float> expected(1000);
+  for (size_t i = 0; i < 1000; ++i) {
+    expected[i] = from[i] + -0.037f * (0.9f * m[i] + 0.1f * gradient[i]);
+  }
+  ForEachTarget([&] {
+    std::vector<float> to(1000);
+    std::vector<float> got_m = m;
+    MomentumUpdate({0.9f, 0.1f, -0.037f}, Stores::kCached, gradient, from, absl::MakeSpan(to),
+                   absl::MakeSpan(got_m));
+    ExpectSameBits(expected, to);
+  });
+}
+
 }  // namespace
 }  // namespace talweg::core

@@ -14,14 +14,27 @@ HWY_BEFORE_NAMESPACE();
 namespace talweg::core {
 namespace HWY_NAMESPACE {
 
-void PrepareKernel(const GradientPreparation& c, size_t n, const float* gradient, const float* w,
-                   float* to) {
+template <bool kWithDecay>
+HWY_INLINE void PrepareLoop(const GradientPreparation& c, size_t n, const float* gradient,
+                            const float* w, float* to) {
   ForEachVector(n, /*streaming=*/false, [=](auto d, size_t i, auto store) HWY_ATTR {
     const auto scaled = hn::Mul(hn::Set(d, c.factor), hn::LoadU(d, gradient + i));
-    const auto clipped =
-        hn::Min(hn::Max(scaled, hn::Set(d, -c.max_value)), hn::Set(d, c.max_value));
-    store(hn::Add(clipped, hn::Mul(hn::Set(d, c.decay), hn::LoadU(d, w + i))), d, to + i);
+    auto ready = hn::Min(hn::Max(scaled, hn::Set(d, -c.max_value)), hn::Set(d, c.max_value));
+    if constexpr (kWithDecay) {
+      ready = hn::Add(ready, hn::Mul(hn::Set(d, c.decay), hn::LoadU(d, w + i)));
+    }
+    store(ready, d, to + i);
   });
+}
+
+void PrepareKernel(const GradientPreparation& c, size_t n, const float* gradient, const float* w,
+                   float* to) {
+  // Zero times a parameter that overflowed would be NaN.
+  if (c.decay == 0) {
+    PrepareLoop<false>(c, n, gradient, w, to);
+  } else {
+    PrepareLoop<true>(c, n, gradient, w, to);
+  }
 }
 
 }  // namespace HWY_NAMESPACE

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is done to a gradient before the method sees it: 12 bytes of traffic an element.
+// What is done to a gradient before the method sees it: 12 bytes of traffic an element, 8 without
+// decay.
 //
-//   to <- min(max(factor g, -max_value), max_value) + decay w
+//   to <- min(max(factor g, -max_value), max_value) + decay w    without the sum where decay is 0
 //
 // In float32, each operation rounded once, none fused, denormals kept: the same bits on every
 // Highway target and for any cut of the vector.

@@ -61,7 +61,7 @@ class Optimizer {
 
   // Passes over whole tensors that follow, for methods that look at more than an element.
   virtual size_t NumPasses() const { return 0; }
-  // Tasks of pass `pass`, which may run at the same time.
+  // Tasks of pass `pass`, which may run at the same time; there may be none.
   virtual size_t NumTasks(size_t /*pass*/) const { return 0; }
   virtual void RunTask(size_t /*pass*/, size_t /*task*/, RatesOfTensor /*rates*/,
                        absl::Span<const float> /*from*/, absl::Span<float> /*to*/) {}

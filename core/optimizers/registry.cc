@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/optimizers/registry.h"
 
+#include "core/optimizers/adagrad.h"
 #include "core/optimizers/adam.h"
+#include "core/optimizers/adamw.h"
 #include "core/optimizers/gradient_descent.h"
+#include "core/optimizers/lion.h"
 #include "core/optimizers/momentum.h"
+#include "core/optimizers/nadam.h"
+#include "core/optimizers/nesterov.h"
+#include "core/optimizers/rmsprop.h"
 
 namespace talweg::core {
 namespace {
@@ -28,7 +34,13 @@ constexpr Method Row(absl::string_view name, double default_decay = 0, bool has_
 constexpr Method kMethods[] = {
     Row<GradientDescent>("gradient_descent"),
     Row<Momentum>("momentum"),
+    Row<Nesterov>("nesterov"),
+    Row<Adagrad>("adagrad"),
+    Row<Rmsprop>("rmsprop"),
     Row<Adam>("adam"),
+    Row<AdamW>("adamw", kAdamWDecay),
+    Row<Nadam>("nadam"),
+    Row<Lion>("lion"),
 };
 
 }  // namespace

@@ -20,7 +20,7 @@ struct Method {
   std::unique_ptr<Config> (*default_config)();
   // Bytes of all slots, and of what a step needs besides. Scalars are not counted.
   uint64_t (*state_bytes)(const Config& config, const ParameterSpace& space);
-  // Zeroed state; `config` is of this row and valid.
+  // State as before the first step: zeros, but for what `config` says; it is of this row and valid.
   std::unique_ptr<Optimizer> (*create)(const Config& config, const ParameterSpace& space);
   // Decoupled weight decay where the session does not say: part of some methods' definition.
   double default_decay = 0;

@@ -49,7 +49,15 @@ TEST(RegistryTest, StateBytesAreThoseOfTheSlots) {
   }
 }
 
-TEST(RegistryTest, StateStartsAtZeroUnderUniqueNames) {
+// What slots start at: zero, but for a method with a field that says otherwise.
+double InitialOf(const Config& config) {
+  for (const FieldInfo& field : config.Fields()) {
+    if (field.name == "initial_accumulator") return std::get<double>(config.Get(field.name));
+  }
+  return 0;
+}
+
+TEST(RegistryTest, StateStartsAsItsConfigSaysUnderUniqueNames) {
   for (const Variant& variant : AllVariants()) {
     SCOPED_TRACE(variant.name);
     const auto optimizer = variant.method->create(*variant.config, SpaceOf(7));
@@ -57,7 +65,7 @@ TEST(RegistryTest, StateStartsAtZeroUnderUniqueNames) {
     std::set<std::string> names;
     for (const auto& [name, values] : state.slots) {
       EXPECT_TRUE(names.insert(name).second) << name;
-      for (const float value : values) EXPECT_EQ(value, 0);
+      for (const float value : values) EXPECT_EQ(value, InitialOf(*variant.config));
     }
     for (const auto& scalar : state.scalars) {
       EXPECT_TRUE(names.insert(scalar.first).second) << scalar.first;
@@ -69,9 +77,11 @@ TEST(RegistryTest, VariantsWalkEveryDialectAndFlag) {
   std::set<std::string> names;
   for (const Variant& variant : AllVariants()) names.insert(variant.name);
   EXPECT_EQ(names.size(), AllVariants().size());
-  for (const char* name : {"gradient_descent", "momentum dialect=KERAS", "momentum dialect=TORCH",
-                           "momentum dialect=TORCH dampening=0.5",
-                           "adam dialect=PAPER amsgrad=true", "adam dialect=TORCH amsgrad=false"}) {
+  for (const char* name :
+       {"gradient_descent", "momentum dialect=KERAS", "momentum dialect=TORCH",
+        "momentum dialect=TORCH dampening=0.5", "adam dialect=PAPER amsgrad=true",
+        "adam dialect=TORCH amsgrad=false", "adagrad dialect=KERAS initial_accumulator=0.5",
+        "rmsprop centered=true dialect=KERAS momentum=0.5"}) {
     EXPECT_TRUE(names.count(name)) << name;
   }
 }

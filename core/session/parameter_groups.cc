@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/session/parameter_groups.h"
 
-#include <algorithm>
-
 #include "core/base/name_pattern.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"

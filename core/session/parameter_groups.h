@@ -7,8 +7,8 @@
 // common is a piece: sums are taken piece by piece, whatever the shards are.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -58,6 +58,11 @@ class GroupMap {
 
   size_t num_groups() const { return num_groups_; }
   size_t GroupOfTensor(size_t tensor) const { return group_of_tensor_[tensor]; }
+
+  // Bytes that the map takes, and one number beside each run.
+  uint64_t memory_bytes() const {
+    return group_of_tensor_.size() * sizeof(uint32_t) + runs_.size() * (sizeof(Run) + sizeof(double));
+  }
 
   // Pieces are numbered in the order of their elements; some numbers may be left out.
   size_t num_pieces() const { return NumBlocks(num_elements_) + runs_.size(); }

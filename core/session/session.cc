@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -65,6 +66,12 @@ class SlotReader final : public StateVisitor {
   absl::Status status_;
 };
 
+// Of two numbers that are finite and not negative: the largest double instead of an infinity, which
+// times a zero would be NaN.
+double FiniteProduct(double a, double b) {
+  return std::min(a * b, std::numeric_limits<double>::max());
+}
+
 }  // namespace
 
 Session::Session(SessionConfig config, uint64_t history, std::shared_ptr<Parameters> initial)
@@ -101,8 +108,8 @@ Session::GroupStep Session::GroupStepOf(size_t group, double learning_rate) cons
   const WeightDecayConfig& decay = config_.weight_decay.value();
   GroupStep step;
   step.frozen = settings.frozen;
-  step.rates.learning_rate = learning_rate * settings.learning_rate_factor;
-  step.rates.decay = decay.decoupled * settings.decay_factor;
+  step.rates.learning_rate = FiniteProduct(learning_rate, settings.learning_rate_factor);
+  step.rates.decay = FiniteProduct(decay.decoupled, settings.decay_factor);
   const double max_value =
       settings.max_value > 0 ? settings.max_value : config_.clipping.value().max_value;
   if (max_value > 0) step.preparation.max_value = ToFloat(max_value);
@@ -232,8 +239,7 @@ void Session::Finish(Shard shard) {
     block_sums_[begin / kBlock] = SquaredDistance(View(to, block), View(from, block));
   }
   if (average_.size() > 0) {
-    const double keep = config_.average.value().decay;
-    AverageUpdate(ToFloat(keep), ToFloat(1 - keep), View(absl::MakeConstSpan(to), shard),
+    AverageUpdate(ToFloat(1 - config_.average.value().decay), View(absl::MakeConstSpan(to), shard),
                   View(average_.span(), shard));
   }
 }

@@ -126,6 +126,8 @@ uint64_t SessionConfig::MemoryBytes() const {
   uint64_t bytes = method->state_bytes(*optimizer, Space()) + 3 * elements * sizeof(float);
   if (aggregation.value().gradient_accumulation_steps > 1) bytes += elements * sizeof(double);
   if (average.value().decay > 0) bytes += elements * sizeof(float);
+  if (!groups.empty()) bytes += group_map->memory_bytes();
+  for (const ParameterGroup& group : groups) bytes += sizeof(group) + group.tensors.size();
   return bytes + layout->memory_bytes();
 }
 

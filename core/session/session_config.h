@@ -79,7 +79,8 @@ struct SessionConfig {
   ParameterSpace Space() const;
 
   // Bytes that the session takes: slots, two versions of the parameters, one staged gradient, sums
-  // of gradients and the average where they are kept, and the names and shapes of the layout.
+  // of gradients and the average where they are kept, the groups and what they make of the layout,
+  // and its names and shapes. Of what may change live only the groups count here.
   uint64_t MemoryBytes() const;
 };
 

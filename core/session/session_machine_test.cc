@@ -24,9 +24,10 @@ Schedule RateOf(double learning_rate) {
 
 class SessionMachineTest : public testing::Test {
  protected:
-  static SessionMachine Make(uint64_t max_staleness = 0) {
+  static SessionMachine Make(uint64_t max_staleness = 0, uint64_t accumulation_steps = 1) {
     AggregationConfig aggregation;
     aggregation.max_staleness = max_staleness;
+    aggregation.gradient_accumulation_steps = accumulation_steps;
     aggregation.lease_seconds = 10;
     return SessionMachine(kHistory, RateOf(0.5), aggregation);
   }
@@ -58,6 +59,43 @@ class SessionMachineTest : public testing::Test {
     const Effects taken = Handle(machine, StepTaken{3, 1, 0.125});
     EXPECT_TRUE(taken.answer.has_value());
     return *taken.answer;
+  }
+
+  // Contributes what does not close its round.
+  Answer Fold(SessionMachine& machine, const Contribution& contribution) {
+    const Effects effects = Handle(machine, contribution);
+    EXPECT_TRUE(effects.status.ok()) << effects.status;
+    EXPECT_TRUE(effects.fold);
+    EXPECT_FALSE(effects.step.has_value());
+    EXPECT_TRUE(effects.answer.has_value());
+    EXPECT_EQ(effects.answer->verdict, Verdict::kPending);
+    EXPECT_FALSE(effects.answer->report.has_value());
+    return *effects.answer;
+  }
+
+  // What a repeat of `contribution`, which orders nothing, is told.
+  Answer Repeat(SessionMachine& machine, const Contribution& contribution) {
+    const std::string before = Bytes(machine);
+    const Effects effects = Handle(machine, contribution);
+    EXPECT_TRUE(effects.status.ok()) << effects.status;
+    EXPECT_FALSE(effects.fold);
+    EXPECT_FALSE(effects.step.has_value());
+    EXPECT_TRUE(effects.answer.has_value() && effects.answer->replayed);
+    EXPECT_EQ(Bytes(machine), before);
+    return *effects.answer;
+  }
+
+  // The same of worker "b" as incarnation 2.
+  static Contribution OfB(Contribution contribution) {
+    contribution.worker = "b";
+    contribution.incarnation = 2;
+    return contribution;
+  }
+
+  static Configure Accumulating(uint64_t steps) {
+    AggregationConfig aggregation;
+    aggregation.gradient_accumulation_steps = steps;
+    return {RateOf(0.5), aggregation};
   }
 
   static std::string Bytes(const SessionMachine& machine) {
@@ -321,6 +359,158 @@ TEST_F(SessionMachineTest, LoadedMachineAnswersAsTheSavedOne) {
   EXPECT_TRUE(repeat.answer->replayed);
   EXPECT_EQ(repeat.answer->report->loss, 0.25);
   EXPECT_EQ(Handle(loaded, bad).answer->verdict, Verdict::kRejectedNonFinite);
+}
+
+// ---- accumulation ----
+
+TEST_F(SessionMachineTest, RoundClosesWithItsLastContributionAndReportsThemAll) {
+  SessionMachine machine = Make(/*max_staleness=*/0, /*accumulation_steps=*/3);
+  Handle(machine, Join{"a", 1});
+  Handle(machine, Join{"b", 2});
+  Contribution first = Gradient(1, 0);
+  first.loss = 1;
+  Contribution second = OfB(Gradient(7, 0));
+  second.loss.reset();
+  Contribution third = Gradient(2, 0);
+  third.loss = 4;
+  EXPECT_EQ(Fold(machine, first).applied_version, 1u);
+  EXPECT_EQ(machine.num_folded(), 1u);
+  EXPECT_EQ(Fold(machine, second).applied_version, 1u);
+  EXPECT_EQ(machine.version(), 0u);
+  const Effects closing = Handle(machine, third);
+  EXPECT_TRUE(closing.fold);
+  ASSERT_TRUE(closing.step.has_value());
+  EXPECT_EQ(closing.step->number, 1u);
+  EXPECT_EQ(closing.step->contributors, 3u);
+  const Answer answer = *Handle(machine, StepTaken{3, 0.5, 0.125}).answer;
+  EXPECT_EQ(answer.verdict, Verdict::kApplied);
+  EXPECT_EQ(answer.report->contributors, 3u);
+  EXPECT_EQ(answer.report->loss, 2.5);  // of those that told one
+  EXPECT_EQ(answer.report->clip_factor, 0.5);
+  EXPECT_EQ(machine.num_folded(), 0u);
+  // The next round starts from nothing.
+  Contribution next = Gradient(3, 1);
+  next.loss.reset();
+  Fold(machine, next);
+  Fold(machine, OfB(Gradient(8, 1)));
+  EXPECT_EQ(Apply(machine, Gradient(4, 1)).report->loss, 0.25);
+}
+
+TEST_F(SessionMachineTest, RepeatOfAPendingOneIsToldWhatBecameOfIt) {
+  SessionMachine machine = Make(/*max_staleness=*/5, /*accumulation_steps=*/2);
+  Handle(machine, Join{"a", 1});
+  Handle(machine, Join{"b", 2});
+  const Contribution pending = OfB(Gradient(1, 0));
+  Fold(machine, pending);
+  // Before the round closes: still pending, and not counted again.
+  Answer repeat = Repeat(machine, pending);
+  EXPECT_EQ(repeat.verdict, Verdict::kPending);
+  EXPECT_EQ(repeat.applied_version, 1u);
+  EXPECT_EQ(machine.num_folded(), 1u);
+  ExpectError(machine, OfB(Gradient(1, 0, /*digest=*/9)), "SEQUENCE_REUSED", "header.sequence");
+  // After it: applied, with the report of the step.
+  const Answer closed = Apply(machine, Gradient(1, 0));
+  repeat = Repeat(machine, pending);
+  EXPECT_EQ(repeat.verdict, Verdict::kApplied);
+  EXPECT_EQ(repeat.applied_version, 1u);
+  ASSERT_TRUE(repeat.report.has_value());
+  EXPECT_EQ(repeat.report->update_norm, closed.report->update_norm);
+  EXPECT_EQ(repeat.report->contributors, 2u);
+  // After a later step: applied to its own version, whose report is no longer kept.
+  Fold(machine, Gradient(2, 1));
+  Apply(machine, Gradient(3, 1));
+  repeat = Repeat(machine, pending);
+  EXPECT_EQ(repeat.verdict, Verdict::kApplied);
+  EXPECT_EQ(repeat.applied_version, 1u);
+  EXPECT_FALSE(repeat.report.has_value());
+}
+
+TEST_F(SessionMachineTest, RefusedContributionsAreNotPartOfTheRound) {
+  SessionMachine machine = Make(/*max_staleness=*/0, /*accumulation_steps=*/2);
+  Handle(machine, Join{"a", 1});
+  Fold(machine, Gradient(1, 0));
+  Contribution bad = Gradient(2, 0);
+  bad.finite = false;
+  bad.loss = 1000;
+  const Effects refused = Handle(machine, bad);
+  EXPECT_EQ(refused.answer->verdict, Verdict::kRejectedNonFinite);
+  EXPECT_FALSE(refused.fold);
+  EXPECT_EQ(machine.num_folded(), 1u);
+  ExpectError(machine, Gradient(3, 1), "VERSION_AHEAD", "header.base_version");
+  EXPECT_EQ(machine.num_folded(), 1u);
+  const Answer answer = Apply(machine, Gradient(3, 0));
+  EXPECT_EQ(answer.report->contributors, 2u);
+  EXPECT_EQ(answer.report->loss, 0.25);
+  // Late for the round that has closed.
+  const Effects late = Handle(machine, Gradient(4, 0));
+  EXPECT_EQ(late.answer->verdict, Verdict::kRoundClosed);
+  EXPECT_FALSE(late.fold);
+  EXPECT_EQ(machine.num_folded(), 0u);
+}
+
+TEST_F(SessionMachineTest, StalenessOfARoundIsTheLargestAndIsForgottenWithIt) {
+  SessionMachine machine = Make(/*max_staleness=*/2, /*accumulation_steps=*/2);
+  Handle(machine, Join{"a", 1});
+  uint64_t sequence = 0;
+  const auto next = [&](uint64_t base_version) { return Gradient(++sequence, base_version); };
+  for (uint64_t version = 0; version < 2; ++version) {
+    Fold(machine, next(version));
+    Apply(machine, next(version));
+  }
+  Fold(machine, next(0));
+  EXPECT_EQ(Apply(machine, next(2)).report->staleness, 2u);
+  EXPECT_EQ(Handle(machine, next(0)).answer->verdict, Verdict::kTooStale);
+  Fold(machine, next(3));
+  EXPECT_EQ(Apply(machine, next(3)).report->staleness, 0u);
+}
+
+TEST_F(SessionMachineTest, NumberMayChangeWhileARoundIsOpen) {
+  SessionMachine machine = Make(/*max_staleness=*/0, /*accumulation_steps=*/2);
+  Handle(machine, Join{"a", 1});
+  Fold(machine, Gradient(1, 0));
+  Handle(machine, Accumulating(4));
+  Fold(machine, Gradient(2, 0));
+  Fold(machine, Gradient(3, 0));
+  // Fewer than have come already: the next one closes, and all of them count.
+  Handle(machine, Accumulating(2));
+  EXPECT_EQ(machine.version(), 0u);
+  EXPECT_EQ(Apply(machine, Gradient(4, 0)).report->contributors, 4u);
+  Fold(machine, Gradient(5, 1));
+  EXPECT_EQ(Apply(machine, Gradient(6, 1)).report->contributors, 2u);
+}
+
+TEST_F(SessionMachineTest, WhatIsFoldedStaysWhenItsWorkerGoes) {
+  SessionMachine machine = Make(/*max_staleness=*/0, /*accumulation_steps=*/2);
+  Handle(machine, Join{"a", 1});
+  Handle(machine, Join{"b", 2});
+  Fold(machine, OfB(Gradient(1, 0)));
+  Handle(machine, Leave{kHistory, "b", 2});
+  EXPECT_EQ(Apply(machine, Gradient(1, 0)).report->contributors, 2u);
+}
+
+TEST_F(SessionMachineTest, HalfARoundIsSavedAndGoesOn) {
+  SessionMachine machine = Make(/*max_staleness=*/1, /*accumulation_steps=*/3);
+  Handle(machine, Join{"a", 1});
+  for (uint64_t sequence = 1; sequence <= 2; ++sequence) Fold(machine, Gradient(sequence, 0));
+  Apply(machine, Gradient(3, 0));
+  Contribution stale = Gradient(4, 0);
+  stale.loss = 8;
+  Fold(machine, stale);
+  SessionMachine loaded = Make(/*max_staleness=*/1, /*accumulation_steps=*/3);
+  const std::string bytes = Bytes(machine);
+  ByteReader reader(bytes);
+  ASSERT_TRUE(loaded.Load(reader, now_).ok());
+  ASSERT_TRUE(reader.End().ok());
+  EXPECT_EQ(Bytes(loaded), bytes);
+  EXPECT_EQ(loaded.num_folded(), 1u);
+  EXPECT_EQ(Repeat(loaded, stale).verdict, Verdict::kPending);
+  Contribution silent = Gradient(5, 1);
+  silent.loss.reset();
+  Fold(loaded, silent);
+  const Answer answer = Apply(loaded, Gradient(6, 1));
+  EXPECT_EQ(answer.report->contributors, 3u);
+  EXPECT_EQ(answer.report->staleness, 1u);
+  EXPECT_EQ(answer.report->loss, (8 + 0.25) / 2);
 }
 
 }  // namespace

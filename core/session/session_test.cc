@@ -379,6 +379,51 @@ TEST(SessionTest, AverageFollowsTheParameters) {
   EXPECT_TRUE(plain->IsParameters(Session::Point::kLookahead));
 }
 
+TEST(SessionTest, SlowAverageOfFrozenParametersStaysWhereItIs) {
+  SessionConfig config = ConfigFor(*FindMethod("gradient_descent"), 100);
+  config.average = ConfigOf<WeightAverageConfig>({.decay = 0.999999});
+  config.groups = {{"*", ConfigOf<GroupConfig>(Group([](auto& c) { c.frozen = true; }))}};
+  ASSERT_TRUE(config.Resolve().ok());
+  const auto session = Make(config);
+  for (int step = 0; step < 1000; ++step) Step(*session);
+  std::vector<float> read(100);
+  session->ReadPoint(Session::Point::kAverage, {0, 100}, absl::MakeSpan(read));
+  EXPECT_EQ(read, Values(*session));
+}
+
+TEST(SessionTest, FactorsThatOverflowGiveTheLargestStepAndNoNan) {
+  SessionConfig config = ConfigFor(*FindMethod("gradient_descent"), 100);
+  RateConfig rate;
+  rate.learning_rate = 1e300;
+  const DecayKind& constant = *FindDecayKind("constant");
+  config.schedule = Schedule(ConfigOf<RateConfig>(rate), constant, constant.default_config());
+  config.groups = {
+      {"*", ConfigOf<GroupConfig>(Group([](auto& c) { c.learning_rate_factor = 1e300; }))}};
+  ASSERT_TRUE(config.Resolve().ok());
+  const auto session = Make(config);
+  const std::vector<float> before = Values(*session);
+  Contribute(*session, 1, std::vector<float>(100, 0.0f));
+  EXPECT_EQ(Values(*session), before);
+  config = ConfigFor(*FindMethod("gradient_descent"), 100);
+  config.weight_decay = ConfigOf<WeightDecayConfig>({.coupled = 0, .decoupled = 1e300});
+  config.groups = {{"*", ConfigOf<GroupConfig>(Group([](auto& c) {
+                       c.decay_factor = 1e300;
+                       c.learning_rate_factor = 0;
+                     }))}};
+  ASSERT_TRUE(config.Resolve().ok());
+  const auto still = Make(config);
+  Step(*still);
+  EXPECT_EQ(Values(*still), before);
+}
+
+TEST(SessionTest, GroupsAreChargedWithWhatTheyTake) {
+  SessionConfig config = ConfigFor(*FindMethod("adam"));
+  const uint64_t plain = config.MemoryBytes();
+  config.groups = {{std::string(200, '*'), {}}};
+  ASSERT_TRUE(config.Resolve().ok());
+  EXPECT_GE(config.MemoryBytes(), plain + 200 + sizeof(ParameterGroup));
+}
+
 TEST(SessionTest, AccumulatedContributionsMakeTheStepOfTheirMean) {
   SessionConfig config = ConfigFor(*FindMethod("adam"));
   AggregationConfig aggregation = config.aggregation.value();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/ops/log.h"
 
+#include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
@@ -105,6 +106,20 @@ TEST(LogTest, LevelHidesWhatIsBelowIt) {
   EXPECT_THAT(
       (std::vector<size_t>{count("debug"), count("info"), count("warning"), count("error")}),
       ElementsAre(4, 3, 2, 1));
+}
+
+TEST(LogTest, GrpcIsHeardOnlyByWhoAsks) {
+  const auto verbosity = [](const std::string& level) {
+    LinesOf("text", level, [] {});
+    const char* value = getenv("GRPC_VERBOSITY");
+    return std::string(value == nullptr ? "unset" : value);
+  };
+  unsetenv("GRPC_VERBOSITY");
+  EXPECT_EQ(verbosity("debug"), "unset");
+  EXPECT_EQ(verbosity("info"), "NONE");
+  setenv("GRPC_VERBOSITY", "INFO", 1);
+  EXPECT_EQ(verbosity("error"), "INFO");
+  unsetenv("GRPC_VERBOSITY");
 }
 
 TEST(LogTest, UnknownFormatIsRefusedByName) {

@@ -97,7 +97,8 @@ absl::StatusOr<InitialSource> SourceFromProto(const v1::InitialValues& values,
       if (!vector.ok()) return core::PrefixField(vector.status(), "initial_values.uploaded");
       if (!AllFinite(*vector)) {
         return MakeError(Reason::kInitialValuesInvalid, "initial values hold a NaN or an infinity",
-                         "initial_values.uploaded.data");
+                         values.uploaded().values().empty() ? "initial_values.uploaded.data"
+                                                            : "initial_values.uploaded.values");
       }
       return InitialSource(*vector);
     }
@@ -167,6 +168,8 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
   absl::StatusOr<InitialSource> source = SourceFromProto(request.initial_values(), *config->layout);
   if (!source.ok()) return Finish(reactor, source.status());
   if (request.validate_only()) {
+    const absl::Status fits = context_.memory.Check(config->MemoryBytes());
+    if (!fits.ok()) return Finish(reactor, fits);
     identity.history = 0;
     SessionDescription description;
     description.identity = identity;

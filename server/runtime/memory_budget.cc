@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
+#include "core/base/status_macros.h"
 
 namespace talweg::server {
 
@@ -21,14 +22,31 @@ MemoryBudget::Reservation::~Reservation() {
   if (budget_ != nullptr) budget_->Release(bytes_);
 }
 
+absl::Status MemoryBudget::Reservation::Resize(uint64_t bytes) {
+  if (budget_ != nullptr && bytes < bytes_) budget_->Release(bytes_ - bytes);
+  if (budget_ != nullptr && bytes > bytes_) TALWEG_RETURN_IF_ERROR(budget_->Take(bytes - bytes_));
+  bytes_ = bytes;
+  return absl::OkStatus();
+}
+
 absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes) {
+  TALWEG_RETURN_IF_ERROR(Take(bytes));
+  return Reservation(*this, bytes);
+}
+
+absl::Status MemoryBudget::Check(uint64_t bytes) const {
+  const uint64_t now_used = used();
+  return bytes <= limit_ - now_used ? absl::OkStatus() : Short(bytes, now_used);
+}
+
+absl::Status MemoryBudget::Take(uint64_t bytes) {
   uint64_t used = 0;
   {
     MutexLock lock(mutex_);
     used = used_;
     if (bytes <= limit_ - used_) {
       used_ += bytes;
-      return Reservation(*this, bytes);
+      return absl::OkStatus();
     }
   }
   return Short(bytes, used);

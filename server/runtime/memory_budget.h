@@ -28,6 +28,9 @@ class MemoryBudget {
     Reservation& operator=(Reservation&& other) noexcept;
     ~Reservation();
     uint64_t bytes() const { return bytes_; }
+    // Takes what is missing to `bytes`, or gives back what is over. Fails as Reserve does, and then
+    // holds what it held; giving back cannot fail. One that came from nowhere takes any number.
+    absl::Status Resize(uint64_t bytes);
     // Where they came from; null for none.
     MemoryBudget* budget() const { return budget_; }
 
@@ -42,6 +45,8 @@ class MemoryBudget {
 
   // Fails with MEMORY_QUOTA, telling what was asked, used and allowed.
   absl::StatusOr<Reservation> Reserve(uint64_t bytes);
+  // What Reserve would say now, without taking anything.
+  absl::Status Check(uint64_t bytes) const;
 
   // Reserves as soon as there is room, first come, first served; Reserve goes past those who wait.
   // `granted` runs once, at once or on the thread that gives memory back, under no lock. Returns
@@ -64,6 +69,7 @@ class MemoryBudget {
     Granted granted;
   };
 
+  absl::Status Take(uint64_t bytes);
   void Release(uint64_t bytes);
   void Serve();
   absl::Status Short(uint64_t bytes, uint64_t used) const;

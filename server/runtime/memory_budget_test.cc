@@ -204,5 +204,30 @@ TEST_F(LineTest, EverybodyIsServedOnManyThreads) {
   EXPECT_EQ(budget_.used(), 0u);
 }
 
+TEST(MemoryBudgetTest, ReservationsGrowAndShrinkWithinTheLimit) {
+  MemoryBudget budget(100);
+  MemoryBudget::Reservation reservation = *budget.Reserve(40);
+  ASSERT_TRUE(reservation.Resize(100).ok());
+  EXPECT_EQ(budget.used(), 100u);
+  ASSERT_TRUE(reservation.Resize(10).ok());
+  EXPECT_EQ(budget.used(), 10u);
+  EXPECT_EQ(core::ReasonName(reservation.Resize(101)), "MEMORY_QUOTA");
+  EXPECT_EQ(reservation.bytes(), 10u);
+  EXPECT_EQ(budget.used(), 10u);
+  reservation = {};
+  EXPECT_EQ(budget.used(), 0u);
+  MemoryBudget::Reservation from_nowhere;
+  EXPECT_TRUE(from_nowhere.Resize(1'000'000).ok());
+  EXPECT_EQ(from_nowhere.bytes(), 1'000'000u);
+}
+
+TEST(MemoryBudgetTest, CheckTellsAndTakesNothing) {
+  MemoryBudget budget(100);
+  const MemoryBudget::Reservation reservation = *budget.Reserve(40);
+  EXPECT_TRUE(budget.Check(60).ok());
+  EXPECT_EQ(core::ReasonName(budget.Check(61)), "MEMORY_QUOTA");
+  EXPECT_EQ(budget.used(), 40u);
+}
+
 }  // namespace
 }  // namespace talweg::server

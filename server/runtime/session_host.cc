@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/runtime/session_host.h"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
+#include "core/base/status_macros.h"
 #include "server/runtime/clock.h"
 
 namespace talweg::server {
@@ -219,6 +221,10 @@ void SessionHost::Judge(std::shared_ptr<StepCall> call) {
 }
 
 void SessionHost::RunStage(std::shared_ptr<StepCall> call, size_t stage) {
+  // A pass may have nothing to do: a method's matrices may all be frozen, or there may be none.
+  for (; stage < session_->NumStages() && session_->NumPieces(stage) == 0; ++stage) {
+    session_->EndStage(stage);
+  }
   if (stage < session_->NumStages()) {
     return pool_.RunPieces(
         session_->NumPieces(stage),
@@ -305,8 +311,7 @@ void SessionHost::Reconfigure(
     if (status.ok() && history != 0) status = session_->machine().CheckHistory(history);
     if (status.ok()) {
       const absl::StatusOr<core::SessionConfig> config = change(session_->config());
-      status =
-          config.ok() ? session_->Reconfigure(history, *config, MonotonicNow()) : config.status();
+      status = config.ok() ? Change(history, *config) : config.status();
       Publish();
     }
     absl::StatusOr<SessionDescription> outcome =
@@ -314,6 +319,15 @@ void SessionHost::Reconfigure(
     next();
     done(std::move(outcome));
   });
+}
+
+absl::Status SessionHost::Change(uint64_t history, const core::SessionConfig& config) {
+  const uint64_t before = memory_.bytes();
+  const uint64_t after = config.MemoryBytes();
+  TALWEG_RETURN_IF_ERROR(memory_.Resize(std::max(before, after)));
+  const absl::Status changed = session_->Reconfigure(history, config, MonotonicNow());
+  (void)memory_.Resize(changed.ok() ? after : before);  // gives back, which cannot fail
+  return changed;
 }
 
 void SessionHost::Describe(bool with_checksum, Done<SessionDescription> done) {

@@ -117,7 +117,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void Join(std::string worker, absl::AnyInvocable<uint64_t()> issue, Done<JoinOutcome> done);
   void Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done);
   void Leave(core::Leave leave, DoneStatus done);
-  // `change` makes the new configuration from the current one.
+  // `change` makes the new configuration from the current one. As core::Session::Reconfigure, and
+  // MEMORY_QUOTA where it takes more memory than there is.
   void Reconfigure(
       uint64_t history,
       absl::AnyInvocable<absl::StatusOr<core::SessionConfig>(const core::SessionConfig&)> change,
@@ -159,6 +160,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // Fills `to` with the point, then calls `then`.
   void FillPoint(core::Session::Point point, std::shared_ptr<core::Parameters> to,
                  absl::AnyInvocable<void()> then);
+  absl::Status Change(uint64_t history, const core::SessionConfig& config);
   void Publish();
   absl::Status Deleted() const;
   SessionDescription Description(bool with_checksum);
@@ -166,7 +168,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
 
   const SessionIdentity identity_;
   const uint64_t num_elements_;
-  const MemoryBudget::Reservation memory_;
+  MemoryBudget::Reservation memory_;  // of the operation under way: changes with the groups
   ComputePool& pool_;
   ParameterPool parameters_;
   Notice deletion_;

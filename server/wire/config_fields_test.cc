@@ -51,11 +51,13 @@ std::string KindOf(const FieldDescriptor& field) {
 }
 
 // Every field of `message` outside of oneofs stands in `config`'s table with the same kind, and
-// every row of the table in the message.
-void ExpectSameFields(const Descriptor& message, const core::Config& config) {
+// every row of the table in the message; `besides` are no settings.
+void ExpectSameFields(const Descriptor& message, const core::Config& config,
+                      const Names& besides = {}) {
   std::map<std::string, std::string> on_the_wire;
   for (int index = 0; index < message.field_count(); ++index) {
     const FieldDescriptor& field = *message.field(index);
+    if (besides.count(field.name()) > 0) continue;
     if (field.real_containing_oneof() == nullptr) on_the_wire[field.name()] = KindOf(field);
   }
   std::map<std::string, std::string> in_the_table;
@@ -121,6 +123,14 @@ TEST(ParityTest, ScheduleHasTheFieldsOfEveryRate) {
 
 TEST(ParityTest, AggregationPolicyHasTheFieldsOfItsTable) {
   ExpectSameFields(*v1::AggregationPolicy::descriptor(), core::ConfigOf<core::AggregationConfig>());
+}
+
+TEST(ParityTest, SettingsOfAStepHaveTheFieldsOfTheirTables) {
+  ExpectSameFields(*v1::Clipping::descriptor(), core::ConfigOf<core::ClippingConfig>());
+  ExpectSameFields(*v1::WeightDecay::descriptor(), core::ConfigOf<core::WeightDecayConfig>());
+  ExpectSameFields(*v1::WeightAverage::descriptor(), core::ConfigOf<core::WeightAverageConfig>());
+  ExpectSameFields(*v1::ParameterGroup::descriptor(), core::ConfigOf<core::GroupConfig>(),
+                   {"tensors"});
 }
 
 TEST(ParityTest, EveryDistributionIsOnTheWireWithItsFields) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/wire/config_from_proto.h"
 
+#include <cmath>
 #include <functional>
 #include <string>
 #include <vector>
@@ -153,6 +154,128 @@ TEST(ConfigFromProtoTest, ValuesOutOfRangeAreNamed) {
                       "HYPERPARAMETER_OUT_OF_RANGE", "aggregation.lease_seconds");
 }
 
+// ---- settings of a step ----
+
+void AddGroup(v1::SessionConfig& config, const std::string& tensors) {
+  config.add_groups()->set_tensors(tensors);
+}
+
+TEST(ConfigFromProtoTest, SettingsOfAStepAreTaken) {
+  v1::SessionConfig proto = Minimal();
+  proto.mutable_clipping()->set_max_norm(2);
+  proto.mutable_clipping()->set_max_value(0.5);
+  proto.mutable_weight_decay()->set_coupled(0.25);
+  proto.mutable_weight_decay()->set_decoupled(0.125);
+  proto.mutable_average()->set_decay(0.99);
+  proto.mutable_aggregation()->set_gradient_accumulation_steps(4);
+  AddGroup(proto, "s*");
+  proto.mutable_groups(0)->set_learning_rate_factor(0.1);
+  proto.mutable_groups(0)->set_decay_factor(0);
+  proto.mutable_groups(0)->set_frozen(true);
+  const auto config = ConfigFromProto(proto);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->clipping.value().max_norm, 2);
+  EXPECT_EQ(config->clipping.value().max_value, 0.5);
+  EXPECT_EQ(config->weight_decay.value().coupled, 0.25);
+  EXPECT_EQ(config->weight_decay.value().decoupled, 0.125);
+  EXPECT_EQ(config->average.value().decay, 0.99);
+  EXPECT_EQ(config->aggregation.value().gradient_accumulation_steps, 4u);
+  ASSERT_EQ(config->groups.size(), 1u);
+  EXPECT_EQ(config->groups[0].tensors, "s*");
+  EXPECT_TRUE(config->groups[0].config.value().frozen);
+  EXPECT_EQ(config->groups[0].config.value().learning_rate_factor, 0.1);
+  EXPECT_EQ(config->group_map->GroupOfTensor(0), 0u);
+  EXPECT_EQ(config->group_map->GroupOfTensor(1), 1u);
+  const v1::SessionConfig echoed = ConfigToProto(*config);
+  EXPECT_EQ(echoed.groups(0).decay_factor(), 0);
+  EXPECT_TRUE(echoed.groups(0).has_max_norm());  // defaults are spelled out
+  EXPECT_TRUE(core::SameConfig(*config, *ConfigFromProto(echoed)));
+}
+
+TEST(ConfigFromProtoTest, BadSettingsOfAStepAreNamed) {
+  constexpr char kReason[] = "HYPERPARAMETER_OUT_OF_RANGE";
+  for (const double bad : {-1.0, HUGE_VAL, std::nan("")}) {
+    ExpectConfigRefused([&](auto& config) { config.mutable_clipping()->set_max_norm(bad); },
+                        kReason, "clipping.max_norm");
+    ExpectConfigRefused([&](auto& config) { config.mutable_clipping()->set_max_value(bad); },
+                        kReason, "clipping.max_value");
+    ExpectConfigRefused([&](auto& config) { config.mutable_weight_decay()->set_coupled(bad); },
+                        kReason, "weight_decay.coupled");
+    ExpectConfigRefused([&](auto& config) { config.mutable_weight_decay()->set_decoupled(bad); },
+                        kReason, "weight_decay.decoupled");
+    ExpectConfigRefused([&](auto& config) { config.mutable_average()->set_decay(bad); }, kReason,
+                        "average.decay");
+    ExpectConfigRefused(
+        [&](auto& config) {
+          AddGroup(config, "w");
+          AddGroup(config, "*");
+          config.mutable_groups(1)->set_learning_rate_factor(bad);
+        },
+        kReason, "groups[1].learning_rate_factor");
+    ExpectConfigRefused(
+        [&](auto& config) {
+          AddGroup(config, "w");
+          config.mutable_groups(0)->set_max_norm(bad);
+        },
+        kReason, "groups[0].max_norm");
+  }
+  ExpectConfigRefused([](auto& config) { config.mutable_average()->set_decay(1); }, kReason,
+                      "average.decay");
+  for (const uint64_t bad : {uint64_t{0}, uint64_t{65537}, UINT64_MAX}) {
+    ExpectConfigRefused(
+        [&](auto& config) {
+          config.mutable_aggregation()->set_gradient_accumulation_steps(bad);
+        },
+        kReason, "aggregation.gradient_accumulation_steps");
+  }
+}
+
+TEST(ConfigFromProtoTest, BadGroupsAreNamed) {
+  constexpr char kReason[] = "FIELD_OUT_OF_RANGE";
+  ExpectConfigRefused([](auto& config) { AddGroup(config, ""); }, kReason, "groups[0].tensors");
+  ExpectConfigRefused([](auto& config) { AddGroup(config, std::string(257, 'w')); }, kReason,
+                      "groups[0].tensors");
+  ExpectConfigRefused(
+      [](auto& config) {
+        AddGroup(config, "*");
+        AddGroup(config, "scale");  // the first one takes it
+      },
+      kReason, "groups[1].tensors");
+  ExpectConfigRefused(
+      [](auto& config) {
+        AddGroup(config, "w");
+        config.mutable_groups(0)->set_fallback(true);
+      },
+      kReason, "groups[0].fallback");
+  ExpectConfigRefused(
+      [](auto& config) {
+        for (size_t index = 0; index <= core::kMaxPatterns; ++index) AddGroup(config, "w");
+      },
+      kReason, "groups");
+}
+
+TEST(ConfigFromProtoTest, DecoupledDecayThatIsUnsetIsTheMethodsOwn) {
+  for (const core::Method& method : core::Methods()) {
+    v1::SessionConfig proto = Minimal();
+    const auto* field =
+        proto.optimizer().GetDescriptor()->FindFieldByName(std::string(method.name));
+    proto.mutable_optimizer()->GetReflection()->MutableMessage(proto.mutable_optimizer(), field);
+    proto.mutable_weight_decay()->set_coupled(0.5);
+    EXPECT_EQ(ConfigFromProto(proto)->weight_decay.value().decoupled, method.default_decay)
+        << method.name;
+    proto.mutable_weight_decay()->set_decoupled(0.75);
+    const core::SessionConfig decaying = *ConfigFromProto(proto);
+    EXPECT_EQ(decaying.weight_decay.value().decoupled, 0.75);
+    // And an update that names it without a value goes back to it.
+    google::protobuf::FieldMask mask;
+    mask.add_paths("weight_decay.decoupled");
+    const auto merged = MergeConfig(decaying, v1::SessionConfig(), mask);
+    ASSERT_TRUE(merged.ok()) << merged.status();
+    EXPECT_EQ(merged->weight_decay.value().decoupled, method.default_decay) << method.name;
+    EXPECT_EQ(merged->weight_decay.value().coupled, 0.5);
+  }
+}
+
 class MergeConfigTest : public ::testing::Test {
  protected:
   MergeConfigTest() : current_(*ConfigFromProto(Current())) {}
@@ -240,6 +363,46 @@ TEST_F(MergeConfigTest, PathThatIsUnsetReturnsToItsDefault) {
   ExpectRefused(Merge({"schedule.cosine.total_steps"}).status(), "FIELD_REQUIRED",
                 "config.schedule.cosine.total_steps");
   ExpectRefused(Merge({"optimizer"}).status(), "FIELD_REQUIRED", "config.optimizer");
+}
+
+TEST_F(MergeConfigTest, GroupsAreReplacedAsAWhole) {
+  v1::SessionConfig with_groups = Current();
+  AddGroup(with_groups, "w");
+  AddGroup(with_groups, "scale");
+  with_groups.mutable_groups(0)->set_learning_rate_factor(0.5);
+  const core::SessionConfig current = *ConfigFromProto(with_groups);
+  const auto merge = [&](const v1::SessionConfig& wanted, const std::string& path) {
+    google::protobuf::FieldMask mask;
+    mask.add_paths(path);
+    return MergeConfig(current, wanted, mask);
+  };
+  v1::SessionConfig wanted;
+  AddGroup(wanted, "*");
+  wanted.mutable_groups(0)->set_frozen(true);
+  const auto merged = merge(wanted, "groups");
+  ASSERT_TRUE(merged.ok()) << merged.status();
+  ASSERT_EQ(merged->groups.size(), 1u);
+  EXPECT_TRUE(merged->groups[0].config.value().frozen);
+  EXPECT_EQ(merged->group_map->GroupOfTensor(0), 1u);
+  EXPECT_EQ(merged->group_map->GroupOfTensor(1), 1u);
+  // None wanted: none left. Another path leaves them.
+  EXPECT_TRUE(merge({}, "groups")->groups.empty());
+  EXPECT_EQ(merge({}, "clipping")->groups.size(), 2u);
+  // One group has no path of its own.
+  EXPECT_EQ(core::FieldName(merge(wanted, "groups.frozen").status()), "update_mask.paths[0]");
+  wanted.mutable_groups(0)->set_tensors("nothing");
+  ExpectRefused(merge(wanted, "groups").status(), "FIELD_OUT_OF_RANGE",
+                "config.groups[0].tensors");
+}
+
+TEST_F(MergeConfigTest, WhatNeedsOtherMemoryIsMergedForTheSessionToRefuse) {
+  wanted_.mutable_average()->set_decay(0.5);
+  ExpectRefused(core::CheckLiveChange(current_, *Merge({"average"})), "FIELD_IMMUTABLE",
+                "config.average.decay");
+  wanted_.mutable_aggregation()->set_gradient_accumulation_steps(2);
+  ExpectRefused(
+      core::CheckLiveChange(current_, *Merge({"aggregation.gradient_accumulation_steps"})),
+      "FIELD_IMMUTABLE", "config.aggregation.gradient_accumulation_steps");
 }
 
 TEST_F(MergeConfigTest, EmptyMaskIsRefused) {

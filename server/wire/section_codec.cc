@@ -30,7 +30,7 @@ absl::StatusOr<core::EncodedVector> WholeVector(const v1::Section& section, v1::
         Reason::kSectionSizeMismatch,
         absl::StrCat("section has ", vector.bytes.size(), " bytes, expected ",
                      num_elements * element_bytes, ": the layout has ", num_elements, " elements"),
-        "data");
+        section.values().empty() ? "data" : "values");
   }
   return vector;
 }

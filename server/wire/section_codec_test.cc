@@ -115,7 +115,7 @@ TEST(GradientOfTest, ValuesMayStandInTheDatasPlace) {
   ASSERT_EQ(vector->bytes.size(), kElements * sizeof(float));
   EXPECT_EQ(std::memcmp(vector->bytes.data(), section.values().data(), vector->bytes.size()), 0);
   ExpectRefused(GradientOf(sections, kElements + 1).status(), "SECTION_SIZE_MISMATCH",
-                "sections[0].data");
+                "sections[0].values");
   section.set_dtype(v1::DTYPE_BFLOAT16);
   ExpectGradientRefused(sections, "SECTION_UNEXPECTED", "sections[0].values");
   section.set_dtype(v1::DTYPE_FLOAT32);

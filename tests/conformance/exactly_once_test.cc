@@ -3,6 +3,7 @@
 // Exactly-once over real connections that break at the worst moment, with the C++ client, whose
 // retries are part of the promise, and with bare stubs.
 #include <chrono>
+#include <limits>
 #include <thread>
 
 #include "client/cpp/talweg/client.h"
@@ -237,6 +238,68 @@ TEST_F(ExactlyOnceTest, OneOfTwoRacingCreatorsWins) {
       EXPECT_EQ(wire_->Get(id).num_elements(), left_status.ok() ? 1000u : 999u);
     }
   }
+}
+
+TEST_F(ExactlyOnceTest, AccumulatedContributionsAreEachCountedOnce) {
+  v1::CreateSessionRequest create = VectorSession("s", 2);
+  create.mutable_config()->mutable_aggregation()->set_gradient_accumulation_steps(3);
+  ASSERT_TRUE(wire_->Create(create).ok());
+  const v1::JoinResponse joined = wire_->Join("s");
+  const auto part = [&](uint64_t sequence, float value, double loss) {
+    v1::StepRequest request = StepOf("s", joined, sequence, 0, {value, -value});
+    request.mutable_header()->add_losses(loss);
+    return request;
+  };
+  v1::StepResponse response;
+  ASSERT_TRUE(wire_->Step(part(1, 3, 1), &response).ok());
+  EXPECT_EQ(response.verdict(), v1::VERDICT_PENDING);
+  EXPECT_FALSE(response.replayed());
+  EXPECT_FALSE(response.has_report());
+  EXPECT_EQ(response.applied_version(), 1u);
+  EXPECT_EQ(response.data_version(), 0u);
+  EXPECT_EQ(Floats(response.sections(0).data()), (std::vector<float>{0, 0}));
+  const uint32_t pending = wire_->Checksum("s");
+  ASSERT_TRUE(wire_->Step(part(1, 3, 1), &response).ok());
+  EXPECT_EQ(response.verdict(), v1::VERDICT_PENDING);
+  EXPECT_TRUE(response.replayed());
+  EXPECT_EQ(ErrorOf(wire_->Step(part(1, 4, 1))).reason, "SEQUENCE_REUSED");
+  EXPECT_EQ(wire_->Checksum("s"), pending);
+  ASSERT_TRUE(wire_->Step(part(2, 6, 2)).ok());
+  EXPECT_NE(wire_->Checksum("s"), pending);  // the sum is part of the state
+  // A refused one in between is no part of the mean.
+  ASSERT_TRUE(wire_->Step(part(3, std::numeric_limits<float>::infinity(), 9), &response).ok());
+  EXPECT_EQ(response.verdict(), v1::VERDICT_REJECTED_NON_FINITE);
+  ASSERT_TRUE(wire_->Step(part(4, 9, 6), &response).ok());
+  EXPECT_EQ(response.verdict(), v1::VERDICT_APPLIED);
+  EXPECT_EQ(response.report().contributors(), 3u);
+  EXPECT_EQ(response.report().loss(), 3);
+  EXPECT_EQ(Floats(response.sections(0).data()), (std::vector<float>{-3, 3}));
+  const uint32_t applied = wire_->Checksum("s");
+  ASSERT_TRUE(wire_->Step(part(4, 9, 6), &response).ok());
+  EXPECT_EQ(response.verdict(), v1::VERDICT_APPLIED);
+  EXPECT_TRUE(response.replayed());
+  EXPECT_EQ(wire_->Checksum("s"), applied);
+  EXPECT_EQ(wire_->Get("s").version(), 1u);
+}
+
+TEST_F(ExactlyOnceTest, PendingWorkerAsksAgainAndIsToldOfTheStep) {
+  v1::CreateSessionRequest create = VectorSession("s", 1);
+  create.mutable_config()->mutable_aggregation()->set_gradient_accumulation_steps(2);
+  ASSERT_TRUE(wire_->Create(create).ok());
+  const v1::StepRequest mine = StepOf("s", wire_->Join("s", "a"), 1, 0, {2});
+  v1::StepRequest theirs = StepOf("s", wire_->Join("s", "b"), 1, 0, {4});
+  theirs.mutable_header()->set_worker("b");
+  v1::StepResponse response;
+  ASSERT_TRUE(wire_->Step(mine, &response).ok());
+  EXPECT_EQ(response.verdict(), v1::VERDICT_PENDING);
+  ASSERT_TRUE(wire_->Step(theirs, &response).ok());
+  EXPECT_EQ(response.verdict(), v1::VERDICT_APPLIED);
+  ASSERT_TRUE(wire_->Step(mine, &response).ok());
+  EXPECT_EQ(response.verdict(), v1::VERDICT_APPLIED);
+  EXPECT_TRUE(response.replayed());
+  EXPECT_EQ(response.applied_version(), 1u);
+  EXPECT_EQ(response.report().contributors(), 2u);
+  EXPECT_EQ(Floats(response.sections(0).data()), std::vector<float>{-1.5f});
 }
 
 }  // namespace

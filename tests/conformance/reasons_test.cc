@@ -348,7 +348,10 @@ TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
     Expect(reader->Finish(), Code::ABORTED, "SESSION_DELETED");
   }
   {  // TOO_MANY_WORKERS
-    ASSERT_TRUE(wire_->Create(VectorSession("crowd", 1)).ok());
+    v1::CreateSessionRequest crowd = VectorSession("crowd", 1);
+    // So long that the first lease runs when the last worker comes, however slow the machine.
+    crowd.mutable_config()->mutable_aggregation()->set_lease_seconds(86400);
+    ASSERT_TRUE(wire_->Create(crowd).ok());
     v1::JoinRequest request;
     v1::JoinResponse response;
     request.set_session_id("crowd");

@@ -283,6 +283,273 @@ TEST_F(ServingTest, SeededValuesAreTheSameInEverySession) {
   EXPECT_NE(PullAll("a"), PullAll("c"));
 }
 
+// ---- settings of a step ----
+
+// Two tensors, "w" of two elements and "b" of one, that start at {1, 2, 4}; rate 0.5.
+v1::CreateSessionRequest TwoTensors() {
+  v1::CreateSessionRequest create = VectorSession("s", 2);
+  create.mutable_config()->mutable_layout()->add_tensors()->set_name("b");
+  v1::Section& initial = *create.mutable_initial_values()->mutable_uploaded();
+  initial.set_kind(v1::SECTION_KIND_PARAMETERS);
+  for (const float value : {1, 2, 4}) initial.add_values(value);
+  return create;
+}
+
+TEST_F(ServingTest, GroupsAreSteppedAndClippedEachInItsWay) {
+  v1::CreateSessionRequest create = TwoTensors();
+  v1::SessionConfig& config = *create.mutable_config();
+  config.mutable_clipping()->set_max_norm(1);
+  config.mutable_weight_decay()->set_decoupled(0.5);
+  v1::ParameterGroup& group = *config.add_groups();
+  group.set_tensors("b*");
+  group.set_learning_rate_factor(0.5);
+  group.set_decay_factor(0);
+  group.set_max_norm(8);
+  ASSERT_TRUE(wire_->Create(create).ok());
+  const v1::JoinResponse joined = wire_->Join("s");
+  v1::StepResponse step;
+  ASSERT_TRUE(wire_->Step(StepOf("s", joined, 1, 0, {3, -4, 8}), &step).ok());
+  // "w" has norm 5 and is clipped to 1; "b" has 8 and just about is not.
+  EXPECT_NEAR(step.report().clip_factor(), 1 / (5 + 1e-6), 1e-12);
+  EXPECT_NEAR(step.report().gradient_norm(), std::sqrt(89.0), 1e-12);
+  EXPECT_EQ(step.report().learning_rate(), 0.5);
+  const std::vector<float> after = Floats(step.sections(0).data());
+  EXPECT_NEAR(after[0], 1 * 0.75 - 0.5 * 0.6, 1e-6);
+  EXPECT_NEAR(after[1], 2 * 0.75 + 0.5 * 0.8, 1e-6);
+  EXPECT_NEAR(after[2], 4 - 0.25 * 8, 1e-6);
+  EXPECT_EQ(wire_->Get("s").last_step().clip_factor(), step.report().clip_factor());
+}
+
+TEST_F(ServingTest, GroupsChangeAtAVersionBoundaryAndARefusedChangeLeavesTheState) {
+  ASSERT_TRUE(wire_->Create(TwoTensors()).ok());
+  const v1::JoinResponse joined = wire_->Join("s");
+  ASSERT_TRUE(wire_->Step(StepOf("s", joined, 1, 0, {2, 2, 2})).ok());
+  const auto update = [&](const std::string& path, const v1::SessionConfig& config) {
+    v1::UpdateSessionRequest request;
+    request.set_session_id("s");
+    request.mutable_update_mask()->add_paths(path);
+    *request.mutable_config() = config;
+    v1::UpdateSessionResponse response;
+    grpc::ClientContext context;
+    return ErrorOf(wire_->sessions().UpdateSession(&context, request, &response));
+  };
+  v1::SessionConfig wanted;
+  wanted.add_groups()->set_tensors("b");
+  wanted.mutable_groups(0)->set_frozen(true);
+  ASSERT_EQ(update("groups", wanted).code, grpc::StatusCode::OK);
+  v1::StepResponse step;
+  ASSERT_TRUE(wire_->Step(StepOf("s", joined, 2, 1, {2, 2, 2}), &step).ok());
+  EXPECT_EQ(Floats(step.sections(0).data()), (std::vector<float>{-1, 0, 3}));
+  EXPECT_EQ(step.report().gradient_norm(), std::sqrt(8.0));  // what is frozen is in no norm
+
+  const uint32_t checksum = wire_->Checksum("s");
+  const uint64_t memory = wire_->Get("s").memory_bytes();
+  wanted.mutable_groups(0)->set_tensors("c");
+  EXPECT_EQ(update("groups", wanted).field, "config.groups[0].tensors");
+  wanted.mutable_groups(0)->set_tensors("b");
+  wanted.mutable_groups(0)->set_max_norm(-1);
+  EXPECT_EQ(update("groups", wanted).field, "config.groups[0].max_norm");
+  wanted.mutable_average()->set_decay(0.5);
+  EXPECT_EQ(update("average", wanted).reason, "FIELD_IMMUTABLE");
+  wanted.mutable_aggregation()->set_gradient_accumulation_steps(2);
+  EXPECT_EQ(update("aggregation.gradient_accumulation_steps", wanted).reason, "FIELD_IMMUTABLE");
+  wanted.mutable_clipping()->set_max_value(-1);
+  EXPECT_EQ(update("clipping.max_value", wanted).field, "config.clipping.max_value");
+  EXPECT_EQ(wire_->Checksum("s"), checksum);
+  EXPECT_EQ(wire_->Get("s").memory_bytes(), memory);
+  EXPECT_EQ(wire_->Get("s").config_version(), 2u);
+  ASSERT_EQ(update("groups", {}).code, grpc::StatusCode::OK);
+  EXPECT_EQ(wire_->Get("s").config().groups_size(), 0);
+  EXPECT_LT(wire_->Get("s").memory_bytes(), memory);
+}
+
+TEST_F(ServingTest, DryRunMakesNothingAndTellsWhatACreateCharges) {
+  v1::CreateSessionRequest create = TwoTensors();
+  v1::SessionConfig& config = *create.mutable_config();
+  config.mutable_average()->set_decay(0.9);
+  config.mutable_aggregation()->set_gradient_accumulation_steps(4);
+  config.add_groups()->set_tensors("w");
+  create.set_validate_only(true);
+  v1::CreateSessionResponse dry;
+  ASSERT_TRUE(wire_->Create(create, &dry).ok());
+  EXPECT_EQ(dry.session().history(), 0u);
+  v1::GetSessionRequest get;
+  get.set_session_id("s");
+  v1::GetSessionResponse got;
+  grpc::ClientContext context;
+  EXPECT_EQ(ErrorOf(wire_->sessions().GetSession(&context, get, &got)).reason,
+            "SESSION_NOT_FOUND");
+  // What a create refuses a dry run refuses, under the same name.
+  create.mutable_config()->mutable_groups(0)->set_tensors("x");
+  EXPECT_EQ(ErrorOf(wire_->Create(create)).field, "config.groups[0].tensors");
+  create.mutable_config()->mutable_groups(0)->set_tensors("w");
+  create.mutable_initial_values()->mutable_uploaded()->set_values(1, std::nanf(""));
+  EXPECT_EQ(ErrorOf(wire_->Create(create)).field, "initial_values.uploaded.values");
+  create.mutable_initial_values()->mutable_uploaded()->set_values(1, 2);
+  // As large as no server is.
+  v1::CreateSessionRequest huge = VectorSession("huge", uint64_t{1} << 40);
+  huge.set_validate_only(true);
+  EXPECT_EQ(ErrorOf(wire_->Create(huge)).reason, "MEMORY_QUOTA");
+
+  create.set_validate_only(false);
+  v1::CreateSessionResponse made;
+  ASSERT_TRUE(wire_->Create(create, &made).ok());
+  EXPECT_NE(made.session().history(), 0u);
+  EXPECT_EQ(made.session().memory_bytes(), dry.session().memory_bytes());
+  EXPECT_EQ(made.session().config().SerializeAsString(),
+            dry.session().config().SerializeAsString());
+  create.set_validate_only(true);
+  EXPECT_EQ(ErrorOf(wire_->Create(create)).reason, "SESSION_EXISTS");
+}
+
+TEST_F(ServingTest, HalvesAndListsOfNumbersTravelBothWays) {
+  ASSERT_TRUE(wire_->Create(TwoTensors()).ok());
+  const v1::JoinResponse joined = wire_->Join("s");
+  // The same three numbers, 2, -4 and 1 + 2^-7, in four ways.
+  const std::string kBfloat16("\x00\x40\x80\xc0\x81\x3f", 6);
+  const std::string kFloat16("\x00\x40\x00\xc4\x08\x3c", 6);
+  const float third = 1 + 1.0f / 128;
+  std::vector<v1::StepRequest> ways;
+  for (uint64_t way = 0; way < 4; ++way) {
+    ways.push_back(StepOf("s", joined, way + 1, way, {2, -4, third}));
+  }
+  ways[1].mutable_sections(0)->set_dtype(v1::DTYPE_BFLOAT16);
+  ways[1].mutable_sections(0)->set_data(kBfloat16);
+  ways[2].mutable_sections(0)->set_dtype(v1::DTYPE_FLOAT16);
+  ways[2].mutable_sections(0)->set_data(kFloat16);
+  ways[3].mutable_sections(0)->clear_data();
+  for (const float value : {2.0f, -4.0f, third}) ways[3].mutable_sections(0)->add_values(value);
+  for (v1::StepRequest& request : ways) {
+    request.mutable_reply()->set_data(v1::REPLY_DATA_UPDATE);
+    v1::StepResponse step;
+    const grpc::Status status = wire_->Step(request, &step);
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_EQ(step.sections(0).dtype(), v1::DTYPE_FLOAT32);
+    const std::vector<float> update = Floats(step.sections(0).data());
+    EXPECT_EQ(update[0], -1);
+    EXPECT_EQ(update[1], 2);
+    EXPECT_NEAR(update[2], -third / 2, 1e-6);
+  }
+  // What was sent in halves is the same contribution as its numbers in full.
+  v1::StepRequest again = StepOf("s", joined, 4, 3, {2, -4, third});
+  v1::StepResponse step;
+  ASSERT_TRUE(wire_->Step(again, &step).ok());
+  EXPECT_TRUE(step.replayed());
+
+  // {-3, 10, 4 - 2 third} back in halves.
+  const std::vector<float> whole = PullAll("s");
+  for (const v1::Dtype dtype : {v1::DTYPE_BFLOAT16, v1::DTYPE_FLOAT16}) {
+    again.mutable_reply()->set_dtype(dtype);
+    again.mutable_reply()->set_max_reply_bytes(1024 + 6);
+    ASSERT_TRUE(wire_->Step(again, &step).ok());
+    EXPECT_EQ(step.sections(0).dtype(), dtype);
+    std::string expected(6, '\0');
+    core::FromFloat32(dtype == v1::DTYPE_BFLOAT16 ? core::Dtype::kBfloat16 : core::Dtype::kFloat16,
+                      whole, expected.data());
+    EXPECT_EQ(step.sections(0).data(), expected);
+    v1::PullRequest pull;
+    pull.set_session_id("s");
+    pull.set_begin_element(1);
+    pull.set_dtype(dtype);
+    pull.set_checksums(true);
+    grpc::ClientContext context;
+    const auto reader = wire_->training().Pull(&context, pull);
+    v1::PullResponse message;
+    ASSERT_TRUE(reader->Read(&message));
+    EXPECT_EQ(message.section().dtype(), dtype);
+    EXPECT_EQ(message.section().data(), expected.substr(2));
+    EXPECT_EQ(message.crc32c(), core::Crc32c(message.section().data()));
+    EXPECT_FALSE(reader->Read(&message));
+    EXPECT_TRUE(reader->Finish().ok());
+  }
+  // Half the bytes are asked for, so half are enough; in full they are not.
+  again.mutable_reply()->set_dtype(v1::DTYPE_FLOAT32);
+  EXPECT_EQ(ErrorOf(wire_->Step(again)).reason, "REPLY_TOO_LARGE");
+  again.mutable_reply()->set_dtype(static_cast<v1::Dtype>(9));
+  EXPECT_EQ(ErrorOf(wire_->Step(again)).field, "reply.dtype");
+  // A float16 infinity is refused as any other.
+  v1::StepRequest bad = ways[2];
+  bad.mutable_header()->set_sequence(5);
+  bad.mutable_header()->set_base_version(4);
+  bad.mutable_sections(0)->set_data(std::string("\x00\x40\x00\x7c\x08\x3c", 6));
+  ASSERT_TRUE(wire_->Step(bad, &step).ok());
+  EXPECT_EQ(step.verdict(), v1::VERDICT_REJECTED_NON_FINITE);
+}
+
+TEST_F(ServingTest, AverageIsPulledBesideTheParameters) {
+  v1::CreateSessionRequest create = TwoTensors();
+  create.mutable_config()->mutable_average()->set_decay(0.5);
+  ASSERT_TRUE(wire_->Create(create).ok());
+  ASSERT_TRUE(wire_->Step(StepOf("s", wire_->Join("s"), 1, 0, {2, 4, 8})).ok());
+  const auto pull = [&](const std::string& id, v1::Point point, v1::SectionKind* kind) {
+    v1::PullRequest request;
+    request.set_session_id(id);
+    request.set_point(point);
+    grpc::ClientContext context;
+    const auto reader = wire_->training().Pull(&context, request);
+    v1::PullResponse message;
+    EXPECT_TRUE(reader->Read(&message));
+    EXPECT_EQ(message.next_learning_rate(), 0.5);
+    *kind = message.section().kind();
+    std::vector<float> values = Floats(message.section().data());
+    EXPECT_FALSE(reader->Read(&message));
+    EXPECT_TRUE(reader->Finish().ok());
+    return values;
+  };
+  v1::SectionKind kind = v1::SECTION_KIND_UNSPECIFIED;
+  EXPECT_EQ(pull("s", v1::POINT_PARAMETERS, &kind), (std::vector<float>{0, 0, 0}));
+  EXPECT_EQ(kind, v1::SECTION_KIND_PARAMETERS);
+  EXPECT_EQ(pull("s", v1::POINT_AVERAGE, &kind), (std::vector<float>{0.5f, 1, 2}));
+  EXPECT_EQ(kind, v1::SECTION_KIND_AVERAGE);
+  EXPECT_EQ(pull("s", v1::POINT_LOOKAHEAD, &kind), (std::vector<float>{0, 0, 0}));
+  EXPECT_EQ(kind, v1::SECTION_KIND_PARAMETERS);
+  create = TwoTensors();
+  create.set_session_id("plain");
+  ASSERT_TRUE(wire_->Create(create).ok());
+  EXPECT_EQ(pull("plain", v1::POINT_AVERAGE, &kind), (std::vector<float>{1, 2, 4}));
+  EXPECT_EQ(kind, v1::SECTION_KIND_PARAMETERS);
+  v1::PullRequest unknown;
+  unknown.set_session_id("s");
+  unknown.set_point(static_cast<v1::Point>(9));
+  std::vector<float> none;
+  EXPECT_EQ(ErrorOf(wire_->Pull(unknown, &none)).field, "point");
+}
+
+TEST_F(ServingTest, TenThousandTensorsInFiveHundredGroupsWork) {
+  v1::CreateSessionRequest create = VectorSession("s", 3);
+  v1::SessionConfig& config = *create.mutable_config();
+  config.mutable_layout()->clear_tensors();
+  for (int index = 0; index < 10000; ++index) {
+    v1::Tensor& tensor = *config.mutable_layout()->add_tensors();
+    tensor.set_name("model.layers." + std::to_string(index / 20) + ".part" +
+                    std::to_string(index % 20));
+    tensor.add_shape(static_cast<uint64_t>(index % 7 + 1));
+  }
+  for (int layer = 0; layer < 500; ++layer) {
+    v1::ParameterGroup& group = *config.add_groups();
+    group.set_tensors("model.layers." + std::to_string(layer) + ".*");
+    group.set_learning_rate_factor(layer);
+    group.set_max_norm(1e6);
+  }
+  v1::CreateSessionResponse made;
+  const grpc::Status status = wire_->Create(create, &made);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(made.session().config().groups_size(), 500);
+  v1::StepResponse step;
+  ASSERT_TRUE(wire_
+                  ->Step(StepOf("s", wire_->Join("s"), 1, 0,
+                                std::vector<float>(made.session().num_elements(), 1)),
+                         &step)
+                  .ok());
+  const std::vector<float> after = Floats(step.sections(0).data());
+  size_t element = 0;
+  for (int index = 0; index < 10000; ++index) {
+    for (int i = 0; i <= index % 7; ++i) {
+      ASSERT_EQ(after[element++], -0.5f * static_cast<float>(index / 20)) << index;
+    }
+  }
+}
+
 TEST_F(ServingTest, HealthTellsLiveAndReadyApart) {
   const auto health = grpc::health::v1::Health::NewStub(wire_->channel());
   const auto check = [&](const std::string& service) {
@@ -328,7 +595,17 @@ TEST(ServerStartTest, AddressBeyondLoopbackNeedsTheFlag) {
 TEST(ServerStartTest, SecondServerOnThePortIsRefused) {
   const auto first = server::Server::Start({.address = "127.0.0.1:0"});
   ASSERT_TRUE(first.ok());
-  EXPECT_FALSE(server::Server::Start({.address = (*first)->address()}).ok());
+  const absl::Status second = server::Server::Start({.address = (*first)->address()}).status();
+  EXPECT_EQ(second.message(), "cannot listen on " + (*first)->address() +
+                                  ": address already in use, perhaps by another server; "
+                                  "--address=127.0.0.1:0 takes a free port");
+}
+
+TEST(ServerStartTest, AnAddressThatCannotBeHadSaysWhy) {
+  // TEST-NET-1: no machine's own.
+  const absl::Status status =
+      server::Server::Start({.address = "192.0.2.1:0", .insecure = true}).status();
+  EXPECT_EQ(status.message(), "cannot listen on 192.0.2.1:0: Cannot assign requested address");
 }
 
 // The only ends that a stopping server gives a call, all of which the client library retries:

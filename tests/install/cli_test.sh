@@ -60,7 +60,12 @@ expect 0 "line" session list
 expect 0 "APPLIED" step line --gradient gradient.npy --output stepped.npy --worker a
 [[ $(floats stepped.npy) == "0.0 4.0 -1.0" ]] || fail "the step gave $(floats stepped.npy)"
 expect 1 "SECTION_SIZE_MISMATCH" step line --gradient short.npy --worker a
-expect 0 "REJECTED_NON_FINITE" step line --gradient bad.npy --worker a
+expect 1 "the contribution was refused: REJECTED_NON_FINITE" step line --gradient bad.npy \
+  --output refused.npy --worker a
+expect 1 "judged at version" step line --gradient bad.npy --worker a
+expect 1 '"verdict": "VERDICT_REJECTED_NON_FINITE"' step line --gradient bad.npy --json
+[[ ! -e refused.npy ]] || fail "a refused step wrote its --output"
+expect 0 "w:2 b:scalar" session get line
 expect 0 "learning_rate=0.25" session update line --learning_rate 0.25
 expect 0 "APPLIED" step line --gradient gradient.npy --worker a
 expect 0 "version 2" pull line --output pulled.npy
@@ -73,6 +78,31 @@ version=$("$talweg" session get line --json | "$python" -c 'import json, sys; pr
 expect 0 "adam beta1=0.8" session create mlp --layout "w:784,512 b:512" --optimizer adam \
   --set beta1=0.8 --learning_rate 0.001 --schedule cosine:total_steps=1000 \
   --init "w=kaiming b=constant:0" --seed 1
+expect 0 "no session was made" session create dry --layout "w:2 b" --optimizer gradient_descent \
+  --learning_rate 0.5 --init "*=constant:1" --dry_run
+expect 1 "SESSION_NOT_FOUND" session get dry
+expect 0 "groups" session create tuned --layout "w:2 b" --optimizer gradient_descent \
+  --learning_rate 0.5 --initial initial.npy --clip_norm 2 --clip_value 1.5 --weight_decay 0.5 \
+  --average_decay 0.5 --accumulation_steps 2 --groups "b=decay_factor:0,max_norm:100"
+expect 0 "max_norm=2" session get tuned
+expect 0 "gradient_accumulation_steps=2" session get tuned
+expect 0 "b=decay_factor:0,max_norm:100" session get tuned
+expect 0 "PENDING" step tuned --gradient gradient.npy --worker a
+expect 0 "clip_factor=0.447" step tuned --gradient gradient.npy --worker a --output tuned.npy
+"$python" - $(floats tuned.npy) <<'PYTHON'
+import sys
+# w is clipped by its norm, sqrt(20), to 2, then by value; b alone by value. w decays, b does not.
+root = 20 ** 0.5
+expected = [1 * 0.75 - 0.5 * 4 / root, 2 * 0.75 + 0.5 * 1.5, 3 - 0.5 * 1.5]
+got = [float(word) for word in sys.argv[1:]]
+assert all(abs(a - b) < 1e-5 for a, b in zip(got, expected)), (got, expected)
+PYTHON
+expect 0 "w=frozen" session update tuned --groups "w=frozen" --clip_value 0
+expect 0 "session" session update tuned --groups ""
+[[ $("$talweg" session get tuned) != *groups* ]] || fail "groups are still there"
+expect 1 "config.groups[0].tensors" session update tuned --groups "x=frozen"
+expect 2 "ParameterGroup has no field" session update tuned --groups "b=rate:1"
+expect 0 "" session delete tuned
 expect 0 "" session delete mlp
 expect 0 "" session delete line
 expect 0 "no sessions" session list

@@ -3,8 +3,8 @@
 #
 #   tests/install/install_test.sh BUILD_DIR PYTHON3 SANITIZE
 #
-# Installs a build, makes a program of README.md's example against what was installed, and runs it
-# against the installed server.
+# Installs a build, makes a program of README.md's example and CMake lines against what was
+# installed, and runs it against the installed server.
 set -euo pipefail
 build=$1 python=$2 sanitize=$3
 here=$(cd "$(dirname "$0")" && pwd)
@@ -12,15 +12,17 @@ work=$build/install_test
 prefix=$work/prefix
 
 rm -rf "$work"
-mkdir -p "$work"
+mkdir -p "$work/project"
 cmake --install "$build" --prefix "$prefix" >"$work/install.log"
 [[ -x $prefix/bin/talweg && -f $prefix/share/talweg/proto/talweg/v1/training_service.proto ]]
-"$python" -B "$here/readme.py" "$work/example.cc"
+(cd "$prefix/share/talweg/mnist" && [[ -f README.md ]] &&
+  sha256sum --check --strict --quiet SHA256SUMS)
+"$python" -B "$here/readme.py" "$work/project"
 
 flags=()
 if [[ -n $sanitize ]]; then flags=(-DCMAKE_CXX_FLAGS="-fsanitize=$sanitize"); fi
-cmake -S "$here/consumer" -B "$work/build" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" \
-  -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF -DEXAMPLE="$work/example.cc" "${flags[@]}"
+cmake -S "$work/project" -B "$work/build" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" \
+  -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF "${flags[@]}"
 cmake --build "$work/build"
 
-"$here/../support/with_server.sh" "$prefix/bin/talweg-server" "$work/build/consumer" '{address}'
+"$here/../support/with_server.sh" "$prefix/bin/talweg-server" "$work/build/worker" '{address}'

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the root README: `python3 readme.py FILE` writes its example, the block after
-`<!-- example -->`, to FILE."""
+"""Reads the root README: `python3 readme.py FOLDER` writes its example, the block after
+`<!-- example -->`, to worker.cc and the CMake lines below it to CMakeLists.txt, as a project."""
 
 import pathlib
 import re
@@ -8,10 +8,19 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
+# What every project opens with.
+PREAMBLE = "cmake_minimum_required(VERSION 3.25)\nproject(worker)\n"
+
 
 def example(readme):
     """The C++ block that follows the marker."""
     return re.search(r"<!-- example -->\s*```cpp\n(.*?)```", readme, re.DOTALL)[1]
+
+
+def cmake_lines(readme):
+    """The page's one CMake block."""
+    (block,) = re.findall(r"```cmake\n(.*?)```", readme, re.DOTALL)
+    return block
 
 
 def example_source():
@@ -25,4 +34,7 @@ def scripts(page):
 
 
 if __name__ == "__main__":
-    pathlib.Path(sys.argv[1]).write_text(example((ROOT / "README.md").read_text()))
+    page = (ROOT / "README.md").read_text()
+    folder = pathlib.Path(sys.argv[1])
+    (folder / "worker.cc").write_text(example(page))
+    (folder / "CMakeLists.txt").write_text(PREAMBLE + cmake_lines(page))

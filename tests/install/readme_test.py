@@ -25,6 +25,7 @@ class ReadmeTest(unittest.TestCase):
 
     def test_readers_read(self):
         self.assertEqual("int x;\n", readme.example("<!-- example -->\n```cpp\nint x;\n```\n"))
+        self.assertEqual("a()\n", readme.cmake_lines("```cpp\nb\n```\n```cmake\na()\n```\n"))
         self.assertEqual([".ci/run", "tests/run.sh"],
                          readme.scripts("run `bash .ci/run` or\nbash tests/run.sh   # all\n"))
 

@@ -17,6 +17,8 @@ constexpr absl::string_view kDomain = "talweg";
 constexpr absl::string_view kReasonPayload = "talweg/reason";
 constexpr absl::string_view kFieldPayload = "talweg/field";
 constexpr absl::string_view kMetadataPayload = "talweg/metadata";
+// Stands in every status that ended a call; its own is empty.
+constexpr absl::string_view kCallPayload = "talweg/call";
 constexpr absl::string_view kRetryPayload = "talweg/retry_delay_nanoseconds";
 
 std::string Payload(const absl::Status& status, absl::string_view url) {
@@ -73,6 +75,7 @@ absl::Duration RetryDelayOf(const absl::Status& status) {
 
 absl::Status StatusFromDetails(int code, absl::string_view message, absl::string_view details) {
   absl::Status status(static_cast<absl::StatusCode>(code), message);
+  status.SetPayload(kCallPayload, absl::Cord());
   google::rpc::Status parsed;
   if (details.empty() || !parsed.ParseFromArray(details.data(), static_cast<int>(details.size()))) {
     return status;
@@ -98,10 +101,12 @@ absl::Status StatusFromDetails(int code, absl::string_view message, absl::string
 }
 
 std::string Describe(const absl::Status& status) {
-  const std::string reason = ReasonOf(status);
+  std::string reason = ReasonOf(status);
   const std::string field = FieldOf(status);
-  std::string line = absl::StrCat(reason.empty() ? absl::StatusCodeToString(status.code()) : reason,
-                                  ": ", status.message());
+  if (reason.empty() && status.GetPayload(kCallPayload).has_value()) {
+    reason = absl::StatusCodeToString(status.code());
+  }
+  std::string line = absl::StrCat(reason, reason.empty() ? "" : ": ", status.message());
   if (!field.empty()) absl::StrAppend(&line, " (", field, ")");
   return line;
 }

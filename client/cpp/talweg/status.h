@@ -39,7 +39,9 @@ absl::Duration RetryDelayOf(const absl::Status& status);
 // not parse, or that come from another domain than "talweg", are left out.
 absl::Status StatusFromDetails(int code, absl::string_view message, absl::string_view details);
 
-// One line for a person: "SESSION_NOT_FOUND: no session "a" (session_id)".
+// One line for a person: "SESSION_NOT_FOUND: no session "a" (session_id)". Before the text stands
+// the server's reason, else the code that the call ended with; nothing where no call did, as for a
+// file that cannot be opened.
 std::string Describe(const absl::Status& status);
 
 }  // namespace talweg

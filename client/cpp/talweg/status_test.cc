@@ -71,5 +71,10 @@ TEST(StatusTest, SaysNothingAboutWhatTheServerDidNotSay) {
   EXPECT_EQ(RetryDelayOf(status), absl::ZeroDuration());
 }
 
+TEST(StatusTest, DescribesWithoutACodeWhatNoCallEndedWith) {
+  EXPECT_EQ(Describe(absl::NotFoundError("cannot open g.npy")), "cannot open g.npy");
+  EXPECT_EQ(Describe(StatusFromDetails(4, "too late", "")), "DEADLINE_EXCEEDED: too late");
+}
+
 }  // namespace
 }  // namespace talweg

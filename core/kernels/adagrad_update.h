@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One step of AdaGrad over a span, in one pass: 20 bytes of traffic an element.
+//
+//   v <- v + g^2
+//   to <- keep from - (rate g) / (sqrt(v + inside) + outside)
+//
+// All in float32, each operation rounded once, none fused, denormals kept: the same bits on every
+// Highway target and for any cut of the vector, as long as no result is NaN.
+#pragma once
+
+#include "absl/types/span.h"
+#include "core/kernels/stores.h"
+
+namespace talweg::core {
+
+struct AdagradCoefficients {
+  float rate;             // learning rate
+  float inside, outside;  // epsilon, one of them: > 0; the other: 0
+  float keep = 1;         // share of the parameters kept
+};
+
+// All spans have one length. `to` is `from` or apart from it, nothing else overlaps. `stores` is
+// how `to` is written.
+void AdagradUpdate(const AdagradCoefficients& coefficients, Stores stores,
+                   absl::Span<const float> gradient, absl::Span<const float> from,
+                   absl::Span<float> to, absl::Span<float> v);
+
+}  // namespace talweg::core

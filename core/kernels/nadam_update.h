@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// One step of NAdam over a span, in one pass: 28 bytes of traffic an element.
+//
+//   m <- keep_m m + take_m g
+//   v <- keep_v v + (take_v g) g
+//   to <- (keep from - (rate_g g) / divisor) - (rate_m m) / divisor
+//   divisor = sqrt(v) root_scale + epsilon
+//
+// All in float32, each operation rounded once, none fused, denormals kept: the same bits on every
+// Highway target and for any cut of the vector, as long as no result is NaN.
+#pragma once
+
+#include "absl/types/span.h"
+#include "core/kernels/stores.h"
+
+namespace talweg::core {
+
+struct NadamCoefficients {
+  float keep_m, take_m;  // share of m kept, weight of g in m
+  float keep_v, take_v;  // share of v kept, weight of g^2 in v
+  float rate_g, rate_m;  // learning rates of g and of m, bias corrections included
+  float root_scale;      // factor of sqrt(v)
+  float epsilon;         // > 0
+  float keep = 1;        // share of the parameters kept
+};
+
+// All spans have one length. `to` is `from` or apart from it, nothing else overlaps. `stores` is
+// how `to` is written.
+void NadamUpdate(const NadamCoefficients& coefficients, Stores stores,
+                 absl::Span<const float> gradient, absl::Span<const float> from,
+                 absl::Span<float> to, absl::Span<float> m, absl::Span<float> v);
+
+}  // namespace talweg::core

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// AdamW: Adam whose weight decay acts on the parameters and not through the gradient.
+//
+//   W <- W (1 - eta decay), then a step of Adam (see adam.h, dialects included)
+//
+// Every method can decay so: a session says how much in `weight_decay.decoupled`, and it arrives
+// with the rates of a step. What makes this one AdamW is that it is 0.01 where nothing is said, as
+// in torch.optim; 0 is Adam.
+//
+// Source: arXiv:1711.05101, algorithm 2, with eta in the decay as torch.optim.AdamW has it.
+// State: 8 bytes a parameter, 12 with AMSGrad. A step reads and writes 28, or 36.
+#pragma once
+
+#include "core/optimizers/adam.h"
+
+namespace talweg::core {
+
+using AdamWConfig = AdamConfig;
+using AdamW = Adam;
+inline constexpr double kAdamWDecay = 0.01;
+
+}  // namespace talweg::core

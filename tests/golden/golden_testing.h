@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// For the golden tests only: what make_golden.py says in Python, once more in C++.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/field.h"
+#include "nlohmann/json.hpp"
+
+namespace talweg::core {
+
+using Json = nlohmann::json;
+
+// The generator of make_golden.py.
+class Generator {
+ public:
+  explicit Generator(uint64_t seed) : state_(seed) {}
+
+  double Next() {
+    state_ = state_ * 6364136223846793005 + 1442695040888963407;
+    return static_cast<double>(state_ >> 40) / 8388608 - 1;
+  }
+  std::vector<float> Start(size_t size) {
+    std::vector<float> start(size);
+    for (float& value : start) value = static_cast<float>(Next());
+    return start;
+  }
+  std::vector<float> Gradient(size_t size, size_t step) {
+    std::vector<float> gradient(size);
+    for (size_t i = 0; i < size; ++i) {
+      const double noise = Next();
+      if ((i + step) % 11 == 0) continue;
+      gradient[i] = static_cast<float>(
+          std::ldexp(noise + 0.25 * static_cast<double>(i % 3), -4 * static_cast<int>(i % 8)));
+    }
+    return gradient;
+  }
+
+ private:
+  uint64_t state_;
+};
+
+// The file `name`.json; no object where it cannot be read.
+inline Json GoldenFile(const std::string& name) {
+  std::ifstream file(absl::StrCat(TALWEG_GOLDEN_DIR "/", name, ".json"));
+  return Json::parse(file, nullptr, /*allow_exceptions=*/false);
+}
+
+inline FieldValue ValueOf(const Json& value) {
+  if (value.is_boolean()) return value.get<bool>();
+  if (value.is_string()) return DialectFromName(value.get<std::string>()).value();
+  if (value.is_number_unsigned()) return value.get<uint64_t>();
+  return value.get<double>();
+}
+
+// Sets what `values` has; CHECKs that all of it is known and allowed.
+inline void SetFields(const Json& values, Config& config) {
+  for (const auto& [name, value] : values.items()) {
+    TALWEG_CHECK(config.Set(name, ValueOf(value)).ok());
+  }
+  TALWEG_CHECK(config.Validate().ok());
+}
+
+inline double UlpOf(double value) { return std::ldexp(1.0, std::ilogb(value) - 23); }
+
+}  // namespace talweg::core

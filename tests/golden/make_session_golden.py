@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Writes session.json beside this script; --check compares instead.
+
+What golden_test.cc asks of methods, session_golden_test.cc asks of a whole session: layout, warm-up,
+clipping by norm and by value, weight decay, groups with other rates and decays, a frozen tensor.
+
+A case is a session's configuration, in the words of the wire, and the parameters after some steps,
+at some elements: by torch itself in float32 (clip_grad_norm_, clip_grad_value_, the weight_decay and
+the parameter groups of torch.optim), or, where torch.optim lacks the method, in float64.
+"""
+
+import fnmatch
+import json
+import math
+import sys
+
+from make_golden import HERE, METHODS, Generator, check_peers, np, snapshots, torch
+
+STEPS = 25
+SAVED = (1, 3, 25)
+WARMUP = 4
+
+# The first reaches past a block of 4096 elements.
+TENSORS = [("embedding", [23, 190]), ("hidden.weight", [6, 7]), ("hidden.bias", [6]),
+           ("frozen", [11]), ("head.weight", [3, 6]), ("head.bias", [3])]
+SIZES = [math.prod(shape) for _, shape in TENSORS]
+SIZE = sum(SIZES)
+ELEMENTS = list(range(0, SIZES[0], 97)) + list(range(SIZES[0], SIZE))
+
+GROUPS = [{"tensors": "frozen", "frozen": True},
+          {"tensors": "*.bias", "learning_rate_factor": 2.0, "decay_factor": 0.0},
+          {"tensors": "head.*", "learning_rate_factor": 0.25, "decay_factor": 3.0}]
+
+METHOD_CONFIGS = [
+    ("gradient_descent", {}, 0.02),
+    ("momentum", {"dialect": "TORCH", "beta": 0.9, "dampening": 0.25}, 0.01),
+    ("nesterov", {"dialect": "TORCH", "beta": 0.9}, 0.01),
+    ("adagrad", {"dialect": "TORCH", "epsilon": 1e-10, "initial_accumulator": 0.0}, 0.02),
+    ("rmsprop", {"dialect": "TORCH", "alpha": 0.99, "epsilon": 1e-8, "centered": True,
+                 "momentum": 0.5}, 0.001),
+    ("adam", {"dialect": "TORCH", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
+              "amsgrad": False}, 0.01),
+    ("adamw", {"dialect": "TORCH", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
+               "amsgrad": True}, 0.01),
+    ("nadam", {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "momentum_decay": 0.004}, 0.01),
+    # A power of two, like its decay: 1 - eta decay is exact, or each step would round to one side.
+    ("lion", {"beta1": 0.9, "beta2": 0.99}, 2.0**-8),
+]
+
+# (clipping, weight decay, groups)
+SETTINGS = [
+    ({"max_norm": 20.0, "max_value": 0.25}, 0.05, GROUPS),
+    ({"max_norm": 20.0}, 0.0, []),
+    ({"max_value": 0.25}, 0.05, GROUPS[1:]),
+]
+
+
+def inputs(seed):
+    """Gradients whose norm crosses what clipping allows, up and down."""
+    generator = Generator(seed)
+    start = generator.start(SIZE)
+    return start, [generator.gradient(SIZE, step) * np.float32(2.0 ** (step % 4 - 1))
+                   for step in range(1, STEPS + 1)]
+
+
+def rate_of(case, step):
+    return case["learning_rate"] * min(1.0, step / WARMUP)
+
+
+def group_of(case, name):
+    """The first whose pattern matches; {} where none does."""
+    return next((group for group in case["groups"] if fnmatch.fnmatch(name, group["tensors"])), {})
+
+
+def decay_of(case):
+    return case["weight_decay"]["coupled"] + case["weight_decay"]["decoupled"]
+
+
+def cut(flat):
+    ends = np.cumsum(SIZES)
+    return [flat[end - size:end] for end, size in zip(ends, SIZES)]
+
+
+def by_torch(case, start, gradients):
+    parameters = [torch.nn.Parameter(torch.from_numpy(part.copy()).reshape(shape))
+                  for part, (_, shape) in zip(cut(start), TENSORS)]
+    settings = [group_of(case, name) for name, _ in TENSORS]
+    trained = []
+    for parameter, group in zip(parameters, settings):
+        parameter.requires_grad_(not group.get("frozen", False))
+        if parameter.requires_grad:
+            trained.append((parameter, group))
+    row = METHODS[case["method"]]
+    optimizer = getattr(torch.optim, row["torch"])(
+        [{"params": [parameter], "weight_decay": decay_of(case) * group.get("decay_factor", 1.0)}
+         for parameter, group in trained], lr=0.1, **row["torch_options"](case["optimizer"]))
+    for step, gradient in enumerate(gradients, 1):
+        for parameter, part in zip(parameters, cut(gradient)):
+            if parameter.requires_grad:
+                parameter.grad = torch.from_numpy(part.copy()).reshape(parameter.shape)
+        clipped = [parameter for parameter, _ in trained]
+        if "max_norm" in case["clipping"]:
+            torch.nn.utils.clip_grad_norm_(clipped, case["clipping"]["max_norm"])
+        if "max_value" in case["clipping"]:
+            torch.nn.utils.clip_grad_value_(clipped, case["clipping"]["max_value"])
+        for options, (_, group) in zip(optimizer.param_groups, trained):
+            options["lr"] = rate_of(case, step) * group.get("learning_rate_factor", 1.0)
+        optimizer.step()
+        yield np.concatenate([p.detach().numpy().reshape(-1) for p in parameters])
+
+
+def by_formula(case, start, gradients):
+    def of_elements(field, default):
+        return np.concatenate([np.full(size, group_of(case, name).get(field, default), np.float64)
+                               for (name, _), size in zip(TENSORS, SIZES)])
+
+    trained = 1.0 - of_elements("frozen", False)
+    rate_factor = of_elements("learning_rate_factor", 1.0) * trained
+    decay_factor = of_elements("decay_factor", 1.0)
+    w = start.astype(np.float64)
+    rates = [rate_of(case, step) * rate_factor for step in range(1, STEPS + 1)]
+
+    def prepared():
+        for gradient in gradients:
+            g = gradient.astype(np.float64) * trained
+            if "max_norm" in case["clipping"]:
+                g = g * min(1.0, case["clipping"]["max_norm"] / (np.linalg.norm(g) + 1e-6))
+            if "max_value" in case["clipping"]:
+                g = np.clip(g, -case["clipping"]["max_value"], case["clipping"]["max_value"])
+            yield g + case["weight_decay"]["coupled"] * decay_factor * w
+
+    # The formula asks for a gradient when it is to take a step: w is that of before it.
+    for eta, step in zip(rates, METHODS[case["method"]]["formula"](
+            case["optimizer"], prepared(), rates)):
+        w = w * (1 - eta * case["weight_decay"]["decoupled"] * decay_factor) - step
+        yield w
+
+
+def golden():
+    cases = []
+    for method, optimizer, learning_rate in METHOD_CONFIGS:
+        for clipping, decay, groups in SETTINGS:
+            row = METHODS[method]
+            decouples = row.get("torch_decouples", False)
+            case = {"method": method, "optimizer": optimizer, "learning_rate": learning_rate,
+                    "warmup_steps": WARMUP, "clipping": clipping,
+                    "weight_decay": {"coupled": 0.0 if decouples else decay,
+                                     "decoupled": decay if decouples else 0.0},
+                    "groups": groups, "seed": len(cases) + 1}
+            if row["torch"] is None and decay > 0:
+                case["weight_decay"]["decoupled"] = 0.5
+            start, gradients = inputs(case["seed"])
+            if row["torch"] is None:
+                case["source"] = "float64"
+                trajectory, digits = by_formula(case, start, gradients), 17
+            else:
+                case["source"] = "torch"
+                trajectory, digits = by_torch(case, start, gradients), 9
+            case["parameters"] = snapshots((w[ELEMENTS] for w in trajectory), SAVED, digits)
+            cases.append(case)
+    return {"script": "tests/golden/make_session_golden.py", "torch_version": torch.__version__,
+            "numpy_version": np.__version__,
+            "tensors": [{"name": name, "shape": shape} for name, shape in TENSORS],
+            "elements": ELEMENTS, "num_steps": STEPS, "cases": cases}
+
+
+def differences(written, made):
+    """What stands in the file and is not made again, to 4 ulp of the largest parameter."""
+    for key in "tensors", "elements", "num_steps":
+        if written[key] != made[key]:
+            yield key
+    if len(written["cases"]) != len(made["cases"]):
+        yield "the number of cases"
+        return
+    for number, (old, new) in enumerate(zip(written["cases"], made["cases"])):
+        for key in old.keys() | new.keys():
+            if key != "parameters" and old.get(key) != new.get(key):
+                yield f"case {number}: {key}"
+        for step in map(str, SAVED):
+            x, y = np.array(old["parameters"][step]), np.array(new["parameters"][step])
+            if x.shape != y.shape or np.max(np.abs(x - y)) > 4 * 2.0**-23 * np.max(np.abs(x)):
+                yield f"case {number}: parameters after step {step}"
+
+
+def main():
+    torch.set_num_threads(1)
+    check_peers()
+    path = HERE / "session.json"
+    made = golden()
+    if "--check" in sys.argv[1:]:
+        found = [f"{path.name}: {what} differs"
+                 for what in differences(json.loads(path.read_text()), made)]
+        print("\n".join(found) or "session golden file: as made")
+        return 1 if found else 0
+    head = json.dumps({key: made[key] for key in made if key != "cases"})[:-1]
+    lines = ",\n".join(json.dumps(case) for case in made["cases"])
+    path.write_text(f'{head}, "cases": [\n{lines}\n]}}\n')
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
