@@ -9,6 +9,7 @@
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
 #include "client/cli/npy.h"
+#include "client/cli/transfer.h"
 #include "client/terminal/table.h"
 
 namespace talweg {
@@ -24,28 +25,57 @@ v1::StepResponse ToResponse(const StepResult& result, uint64_t history) {
   response.set_replayed(result.replayed);
   response.set_applied_version(result.applied_version);
   response.set_data_version(result.data_version);
+  response.set_next_learning_rate(result.next_learning_rate);
   if (result.report.has_value()) *response.mutable_report() = *result.report;
   return response;
 }
 
+<<<<<<< HEAD
+absl::StatusOr<StepResult> StepOnce(Session& session, const Arguments& arguments,
+                                    const StepOptions& options) {
+  const absl::StatusOr<std::vector<float>> gradient = ReadNpy(arguments.Text("gradient"));
+  if (!gradient.ok()) return gradient.status();
+=======
 absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   if (!arguments.Has("gradient")) return UsageError("--gradient is needed");
+>>>>>>> stream
   const absl::StatusOr<std::optional<double>> loss = arguments.Number("loss");
   if (!loss.ok()) return loss.status();
   std::vector<double> losses;
   if (loss->has_value()) losses.push_back(**loss);
+<<<<<<< HEAD
+  std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
+  absl::StatusOr<StepResult> result =
+      session.Step(*gradient, absl::MakeSpan(parameters), losses, options);
+  if (!result.ok() || parameters.empty()) return result;
+  const absl::Status written = WriteNpy(arguments.Text("output"), parameters);
+  if (!written.ok()) return written;
+  return result;
+}
+
+absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
+  if (!arguments.Has("gradient")) return UsageError("--gradient is needed");
+  const absl::StatusOr<StepOptions> options = StepOptionsOf(arguments);
+  if (!options.ok()) return options.status();
+=======
   // Before the join, which fences: a wrong file name must not cost a worker its place.
   const absl::StatusOr<std::vector<float>> gradient = ReadNpy(arguments.Text("gradient"));
   if (!gradient.ok()) return gradient.status();
+>>>>>>> stream
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
   absl::StatusOr<Session> session =
       client->Join(arguments.positional(0), arguments.Text("worker", kDefaultWorker));
   if (!session.ok()) return session.status();
+<<<<<<< HEAD
+  const absl::StatusOr<StepResult> result = StepOnce(*session, arguments, *options);
+  const absl::Status left = session->Leave();
+=======
   std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
   const absl::StatusOr<StepResult> result =
       session->Step(*gradient, absl::MakeSpan(parameters), losses);
   absl::Status status = session->Leave();
+>>>>>>> stream
   if (!result.ok()) return result.status();
   // What became of the contribution is said whatever else fails: it cannot be asked again.
   if (arguments.Has("json")) {
@@ -62,13 +92,15 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
 
 absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
   if (!arguments.Has("output")) return UsageError("--output is needed");
+  const absl::StatusOr<PullOptions> options = PullOptionsOf(arguments);
+  if (!options.ok()) return options.status();
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
   const absl::StatusOr<v1::Session> session = client->GetSession(arguments.positional(0));
   if (!session.ok()) return session.status();
   std::vector<float> parameters(session->num_elements());
   const absl::StatusOr<PulledVersion> pulled =
-      client->Pull(arguments.positional(0), absl::MakeSpan(parameters));
+      client->Pull(arguments.positional(0), absl::MakeSpan(parameters), *options);
   if (!pulled.ok()) return pulled.status();
   const absl::Status written = WriteNpy(arguments.Text("output"), parameters);
   if (!written.ok()) return written;
@@ -77,6 +109,7 @@ absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
     response.set_history(pulled->history);
     response.set_version(pulled->version);
     response.set_num_elements(parameters.size());
+    response.set_next_learning_rate(pulled->next_learning_rate);
     return PrintJson(response, out);
   }
   out << GroupDigits(parameters.size()) << " elements of version " << pulled->version << " in "
@@ -94,7 +127,14 @@ std::vector<Command> TensorCommands() {
        "Joins, steps once and leaves. A process that works under the same name is fenced.\n"
        "Ends with 1 where the verdict refuses the gradient.\n",
        {{"gradient", "FILE.npy", "the gradient: float32, as many elements as the session"},
+<<<<<<< HEAD
+        {"output", "FILE.npy", "where the new parameters go"},
+        {"point", "POINT", "what comes back: parameters (default), or lookahead"},
+        {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
+        {"checksums", "", "check what travels, both ways"},
+=======
         {"output", "FILE.npy", "where the new parameters go, if the step was taken"},
+>>>>>>> stream
         {"worker", "NAME", absl::StrCat("who contributes (", kDefaultWorker, ")")},
         {"loss", "NUMBER", "the loss at the current version"}},
        RunStep},
@@ -102,7 +142,10 @@ std::vector<Command> TensorCommands() {
        "ID",
        "Write the current parameters to a file",
        "",
-       {{"output", "FILE.npy", "where they go: float32, one dimension"}},
+       {{"output", "FILE.npy", "where they go: float32, one dimension"},
+        {"point", "POINT", "parameters (default), lookahead or average"},
+        {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
+        {"checksums", "", "check what travels"}},
        RunPull},
   };
 }

@@ -16,8 +16,9 @@ declare -A program=(
   [adam_kernel]=adam_bench
   [adam_bandwidth]=adam_bench
   [small_step]=small_step_bench
+  [stream_64m]=stream_bench
 )
-order=(adam_kernel adam_bandwidth small_step)
+order=(adam_kernel adam_bandwidth small_step stream_64m)
 
 names=("$@")
 ((${#names[@]} > 0)) || names=("${order[@]}")

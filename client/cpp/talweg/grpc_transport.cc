@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cpp/talweg/grpc_transport.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/proto_buffer_reader.h>
@@ -373,6 +374,9 @@ class GrpcTransport final : public Transport {
 absl::StatusOr<std::unique_ptr<Transport>> ConnectGrpc(absl::string_view address,
                                                        uint64_t max_message_bytes,
                                                        absl::Duration timeout) {
+  // Kept until the process ends: after a write that had to wait, a thread of gRPC's polls for 10 s
+  // more, and its shutdown, which comes with the last channel, would wait for that.
+  [[maybe_unused]] static const bool kept = (grpc_init(), true);
   auto transport = std::make_unique<GrpcTransport>(address, max_message_bytes);
   if (!transport->WaitUntilConnected(timeout)) {
     return absl::UnavailableError(absl::StrCat("no talweg-server answers at ", address, " within ",
