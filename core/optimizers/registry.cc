@@ -3,6 +3,7 @@
 
 #include "core/optimizers/adam.h"
 #include "core/optimizers/gradient_descent.h"
+#include "core/optimizers/lamb.h"
 #include "core/optimizers/momentum.h"
 
 namespace talweg::core {
@@ -29,6 +30,7 @@ constexpr Method kMethods[] = {
     Row<GradientDescent>("gradient_descent"),
     Row<Momentum>("momentum"),
     Row<Adam>("adam"),
+    Row<Lamb>("lamb", /*default_decay=*/0.01),
 };
 
 }  // namespace

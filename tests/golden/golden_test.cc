@@ -85,17 +85,27 @@ std::unique_ptr<Config> ConfigOfCase(const Method& method, const Json& golden_ca
   return config;
 }
 
+ParameterSpace SpaceOfCase(const Json& golden_case) {
+  ParameterSpace space = SpaceOf(golden_case["size"].get<size_t>());
+  if (!golden_case.contains("fallback")) return space;
+  space.fallback.resize(space.layout->tensors().size());
+  for (const size_t tensor : golden_case["fallback"]) space.fallback.at(tensor) = true;
+  return space;
+}
+
 // Parameters after each step that `steps` has.
 std::map<int, std::vector<float>> Trajectory(const Method& method, const Json& golden_case,
                                              const Json& steps) {
   const size_t size = golden_case["size"];
   Generator generator(golden_case["seed"].get<uint64_t>());
   std::vector<float> parameters = generator.Start(size);
-  const auto optimizer = method.create(*ConfigOfCase(method, golden_case), SpaceOf(size));
+  const auto optimizer = method.create(*ConfigOfCase(method, golden_case), SpaceOfCase(golden_case));
+  const double decay = golden_case.value("decay", 0.0);
   std::map<int, std::vector<float>> trajectory;
   const std::vector<double> rates = golden_case["rates"];
   for (size_t step = 1; step <= rates.size(); ++step) {
-    StepInPlace(*optimizer, step, rates[step - 1], generator.Gradient(size, step), parameters);
+    StepInPlace(*optimizer, step, StepRates{rates[step - 1], decay},
+                generator.Gradient(size, step), parameters);
     if (steps.contains(std::to_string(step))) trajectory[step] = parameters;
   }
   return trajectory;
@@ -148,7 +158,12 @@ TEST_P(GoldenTest, FollowsTheFormulasInFloat64) {
   EXPECT_GE(Compare(method(), "float64", kUlpOfFloat64), 4);
 }
 
-TEST_P(GoldenTest, FollowsTorch) { EXPECT_GE(Compare(method(), "torch", kUlpOfTorch), 4); }
+TEST_P(GoldenTest, FollowsTorch) {
+  // A file says so where the torch that made it lacks the method; the script holds it to that.
+  const bool torch_has_it = FileOf(GetParam()).value("torch_has_it", true);
+  const int num_compared = Compare(method(), "torch", kUlpOfTorch);
+  EXPECT_TRUE(torch_has_it ? num_compared >= 4 : num_compared == 0) << num_compared;
+}
 
 TEST_P(GoldenTest, HasACaseForEachDialectAndFlag) {
   const Json file = FileOf(GetParam());

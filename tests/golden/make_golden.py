@@ -24,6 +24,8 @@ os.environ["ATEN_CPU_CAPABILITY"] = "default"
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
+import by_tensor  # noqa: E402
+
 HERE = pathlib.Path(__file__).resolve().parent
 STEPS = 50
 
@@ -167,7 +169,23 @@ def snapshots(trajectory, steps, digits):
             for step, w in enumerate(trajectory, 1) if step in steps}
 
 
+def golden_by_tensor(method):
+    assert not hasattr(torch.optim, by_tensor.TORCH_NAMES[method]), "compare with it, then"
+    cases = []
+    for seed, (settings, (size, rates, steps)) in enumerate(by_tensor.CASES[method](shapes), 1):
+        case = {**settings, "size": size, "seed": seed, "rates": rates}
+        start, gradients = inputs(case)
+        trajectory = by_tensor.FORMULAS[method](case, start.astype(np.float64),
+                                                [g.astype(np.float64) for g in gradients])
+        case["float64"] = snapshots(trajectory, steps, 17)
+        cases.append(case)
+    return {"script": "tests/golden/make_golden.py", "torch_version": torch.__version__,
+            "torch_has_it": False, "numpy_version": np.__version__, "cases": cases}
+
+
 def golden(method):
+    if method in by_tensor.FORMULAS:
+        return golden_by_tensor(method)
     formula = {"gradient_descent": gradient_descent, "momentum": momentum, "adam": adam}[method]
     cases = []
     for seed, (config, (size, rates, steps)) in enumerate(cases_of(method), 1):
@@ -189,8 +207,8 @@ def differences(written, made):
         yield "the number of cases"
         return
     for number, (old, new) in enumerate(zip(written["cases"], made["cases"])):
-        for key in "config", "size", "seed", "rates":
-            if old[key] != new[key]:
+        for key in "config", "size", "seed", "rates", "decay", "fallback":
+            if old.get(key) != new.get(key):
                 yield f"case {number}: {key}"
         for key, tolerance in ("float64", 1e-12), ("torch", 4 * 2.0**-23):
             a, b = old.get(key, {}), new.get(key, {})
@@ -206,7 +224,7 @@ def differences(written, made):
 def main():
     torch.set_num_threads(1)
     found = []
-    for method in "gradient_descent", "momentum", "adam":
+    for method in ("gradient_descent", "momentum", "adam", *by_tensor.FORMULAS):
         path = HERE / f"{method}.json"
         made = golden(method)
         if "--check" in sys.argv[1:]:
