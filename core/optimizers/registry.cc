@@ -5,6 +5,7 @@
 #include "core/optimizers/gradient_descent.h"
 #include "core/optimizers/lamb.h"
 #include "core/optimizers/momentum.h"
+#include "core/optimizers/muon.h"
 
 namespace talweg::core {
 namespace {
@@ -31,6 +32,7 @@ constexpr Method kMethods[] = {
     Row<Momentum>("momentum"),
     Row<Adam>("adam"),
     Row<Lamb>("lamb", /*default_decay=*/0.01),
+    Row<Muon>("muon", /*default_decay=*/0.1, /*has_fallback=*/true),
 };
 
 }  // namespace
