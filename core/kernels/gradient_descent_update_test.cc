@@ -23,7 +23,8 @@ TEST(GradientDescentUpdateTest, EveryTargetGivesTheScalarLoopsBits) {
         }
       }
       std::vector<float> in_place = from;
-      GradientDescentUpdate(kKeep, kRate, Stores::kCached, gradient, in_place, absl::MakeSpan(in_place));
+      GradientDescentUpdate(kKeep, kRate, Stores::kCached, gradient, in_place,
+                            absl::MakeSpan(in_place));
       ExpectSameBits(expected, in_place);
       std::vector<float> over_gradient = gradient;
       GradientDescentUpdate(kKeep, kRate, Stores::kCached, over_gradient, from,

@@ -57,10 +57,10 @@ void NewtonSchulz(size_t rows, size_t cols, uint64_t steps, double norm, absl::S
   UseOneThread();
   const bool wide = rows <= cols;
   const size_t n = std::min(rows, cols);
-  float* square = scratch.data();           // A, [n, n]
-  float* polynomial = square + n * n;       // a I + b A + c A A, its upper triangle
-  float* now = polynomial + n * n;          // X of this step
-  float* next = x.data();                   // and of the next: the last one must stand in `x`
+  float* square = scratch.data();      // A, [n, n]
+  float* polynomial = square + n * n;  // a I + b A + c A A, its upper triangle
+  float* now = polynomial + n * n;     // X of this step
+  float* next = x.data();              // and of the next: the last one must stand in `x`
   if (steps % 2 == 0) std::swap(now, next);
   const auto scale = static_cast<float>(1 / (norm + kEpsilon));
   for (size_t i = 0; i < x.size(); ++i) now[i] = x[i] * scale;

@@ -76,7 +76,8 @@ std::vector<float> Orthogonalized(const Matrix& x, uint64_t steps) {
 struct Shape {
   size_t rows, cols;
 };
-constexpr Shape kShapes[] = {{1, 1}, {1, 9}, {9, 1}, {3, 2}, {8, 36}, {33, 33}, {96, 40}, {40, 130}};
+constexpr Shape kShapes[] = {{1, 1},  {1, 9},   {9, 1},   {3, 2},
+                             {8, 36}, {33, 33}, {96, 40}, {40, 130}};
 
 // How far an element may be off, the result's singular values being about 1. p' is 3.4445 at 0, so
 // that k steps multiply whatever noise lies along a singular value near 0 by 3.4445^k: 1,670 for 6

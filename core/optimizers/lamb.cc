@@ -52,10 +52,9 @@ void Lamb::Apply(const StepRates& rates, Shard shard, absl::Span<const float> gr
   const Stores stores = ChooseStores(from, to);
   ForEachTensor(*layout_, shard, [&](Shard part, size_t tensor) {
     ForEachBlock(part, [&](Shard piece) {
-      sums_[piece.begin / kBlock + tensor] =
-          LambDirection(step, stores, gradient.subspan(piece.begin - shard.begin, piece.size()),
-                        View(from, piece), View(to, piece), View(m_.span(), piece),
-                        View(v_.span(), piece));
+      sums_[piece.begin / kBlock + tensor] = LambDirection(
+          step, stores, gradient.subspan(piece.begin - shard.begin, piece.size()),
+          View(from, piece), View(to, piece), View(m_.span(), piece), View(v_.span(), piece));
     });
   });
 }

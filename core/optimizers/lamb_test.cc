@@ -61,8 +61,7 @@ TEST(LambTest, RatioIsOneWhereANormIsZero) {
   Lamb method({}, space);
   std::vector<float> parameters = {0, 0, 3, 4};
   StepInPlace(method, 1, 0.25, {5, -5, 0, 0}, parameters);
-  EXPECT_THAT(parameters,
-              ElementsAre(FloatNear(-0.25f, 1e-6f), FloatNear(0.25f, 1e-6f), 3, 4));
+  EXPECT_THAT(parameters, ElementsAre(FloatNear(-0.25f, 1e-6f), FloatNear(0.25f, 1e-6f), 3, 4));
 }
 
 TEST(LambTest, DecayIsPartOfTheDirection) {
@@ -83,8 +82,9 @@ TEST(LambTest, TensorWithoutRatesIsLeftAlone) {
   const std::vector<float> gradient = {1, 1};
   method.Apply(rates, {0, 2}, gradient, from, absl::MakeSpan(to));
   method.EndPass(0);
-  method.RunTask(0, 0, [&](size_t tensor) { return tensor == 0 ? &rates : nullptr; }, from,
-                 absl::MakeSpan(to));
+  method.RunTask(
+      0, 0, [&](size_t tensor) { return tensor == 0 ? &rates : nullptr; }, from,
+      absl::MakeSpan(to));
   EXPECT_NE(to[0], 1);
   EXPECT_EQ(to[2], 3);
   EXPECT_EQ(to[3], 4);

@@ -81,8 +81,7 @@ void Muon::Apply(const StepRates& rates, Shard shard, absl::Span<const float> gr
       MomentumUpdate(momentum, stores, g, g, View(to, part), m);
       return;
     }
-    const uint64_t v_begin =
-        plan_.fallback_begin[tensor] + part.begin - layout_->offsets()[tensor];
+    const uint64_t v_begin = plan_.fallback_begin[tensor] + part.begin - layout_->offsets()[tensor];
     AdamUpdate(fallback, stores, g, View(from, part), View(to, part), m,
                v_.span().subspan(v_begin, part.size()), {});
   });
@@ -103,8 +102,8 @@ void Muon::RunTask(size_t, size_t task, RatesOfTensor rates, absl::Span<const fl
     NewtonSchulz(matrix.rows, matrix.cols, config_.newton_schulz_steps, NormOf(to, whole), x,
                  scratch);
     const double rate = rates_here->learning_rate * ScaleOf(config_, matrix);
-    GradientDescentUpdate(KeepOf(*rates_here), ToFloat(rate), Stores::kCached, x,
-                          View(from, whole), x);
+    GradientDescentUpdate(KeepOf(*rates_here), ToFloat(rate), Stores::kCached, x, View(from, whole),
+                          x);
   }
 }
 

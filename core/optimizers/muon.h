@@ -47,14 +47,14 @@ struct MuonConfig {
 
   static auto Fields() {
     using C = MuonConfig;
-    return std::tuple{Field<C, double>{"beta", &C::beta, HalfOpen(0, 1)},
-                      Field<C, bool>{"nesterov", &C::nesterov},
-                      Field<C, uint64_t>{"newton_schulz_steps", &C::newton_schulz_steps,
-                                         Closed(1, 16)},
-                      Field<C, bool>{"match_rms_adamw", &C::match_rms_adamw},
-                      Field<C, double>{"fallback_beta1", &C::fallback_beta1, HalfOpen(0, 1)},
-                      Field<C, double>{"fallback_beta2", &C::fallback_beta2, HalfOpen(0, 1)},
-                      Field<C, double>{"fallback_epsilon", &C::fallback_epsilon, Positive()}};
+    return std::tuple{
+        Field<C, double>{"beta", &C::beta, HalfOpen(0, 1)},
+        Field<C, bool>{"nesterov", &C::nesterov},
+        Field<C, uint64_t>{"newton_schulz_steps", &C::newton_schulz_steps, Closed(1, 16)},
+        Field<C, bool>{"match_rms_adamw", &C::match_rms_adamw},
+        Field<C, double>{"fallback_beta1", &C::fallback_beta1, HalfOpen(0, 1)},
+        Field<C, double>{"fallback_beta2", &C::fallback_beta2, HalfOpen(0, 1)},
+        Field<C, double>{"fallback_epsilon", &C::fallback_epsilon, Positive()}};
   }
 };
 

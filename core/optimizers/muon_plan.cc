@@ -25,18 +25,15 @@ MuonPlan::MuonPlan(const ParameterSpace& space) {
   const auto flops = [](const Matrix& matrix) {
     return NewtonSchulzFlops(matrix.rows, matrix.cols, 1);
   };
-  std::stable_sort(matrices.begin(), matrices.end(), [&](const Matrix& a, const Matrix& b) {
-    return flops(a) > flops(b);
-  });
+  std::stable_sort(matrices.begin(), matrices.end(),
+                   [&](const Matrix& a, const Matrix& b) { return flops(a) > flops(b); });
   lanes.resize(std::min(matrices.size(), kMaxLanes));
   for (const Matrix& matrix : matrices) {
-    Lane& lane = *std::min_element(lanes.begin(), lanes.end(), [](const Lane& a, const Lane& b) {
-      return a.flops < b.flops;
-    });
+    Lane& lane = *std::min_element(lanes.begin(), lanes.end(),
+                                   [](const Lane& a, const Lane& b) { return a.flops < b.flops; });
     lane.matrices.push_back(matrix);
     lane.flops += flops(matrix);
-    lane.scratch_size =
-        std::max(lane.scratch_size, NewtonSchulzScratch(matrix.rows, matrix.cols));
+    lane.scratch_size = std::max(lane.scratch_size, NewtonSchulzScratch(matrix.rows, matrix.cols));
   }
   for (Lane& lane : lanes) {
     lane.scratch_begin = scratch_size;

@@ -22,8 +22,7 @@ ParameterSpace SpaceWith(std::vector<std::vector<uint64_t>> shapes,
   for (auto& shape : shapes) {
     tensors.push_back({"t" + std::to_string(tensors.size()), std::move(shape)});
   }
-  return {std::make_shared<const Layout>(*Layout::Create(std::move(tensors))),
-          std::move(fallback)};
+  return {std::make_shared<const Layout>(*Layout::Create(std::move(tensors))), std::move(fallback)};
 }
 
 std::vector<float> Noise(size_t size, uint64_t seed) {
@@ -72,7 +71,8 @@ TEST(MuonTest, NesterovLooksPastTheMomentum) {
 }
 
 TEST(MuonTest, VectorsAndMarkedTensorsTakeAdamW) {
-  const ParameterSpace space = SpaceWith({{5000}, {40, 50}, {}, {30, 20}}, {false, false, false, true});
+  const ParameterSpace space =
+      SpaceWith({{5000}, {40, 50}, {}, {30, 20}}, {false, false, false, true});
   Muon muon({.fallback_beta1 = 0.8, .fallback_beta2 = 0.9, .fallback_epsilon = 1e-3}, space);
   Adam adam({.beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-3}, space);
   std::vector<float> by_muon = Noise(space.num_elements(), 1);
@@ -108,8 +108,9 @@ TEST(MuonTest, MatrixWithoutRatesIsLeftAloneAndOneWithoutAGradientOnlyDecays) {
   method.Apply(rates, {0, 4}, std::vector<float>(4, 0), from, absl::MakeSpan(to));
   method.EndPass(0);
   for (size_t task = 0; task < method.NumTasks(0); ++task) {
-    method.RunTask(0, task, [&](size_t tensor) { return tensor == 0 ? &rates : nullptr; }, from,
-                   absl::MakeSpan(to));
+    method.RunTask(
+        0, task, [&](size_t tensor) { return tensor == 0 ? &rates : nullptr; }, from,
+        absl::MakeSpan(to));
   }
   for (size_t i = 0; i < 4; ++i) EXPECT_EQ(to[i], 0.75f * from[i]);
   for (size_t i = 4; i < 8; ++i) EXPECT_EQ(to[i], from[i]);
@@ -130,7 +131,8 @@ TEST(MuonTest, NamesItsState) {
 
 TEST(MuonPlanTest, CountsEveryByteThatAStepNeeds) {
   // m: 12 + 8 + 3 + 4; v: 3 + 4; a lane each for [3, 4] and [4, 2]: 12 + 2 * 9 and 8 + 2 * 4.
-  const ParameterSpace space = SpaceWith({{3, 2, 2}, {4, 2}, {3}, {2, 2}}, {false, false, false, true});
+  const ParameterSpace space =
+      SpaceWith({{3, 2, 2}, {4, 2}, {3}, {2, 2}}, {false, false, false, true});
   EXPECT_EQ(Muon::StateBytes({}, space), 4u * (27 + 7 + 30 + 16));
   const Muon method({}, space);
   EXPECT_EQ(method.ScratchBytes(), 4u * (30 + 16));

@@ -74,9 +74,10 @@ class Run {
   }
 
   void Step() {
-    TakeStep(*optimizer_, ++number_, StepRates{1e-3, 0.01}, kShard,
-             [this](size_t num_indices, const auto& job) { pool_.Run(num_indices, job); },
-             gradient_.span(), from_.span(), to_.span());
+    TakeStep(
+        *optimizer_, ++number_, StepRates{1e-3, 0.01}, kShard,
+        [this](size_t num_indices, const auto& job) { pool_.Run(num_indices, job); },
+        gradient_.span(), from_.span(), to_.span());
     std::swap(from_, to_);
   }
 
@@ -101,8 +102,8 @@ class Run {
 };
 
 void RunBandwidth(Pool& pool, const Method& method, Triad& triad) {
-  Run run(pool, method, SpaceWith(std::vector<std::vector<uint64_t>>(
-                            kTensors, {kElements / kTensors})));
+  Run run(pool, method,
+          SpaceWith(std::vector<std::vector<uint64_t>>(kTensors, {kElements / kTensors})));
   std::vector<double> our_rates, plain_rates, streaming_rates;
   for (int round = 0; round < kRounds; ++round) {
     our_rates.push_back(run.bytes() / SecondsOf(kSteps, [&] { run.Step(); }));

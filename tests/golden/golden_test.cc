@@ -29,8 +29,8 @@ using Json = nlohmann::json;
 // error). Over 50 steps that adds up as a random walk to 0.29 sqrt(50) = 2 ulp rms, and the largest
 // of a thousand elements lies four times as far out. What is rounded inside a step, some five
 // operations and coefficients by 2^-24 of the step each, weighs less: a step is a small part of W.
-// Muon's step is off by 3.4445^5 2^-25 = 1.5e-5 of itself at most (core/linalg/newton_schulz_test.cc)
-// where each is a hundredth of W: an ulp, and rarely.
+// Muon, too: its step is off by 3.4445^5 2^-25 = 1.5e-5 of itself at most, where it is a hundredth
+// of W; that is an ulp, spread over the elements of a matrix (core/linalg/newton_schulz_test.cc).
 // Against torch: the same operations in the same order, but for Adam's division of the root by
 // sqrt(c2), a multiplication here; that is 2^-24 of a step, which now and then turns the last bit
 // of W, and half of the walk above is ample.
@@ -101,13 +101,14 @@ std::map<int, std::vector<float>> Trajectory(const Method& method, const Json& g
   const size_t size = golden_case["size"];
   Generator generator(golden_case["seed"].get<uint64_t>());
   std::vector<float> parameters = generator.Start(size);
-  const auto optimizer = method.create(*ConfigOfCase(method, golden_case), SpaceOfCase(golden_case));
+  const auto optimizer =
+      method.create(*ConfigOfCase(method, golden_case), SpaceOfCase(golden_case));
   const double decay = golden_case.value("decay", 0.0);
   std::map<int, std::vector<float>> trajectory;
   const std::vector<double> rates = golden_case["rates"];
   for (size_t step = 1; step <= rates.size(); ++step) {
-    StepInPlace(*optimizer, step, StepRates{rates[step - 1], decay},
-                generator.Gradient(size, step), parameters);
+    StepInPlace(*optimizer, step, StepRates{rates[step - 1], decay}, generator.Gradient(size, step),
+                parameters);
     if (steps.contains(std::to_string(step))) trajectory[step] = parameters;
   }
   return trajectory;
