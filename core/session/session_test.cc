@@ -171,7 +171,7 @@ TEST_P(EveryMethodTest, StepMovesParametersAndTellsByHowMuch) {
   EXPECT_NEAR(answer.report->gradient_norm, std::sqrt(gradient), 1e-12 * std::sqrt(gradient));
 }
 
-TEST_P(EveryMethodTest, MemoryIsWhatTheSlotsTake) {
+TEST_P(EveryMethodTest, MemoryIsWhatSlotsAndScratchTake) {
   const SessionConfig config = ConfigFor(GetParam());
   class Counter final : public StateVisitor {
    public:
@@ -181,9 +181,11 @@ TEST_P(EveryMethodTest, MemoryIsWhatTheSlotsTake) {
     void Scalar(absl::string_view, double&) override {}
     uint64_t bytes = 0;
   } counter;
-  config.method->create(*config.optimizer, config.Space())->VisitState(counter);
-  EXPECT_EQ(config.MemoryBytes(),
-            counter.bytes + 3 * kElements * sizeof(float) + config.layout->memory_bytes());
+  const auto optimizer = config.method->create(*config.optimizer, config.Space());
+  optimizer->VisitState(counter);
+  EXPECT_EQ(config.MemoryBytes(), counter.bytes + optimizer->ScratchBytes() +
+                                      3 * kElements * sizeof(float) +
+                                      config.layout->memory_bytes());
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryMethodTest, testing::ValuesIn(Methods()),
