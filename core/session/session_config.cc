@@ -10,6 +10,7 @@
 #include "core/base/name_pattern.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
+#include "core/session/run_series.h"
 
 namespace talweg::core {
 namespace {
@@ -126,7 +127,7 @@ uint64_t SessionConfig::MemoryBytes() const {
   uint64_t bytes = method->state_bytes(*optimizer, Space()) + 3 * elements * sizeof(float);
   if (aggregation.value().gradient_accumulation_steps > 1) bytes += elements * sizeof(double);
   if (average.value().decay > 0) bytes += elements * sizeof(float);
-  return bytes + layout->memory_bytes();
+  return bytes + layout->memory_bytes() + RunSeries::kBytes;
 }
 
 absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to) {

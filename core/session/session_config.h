@@ -79,7 +79,8 @@ struct SessionConfig {
   ParameterSpace Space() const;
 
   // Bytes that the session takes: slots, two versions of the parameters, one staged gradient, sums
-  // of gradients and the average where they are kept, and the names and shapes of the layout.
+  // of gradients and the average where they are kept, the names and shapes of the layout, and the
+  // series that its run is remembered by.
   uint64_t MemoryBytes() const;
 };
 

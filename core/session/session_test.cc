@@ -13,6 +13,7 @@
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "core/optimizers/optimizer_testing.h"
+#include "core/session/run_series.h"
 #include "core/session/staged_gradient.h"
 #include "gtest/gtest.h"
 
@@ -183,7 +184,8 @@ TEST_P(EveryMethodTest, MemoryIsWhatTheSlotsTake) {
   } counter;
   config.method->create(*config.optimizer, config.Space())->VisitState(counter);
   EXPECT_EQ(config.MemoryBytes(),
-            counter.bytes + 3 * kElements * sizeof(float) + config.layout->memory_bytes());
+            counter.bytes + 3 * kElements * sizeof(float) + config.layout->memory_bytes() +
+                RunSeries::kBytes);
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryMethodTest, testing::ValuesIn(Methods()),
