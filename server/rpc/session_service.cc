@@ -16,6 +16,7 @@
 #include "server/runtime/clock.h"
 #include "server/wire/config_from_proto.h"
 #include "server/wire/names.h"
+#include "server/wire/record_to_proto.h"
 #include "server/wire/report_to_proto.h"
 #include "server/wire/section_codec.h"
 
@@ -30,12 +31,6 @@ constexpr size_t kMaxRequestIdBytes = 128;
 constexpr uint32_t kDefaultPageSize = 50;
 constexpr uint32_t kMaxPageSize = 1000;
 
-void SetTime(absl::Time time, google::protobuf::Timestamp& proto) {
-  const int64_t nanoseconds = absl::ToUnixNanos(time);
-  proto.set_seconds(nanoseconds / 1'000'000'000);
-  proto.set_nanos(static_cast<int32_t>(nanoseconds % 1'000'000'000));
-}
-
 void ToProto(const SessionDescription& description, v1::Session& proto) {
   proto.set_session_id(description.identity.session_id);
   proto.set_history(description.identity.history);
@@ -47,7 +42,7 @@ void ToProto(const SessionDescription& description, v1::Session& proto) {
   proto.set_memory_bytes(description.memory_bytes);
   proto.set_num_workers(description.num_workers);
   proto.set_num_live_workers(description.num_live_workers);
-  SetTime(description.identity.create_time, *proto.mutable_create_time());
+  *proto.mutable_create_time() = TimeToProto(description.identity.create_time);
   if (description.last_step.has_value()) {
     *proto.mutable_last_step() = ReportToProto(*description.last_step);
   }
@@ -62,7 +57,7 @@ void ToSummary(const SessionDescription& description, v1::SessionSummary& proto)
   proto.set_num_elements(description.config->layout->num_elements());
   proto.set_memory_bytes(description.memory_bytes);
   proto.set_num_live_workers(description.num_live_workers);
-  SetTime(description.identity.create_time, *proto.mutable_create_time());
+  *proto.mutable_create_time() = TimeToProto(description.identity.create_time);
 }
 
 // Random, and not 0.
