@@ -125,12 +125,16 @@ void Server::NotReady() {
   health->SetServingStatus("", false);
 }
 
-void Server::Refuse() { parts_->gate.Close(); }
+void Server::Refuse() {
+  parts_->gate.Close();
+  parts_->session_service.EndWatches();
+}
 
 void Server::Stop(absl::Duration grace) {
   const absl::Time deadline = WallNow() + grace;
   Refuse();
   absl::SleepFor(std::min(grace, kRefusal));
+  parts_->session_service.CutWatches();
   parts_->grpc->Shutdown(absl::ToChronoTime(deadline));
 }
 

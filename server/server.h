@@ -35,7 +35,7 @@ class Server {
 
   // Health service "ready" says NOT_SERVING from now on; calls are still served.
   void NotReady();
-  // New calls are refused with DRAINING; those under way go on.
+  // New calls are refused with DRAINING, and watchers are told it; other calls under way go on.
   void Refuse();
   // Refuses, waits up to `grace` for calls under way, cuts those that remain, and returns when
   // nothing of the server runs any more. Takes 0.3 s at least, or `grace` if that is less: so long

@@ -13,6 +13,7 @@
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "core/kernels/squared_norm.h"
+#include "server/rpc/watch_reactor.h"
 #include "server/runtime/clock.h"
 #include "server/wire/config_from_proto.h"
 #include "server/wire/names.h"
@@ -272,6 +273,20 @@ Reactor* SessionService::UpdateSession(grpc::CallbackServerContext* call,
         if (description.ok()) ToProto(*description, *response->mutable_session());
         Finish(reactor, description.status());
       });
+  return reactor;
+}
+
+grpc::ServerWriteReactor<v1::WatchSessionResponse>* SessionService::WatchSession(
+    grpc::CallbackServerContext* call, const v1::WatchSessionRequest* request) {
+  auto* reactor = new WatchReactor(*call, watches_);
+  const auto host = FindHost(*request, request->session_id());
+  absl::Status status = host.status();
+  if (status.ok() && request->history() != 0) status = (*host)->CheckHistory(request->history());
+  if (status.ok()) {
+    reactor->Start(**host, *request, context_);
+  } else {
+    reactor->Fail(status);
+  }
   return reactor;
 }
 
