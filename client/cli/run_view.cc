@@ -20,6 +20,7 @@ constexpr size_t kMinLossRows = 3;    // with fewer the loss is a line like all 
 constexpr size_t kMinCurveWidth = 8;  // with less room a line has no curve
 constexpr const char* kLine = "%-18s %10.4g  ";
 constexpr size_t kLineWidth = 31;
+constexpr size_t kRangeWidth = 26;  // at least
 
 // What is not worth a line: numbers that say nothing where they are all the same.
 bool IsShown(const std::string& name, const ChartColumns& columns) {
@@ -103,13 +104,16 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
       continue;
     }
     std::string line = absl::StrFormat(kLine, name, current);
+    // What there is no room for goes: first the range, then the curve.
     const std::string range = absl::StrCat("  ", RangeText(points));
-    const size_t taken = kLineWidth + std::max<size_t>(TextWidth(range), 26);
+    const size_t range_width = std::max(TextWidth(range), kRangeWidth);
+    const bool ranged = size.columns >= kLineWidth + kMinCurveWidth + range_width;
+    const size_t taken = kLineWidth + (ranged ? range_width : 0);
     if (size.columns >= taken + kMinCurveWidth) {
-      const ChartColumns curve = ColumnsOf(points, size.columns - taken);
-      const std::string drawn = DrawChart(curve, 1)[0];
-      absl::StrAppend(&line, drawn, std::string(size.columns - taken - TextWidth(drawn), ' '),
-                      range);
+      const std::string drawn = DrawChart(ColumnsOf(points, size.columns - taken), 1)[0];
+      absl::StrAppend(&line, drawn);
+      const size_t gap = size.columns - taken - TextWidth(drawn);
+      if (ranged) absl::StrAppend(&line, std::string(gap, ' '), range);
     }
     lines.push_back(std::move(line));
   }

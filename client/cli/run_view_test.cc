@@ -58,12 +58,20 @@ TEST(RunViewTest, ShowsCurvesWithTheirCurrentValuesAndTheSpeed) {
 TEST(RunViewTest, FitsEveryWindow) {
   RunView view("mlp");
   view.Take(Steps(1, 500), kNow);
-  for (const TerminalSize size : {TerminalSize{200, 60}, {80, 24}, {60, 12}, {20, 5}, {1, 1}}) {
+  for (const TerminalSize size :
+       {TerminalSize{200, 60}, {80, 24}, {60, 12}, {40, 9}, {20, 5}, {1, 1}}) {
     const std::vector<std::string> page = view.Page(size, kNow);
     EXPECT_LE(page.size(), size.rows);
-    if (size.columns < 60) continue;  // the screen cuts what is narrower than its words
+    if (size.columns < 40) continue;  // the screen cuts what is narrower than its words
     for (const std::string& line : page) EXPECT_LE(TextWidth(line), size.columns) << line;
   }
+}
+
+TEST(RunViewTest, NarrowWindowsKeepTheCurveBeforeItsRange) {
+  RunView view("mlp");
+  view.Take(Steps(1, 500), kNow);
+  const std::string page = Text(view.Page({45, 9}, kNow));
+  EXPECT_THAT(page, HasSubstr("gradient_norm           0.002  █▁▁▁▁▁▁▁▁▁▁▁▁▁\n"));
 }
 
 TEST(RunViewTest, SaysHowLongNothingCame) {

@@ -88,7 +88,7 @@ class ProtoStoryTest : public ::testing::Test {
 };
 
 TEST_F(ProtoStoryTest, GoesAsThePageTells) {
-  ASSERT_EQ(calls_.size(), 6u);
+  ASSERT_EQ(calls_.size(), 7u);
   const auto create = RequestOf<v1::CreateSessionRequest>(0, "CreateSession");
   history_ = Send<v1::CreateSessionResponse>(create).session().history();
   EXPECT_EQ(Send<v1::CreateSessionResponse>(create).session().history(), history_);
@@ -142,7 +142,21 @@ TEST_F(ProtoStoryTest, GoesAsThePageTells) {
   EXPECT_EQ(updated.session().config().schedule().learning_rate(), 0.1);
   EXPECT_EQ(updated.session().config_version(), 2u);
 
-  const auto erase = RequestOf<v1::DeleteSessionRequest>(5, "DeleteSession");
+  std::vector<v1::StepRecord> records;
+  const auto watch = RequestOf<v1::WatchSessionRequest>(5, "WatchSession");
+  const absl::Status watched = transport_->Watch(
+      watch,
+      [&](const v1::WatchSessionResponse& message) {
+        EXPECT_EQ(message.history(), history_);
+        records.insert(records.end(), message.records().begin(), message.records().end());
+        return absl::OkStatus();
+      },
+      [] { return absl::OkStatus(); }, absl::Seconds(10));
+  ASSERT_TRUE(watched.ok()) << watched;
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].report().SerializeAsString(), stepped.report().SerializeAsString());
+
+  const auto erase = RequestOf<v1::DeleteSessionRequest>(6, "DeleteSession");
   Send<v1::DeleteSessionResponse>(erase);
   EXPECT_NE(Send<v1::CreateSessionResponse>(create).session().history(), history_);
   EXPECT_EQ(RefusalOf<v1::StepResponse>(step), "HISTORY_CHANGED");
