@@ -216,6 +216,8 @@ TEST_F(WatchTest, OneThatIsNotWaitingWhenTheServerStopsEndsAtItsNextTurn) {
   line_.Message(0);
   gate_.Close();
   watch->Stir();
+  // Also where it had looked at the gate already, and was about to wait.
+  EXPECT_FALSE(feed_->Await(UINT64_MAX, *watch));
   line_.Take(*watch);
   EXPECT_EQ(core::ReasonName(line_.Ended()), "DRAINING");
 }
