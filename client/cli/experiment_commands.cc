@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // talweg experiment NAME
-#include <signal.h>
-
-#include <atomic>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -11,21 +8,11 @@
 #include "absl/strings/str_split.h"
 #include "client/cli/command.h"
 #include "client/cli/context.h"
+#include "client/cli/stop_signals.h"
 #include "client/experiments/mnist.h"
 
 namespace talweg {
 namespace {
-
-std::atomic<bool> g_stop{false};
-
-// The first Ctrl-C ends the run tidily, the second one at once.
-void StopOnSignals() {
-  struct sigaction action = {};
-  action.sa_handler = [](int) { g_stop = true; };
-  action.sa_flags = static_cast<int>(SA_RESETHAND);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-}
 
 absl::Status RunMnistCommand(const Arguments& arguments, std::ostream& out) {
   MnistOptions options;
@@ -33,7 +20,7 @@ absl::Status RunMnistCommand(const Arguments& arguments, std::ostream& out) {
   options.out_dir = arguments.Text("out_dir", options.out_dir);
   options.data_dir = arguments.Text("data_dir");
   options.json = arguments.Has("json");
-  options.stop = [] { return g_stop.load(); };
+  options.stop = Stopped;
   const auto epochs = arguments.Whole("epochs");
   if (!epochs.ok()) return epochs.status();
   if (epochs->value_or(1) < 1 || epochs->value_or(1) > 1000) {
@@ -48,7 +35,7 @@ absl::Status RunMnistCommand(const Arguments& arguments, std::ostream& out) {
   if (threads->value_or(0) > 256) return UsageError("--threads takes at most 256");
   options.num_threads = threads->value_or(0);
 
-  StopOnSignals();
+  StopOnSignals(SecondSignal::kKills);
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments, options.stop);
   if (!client.ok()) return client.status();
   const absl::Status status = RunMnist(*client, options, out, stderr);

@@ -30,52 +30,26 @@ v1::StepResponse ToResponse(const StepResult& result, uint64_t history) {
   return response;
 }
 
-<<<<<<< HEAD
-absl::StatusOr<StepResult> StepOnce(Session& session, const Arguments& arguments,
-                                    const StepOptions& options) {
-  const absl::StatusOr<std::vector<float>> gradient = ReadNpy(arguments.Text("gradient"));
-  if (!gradient.ok()) return gradient.status();
-=======
 absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   if (!arguments.Has("gradient")) return UsageError("--gradient is needed");
->>>>>>> stream
   const absl::StatusOr<std::optional<double>> loss = arguments.Number("loss");
   if (!loss.ok()) return loss.status();
   std::vector<double> losses;
   if (loss->has_value()) losses.push_back(**loss);
-<<<<<<< HEAD
-  std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
-  absl::StatusOr<StepResult> result =
-      session.Step(*gradient, absl::MakeSpan(parameters), losses, options);
-  if (!result.ok() || parameters.empty()) return result;
-  const absl::Status written = WriteNpy(arguments.Text("output"), parameters);
-  if (!written.ok()) return written;
-  return result;
-}
-
-absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
-  if (!arguments.Has("gradient")) return UsageError("--gradient is needed");
   const absl::StatusOr<StepOptions> options = StepOptionsOf(arguments);
   if (!options.ok()) return options.status();
-=======
   // Before the join, which fences: a wrong file name must not cost a worker its place.
   const absl::StatusOr<std::vector<float>> gradient = ReadNpy(arguments.Text("gradient"));
   if (!gradient.ok()) return gradient.status();
->>>>>>> stream
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
   absl::StatusOr<Session> session =
       client->Join(arguments.positional(0), arguments.Text("worker", kDefaultWorker));
   if (!session.ok()) return session.status();
-<<<<<<< HEAD
-  const absl::StatusOr<StepResult> result = StepOnce(*session, arguments, *options);
-  const absl::Status left = session->Leave();
-=======
   std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
   const absl::StatusOr<StepResult> result =
-      session->Step(*gradient, absl::MakeSpan(parameters), losses);
+      session->Step(*gradient, absl::MakeSpan(parameters), losses, *options);
   absl::Status status = session->Leave();
->>>>>>> stream
   if (!result.ok()) return result.status();
   // What became of the contribution is said whatever else fails: it cannot be asked again.
   if (arguments.Has("json")) {
@@ -127,14 +101,10 @@ std::vector<Command> TensorCommands() {
        "Joins, steps once and leaves. A process that works under the same name is fenced.\n"
        "Ends with 1 where the verdict refuses the gradient.\n",
        {{"gradient", "FILE.npy", "the gradient: float32, as many elements as the session"},
-<<<<<<< HEAD
-        {"output", "FILE.npy", "where the new parameters go"},
+        {"output", "FILE.npy", "where the new parameters go, if the step was taken"},
         {"point", "POINT", "what comes back: parameters (default), or lookahead"},
         {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
         {"checksums", "", "check what travels, both ways"},
-=======
-        {"output", "FILE.npy", "where the new parameters go, if the step was taken"},
->>>>>>> stream
         {"worker", "NAME", absl::StrCat("who contributes (", kDefaultWorker, ")")},
         {"loss", "NUMBER", "the loss at the current version"}},
        RunStep},

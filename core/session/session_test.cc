@@ -13,6 +13,7 @@
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "core/optimizers/optimizer_testing.h"
+#include "core/session/run_series.h"
 #include "core/session/staged_gradient.h"
 #include "gtest/gtest.h"
 
@@ -185,7 +186,7 @@ TEST_P(EveryMethodTest, MemoryIsWhatSlotsAndScratchTake) {
   optimizer->VisitState(counter);
   EXPECT_EQ(config.MemoryBytes(), counter.bytes + optimizer->ScratchBytes() +
                                       3 * kElements * sizeof(float) +
-                                      config.layout->memory_bytes());
+                                      config.layout->memory_bytes() + RunSeries::kBytes);
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryMethodTest, testing::ValuesIn(Methods()),

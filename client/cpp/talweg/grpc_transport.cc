@@ -48,8 +48,12 @@ absl::Status FromGrpc(const grpc::Status& status) {
 }
 
 void SetTimeout(grpc::ClientContext& context, absl::Duration timeout) {
+  if (timeout == absl::InfiniteDuration()) return;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
 }
+
+// How long a silent watch goes without a look about itself.
+constexpr absl::Duration kIdle = absl::Milliseconds(100);
 
 constexpr int kPingMilliseconds = 20000;
 constexpr int kPongMilliseconds = 10000;
@@ -314,6 +318,43 @@ class GrpcTransport final : public Transport {
 
   std::unique_ptr<StepStream> OpenStepStream() override {
     return std::make_unique<GrpcStepStream>(connection());
+  }
+
+  absl::Status Watch(const v1::WatchSessionRequest& request, TakeSteps take, Idle idle,
+                     absl::Duration timeout) override {
+    const std::shared_ptr<Connection> held = connection();
+    grpc::ClientContext context;
+    SetTimeout(context, timeout);
+    grpc::CompletionQueue queue;
+    const auto reader = held->sessions->PrepareAsyncWatchSession(&context, request, &queue);
+    absl::Status ended;  // by this side
+    // Whether the operation that was begun worked.
+    const auto await = [&] {
+      void* tag = nullptr;
+      bool ok = false;
+      while (queue.AsyncNext(&tag, &ok, absl::ToChronoTime(absl::Now() + kIdle)) ==
+             grpc::CompletionQueue::TIMEOUT) {
+        if (!ended.ok()) continue;
+        ended = idle();
+        if (!ended.ok()) context.TryCancel();
+      }
+      return ok;
+    };
+    v1::WatchSessionResponse message;
+    reader->StartCall(nullptr);
+    bool open = await();
+    while (open && ended.ok()) {
+      reader->Read(&message, nullptr);
+      open = await();
+      if (open && ended.ok()) ended = take(message);
+    }
+    if (!ended.ok()) context.TryCancel();
+    grpc::Status status;
+    reader->Finish(&status, nullptr);
+    await();
+    queue.Shutdown();
+    await();  // the queue's own end
+    return ended.ok() ? FromGrpc(status) : ended;
   }
 
   void Reconnect() override {

@@ -42,6 +42,17 @@ class SessionServiceStub final : public v1::SessionService::Service {
     r->set_lease_seconds(30);
     return grpc::Status::OK;
   }
+  // Three steps, one a message, then silence where it follows.
+  grpc::Status WatchSession(grpc::ServerContext* context, const v1::WatchSessionRequest* request,
+                            grpc::ServerWriter<v1::WatchSessionResponse>* writer) override {
+    for (uint64_t version = 1; version <= 3; ++version) {
+      v1::WatchSessionResponse message;
+      message.add_records()->set_version(version);
+      writer->Write(message);
+    }
+    while (request->follow() && !context->IsCancelled()) absl::SleepFor(absl::Milliseconds(5));
+    return grpc::Status::OK;
+  }
   // As a server that stops does to calls under way.
   grpc::Status Leave(grpc::ServerContext*, const v1::LeaveRequest*, v1::LeaveResponse*) override {
     return grpc::Status::CANCELLED;
@@ -235,6 +246,38 @@ TEST_F(GrpcTransportTest, AnErrorOfTheTakerEndsThePull) {
       absl::Seconds(10));
   EXPECT_EQ(status, absl::InternalError("enough"));
   EXPECT_EQ(num_messages, 1);
+}
+
+TEST_F(GrpcTransportTest, WatchTakesEveryMessageAndLooksAboutInSilence) {
+  const auto transport = ConnectGrpc(address_, kMaxMessageBytes, absl::Seconds(10)).value();
+  std::vector<uint64_t> versions;
+  int num_idles = 0;
+  const auto take = [&](const v1::WatchSessionResponse& message) {
+    versions.push_back(message.records(0).version());
+    return absl::OkStatus();
+  };
+  const auto idle = [&] {
+    return ++num_idles < 3 ? absl::OkStatus() : absl::CancelledError("enough");
+  };
+  v1::WatchSessionRequest request;
+  EXPECT_TRUE(transport->Watch(request, take, idle, absl::Seconds(10)).ok());
+  EXPECT_EQ(versions, (std::vector<uint64_t>{1, 2, 3}));
+  request.set_follow(true);
+  num_idles = 0;
+  const absl::Status ended = transport->Watch(request, take, idle, absl::InfiniteDuration());
+  EXPECT_EQ(ended.message(), "enough");
+  EXPECT_EQ(num_idles, 3);
+  EXPECT_EQ(versions.size(), 6u);
+}
+
+TEST_F(GrpcTransportTest, AnErrorOfTheTakerEndsTheWatch) {
+  const auto transport = ConnectGrpc(address_, kMaxMessageBytes, absl::Seconds(10)).value();
+  v1::WatchSessionRequest request;
+  request.set_follow(true);
+  const absl::Status ended = transport->Watch(
+      request, [](const v1::WatchSessionResponse&) { return absl::InternalError("mine"); },
+      [] { return absl::OkStatus(); }, absl::InfiniteDuration());
+  EXPECT_EQ(ended.message(), "mine");
 }
 
 TEST_F(GrpcTransportTest, NobodyListeningIsUnavailableAndNamesTheAddress) {
