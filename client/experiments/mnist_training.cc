@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "client/experiments/own_session.h"
 #include "client/experiments/parallel_gradient.h"
 #include "client/terminal/progress.h"
 
@@ -22,8 +23,7 @@ constexpr double kShownLossWindow = 50;  // steps
 
 v1::CreateSessionRequest MakeRequest(const MnistMethod& method, uint64_t num_steps, uint64_t seed) {
   v1::CreateSessionRequest request;
-  // Two runs at a time do not meet.
-  request.set_session_id(absl::StrFormat("mnist-%s-%08x", method.name, std::random_device{}()));
+  request.set_session_id(OwnSessionId(absl::StrCat("mnist-", method.name)));
   v1::SessionConfig& config = *request.mutable_config();
   for (size_t layer = 1; layer < std::size(kWidths); ++layer) {
     v1::Tensor& weights = *config.mutable_layout()->add_tensors();
@@ -201,18 +201,12 @@ absl::StatusOr<MnistRun> TrainMnist(const Client& client, const MnistData& data,
   const uint64_t num_steps =
       data.train.size() / method.batch_size * static_cast<uint64_t>(training.num_epochs);
   const v1::CreateSessionRequest request = MakeRequest(method, num_steps, training.seed);
-  const absl::StatusOr<v1::Session> created = client.CreateSession(request);
-  if (!created.ok()) return created.status();
   absl::StatusOr<MnistRun> run = absl::UnknownError("not run");
-  absl::StatusOr<Session> session = client.Join(request.session_id(), "trainer");
-  if (session.ok()) {
-    run = Trainer(data, method, training, *session).Run();
-  } else {
-    run = session.status();
-  }
-  // Its worker goes with it.
-  const absl::Status deleted = client.DeleteSession(request.session_id(), created->history());
-  if (run.ok() && !deleted.ok()) return deleted;
+  const absl::Status status = InOwnSession(client, request, [&](Session& session) {
+    run = Trainer(data, method, training, session).Run();
+    return run.status();
+  });
+  if (!status.ok()) return status;
   return run;
 }
 
