@@ -42,14 +42,13 @@ std::string Paths(double condition, absl::Span<const IllConditionedRun> runs) {
     along = run.along.front();
     across = std::abs(run.across.front());
   }
-  // A level line through each halving of the distance.
   std::vector<LevelLine> levels;
   const double reach = std::sqrt(2.0);  // the start is as high as this far along
-  for (double radius = 1.3; radius > 0.02; radius /= 1.5) {
+  for (double radius = 1.3; radius > 0.02; radius /= 1.3) {
     levels.push_back({0, 0, radius * along * reach, radius * along * reach / std::sqrt(condition)});
   }
   PathPanel whole;
-  whole.title = absl::StrCat("the first ", kMaxPathSteps, " steps");
+  whole.title = absl::StrCat("the first ", kMaxPathSteps, " steps of each");
   whole.x_low = -0.15 * along;
   whole.x_high = 1.1 * along;
   whole.y_low = -1.25 * across;

@@ -222,6 +222,15 @@ TEST(MnistMethodsTest, NamesAreThoseOfTheWire) {
   }
 }
 
+TEST(MnistMethodsTest, NoMethodOfTheCatalogueIsForgotten) {
+  std::vector<std::string> wire;
+  const auto* oneof = v1::Optimizer::descriptor()->FindOneofByName("method");
+  for (int i = 0; i < oneof->field_count(); ++i) wire.push_back(oneof->field(i)->name());
+  std::vector<std::string> rows;
+  for (const MnistMethod& method : MnistMethods()) rows.emplace_back(method.name);
+  EXPECT_THAT(rows, ::testing::UnorderedElementsAreArray(wire));
+}
+
 TEST(MnistReportTest, WritesFilesTableAndJson) {
   MnistRun slow;
   slow.method = "gradient_descent";

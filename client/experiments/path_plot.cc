@@ -51,9 +51,9 @@ std::string Polyline(const Frame& frame, const PathPanel& panel, const Path& pat
   double last_x = 0;
   double last_y = 0;
   for (size_t i = 0; i < size; ++i) {
+    if (!std::isfinite(path.x[i]) || !std::isfinite(path.y[i])) break;
     const double x = Clamped(frame.x(path.x[i]));
     const double y = Clamped(frame.y(path.y[i]));
-    if (!std::isfinite(x) || !std::isfinite(y)) break;
     // What would not be seen is left out.
     if (i > 0 && i + 1 < size && std::hypot(x - last_x, y - last_y) < 0.3) continue;
     absl::StrAppendFormat(&points, "%s%.1f %.1f", i == 0 ? "M" : "L", x, y);

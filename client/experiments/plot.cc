@@ -115,55 +115,71 @@ std::string Polyline(const Frame& frame, const Curve& curve, absl::string_view c
       path, colour, curve.dashed ? 1.5 : 2.0, curve.dashed ? " stroke-dasharray=\"6 4\"" : "");
 }
 
-// Points of `curves` that a box would hide.
-size_t NumHidden(const Frame& frame, absl::Span<const Curve> curves, double left, double top,
-                 double width, double height) {
-  size_t count = 0;
-  for (const Curve& curve : curves) {
-    for (size_t i = 0; i < curve.x.size(); ++i) {
-      if (!frame.Drawable(curve.x[i], curve.y[i])) continue;
-      const double x = frame.x(curve.x[i]);
-      const double y = frame.y(curve.y[i]);
-      count += x >= left && x <= left + width && y >= top && y <= top + height;
+// Whether a box would hide a part of `curve`. Lines are looked at every few pixels.
+bool Hides(const Frame& frame, const Curve& curve, double left, double top, double width,
+           double height) {
+  constexpr double kStride = 4;
+  for (size_t i = 0; i < curve.x.size(); ++i) {
+    if (!frame.Drawable(curve.x[i], curve.y[i])) continue;
+    const double x = frame.x(curve.x[i]);
+    const double y = frame.y(curve.y[i]);
+    const bool first = i == 0 || !frame.Drawable(curve.x[i - 1], curve.y[i - 1]);
+    const double dx = first ? 0 : frame.x(curve.x[i - 1]) - x;
+    const double dy = first ? 0 : frame.y(curve.y[i - 1]) - y;
+    const double count = std::ceil(std::hypot(dx, dy) / kStride) + 1;
+    for (double part = 0; part < count; ++part) {
+      const double at_x = x + dx * part / count;
+      const double at_y = y + dy * part / count;
+      if (at_x >= left && at_x <= left + width && at_y >= top && at_y <= top + height) return true;
     }
   }
-  return count;
+  return false;
 }
 
-std::string Legend(const Frame& frame, absl::Span<const Curve> curves) {
+std::vector<svg::LegendRow> LegendRows(absl::Span<const Curve> curves) {
   std::vector<svg::LegendRow> rows;
   for (size_t i = 0; i < curves.size(); ++i) {
     if (curves[i].name.empty()) continue;
     rows.push_back({curves[i].name, svg::Colour(curves[i].colour.value_or(i)), curves[i].dashed});
   }
+  return rows;
+}
+
+// Where the legend's top left corner goes: the first corner of the frame where it hides nothing,
+// else below the picture.
+struct Place {
+  double left = kLeft;
+  double top = kHeight;
+};
+
+Place LegendPlace(const Frame& frame, absl::Span<const Curve> curves,
+                  absl::Span<const svg::LegendRow> rows) {
   const double width = svg::LegendWidth(rows);
   const double height = svg::LegendHeight(rows);
-  const double right = kWidth - kRight - width - kLegendMargin;
-  const double bottom = kHeight - kBottom - height - kLegendMargin;
-  double left = right;
-  double top = kTop + kLegendMargin;
-  size_t fewest = std::numeric_limits<size_t>::max();
-  for (const double y : {kTop + kLegendMargin, bottom}) {
-    for (const double x : {right, kLeft + kLegendMargin}) {
-      const size_t hidden = NumHidden(frame, curves, x, y, width, height);
-      if (hidden >= fewest) continue;
-      fewest = hidden;
-      left = x;
-      top = y;
+  for (const double top : {kTop + kLegendMargin, kHeight - kBottom - height - kLegendMargin}) {
+    for (const double left : {kWidth - kRight - width - kLegendMargin, kLeft + kLegendMargin}) {
+      const bool hides = std::any_of(curves.begin(), curves.end(), [&](const Curve& curve) {
+        return Hides(frame, curve, left, top, width, height);
+      });
+      if (!hides) return {left, top};
     }
   }
-  return svg::Legend(left, top, rows);
+  return {};
 }
 
 }  // namespace
 
 std::string PlotSvg(const PlotText& text, absl::Span<const Curve> curves) {
   const Frame frame = FrameOf(text.log_x, curves);
-  std::string picture = svg::Open(kWidth, kHeight, text.title) + Axes(frame, text);
+  const std::vector<svg::LegendRow> rows = LegendRows(curves);
+  const Place place = LegendPlace(frame, curves, rows);
+  const bool below = place.top >= kHeight;
+  const double height = below ? kHeight + svg::LegendHeight(rows) + kLegendMargin : kHeight;
+  std::string picture = svg::Open(kWidth, height, text.title) + Axes(frame, text);
   for (size_t i = 0; i < curves.size(); ++i) {
     picture += Polyline(frame, curves[i], svg::Colour(curves[i].colour.value_or(i)));
   }
-  return picture + Legend(frame, curves) + "</svg>\n";
+  return picture + svg::Legend(place.left, place.top, rows) + "</svg>\n";
 }
 
 std::vector<double> Smooth(absl::Span<const double> values, double window) {

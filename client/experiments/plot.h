@@ -31,7 +31,7 @@ struct PlotText {
 
 // Draws `curves`; the horizontal axis takes in zero, or is logarithmic. Where an axis is, values
 // that are not finite or not above zero leave a gap in their line. Lines of more than a thousand
-// points are thinned out. The legend takes the corner that hides least.
+// points are thinned out. The legend takes a corner where it hides nothing, or stands below.
 std::string PlotSvg(const PlotText& text, absl::Span<const Curve> curves);
 
 // Exponential moving average with `window` values of memory (>= 1), each average over what has

@@ -25,7 +25,8 @@ constexpr double kFlattest = 1e-8;
 constexpr double kSteepest = 1;
 // The noisy one.
 constexpr size_t kNumFeatures = 8;
-constexpr double kNoisyRate = 0.25;
+constexpr size_t kNumOutputs = 16;
+constexpr double kNoisyRate = 2.0 / kNumFeatures;
 
 // Draws progress from any thread.
 class SharedProgress {
@@ -126,23 +127,25 @@ absl::StatusOr<RatesRun> DescendByNesterov(const Client& client, const RatesOpti
                        2 * kSteepest * kNumEigenvalues / ((t + 1) * (t + 1)), progress);
 }
 
-// Fresh examples of y = a . w* + noise. No distribution of the library's: those differ.
+// Fresh examples of y = W* a + noise. No distribution of the library's: those differ.
 class Examples {
  public:
   explicit Examples(uint64_t seed) : random_(seed) {}
 
-  // The gradient of half the squared error on the next example.
+  // The gradient of half the squared error on the next example; `w` is [outputs, features].
   void Gradient(absl::Span<const float> w, absl::Span<float> gradient) {
+    double features[kNumFeatures];
     const uint64_t signs = random_();
-    // Uniform of variance 1.
-    const double noise = std::sqrt(3.0) * (2 * static_cast<double>(random_() >> 11) * 0x1p-53 - 1);
-    double error = -noise;
-    for (size_t i = 0; i < w.size(); ++i) error += Feature(signs, i) * (w[i] - kTruth);
-    for (size_t i = 0; i < w.size(); ++i) {
-      gradient[i] = static_cast<float>(error * Feature(signs, i));
+    for (size_t i = 0; i < kNumFeatures; ++i) features[i] = (signs >> i & 1) != 0 ? 1 : -1;
+    for (size_t row = 0; row < w.size(); row += kNumFeatures) {
+      double error = -Noise();
+      for (size_t i = 0; i < kNumFeatures; ++i) error += features[i] * (w[row + i] - kTruth);
+      for (size_t i = 0; i < kNumFeatures; ++i) {
+        gradient[row + i] = static_cast<float>(error * features[i]);
+      }
     }
   }
-  // Loss expected of the next example beyond that of w*.
+  // Loss expected of the next example beyond that of W*.
   static double Excess(absl::Span<const float> w) {
     double sum = 0;
     for (const float value : w) sum += (value - kTruth) * (value - kTruth);
@@ -150,8 +153,11 @@ class Examples {
   }
 
  private:
-  static constexpr double kTruth = 1;  // each w*_i; the start is 0
-  static double Feature(uint64_t signs, size_t i) { return (signs >> i & 1) != 0 ? 1 : -1; }
+  static constexpr double kTruth = 1;  // each element of W*; the start is 0
+  // Uniform, of variance 1.
+  double Noise() {
+    return std::sqrt(3.0) * (2 * static_cast<double>(random_() >> 11) * 0x1p-53 - 1);
+  }
 
   std::mt19937_64 random_;
 };
@@ -164,7 +170,7 @@ absl::Status DescendNoisy(const Client& client, const RatesOptions& options, uin
   descent.optimizer.mutable_gradient_descent();
   descent.schedule.set_learning_rate(kNoisyRate);
   descent.schedule.mutable_inverse_sqrt();
-  descent.start.assign(kNumFeatures, 0.0f);
+  descent.start.assign(kNumOutputs * kNumFeatures, 0.0f);
   descent.num_steps = options.num_noisy_steps;
   descent.stop = options.stop;
   descent.gradient = [&](absl::Span<const float> point, absl::Span<float> gradient) {

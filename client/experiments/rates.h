@@ -26,10 +26,12 @@
 //
 // Strongly convex and noisy, one example a step, rate_t = c / sqrt(t): 1/sqrt(t).
 //
-//   Least squares: y = a . w* + noise, a of +-1 in 8 dimensions, noise of variance 1, each example
-//   fresh; the loss is what is expected of the next example beyond the noise, |w - w*|^2 / 2. Once
-//   the start is forgotten, the steps' noise keeps it near rate_t d / 4 (exactly, the mean square
-//   error follows e <- e (1 - 2 rate + rate^2 d) + rate^2 d). Averaged over sessions with seeds of
+//   Least squares with 16 outputs: y = W* a + noise, a of +-1 in d = 8 dimensions, noise of
+//   variance 1 in each output, each example fresh; the loss is what is expected of the next example
+//   beyond the noise, |W - W*|^2 / 2. The mean square error of a row follows
+//     e <- e (1 - 2 rate + rate^2 d) + rate^2 d
+//   so once the start is forgotten the steps' noise keeps it near rate_t d / 2. With c = 2 / d that
+//   is -0.52 over steps 1,000 to 10,000, and -0.5 in the end. Averaged over sessions with seeds of
 //   their own.
 #pragma once
 
@@ -51,7 +53,7 @@ namespace talweg {
 struct RatesOptions {
   uint64_t num_steps = 1000;              // of gradient descent and Nesterov, in [100, 3000]
   uint64_t num_noisy_steps = 10000;       // of each session with noise, >= 100
-  uint64_t num_seeds = 16;                // sessions with noise, >= 2
+  uint64_t num_seeds = 8;                 // sessions with noise, >= 2
   uint64_t seed = 1;                      // of the noise; the sessions' own are drawn from it
   std::string out_dir = "results/rates";  // where plot and CSV go
   bool json = false;                      // the summary as JSON instead of a table

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -13,6 +14,8 @@
 
 namespace talweg {
 namespace {
+
+constexpr size_t kBlack = 6;  // of the colours
 
 // "agrees within 3 %", or "off by 30 %" where it does not.
 std::string Verdict(const RatesRun& run) {
@@ -35,10 +38,10 @@ std::string Plot(absl::Span<const RatesRun> runs) {
   }
   for (size_t i = 0; i < runs.size(); ++i) {
     Curve& line = curves.emplace_back();
-    if (i == 0) line.name = "fitted from there on";
+    if (i == 0) line.name = "fitted to the last decade of steps, and drawn on to the left";
     line.dashed = true;
-    line.colour = runs.size();
-    for (const uint64_t t : {runs[i].first, runs[i].last}) {
+    line.colour = kBlack;
+    for (const uint64_t t : {std::max<uint64_t>(runs[i].first / 10, 1), runs[i].last}) {
       line.x.push_back(static_cast<double>(t));
       line.y.push_back(runs[i].fit(static_cast<double>(t)));
     }
