@@ -131,7 +131,7 @@ std::vector<Command> ExperimentCommands() {
        "Train a network on MNIST with each method",
        "A 784-512-512-10 ReLU network: forward and backward run here, parameters and optimizer\n"
        "state live on the server. Writes loss curves (SVG, CSV) and prints a table.\n",
-       {{"methods", "A,B", "methods to compare; all unless said"},
+       {{"methods", "A,B", "methods to compare, or all (gradient_descent,momentum,adam)"},
         {"epochs", "NUMBER", "passes over the data (" + std::to_string(defaults.num_epochs) + ")"},
         {"seed", "NUMBER", "of initial values and batches (" + std::to_string(defaults.seed) + ")"},
         {"threads", "NUMBER", "of the network (one for each core, at most 8)"},
