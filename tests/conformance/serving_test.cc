@@ -7,6 +7,7 @@
 #include <cmath>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "core/optimizers/optimizer_testing.h"
 #include "core/session/run_series.h"
 #include "core/session/session.h"
@@ -230,6 +231,77 @@ TEST_F(ServingTest, SeededValuesAreTheSameInEverySession) {
   ASSERT_TRUE(wire_->Create(create).ok());
   EXPECT_EQ(PullAll("a"), PullAll("b"));
   EXPECT_NE(PullAll("a"), PullAll("c"));
+}
+
+// A stream that takes one message and then no more: a window of 64 KiB, and nobody who reads.
+class Sleeper {
+ public:
+  Sleeper(const std::string& address, const std::string& session_id) {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+    stub_ = v1::SessionService::NewStub(
+        grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments));
+    v1::WatchSessionRequest request;
+    request.set_session_id(session_id);
+    request.set_follow(true);
+    reader_ = stub_->WatchSession(&context_, request);
+    v1::WatchSessionResponse message;
+    EXPECT_TRUE(reader_->Read(&message));
+    // Time for the second message and the third, which no longer fits.
+    absl::SleepFor(absl::Milliseconds(200));
+  }
+  grpc::Status ReadOn() {
+    v1::WatchSessionResponse message;
+    while (reader_->Read(&message)) continue;
+    return reader_->Finish();
+  }
+
+ private:
+  std::unique_ptr<v1::SessionService::Stub> stub_;
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReader<v1::WatchSessionResponse>> reader_;
+};
+
+// 172 KiB of records of steps.
+void TakeSteps(WireClient& wire, const std::string& session_id, uint64_t num_elements) {
+  const v1::JoinResponse joined = wire.Join(session_id);
+  for (uint64_t version = 0; version < 2000; ++version) {
+    v1::StepRequest step =
+        StepOf(session_id, joined, version + 1, version, std::vector<float>(num_elements, 1));
+    step.mutable_reply()->set_data(v1::REPLY_DATA_NONE);
+    ASSERT_TRUE(wire.Step(step).ok());
+  }
+}
+
+TEST_F(ServingTest, AWatcherThatDoesNotReadDoesNotHoldUpTheEndOfTheServer) {
+  ASSERT_TRUE(wire_->Create(VectorSession("s", 1)).ok());
+  TakeSteps(*wire_, "s", 1);
+  Sleeper sleeper(server_->address(), "s");
+  const absl::Time stop = absl::Now();
+  server_->Stop(absl::Seconds(30));
+  EXPECT_LT(absl::Now() - stop, absl::Seconds(8));
+  EXPECT_FALSE(sleeper.ReadOn().ok());
+}
+
+TEST_F(ServingTest, AWatcherThatDoesNotReadHoldsNoMemoryOfADeletedSession) {
+  constexpr uint64_t kElements = 16384;
+  constexpr uint64_t kSessionBytes = kElements * 12 + core::RunSeries::kBytes;
+  server_ = *server::Server::Start(
+      {.address = "127.0.0.1:0", .num_threads = 2, .memory_bytes = kSessionBytes * 5 / 2});
+  WireClient wire(server_->address());
+  ASSERT_TRUE(wire.Create(VectorSession("first", kElements)).ok());
+  TakeSteps(wire, "first", kElements);
+  Sleeper sleeper(server_->address(), "first");
+  v1::DeleteSessionRequest request;
+  v1::DeleteSessionResponse response;
+  request.set_session_id("first");
+  grpc::ClientContext context;
+  ASSERT_TRUE(wire.sessions().DeleteSession(&context, request, &response).ok());
+  // Where the first one were still held, there would be room for one more, not for two.
+  EXPECT_TRUE(wire.Create(VectorSession("second", kElements)).ok());
+  EXPECT_TRUE(wire.Create(VectorSession("third", kElements)).ok());
+  EXPECT_EQ(ErrorOf(sleeper.ReadOn()).reason, "SESSION_DELETED");
 }
 
 TEST_F(ServingTest, HealthTellsLiveAndReadyApart) {
