@@ -127,7 +127,7 @@ class ProtoStoryTest : public ::testing::Test {
 };
 
 TEST_F(ProtoStoryTest, GoesAsThePageTells) {
-  ASSERT_EQ(calls_.size(), 7u);
+  ASSERT_EQ(calls_.size(), 8u);
   const auto create = RequestOf<v1::CreateSessionRequest>(0, "CreateSession");
   const auto created = Send<v1::CreateSessionResponse>(create);
   history_ = created.session().history();
@@ -217,7 +217,7 @@ TEST_F(ProtoStoryTest, GoesAsThePageTells) {
   ExpectShown(5, updated);
 
   std::vector<v1::StepRecord> records;
-  const auto watch = RequestOf<v1::WatchSessionRequest>(5, "WatchSession");
+  const auto watch = RequestOf<v1::WatchSessionRequest>(6, "WatchSession");
   const absl::Status watched = transport_->Watch(
       watch,
       [&](const v1::WatchSessionResponse& message) {
@@ -227,11 +227,11 @@ TEST_F(ProtoStoryTest, GoesAsThePageTells) {
       },
       [] { return absl::OkStatus(); }, absl::Seconds(10));
   ASSERT_TRUE(watched.ok()) << watched;
-  ASSERT_EQ(records.size(), 1u);
+  ASSERT_EQ(records.size(), 2u);
   EXPECT_EQ(records[0].report().SerializeAsString(), stepped.report().SerializeAsString());
 
-  const auto erase = RequestOf<v1::DeleteSessionRequest>(6, "DeleteSession");
-  ExpectShown(6, Send<v1::DeleteSessionResponse>(erase));
+  const auto erase = RequestOf<v1::DeleteSessionRequest>(7, "DeleteSession");
+  ExpectShown(7, Send<v1::DeleteSessionResponse>(erase));
   EXPECT_NE(Send<v1::CreateSessionResponse>(create).session().history(), history_);
   EXPECT_EQ(RefusalOf<v1::StepResponse>(step), "HISTORY_CHANGED");
 }
