@@ -3,7 +3,7 @@
 #
 # Installs, builds, starts a server, trains on MNIST through it, stops the server.
 #
-#   deploy/demo.sh                              every method, about two minutes after the build
+#   deploy/demo.sh                              three methods, about two minutes after the build
 #   deploy/demo.sh --epochs 1 --methods adam    arguments go to `talweg experiment mnist`
 #
 # TALWEG_PRESET names another preset of CMakePresets.json (default: release).

@@ -170,12 +170,14 @@ uint64_t Server::message_bytes() const { return parts_->messages.used(); }
 void Server::Refuse() {
   parts_->gate.Close();
   parts_->stopping.Give();
+  parts_->session_service.EndWatches();
 }
 
 void Server::Stop(absl::Duration grace) {
   const absl::Time deadline = WallNow() + grace;
   Refuse();
   absl::SleepFor(std::min(grace, kRefusal));
+  parts_->session_service.CutWatches();
   parts_->grpc->Shutdown(absl::ToChronoTime(deadline));
 }
 

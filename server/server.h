@@ -39,8 +39,8 @@ class Server {
 
   // Health service "ready" says NOT_SERVING from now on; calls are still served.
   void NotReady();
-  // New calls are refused with DRAINING, and so are streams without a contribution under way; what
-  // is under way goes on.
+  // New calls are refused with DRAINING, and so are watchers and streams without a contribution under
+  // way; what is under way goes on.
   void Refuse();
   // Refuses, waits up to `grace` for calls under way, cuts those that remain, and returns when
   // nothing of the server runs any more. Takes 0.3 s at least, or `grace` if that is less: so long

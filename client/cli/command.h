@@ -30,6 +30,7 @@ struct Command {
 
 // What each room of commands offers.
 std::vector<Command> SessionCommands();
+std::vector<Command> WatchCommands();
 std::vector<Command> TensorCommands();
 std::vector<Command> ExperimentCommands();
 

@@ -172,7 +172,7 @@ TEST(CommandTest, AConfigurationFileIsToldWhatIsWrongInOneLine) {
 
 TEST(CommandTest, EveryCommandOfTheProgramHasAHelpOfItsOwn) {
   std::vector<Command> commands = SessionCommands();
-  for (const auto& more : {TensorCommands(), ExperimentCommands()}) {
+  for (const auto& more : {WatchCommands(), TensorCommands(), ExperimentCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());
   }
   for (const Command& command : commands) {

@@ -16,6 +16,21 @@ namespace {
 constexpr const char* kDefaultServer = "127.0.0.1:50551";
 constexpr double kDefaultTimeoutSeconds = 30;
 
+absl::StatusOr<std::string> JsonOf(const google::protobuf::Message& message, bool lines) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = lines;
+  options.preserve_proto_field_names = true;
+#if GOOGLE_PROTOBUF_VERSION >= 5026000
+  options.always_print_fields_with_no_presence = true;
+#else
+  options.always_print_primitive_fields = true;
+#endif
+  std::string json;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
+  if (!status.ok()) return absl::InternalError("this message has no JSON form");
+  return json;
+}
+
 // HOST:PORT, as gRPC would dial it; without a port it dials 443 and waits.
 bool HasHostAndPort(absl::string_view server) {
   const size_t colon = server.rfind(':');
@@ -51,19 +66,15 @@ absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<
 }
 
 absl::Status PrintJson(const google::protobuf::Message& message, std::ostream& out) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  options.preserve_proto_field_names = true;
-#if GOOGLE_PROTOBUF_VERSION >= 5026000
-  options.always_print_fields_with_no_presence = true;
-#else
-  options.always_print_primitive_fields = true;
-#endif
-  std::string json;
-  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
-  if (!status.ok()) return absl::InternalError("this message has no JSON form");
-  out << json;
-  return absl::OkStatus();
+  const absl::StatusOr<std::string> json = JsonOf(message, /*lines=*/true);
+  if (json.ok()) out << *json;
+  return json.status();
+}
+
+absl::Status PrintJsonLine(const google::protobuf::Message& message, std::ostream& out) {
+  const absl::StatusOr<std::string> json = JsonOf(message, /*lines=*/false);
+  if (json.ok()) out << *json << "\n";
+  return json.status();
 }
 
 }  // namespace talweg

@@ -19,5 +19,7 @@ absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<
 
 // Protobuf's JSON, with the proto's names and every number, also zero.
 absl::Status PrintJson(const google::protobuf::Message& message, std::ostream& out);
+// The same on one line, for streams of messages.
+absl::Status PrintJsonLine(const google::protobuf::Message& message, std::ostream& out);
 
 }  // namespace talweg

@@ -9,6 +9,7 @@
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
 #include "client/cli/npy.h"
+#include "client/cli/transfer.h"
 #include "client/terminal/table.h"
 
 namespace talweg {
@@ -24,6 +25,7 @@ v1::StepResponse ToResponse(const StepResult& result, uint64_t history) {
   response.set_replayed(result.replayed);
   response.set_applied_version(result.applied_version);
   response.set_data_version(result.data_version);
+  response.set_next_learning_rate(result.next_learning_rate);
   if (result.report.has_value()) *response.mutable_report() = *result.report;
   return response;
 }
@@ -34,6 +36,8 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   if (!loss.ok()) return loss.status();
   std::vector<double> losses;
   if (loss->has_value()) losses.push_back(**loss);
+  const absl::StatusOr<StepOptions> options = StepOptionsOf(arguments);
+  if (!options.ok()) return options.status();
   // Before the join, which fences: a wrong file name must not cost a worker its place.
   const absl::StatusOr<std::vector<float>> gradient = ReadNpy(arguments.Text("gradient"));
   if (!gradient.ok()) return gradient.status();
@@ -44,7 +48,7 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   if (!session.ok()) return session.status();
   std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
   const absl::StatusOr<StepResult> result =
-      session->Step(*gradient, absl::MakeSpan(parameters), losses);
+      session->Step(*gradient, absl::MakeSpan(parameters), losses, *options);
   absl::Status status = session->Leave();
   if (!result.ok()) return result.status();
   // What became of the contribution is said whatever else fails: it cannot be asked again.
@@ -62,13 +66,15 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
 
 absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
   if (!arguments.Has("output")) return UsageError("--output is needed");
+  const absl::StatusOr<PullOptions> options = PullOptionsOf(arguments);
+  if (!options.ok()) return options.status();
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
   const absl::StatusOr<v1::Session> session = client->GetSession(arguments.positional(0));
   if (!session.ok()) return session.status();
   std::vector<float> parameters(session->num_elements());
   const absl::StatusOr<PulledVersion> pulled =
-      client->Pull(arguments.positional(0), absl::MakeSpan(parameters));
+      client->Pull(arguments.positional(0), absl::MakeSpan(parameters), *options);
   if (!pulled.ok()) return pulled.status();
   const absl::Status written = WriteNpy(arguments.Text("output"), parameters);
   if (!written.ok()) return written;
@@ -77,6 +83,7 @@ absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
     response.set_history(pulled->history);
     response.set_version(pulled->version);
     response.set_num_elements(parameters.size());
+    response.set_next_learning_rate(pulled->next_learning_rate);
     return PrintJson(response, out);
   }
   out << GroupDigits(parameters.size()) << " elements of version " << pulled->version << " in "
@@ -95,6 +102,9 @@ std::vector<Command> TensorCommands() {
        "Ends with 1 where the verdict refuses the gradient.\n",
        {{"gradient", "FILE.npy", "the gradient: float32, as many elements as the session"},
         {"output", "FILE.npy", "where the new parameters go, if the step was taken"},
+        {"point", "POINT", "what comes back: parameters (default), or lookahead"},
+        {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
+        {"checksums", "", "check what travels, both ways"},
         {"worker", "NAME", absl::StrCat("who contributes (", kDefaultWorker, ")")},
         {"loss", "NUMBER", "the loss at the current version"}},
        RunStep},
@@ -102,7 +112,10 @@ std::vector<Command> TensorCommands() {
        "ID",
        "Write the current parameters to a file",
        "",
-       {{"output", "FILE.npy", "where they go: float32, one dimension"}},
+       {{"output", "FILE.npy", "where they go: float32, one dimension"},
+        {"point", "POINT", "parameters (default), lookahead or average"},
+        {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
+        {"checksums", "", "check what travels"}},
        RunPull},
   };
 }

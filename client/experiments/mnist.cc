@@ -2,6 +2,7 @@
 #include "client/experiments/mnist.h"
 
 #include <algorithm>
+#include <iterator>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -19,8 +20,13 @@ constexpr size_t kMostThreads = 8;  // a batch of 128 has no work for more
 
 absl::StatusOr<std::vector<MnistMethod>> ChosenMethods(const std::vector<std::string>& names) {
   const absl::Span<const MnistMethod> all = MnistMethods();
-  if (names.empty()) return std::vector<MnistMethod>(all.begin(), all.end());
   std::vector<MnistMethod> chosen;
+  if (names.empty()) {
+    std::copy_if(all.begin(), all.end(), std::back_inserter(chosen),
+                 [](const MnistMethod& method) { return method.by_default; });
+    return chosen;
+  }
+  if (names.size() == 1 && names[0] == "all") return {{all.begin(), all.end()}};
   for (const std::string& name : names) {
     const auto found =
         std::find_if(all.begin(), all.end(), [&](const MnistMethod& m) { return m.name == name; });
@@ -28,7 +34,7 @@ absl::StatusOr<std::vector<MnistMethod>> ChosenMethods(const std::vector<std::st
       const std::string known = absl::StrJoin(
           all, ", ", [](std::string* out, const MnistMethod& m) { absl::StrAppend(out, m.name); });
       return absl::InvalidArgumentError(
-          absl::StrCat("no method \"", name, "\" here; there are: ", known));
+          absl::StrCat("no method \"", name, "\" here; there are: all, ", known));
     }
     chosen.push_back(*found);
   }

@@ -16,9 +16,9 @@
 namespace talweg {
 
 struct MnistOptions {
-  std::vector<std::string> methods;       // names of MnistMethods(); empty: all
-  int num_epochs = 5;                     // passes over the data, >= 1
-  uint64_t seed = 1;                      // of the initial values and of the batches
+  std::vector<std::string> methods;  // names of MnistMethods(), or "all"; empty: the default ones
+  int num_epochs = 5;                // passes over the data, >= 1
+  uint64_t seed = 1;                 // of the initial values and of the batches
   std::string out_dir = "results/mnist";  // where plot and CSV go
   std::string data_dir;                   // folder of the data; empty: FindMnist() looks
   bool json = false;                      // the summary as JSON instead of a table

@@ -17,9 +17,10 @@ struct MnistMethod {
   double learning_rate;    // at the top of its cosine
   double warmup_share;     // of all steps, in [0, 1)
   void (*set)(v1::Optimizer& optimizer);
+  bool by_default = false;  // whether it runs where nobody chose
 };
 
-// In the order in which they run.
+// In the order in which they run: a row for each method of the catalogue.
 absl::Span<const MnistMethod> MnistMethods();
 
 }  // namespace talweg

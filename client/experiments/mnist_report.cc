@@ -2,16 +2,13 @@
 #include "client/experiments/mnist_report.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
-#include <system_error>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "client/experiments/plot.h"
+#include "client/experiments/report_files.h"
 #include "client/terminal/table.h"
 
 namespace talweg {
@@ -62,29 +59,13 @@ std::string SummaryCsv(absl::Span<const MnistRun> runs) {
   return csv;
 }
 
-absl::Status WriteFile(const std::string& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary);
-  file << text;
-  file.close();
-  if (!file) return absl::InternalError(absl::StrCat("cannot write ", path));
-  return absl::OkStatus();
-}
-
-std::string Quoted(absl::string_view text) {
-  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\"", "\\\""}}), "\"");
-}
-
 }  // namespace
 
 absl::StatusOr<MnistFiles> WriteMnistFiles(const std::string& folder,
                                            absl::Span<const MnistRun> runs) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) {
-    return absl::InternalError(absl::StrCat("cannot make ", folder, ": ", error.message()));
-  }
   const MnistFiles files = {folder + "/loss.svg", folder + "/loss.csv", folder + "/summary.csv"};
-  absl::Status status = WriteFile(files.plot, Plot(runs));
+  absl::Status status = MakeFolder(folder);
+  status.Update(WriteFile(files.plot, Plot(runs)));
   status.Update(WriteFile(files.curves, CurvesCsv(runs)));
   status.Update(WriteFile(files.summary, SummaryCsv(runs)));
   if (!status.ok()) return status;

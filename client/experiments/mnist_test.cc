@@ -151,6 +151,11 @@ class MnistTrainingTest : public ::testing::Test {
     set.labels.assign(size, 3);
     return set;
   }
+  static const MnistMethod& Method(absl::string_view name) {
+    const auto methods = MnistMethods();
+    return *std::find_if(methods.begin(), methods.end(),
+                         [&](const MnistMethod& method) { return method.name == name; });
+  }
   Client MakeClient() const { return {std::make_shared<FakeTransport>(server_), options_}; }
 
   const std::shared_ptr<FakeServer> server_ = std::make_shared<FakeServer>();
@@ -180,7 +185,7 @@ TEST_F(MnistTrainingTest, AsksTheServerForTheNetworkItTrains) {
     return true;
   };
   EXPECT_TRUE(
-      absl::IsCancelled(TrainMnist(MakeClient(), data_, MnistMethods()[2], training).status()));
+      absl::IsCancelled(TrainMnist(MakeClient(), data_, Method("adam"), training).status()));
   uint64_t num_elements = 0;
   for (const v1::Tensor& tensor : seen.config().layout().tensors()) {
     num_elements += std::accumulate(tensor.shape().begin(), tensor.shape().end(), uint64_t{1},
@@ -188,7 +193,17 @@ TEST_F(MnistTrainingTest, AsksTheServerForTheNetworkItTrains) {
   }
   EXPECT_EQ(num_elements, kNumParameters);
   EXPECT_TRUE(seen.config().optimizer().has_adam());
-  EXPECT_EQ(seen.config().schedule().cosine().total_steps(), 256 / MnistMethods()[2].batch_size);
+  EXPECT_EQ(seen.config().schedule().cosine().total_steps(), 256 / Method("adam").batch_size);
+}
+
+TEST_F(MnistTrainingTest, TakesGradientsWhereTheServerSaysAndTestsTheParameters) {
+  MnistTraining training;
+  ASSERT_TRUE(TrainMnist(MakeClient(), data_, Method("nesterov"), training).ok());
+  EXPECT_EQ(server_->pulls.front().point(), v1::POINT_LOOKAHEAD);
+  for (const v1::StepRequest& step : server_->steps) {
+    EXPECT_EQ(step.reply().data(), v1::REPLY_DATA_LOOKAHEAD);
+  }
+  EXPECT_EQ(server_->pulls.back().point(), v1::POINT_PARAMETERS);
 }
 
 TEST_F(MnistTrainingTest, StoppedItLeavesNothingBehind) {
@@ -208,7 +223,8 @@ TEST_F(MnistTrainingTest, RefusesUnknownMethodsAndSaysWhichThereAre) {
   std::ostringstream out;
   const absl::Status status = RunMnist(MakeClient(), options, out, nullptr);
   EXPECT_TRUE(absl::IsInvalidArgument(status));
-  EXPECT_THAT(std::string(status.message()), HasSubstr("gradient_descent, momentum, adam"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("there are: all, gradient_descent, momentum"));
 }
 
 TEST(MnistMethodsTest, NamesAreThoseOfTheWire) {
@@ -220,6 +236,23 @@ TEST(MnistMethodsTest, NamesAreThoseOfTheWire) {
     ASSERT_NE(field, nullptr);
     EXPECT_EQ(field->name(), std::string(method.name));
   }
+}
+
+TEST(MnistMethodsTest, TheDemoShowsThree) {
+  std::vector<std::string> shown;
+  for (const MnistMethod& method : MnistMethods()) {
+    if (method.by_default) shown.emplace_back(method.name);
+  }
+  EXPECT_THAT(shown, ElementsAre("gradient_descent", "momentum", "adam"));
+}
+
+TEST(MnistMethodsTest, NoMethodOfTheCatalogueIsForgotten) {
+  std::vector<std::string> wire;
+  const auto* oneof = v1::Optimizer::descriptor()->FindOneofByName("method");
+  for (int i = 0; i < oneof->field_count(); ++i) wire.push_back(oneof->field(i)->name());
+  std::vector<std::string> rows;
+  for (const MnistMethod& method : MnistMethods()) rows.emplace_back(method.name);
+  EXPECT_THAT(rows, ::testing::UnorderedElementsAreArray(wire));
 }
 
 TEST(MnistReportTest, WritesFilesTableAndJson) {

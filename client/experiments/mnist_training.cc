@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "client/experiments/own_session.h"
 #include "client/experiments/parallel_gradient.h"
 #include "client/terminal/progress.h"
 
@@ -22,8 +23,7 @@ constexpr double kShownLossWindow = 50;  // steps
 
 v1::CreateSessionRequest MakeRequest(const MnistMethod& method, uint64_t num_steps, uint64_t seed) {
   v1::CreateSessionRequest request;
-  // Two runs at a time do not meet.
-  request.set_session_id(absl::StrFormat("mnist-%s-%08x", method.name, std::random_device{}()));
+  request.set_session_id(OwnSessionId(absl::StrCat("mnist-", method.name)));
   v1::SessionConfig& config = *request.mutable_config();
   for (size_t layer = 1; layer < std::size(kWidths); ++layer) {
     v1::Tensor& weights = *config.mutable_layout()->add_tensors();
@@ -102,6 +102,7 @@ class Trainer {
         network_({std::begin(kWidths), std::end(kWidths)}, training.num_threads),
         batch_size_(method.batch_size),
         steps_an_epoch_(data.train.size() / batch_size_),
+        point_(network_.num_parameters()),
         parameters_(network_.num_parameters()),
         gradient_(network_.num_parameters()) {
     run_.method = std::string(method.name);
@@ -116,7 +117,9 @@ class Trainer {
 
   absl::StatusOr<MnistRun> Run() {
     const absl::Time start = absl::Now();
-    absl::Status status = session_.Pull(absl::MakeSpan(parameters_)).status();
+    PullOptions options;
+    options.point = v1::POINT_LOOKAHEAD;
+    absl::Status status = session_.Pull(absl::MakeSpan(point_), options).status();
     std::mt19937_64 random(training_.seed);
     std::vector<uint32_t> order = Numbers(data_.train.size());
     for (int epoch = 0; status.ok() && epoch < training_.num_epochs; ++epoch) {
@@ -143,17 +146,26 @@ class Trainer {
       run_.wall_seconds = absl::ToDoubleSeconds(now - start);
       if (progress_ && progress_->Due(now)) progress_->Draw(run_.num_steps, Detail(), now);
     }
+    return Test();
+  }
+
+  // Accuracy of the parameters, which are not where gradients are taken with every method.
+  absl::Status Test() {
+    const absl::Status pulled = session_.Pull(absl::MakeSpan(parameters_)).status();
+    if (!pulled.ok()) return pulled;
     run_.test_accuracy.push_back(Accuracy(network_, parameters_, data_.test));
     return absl::OkStatus();
   }
 
-  // One gradient to the server, the next point back.
+  // One gradient to the server; back comes where it wants the next one.
   absl::Status Step() {
     const BatchResult result =
-        network_.Gradient(parameters_, batch_.inputs, batch_.labels, absl::MakeSpan(gradient_));
+        network_.Gradient(point_, batch_.inputs, batch_.labels, absl::MakeSpan(gradient_));
+    StepOptions options;
+    options.point = v1::POINT_LOOKAHEAD;
     const absl::Time sent = absl::Now();
     const absl::StatusOr<StepResult> step =
-        session_.Step(gradient_, absl::MakeSpan(parameters_), {result.loss});
+        session_.Step(gradient_, absl::MakeSpan(point_), {result.loss}, options);
     run_.server_seconds += absl::ToDoubleSeconds(absl::Now() - sent);
     if (!step.ok()) return step.status();
     if (!step->applied()) {
@@ -186,6 +198,7 @@ class Trainer {
   ParallelGradient network_;
   const uint64_t batch_size_;
   const uint64_t steps_an_epoch_;
+  std::vector<float> point_;  // where the coming gradient is taken
   std::vector<float> parameters_;
   std::vector<float> gradient_;
   Batch batch_;
@@ -201,18 +214,12 @@ absl::StatusOr<MnistRun> TrainMnist(const Client& client, const MnistData& data,
   const uint64_t num_steps =
       data.train.size() / method.batch_size * static_cast<uint64_t>(training.num_epochs);
   const v1::CreateSessionRequest request = MakeRequest(method, num_steps, training.seed);
-  const absl::StatusOr<v1::Session> created = client.CreateSession(request);
-  if (!created.ok()) return created.status();
   absl::StatusOr<MnistRun> run = absl::UnknownError("not run");
-  absl::StatusOr<Session> session = client.Join(request.session_id(), "trainer");
-  if (session.ok()) {
-    run = Trainer(data, method, training, *session).Run();
-  } else {
-    run = session.status();
-  }
-  // Its worker goes with it.
-  const absl::Status deleted = client.DeleteSession(request.session_id(), created->history());
-  if (run.ok() && !deleted.ok()) return deleted;
+  const absl::Status status = InOwnSession(client, request, [&](Session& session) {
+    run = Trainer(data, method, training, session).Run();
+    return run.status();
+  });
+  if (!status.ok()) return status;
   return run;
 }
 

@@ -3,12 +3,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 #include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_replace.h"
+#include "client/experiments/svg.h"
 
 namespace talweg {
 namespace {
@@ -20,13 +19,8 @@ constexpr double kLeft = 78;
 constexpr double kRight = 24;
 constexpr double kTop = 56;
 constexpr double kBottom = 62;
-constexpr size_t kMaxPoints = 1000;
-
-// Told apart by eyes of every kind (Okabe, Ito 2008), the darkest first.
-constexpr absl::string_view kColours[] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7",
-                                          "#E69F00", "#56B4E9", "#000000"};
-
-bool Drawable(double y) { return std::isfinite(y) && y > 0; }
+constexpr double kLegendMargin = 8;
+constexpr double kMaxPoints = 1000;
 
 struct Range {
   double low = std::numeric_limits<double>::infinity();
@@ -40,130 +34,152 @@ struct Range {
 
 // Where a point lies, in pixels.
 struct Frame {
-  Range x;
-  Range y;
-  double X(double value) const {
-    return kLeft + (value - x.low) / (x.high - x.low) * (kWidth - kLeft - kRight);
-  }
-  double Y(double value) const {
-    const double share = std::log(value / y.low) / std::log(y.high / y.low);
-    return kHeight - kBottom - share * (kHeight - kTop - kBottom);
+  svg::Scale x;
+  svg::Scale y;
+
+  bool Drawable(double at, double value) const {
+    return std::isfinite(value) && value > 0 && (!x.log || at > 0);
   }
 };
 
-Frame FrameOf(absl::Span<const Curve> curves) {
+Frame FrameOf(bool log_x, absl::Span<const Curve> curves) {
   Frame frame;
-  frame.x.Add(0);
+  frame.x.log = log_x;
+  frame.y.log = true;
+  Range x;
+  Range y;
+  if (!log_x) x.Add(0);
   for (const Curve& curve : curves) {
     for (size_t i = 0; i < curve.x.size(); ++i) {
-      if (!Drawable(curve.y[i])) continue;
-      frame.x.Add(curve.x[i]);
-      frame.y.Add(curve.y[i]);
+      if (!frame.Drawable(curve.x[i], curve.y[i])) continue;
+      x.Add(curve.x[i]);
+      y.Add(curve.y[i]);
     }
   }
-  if (frame.y.empty()) frame = {{0, 1}, {0.1, 1}};
-  if (frame.x.low == frame.x.high) frame.x.high += 1;
+  if (y.empty()) {
+    x = {1, 10};
+    y = {0.1, 1};
+  }
+  if (x.low == x.high) x.high += 1;
   // A margin, so that no line runs along the edge.
-  const double margin = std::max(std::pow(frame.y.high / frame.y.low, 0.04), 1.02);
-  frame.y.low /= margin;
-  frame.y.high *= margin;
+  const double margin = std::max(std::pow(y.high / y.low, 0.04), 1.02);
+  frame.x = {x.low, x.high, kLeft, kWidth - kRight, log_x};
+  frame.y = {y.low / margin, y.high * margin, kHeight - kBottom, kTop, true};
   return frame;
-}
-
-std::string Escape(absl::string_view text) {
-  return absl::StrReplaceAll(text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}});
-}
-
-std::string Text(double x, double y, absl::string_view anchor, absl::string_view text,
-                 absl::string_view more = "") {
-  return absl::StrFormat("<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"%s\"%s>%s</text>\n", x, y,
-                         anchor, more, Escape(text));
-}
-
-std::string Line(double x1, double y1, double x2, double y2, absl::string_view colour,
-                 double width) {
-  return absl::StrFormat(
-      "<line x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\" stroke=\"%s\" "
-      "stroke-width=\"%g\"/>\n",
-      x1, y1, x2, y2, colour, width);
 }
 
 std::string Axes(const Frame& frame, const PlotText& text) {
   const double bottom = kHeight - kBottom;
   const double right = kWidth - kRight;
-  std::string svg;
-  for (const double tick : LinearTicks(frame.x.low, frame.x.high, 8)) {
-    svg += Line(frame.X(tick), bottom, frame.X(tick), bottom + 5, "#444444", 1);
-    svg += Text(frame.X(tick), bottom + 21, "middle", absl::StrFormat("%g", tick));
+  std::string picture;
+  for (const double tick : frame.x.log ? LogTicks(frame.x.low, frame.x.high)
+                                       : LinearTicks(frame.x.low, frame.x.high, 8)) {
+    const double x = frame.x(tick);
+    if (frame.x.log) picture += svg::Line(x, kTop, x, bottom, "#E4E4E4", 1);
+    picture += svg::Line(x, bottom, x, bottom + 5, "#444444", 1);
+    picture += svg::Text(x, bottom + 21, "middle", svg::TickText(tick));
   }
   for (const double tick : LogTicks(frame.y.low, frame.y.high)) {
-    svg += Line(kLeft, frame.Y(tick), right, frame.Y(tick), "#E4E4E4", 1);
-    svg += Text(kLeft - 9, frame.Y(tick) + 4.5, "end", absl::StrFormat("%g", tick));
+    picture += svg::Line(kLeft, frame.y(tick), right, frame.y(tick), "#E4E4E4", 1);
+    picture += svg::Text(kLeft - 9, frame.y(tick) + 4.5, "end", svg::TickText(tick));
   }
-  svg += Line(kLeft, kTop, kLeft, bottom, "#444444", 1);
-  svg += Line(kLeft, bottom, right, bottom, "#444444", 1);
-  svg += Text(kLeft, 32, "start", text.title, " font-size=\"17\" font-weight=\"bold\"");
-  svg += Text((kLeft + right) / 2, kHeight - 16, "middle", text.x_label);
+  picture += svg::Line(kLeft, kTop, kLeft, bottom, "#444444", 1);
+  picture += svg::Line(kLeft, bottom, right, bottom, "#444444", 1);
+  picture += svg::Text(kLeft, 32, "start", text.title, " font-size=\"17\" font-weight=\"bold\"");
+  picture += svg::Text((kLeft + right) / 2, kHeight - 16, "middle", text.x_label);
   const double middle = (kTop + bottom) / 2;
-  svg += Text(20, middle, "middle", text.y_label,
-              absl::StrFormat(" transform=\"rotate(-90 20 %.1f)\"", middle));
-  return svg;
+  picture += svg::Text(20, middle, "middle", text.y_label,
+                       absl::StrFormat(" transform=\"rotate(-90 20 %.1f)\"", middle));
+  return picture;
 }
 
 std::string Polyline(const Frame& frame, const Curve& curve, absl::string_view colour) {
-  const size_t stride = std::max<size_t>(1, (curve.x.size() + kMaxPoints - 1) / kMaxPoints);
+  const double stride = (frame.x.end - frame.x.begin) / kMaxPoints;
   std::string path;
   bool drawing = false;
+  double last = -stride;
   for (size_t i = 0; i < curve.x.size(); ++i) {
-    if (i % stride != 0 && i + 1 != curve.x.size()) continue;
-    if (!Drawable(curve.y[i])) {
+    if (!frame.Drawable(curve.x[i], curve.y[i])) {
       drawing = false;
       continue;
     }
-    absl::StrAppendFormat(&path, "%s%.1f %.1f", drawing ? "L" : "M", frame.X(curve.x[i]),
-                          frame.Y(curve.y[i]));
+    const double x = frame.x(curve.x[i]);
+    if (drawing && x - last < stride && i + 1 != curve.x.size()) continue;
+    absl::StrAppendFormat(&path, "%s%.1f %.1f", drawing ? "L" : "M", x, frame.y(curve.y[i]));
     drawing = true;
+    last = x;
   }
   return absl::StrFormat(
-      "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"2\" "
-      "stroke-linejoin=\"round\"/>\n",
-      path, colour);
+      "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"%g\" "
+      "stroke-linejoin=\"round\"%s/>\n",
+      path, colour, curve.dashed ? 1.5 : 2.0, curve.dashed ? " stroke-dasharray=\"6 4\"" : "");
 }
 
-std::string Legend(absl::Span<const Curve> curves) {
-  size_t longest = 0;
-  for (const Curve& curve : curves) longest = std::max(longest, curve.name.size());
-  const double width = 56 + 8.0 * static_cast<double>(longest);
-  const double left = kWidth - kRight - width - 8;
-  std::string svg = absl::StrFormat(
-      "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%.1f\" fill=\"#FFFFFF\" "
-      "fill-opacity=\"0.9\" stroke=\"#CCCCCC\"/>\n",
-      left, kTop + 8, width, 12.0 + 22.0 * static_cast<double>(curves.size()));
-  for (size_t i = 0; i < curves.size(); ++i) {
-    const double y = kTop + 25 + 22.0 * static_cast<double>(i);
-    svg += Line(left + 12, y, left + 40, y, kColours[i % std::size(kColours)], 3);
-    svg += Text(left + 48, y + 4.5, "start", curves[i].name);
+// Whether a box would hide a part of `curve`. Lines are looked at every few pixels.
+bool Hides(const Frame& frame, const Curve& curve, double left, double top, double width,
+           double height) {
+  constexpr double kStride = 4;
+  for (size_t i = 0; i < curve.x.size(); ++i) {
+    if (!frame.Drawable(curve.x[i], curve.y[i])) continue;
+    const double x = frame.x(curve.x[i]);
+    const double y = frame.y(curve.y[i]);
+    const bool first = i == 0 || !frame.Drawable(curve.x[i - 1], curve.y[i - 1]);
+    const double dx = first ? 0 : frame.x(curve.x[i - 1]) - x;
+    const double dy = first ? 0 : frame.y(curve.y[i - 1]) - y;
+    const double count = std::ceil(std::hypot(dx, dy) / kStride) + 1;
+    for (double part = 0; part < count; ++part) {
+      const double at_x = x + dx * part / count;
+      const double at_y = y + dy * part / count;
+      if (at_x >= left && at_x <= left + width && at_y >= top && at_y <= top + height) return true;
+    }
   }
-  return svg;
+  return false;
+}
+
+std::vector<svg::LegendRow> LegendRows(absl::Span<const Curve> curves) {
+  std::vector<svg::LegendRow> rows;
+  for (size_t i = 0; i < curves.size(); ++i) {
+    if (curves[i].name.empty()) continue;
+    rows.push_back({curves[i].name, svg::Colour(curves[i].colour.value_or(i)), curves[i].dashed});
+  }
+  return rows;
+}
+
+// Where the legend's top left corner goes: the first corner of the frame where it hides nothing,
+// else below the picture.
+struct Place {
+  double left = kLeft;
+  double top = kHeight;
+};
+
+Place LegendPlace(const Frame& frame, absl::Span<const Curve> curves,
+                  absl::Span<const svg::LegendRow> rows) {
+  const double width = svg::LegendWidth(rows);
+  const double height = svg::LegendHeight(rows);
+  for (const double top : {kTop + kLegendMargin, kHeight - kBottom - height - kLegendMargin}) {
+    for (const double left : {kWidth - kRight - width - kLegendMargin, kLeft + kLegendMargin}) {
+      const bool hides = std::any_of(curves.begin(), curves.end(), [&](const Curve& curve) {
+        return Hides(frame, curve, left, top, width, height);
+      });
+      if (!hides) return {left, top};
+    }
+  }
+  return {};
 }
 
 }  // namespace
 
 std::string PlotSvg(const PlotText& text, absl::Span<const Curve> curves) {
-  const Frame frame = FrameOf(curves);
-  std::string svg = absl::StrFormat(
-      "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%g\" height=\"%g\" "
-      "viewBox=\"0 0 %g %g\" font-family=\"DejaVu Sans, Helvetica, Arial, sans-serif\" "
-      "font-size=\"13\" fill=\"#222222\" role=\"img\">\n<title>%s</title>\n<rect width=\"100%%\" "
-      "height=\"100%%\" "
-      "fill=\"#FFFFFF\"/>\n",
-      kWidth, kHeight, kWidth, kHeight, Escape(text.title));
-  svg += Axes(frame, text);
+  const Frame frame = FrameOf(text.log_x, curves);
+  const std::vector<svg::LegendRow> rows = LegendRows(curves);
+  const Place place = LegendPlace(frame, curves, rows);
+  const bool below = place.top >= kHeight;
+  const double height = below ? kHeight + svg::LegendHeight(rows) + kLegendMargin : kHeight;
+  std::string picture = svg::Open(kWidth, height, text.title) + Axes(frame, text);
   for (size_t i = 0; i < curves.size(); ++i) {
-    svg += Polyline(frame, curves[i], kColours[i % std::size(kColours)]);
+    picture += Polyline(frame, curves[i], svg::Colour(curves[i].colour.value_or(i)));
   }
-  svg += Legend(curves);
-  return svg + "</svg>\n";
+  return picture + svg::Legend(place.left, place.top, rows) + "</svg>\n";
 }
 
 std::vector<double> Smooth(absl::Span<const double> values, double window) {

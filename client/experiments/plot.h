@@ -3,6 +3,8 @@
 // Line plots as SVG: axes, ticks, grid, legend; the vertical axis logarithmic.
 #pragma once
 
+#include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,19 +15,23 @@ namespace talweg {
 
 // One line; `x` rises, `x` and `y` have the same size.
 struct Curve {
-  std::string name;
+  std::string name;  // in the legend; empty: not there
   std::vector<double> x;
   std::vector<double> y;
+  bool dashed = false;
+  std::optional<size_t> colour = std::nullopt;  // unset: the curve's own position
 };
 
 struct PlotText {
   std::string title;
   std::string x_label;
   std::string y_label;
+  bool log_x = false;  // the horizontal axis logarithmic, too
 };
 
-// Draws `curves`; the horizontal axis takes in zero. Values of y that are not finite or not above
-// zero leave a gap in their line. Lines of more than a thousand points are thinned out.
+// Draws `curves`; the horizontal axis takes in zero, or is logarithmic. Where an axis is, values
+// that are not finite or not above zero leave a gap in their line. Lines of more than a thousand
+// points are thinned out. The legend takes a corner where it hides nothing, or stands below.
 std::string PlotSvg(const PlotText& text, absl::Span<const Curve> curves);
 
 // Exponential moving average with `window` values of memory (>= 1), each average over what has

@@ -7,6 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include "client/experiments/svg.h"
+
 namespace talweg {
 namespace {
 
@@ -60,6 +62,46 @@ TEST(PlotTest, WhatHasNoLogarithmLeavesAGap) {
   EXPECT_THAT(svg, Not(HasSubstr("nan")));
   EXPECT_THAT(PlotSvg({}, {{"none", {}, {}}}), Not(HasSubstr("nan")));
   EXPECT_THAT(PlotSvg({}, {{"one", {1}, {1}}}), Not(HasSubstr("nan")));
+}
+
+TEST(PlotTest, BothAxesMayBeLogarithmic) {
+  PlotText text;
+  text.log_x = true;
+  const std::string svg = PlotSvg(text, {{"a", {0, 1, 10, 100}, {1, 1, 0.1, 0.01}}});
+  EXPECT_EQ(Count(svg, "M"), 1u);
+  // Each decade as wide as the other, from 78 to 836; what has no logarithm is left out.
+  EXPECT_THAT(svg, HasSubstr("M78.0 "));
+  EXPECT_THAT(svg, HasSubstr("L457.0 "));
+  EXPECT_THAT(svg, HasSubstr("L836.0 "));
+  EXPECT_THAT(svg, HasSubstr(">100</text>"));
+}
+
+TEST(PlotTest, LinesMayBeDashedShareAColourAndStayOutOfTheLegend) {
+  Curve fit = {"", {1, 2}, {1, 0.5}};
+  fit.dashed = true;
+  fit.colour = 0;
+  const std::string svg = PlotSvg({}, {{"a", {1, 2}, {1, 0.5}}, fit});
+  EXPECT_EQ(Count(svg, "stroke=\"#0072B2\""), 3u);  // two curves, one row of the legend
+  EXPECT_EQ(Count(svg, "stroke-dasharray"), 1u);
+}
+
+TEST(PlotTest, TheLegendHidesNothing) {
+  // Falling: the top right corner is free, at 836 - 8 - 64 in x.
+  EXPECT_THAT(PlotSvg({}, {{"a", {0, 10}, {1, 0.1}}}), HasSubstr("<rect x=\"764.0\" y=\"64.0\""));
+  // Something in every corner: it stands below.
+  const std::string full = PlotSvg({}, {{"a", {0, 10}, {1, 1}}, {"b", {0, 10}, {0.1, 0.1}}});
+  EXPECT_THAT(full, HasSubstr("<rect x=\"78.0\" y=\"500.0\""));
+  EXPECT_THAT(full, HasSubstr("height=\"564\""));
+}
+
+TEST(PlotTest, TicksReadAsAPersonWritesThem) {
+  EXPECT_EQ(svg::TickText(0), "0");
+  EXPECT_EQ(svg::TickText(0.5), "0.5");
+  EXPECT_EQ(svg::TickText(0.001), "0.001");
+  EXPECT_EQ(svg::TickText(1e-4), "10⁻⁴");
+  EXPECT_EQ(svg::TickText(1e12), "10¹²");
+  EXPECT_EQ(svg::TickText(10000), "10000");
+  EXPECT_EQ(svg::TickText(-0.02), "-0.02");
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/terminal/progress.h"
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "client/terminal/table.h"
+#include "client/terminal/screen.h"
 
 namespace talweg {
 namespace {
@@ -23,23 +22,6 @@ std::string Bar(double share) {
   std::string bar;
   for (int i = 0; i < kBarCells; ++i) bar += i < full ? "━" : "─";
   return bar;
-}
-
-// Columns of the terminal, 80 where it does not say.
-size_t TerminalWidth(std::FILE* file) {
-  winsize size{};
-  if (ioctl(fileno(file), TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 80;
-  return size.ws_col;
-}
-
-// The first `width` characters.
-absl::string_view Cut(absl::string_view text, size_t width) {
-  size_t end = 0;
-  for (size_t seen = 0; end < text.size(); ++end) {
-    const bool starts = (text[end] & 0xc0) != 0x80;
-    if (starts && seen++ == width) break;
-  }
-  return text.substr(0, end);
 }
 
 }  // namespace
@@ -58,7 +40,7 @@ void Progress::Draw(uint64_t done, absl::string_view detail, absl::Time now) {
   const std::string line = Line(done, detail);
   if (redraw_) {
     // Back to the start, clear the line, never wrap.
-    absl::FPrintF(out_, "\r\x1b[K%s", Cut(line, TerminalWidth(out_) - 1));
+    absl::FPrintF(out_, "\r\x1b[K%s", CutToWidth(line, SizeOfTerminal(out_).columns - 1));
   } else {
     absl::FPrintF(out_, "%s\n", line);
   }

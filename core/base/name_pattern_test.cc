@@ -148,7 +148,8 @@ TEST(MatchTensorsTest, TimeIsBoundedAndLargeModelsAreNot) {
   const std::vector<absl::string_view> patterns(texts.begin(), texts.end());
   const auto matches = MatchTensors(layout, patterns, Reason::kFieldOutOfRange, "groups");
   ASSERT_TRUE(matches.ok()) << matches.status();
-  for (size_t tensor = 0; tensor < names.size(); ++tensor) ASSERT_EQ((*matches)[tensor], tensor / 20);
+  for (size_t tensor = 0; tensor < names.size(); ++tensor)
+    ASSERT_EQ((*matches)[tensor], tensor / 20);
   for (std::string& text : texts) text = absl::StrCat("*", text);
   ExpectRefused(layout, {texts.begin(), texts.end()}, "rules");
 }

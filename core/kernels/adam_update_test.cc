@@ -113,8 +113,8 @@ TEST(AdamUpdateTest, KeepingAllIsTheStepWithoutDecay) {
     const float g = gradient[i];
     expected.m[i] = step.keep_m * expected.m[i] + step.take_m * g;
     expected.v[i] = step.keep_v * expected.v[i] + step.take_v * g * g;
-    expected.parameters[i] -= step.rate * expected.m[i] /
-                              (std::sqrt(expected.v[i]) * step.root_scale + step.epsilon);
+    expected.parameters[i] -=
+        step.rate * expected.m[i] / (std::sqrt(expected.v[i]) * step.root_scale + step.epsilon);
   }
   ForEachTarget([&] {
     State got = before;

@@ -4,10 +4,10 @@
 //
 //   average <- average + take (w - average)
 //
-// The difference, and not `keep average + take w`: keep = 1 - take is a rounded number too, and what
-// it is off by would draw every average towards zero, for a take of 1e-6 by more than a hundredth.
-// In float32, each operation rounded once, none fused, denormals kept: the same bits on every
-// Highway target and for any cut of the vector.
+// The difference, and not `keep average + take w`: keep = 1 - take is a rounded number too, and
+// what it is off by would draw every average towards zero, for a take of 1e-6 by more than a
+// hundredth. In float32, each operation rounded once, none fused, denormals kept: the same bits on
+// every Highway target and for any cut of the vector.
 #pragma once
 
 #include "absl/types/span.h"

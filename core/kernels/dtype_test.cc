@@ -68,8 +68,7 @@ TEST_P(DtypeTest, EveryHalfIsReadAsDefined) {
 
 TEST_P(DtypeTest, EveryHalfComesBackTheSame) {
   for (uint32_t half = 0; half < kHalves; ++half) {
-    const uint16_t back =
-        Write(GetParam(), Read(GetParam(), static_cast<uint16_t>(half)));
+    const uint16_t back = Write(GetParam(), Read(GetParam(), static_cast<uint16_t>(half)));
     if (!IsNan(GetParam(), half)) {
       ASSERT_EQ(back, half);
       continue;
@@ -114,17 +113,13 @@ TEST(DtypeVectorsTest, WritesWhatOthersWrite) {
     float value;
     uint16_t float16, bfloat16;
   } kRows[] = {
-      {0.0f, 0x0000, 0x0000},         {-0.0f, 0x8000, 0x8000},
-      {1.0f, 0x3c00, 0x3f80},         {-2.0f, 0xc000, 0xc000},
-      {0.1f, 0x2e66, 0x3dcd},         {1.0f / 3, 0x3555, 0x3eab},
-      {65504.0f, 0x7bff, 0x4780},     {65519.996f, 0x7bff, 0x4780},
-      {65520.0f, 0x7c00, 0x4780},     {1e30f, 0x7c00, 0x714a},
-      {0x1p-14f, 0x0400, 0x3880},     {0x1p-24f, 0x0001, 0x3380},
-      {0x1p-25f, 0x0000, 0x3300},     {0x1.8p-25f, 0x0001, 0x3340},
-      {0x1.8p-24f, 0x0002, 0x33c0},   {3.4028235e38f, 0x7c00, 0x7f80},
-      {1.00390625f, 0x3c04, 0x3f80},  {1.01171875f, 0x3c0c, 0x3f82},
-      {-HUGE_VALF, 0xfc00, 0xff80},   {0x1p-149f, 0x0000, 0x0000},
-      {0x1p-133f, 0x0000, 0x0001},
+      {0.0f, 0x0000, 0x0000},          {-0.0f, 0x8000, 0x8000},       {1.0f, 0x3c00, 0x3f80},
+      {-2.0f, 0xc000, 0xc000},         {0.1f, 0x2e66, 0x3dcd},        {1.0f / 3, 0x3555, 0x3eab},
+      {65504.0f, 0x7bff, 0x4780},      {65519.996f, 0x7bff, 0x4780},  {65520.0f, 0x7c00, 0x4780},
+      {1e30f, 0x7c00, 0x714a},         {0x1p-14f, 0x0400, 0x3880},    {0x1p-24f, 0x0001, 0x3380},
+      {0x1p-25f, 0x0000, 0x3300},      {0x1.8p-25f, 0x0001, 0x3340},  {0x1.8p-24f, 0x0002, 0x33c0},
+      {3.4028235e38f, 0x7c00, 0x7f80}, {1.00390625f, 0x3c04, 0x3f80}, {1.01171875f, 0x3c0c, 0x3f82},
+      {-HUGE_VALF, 0xfc00, 0xff80},    {0x1p-149f, 0x0000, 0x0000},   {0x1p-133f, 0x0000, 0x0001},
   };
   for (const auto& row : kRows) {
     EXPECT_EQ(Write(Dtype::kFloat16, row.value), row.float16) << row.value;

@@ -13,7 +13,7 @@
 
 namespace talweg::core {
 
-// All spans have one length. `to` is `from` or apart from it, nothing else overlaps. `stores` is
+// All spans have one length. `to` may be `from` or `gradient`, nothing else overlaps. `stores` is
 // how `to` is written, `keep` the share of the parameters kept.
 void GradientDescentUpdate(float keep, float rate, Stores stores, absl::Span<const float> gradient,
                            absl::Span<const float> from, absl::Span<float> to);

@@ -26,6 +26,10 @@ TEST(GradientDescentUpdateTest, EveryTargetGivesTheScalarLoopsBits) {
       GradientDescentUpdate(kKeep, kRate, Stores::kCached, gradient, in_place,
                             absl::MakeSpan(in_place));
       ExpectSameBits(expected, in_place);
+      std::vector<float> over_gradient = gradient;
+      GradientDescentUpdate(kKeep, kRate, Stores::kCached, over_gradient, from,
+                            absl::MakeSpan(over_gradient));
+      ExpectSameBits(expected, over_gradient);
     });
   }
 }

@@ -17,10 +17,10 @@ using ::testing::Pair;
 TEST(NadamTest, PowerOfPoint96IsThePower) {
   // By Python's decimal module with 60 digits, rounded once.
   const std::pair<double, double> kKnown[] = {
-      {0, 0x1.0000000000000p+0},      {0.004, 0x1.ffea9969757dbp-1},   {0.5, 0x1.f5a7cecdb684ap-1},
-      {1, 0x1.eb851eb851eb8p-1},      {1.5, 0x1.e196db02eca85p-1},     {2, 0x1.d7dbf487fcb92p-1},
-      {10, 0x1.5464f179cb3f9p-1},     {12.2, 0x1.37281650a3311p-1},    {12.3, 0x1.35e393f3cd854p-1},
-      {25, 0x1.710bd641f6be6p-2},     {64.75, 0x1.235ad9012c6a6p-4},   {100, 0x1.14673f7ad6623p-6},
+      {0, 0x1.0000000000000p+0},      {0.004, 0x1.ffea9969757dbp-1},  {0.5, 0x1.f5a7cecdb684ap-1},
+      {1, 0x1.eb851eb851eb8p-1},      {1.5, 0x1.e196db02eca85p-1},    {2, 0x1.d7dbf487fcb92p-1},
+      {10, 0x1.5464f179cb3f9p-1},     {12.2, 0x1.37281650a3311p-1},   {12.3, 0x1.35e393f3cd854p-1},
+      {25, 0x1.710bd641f6be6p-2},     {64.75, 0x1.235ad9012c6a6p-4},  {100, 0x1.14673f7ad6623p-6},
       {999.5, 0x1.19426bb67617ep-59}, {10000, 0x1.0b7271acb0dcdp-589}};
   for (const auto& [exponent, power] : kKnown) {
     EXPECT_NEAR(PowerOfPoint96(exponent), power, 0x1p-52) << exponent;

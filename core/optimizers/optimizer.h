@@ -75,6 +75,9 @@ class Optimizer {
   virtual void Lookahead(const StepRates& /*coming*/, Shard /*shard*/,
                          absl::Span<const float> /*from*/, absl::Span<float> /*to*/) const {}
 
+  // Bytes that a step needs besides slots and parameters, all of them taken at creation.
+  virtual uint64_t ScratchBytes() const { return 0; }
+
   // Names each slot and scalar once, always in the same order.
   virtual void VisitState(StateVisitor& visitor) = 0;
 };

@@ -5,8 +5,10 @@
 #include "core/optimizers/adam.h"
 #include "core/optimizers/adamw.h"
 #include "core/optimizers/gradient_descent.h"
+#include "core/optimizers/lamb.h"
 #include "core/optimizers/lion.h"
 #include "core/optimizers/momentum.h"
+#include "core/optimizers/muon.h"
 #include "core/optimizers/nadam.h"
 #include "core/optimizers/nesterov.h"
 #include "core/optimizers/rmsprop.h"
@@ -41,6 +43,8 @@ constexpr Method kMethods[] = {
     Row<AdamW>("adamw", kAdamWDecay),
     Row<Nadam>("nadam"),
     Row<Lion>("lion"),
+    Row<Lamb>("lamb", /*default_decay=*/0.01),
+    Row<Muon>("muon", /*default_decay=*/0.1, /*has_fallback=*/true),
 };
 
 }  // namespace

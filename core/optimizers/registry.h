@@ -18,7 +18,8 @@ struct Method {
   absl::string_view name;  // as in the proto's oneof, on the command line and in metrics
   // A config with every default.
   std::unique_ptr<Config> (*default_config)();
-  // Bytes of all slots, and of what a step needs besides. Scalars are not counted.
+  // Bytes of all slots, and of what a step needs besides (Optimizer::ScratchBytes). Scalars are not
+  // counted.
   uint64_t (*state_bytes)(const Config& config, const ParameterSpace& space);
   // State as before the first step: zeros, but for what `config` says; it is of this row and valid.
   std::unique_ptr<Optimizer> (*create)(const Config& config, const ParameterSpace& space);

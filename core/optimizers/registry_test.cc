@@ -36,12 +36,12 @@ TEST(RegistryTest, FieldNamesAreUniqueAndDefaultsAreAllowed) {
   }
 }
 
-TEST(RegistryTest, StateBytesAreThoseOfTheSlots) {
+TEST(RegistryTest, StateBytesAreThoseOfTheSlotsAndTheScratch) {
   for (const Variant& variant : AllVariants()) {
     SCOPED_TRACE(variant.name);
     for (const size_t num_elements : {1, 7, 1003}) {
       const auto optimizer = variant.method->create(*variant.config, SpaceOf(num_elements));
-      uint64_t bytes = 0;
+      uint64_t bytes = optimizer->ScratchBytes();
       for (const auto& slot : StateOf(*optimizer).slots)
         bytes += slot.second.size() * sizeof(float);
       EXPECT_EQ(variant.method->state_bytes(*variant.config, SpaceOf(num_elements)), bytes);

@@ -61,7 +61,8 @@ class GroupMap {
 
   // Bytes that the map takes, and one number beside each run.
   uint64_t memory_bytes() const {
-    return group_of_tensor_.size() * sizeof(uint32_t) + runs_.size() * (sizeof(Run) + sizeof(double));
+    return group_of_tensor_.size() * sizeof(uint32_t) +
+           runs_.size() * (sizeof(Run) + sizeof(double));
   }
 
   // Pieces are numbered in the order of their elements; some numbers may be left out.

@@ -36,8 +36,9 @@ struct Part {
 };
 std::vector<Part> RunsOf(const GroupMap& map, Shard shard) {
   std::vector<Part> runs;
-  map.ForEachRun(shard,
-                 [&](Shard part, size_t group) { runs.push_back({part.begin, part.end, group}); });
+  map.ForEachRun(shard, [&](Shard part, size_t group) {
+    runs.push_back({part.begin, part.end, group});
+  });
   return runs;
 }
 
@@ -82,13 +83,14 @@ TEST(GroupMapTest, NeighboursOfOneGroupAreOneRun) {
 
 TEST(GroupMapTest, RunsThatEndOnABlockBorderLeaveNoEmptyPiece) {
   // A run ends with a block, within one, and with the vector's last whole block.
-  const Layout layout = LayoutOf({{"a", kBlock}, {"b", kBlock / 2}, {"a2", kBlock / 2}, {"b2", kBlock}});
+  const Layout layout =
+      LayoutOf({{"a", kBlock}, {"b", kBlock / 2}, {"a2", kBlock / 2}, {"b2", kBlock}});
   const GroupMap map = MapOf(layout, {"b*"});
   const size_t half = kBlock + kBlock / 2;
-  EXPECT_THAT(PiecesOf(map, {0, 3 * kBlock}),
-              ElementsAre(FieldsAre(0, kBlock, 0, 0), FieldsAre(kBlock, half, 1, 2),
-                          FieldsAre(half, 2 * kBlock, 0, 3),
-                          FieldsAre(2 * kBlock, 3 * kBlock, 1, 5)));
+  EXPECT_THAT(
+      PiecesOf(map, {0, 3 * kBlock}),
+      ElementsAre(FieldsAre(0, kBlock, 0, 0), FieldsAre(kBlock, half, 1, 2),
+                  FieldsAre(half, 2 * kBlock, 0, 3), FieldsAre(2 * kBlock, 3 * kBlock, 1, 5)));
   EXPECT_THAT(RunsOf(map, {kBlock, 2 * kBlock}),
               ElementsAre(FieldsAre(kBlock, half, 1), FieldsAre(half, 2 * kBlock, 0)));
 }

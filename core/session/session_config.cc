@@ -10,6 +10,7 @@
 #include "core/base/name_pattern.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
+#include "core/session/run_series.h"
 
 namespace talweg::core {
 namespace {
@@ -128,7 +129,7 @@ uint64_t SessionConfig::MemoryBytes() const {
   if (average.value().decay > 0) bytes += elements * sizeof(float);
   if (!groups.empty()) bytes += group_map->memory_bytes();
   for (const ParameterGroup& group : groups) bytes += sizeof(group) + group.tensors.size();
-  return bytes + layout->memory_bytes();
+  return bytes + layout->memory_bytes() + RunSeries::kBytes;
 }
 
 absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to) {

@@ -13,6 +13,7 @@
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "core/optimizers/optimizer_testing.h"
+#include "core/session/run_series.h"
 #include "core/session/staged_gradient.h"
 #include "gtest/gtest.h"
 
@@ -171,7 +172,7 @@ TEST_P(EveryMethodTest, StepMovesParametersAndTellsByHowMuch) {
   EXPECT_NEAR(answer.report->gradient_norm, std::sqrt(gradient), 1e-12 * std::sqrt(gradient));
 }
 
-TEST_P(EveryMethodTest, MemoryIsWhatTheSlotsTake) {
+TEST_P(EveryMethodTest, MemoryIsWhatSlotsAndScratchTake) {
   const SessionConfig config = ConfigFor(GetParam());
   class Counter final : public StateVisitor {
    public:
@@ -181,9 +182,11 @@ TEST_P(EveryMethodTest, MemoryIsWhatTheSlotsTake) {
     void Scalar(absl::string_view, double&) override {}
     uint64_t bytes = 0;
   } counter;
-  config.method->create(*config.optimizer, config.Space())->VisitState(counter);
-  EXPECT_EQ(config.MemoryBytes(),
-            counter.bytes + 3 * kElements * sizeof(float) + config.layout->memory_bytes());
+  const auto optimizer = config.method->create(*config.optimizer, config.Space());
+  optimizer->VisitState(counter);
+  EXPECT_EQ(config.MemoryBytes(), counter.bytes + optimizer->ScratchBytes() +
+                                      3 * kElements * sizeof(float) +
+                                      config.layout->memory_bytes() + RunSeries::kBytes);
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryMethodTest, testing::ValuesIn(Methods()),
@@ -379,6 +382,41 @@ TEST(SessionTest, AverageFollowsTheParameters) {
   EXPECT_TRUE(plain->IsParameters(Session::Point::kLookahead));
 }
 
+TEST(SessionTest, LookaheadGoesAheadByEachGroupsRateAndLeavesTheFrozen) {
+  const SessionConfig frozen = FullConfig(*FindMethod("nesterov"));
+  SessionConfig config = frozen;
+  config.groups[0].config = {};
+  const auto session = Make(config);
+  ASSERT_FALSE(session->IsParameters(Session::Point::kLookahead));
+  const std::vector<float> before = Values(*session);
+  const double eta = Step(*session).report->learning_rate;
+  const double next_eta = session->NextLearningRate();
+  ASSERT_GT(next_eta, eta);  // warm-up
+  // Frozen once it has momentum.
+  ASSERT_TRUE(session->Reconfigure(0, frozen, kNow).ok());
+  const std::vector<float> after = Values(*session);
+  std::vector<float> point(kElements);
+  session->ReadPoint(Session::Point::kLookahead, {0, kElements}, absl::MakeSpan(point));
+  EXPECT_EQ(Values(*session), after);
+  const Layout& layout = *session->config().layout;
+  for (size_t tensor = 0; tensor < layout.tensors().size(); ++tensor) {
+    const std::string& name = layout.tensors()[tensor].name;
+    const double rate_factor = name == "t3" ? 0.25 : 1;
+    const double decay = name == "t3" ? 0 : 0.05;
+    for (uint64_t i = 0; i < layout.size_of(tensor); ++i) {
+      const uint64_t index = layout.offsets()[tensor] + i;
+      if (name == "t1") {
+        ASSERT_EQ(point[index], after[index]) << index;
+        continue;
+      }
+      // What the step moved, without its decay, was eta m.
+      const double moved = before[index] * (1 - eta * rate_factor * decay) - after[index];
+      ASSERT_NEAR(point[index], after[index] - 0.9 * next_eta / eta * moved, 5e-7) << index;
+    }
+  }
+  EXPECT_NE(point, after);
+}
+
 TEST(SessionTest, SlowAverageOfFrozenParametersStaysWhereItIs) {
   SessionConfig config = ConfigFor(*FindMethod("gradient_descent"), 100);
   config.average = ConfigOf<WeightAverageConfig>({.decay = 0.999999});
@@ -407,9 +445,9 @@ TEST(SessionTest, FactorsThatOverflowGiveTheLargestStepAndNoNan) {
   config = ConfigFor(*FindMethod("gradient_descent"), 100);
   config.weight_decay = ConfigOf<WeightDecayConfig>({.coupled = 0, .decoupled = 1e300});
   config.groups = {{"*", ConfigOf<GroupConfig>(Group([](auto& c) {
-                       c.decay_factor = 1e300;
-                       c.learning_rate_factor = 0;
-                     }))}};
+                      c.decay_factor = 1e300;
+                      c.learning_rate_factor = 0;
+                    }))}};
   ASSERT_TRUE(config.Resolve().ok());
   const auto still = Make(config);
   Step(*still);

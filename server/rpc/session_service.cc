@@ -13,9 +13,11 @@
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "core/kernels/squared_norm.h"
+#include "server/rpc/watch_reactor.h"
 #include "server/runtime/clock.h"
 #include "server/wire/config_from_proto.h"
 #include "server/wire/names.h"
+#include "server/wire/record_to_proto.h"
 #include "server/wire/report_to_proto.h"
 #include "server/wire/section_codec.h"
 
@@ -30,12 +32,6 @@ constexpr size_t kMaxRequestIdBytes = 128;
 constexpr uint32_t kDefaultPageSize = 50;
 constexpr uint32_t kMaxPageSize = 1000;
 
-void SetTime(absl::Time time, google::protobuf::Timestamp& proto) {
-  const int64_t nanoseconds = absl::ToUnixNanos(time);
-  proto.set_seconds(nanoseconds / 1'000'000'000);
-  proto.set_nanos(static_cast<int32_t>(nanoseconds % 1'000'000'000));
-}
-
 void ToProto(const SessionDescription& description, v1::Session& proto) {
   proto.set_session_id(description.identity.session_id);
   proto.set_history(description.identity.history);
@@ -47,7 +43,7 @@ void ToProto(const SessionDescription& description, v1::Session& proto) {
   proto.set_memory_bytes(description.memory_bytes);
   proto.set_num_workers(description.num_workers);
   proto.set_num_live_workers(description.num_live_workers);
-  SetTime(description.identity.create_time, *proto.mutable_create_time());
+  *proto.mutable_create_time() = TimeToProto(description.identity.create_time);
   if (description.last_step.has_value()) {
     *proto.mutable_last_step() = ReportToProto(*description.last_step);
   }
@@ -62,7 +58,7 @@ void ToSummary(const SessionDescription& description, v1::SessionSummary& proto)
   proto.set_num_elements(description.config->layout->num_elements());
   proto.set_memory_bytes(description.memory_bytes);
   proto.set_num_live_workers(description.num_live_workers);
-  SetTime(description.identity.create_time, *proto.mutable_create_time());
+  *proto.mutable_create_time() = TimeToProto(description.identity.create_time);
 }
 
 // Random, and not 0.
@@ -280,6 +276,20 @@ Reactor* SessionService::UpdateSession(grpc::CallbackServerContext* call,
         if (description.ok()) ToProto(*description, *response->mutable_session());
         Finish(reactor, description.status());
       });
+  return reactor;
+}
+
+grpc::ServerWriteReactor<v1::WatchSessionResponse>* SessionService::WatchSession(
+    grpc::CallbackServerContext* call, const v1::WatchSessionRequest* request) {
+  auto* reactor = new WatchReactor(*call, watches_);
+  const auto host = FindHost(*request, request->session_id());
+  absl::Status status = host.status();
+  if (status.ok() && request->history() != 0) status = (*host)->CheckHistory(request->history());
+  if (status.ok()) {
+    reactor->Start(**host, *request, context_);
+  } else {
+    reactor->Fail(status);
+  }
   return reactor;
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/rpc/service_context.h"
+#include "server/rpc/watch_session.h"
 #include "talweg/v1/session_service.grpc.pb.h"
 
 namespace talweg::server {
@@ -30,6 +31,8 @@ class SessionService final : public v1::SessionService::CallbackService {
   grpc::ServerUnaryReactor* UpdateSession(grpc::CallbackServerContext* call,
                                           const v1::UpdateSessionRequest* request,
                                           v1::UpdateSessionResponse* response) override;
+  grpc::ServerWriteReactor<v1::WatchSessionResponse>* WatchSession(
+      grpc::CallbackServerContext* call, const v1::WatchSessionRequest* request) override;
   grpc::ServerUnaryReactor* DeleteSession(grpc::CallbackServerContext* call,
                                           const v1::DeleteSessionRequest* request,
                                           v1::DeleteSessionResponse* response) override;
@@ -41,6 +44,11 @@ class SessionService final : public v1::SessionService::CallbackService {
   grpc::ServerUnaryReactor* Leave(grpc::CallbackServerContext* call,
                                   const v1::LeaveRequest* request,
                                   v1::LeaveResponse* response) override;
+
+  // For the end of a server, whose gate is closed: watchers are told so, and cut off where they do
+  // not read.
+  void EndWatches() { watches_.StirAll(); }
+  void CutWatches() { watches_.CutAll(); }
 
  private:
   void Create(const v1::CreateSessionRequest& request, v1::CreateSessionResponse& response,
@@ -54,6 +62,7 @@ class SessionService final : public v1::SessionService::CallbackService {
                      grpc::ServerUnaryReactor* reactor);
 
   ServiceContext context_;
+  WatchList watches_;
 };
 
 }  // namespace talweg::server

@@ -34,6 +34,7 @@ struct SessionHost::StepCall {
   StepInput input;
   Done<StepOutcome> done;
   Next next;
+  absl::Time judged;                                 // when it was decided what it is
   std::shared_ptr<core::Parameters> to;              // where the next version goes, if there is one
   std::shared_ptr<core::Parameters> lookahead;       // where that goes; null where it is not wanted
   std::shared_ptr<const core::Parameters> previous;  // before the step, if one is taken
@@ -97,6 +98,7 @@ void SessionHost::Delete() {
     last.swap(visible_);
   }
   deletion_.Give();
+  feed_->Close();
 }
 
 bool SessionHost::deleted() const {
@@ -125,6 +127,13 @@ void SessionHost::Publish() {
   if (!deleted_) visible_.swap(version);
   next_learning_rate_ = next_learning_rate;
   group_map_ = session_->config().group_map;
+}
+
+void SessionHost::Remember(absl::Time judged) {
+  const absl::Time now = MonotonicNow();
+  feed_->Append({session_->machine().version(), WallNow(), *session_->machine().last_step(),
+                 absl::ToDoubleSeconds(now - judged), absl::ToDoubleSeconds(now - published_)});
+  published_ = now;
 }
 
 void SessionHost::Create(InitialSource source, DoneStatus done) {
@@ -162,6 +171,7 @@ void SessionHost::Create(InitialSource source, DoneStatus done) {
 void SessionHost::FinishCreate(absl::Status made, DoneStatus done) {
   initial_config_.reset();
   if (made.ok()) {
+    published_ = MonotonicNow();
     Publish();
   } else {
     Delete();
@@ -212,7 +222,8 @@ void SessionHost::Judge(std::shared_ptr<StepCall> call) {
       core::PayloadDigest(staged.Digest(), contribution.base_version, call->input.losses);
   if (!call->input.losses.empty()) contribution.loss = call->input.losses.front();
 
-  const core::Effects effects = session_->Handle(contribution, MonotonicNow());
+  call->judged = MonotonicNow();
+  const core::Effects effects = session_->Handle(contribution, call->judged);
   if (!effects.status.ok()) return call->Finish(effects.status);
   if (!effects.fold && !effects.step.has_value()) return EndStep(std::move(call), *effects.answer);
   if (effects.step.has_value()) call->previous = session_->parameters();
@@ -235,7 +246,10 @@ void SessionHost::RunStage(std::shared_ptr<StepCall> call, size_t stage) {
         });
   }
   core::Effects taken = session_->End(MonotonicNow());
-  if (call->previous != nullptr) Publish();
+  if (call->previous != nullptr) {
+    Publish();
+    Remember(call->judged);
+  }
   EndStep(std::move(call), *std::move(taken.answer));
 }
 

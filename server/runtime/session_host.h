@@ -28,6 +28,7 @@
 #include "server/runtime/mutex.h"
 #include "server/runtime/notice.h"
 #include "server/runtime/parameter_pool.h"
+#include "server/runtime/step_feed.h"
 
 namespace talweg::server {
 
@@ -136,7 +137,11 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // once, and before anything else of a request is judged.
   absl::Status CheckHistory(uint64_t history) const;
 
-  // Every queued and later operation fails with SESSION_DELETED.
+  // The steps taken, without waiting for the queue. May be held longer than the session, which it
+  // does not keep.
+  const std::shared_ptr<StepFeed>& feed() const { return feed_; }
+
+  // Every queued and later operation fails with SESSION_DELETED; the feed is closed.
   void Delete();
   bool deleted() const;
   // Given when it is.
@@ -162,6 +167,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
                  absl::AnyInvocable<void()> then);
   absl::Status Change(uint64_t history, const core::SessionConfig& config);
   void Publish();
+  // Adds the step that was just published to the feed.
+  void Remember(absl::Time judged);
   absl::Status Deleted() const;
   SessionDescription Description(bool with_checksum);
   JoinOutcome Welcome(uint64_t incarnation) const;
@@ -172,11 +179,13 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   ComputePool& pool_;
   ParameterPool parameters_;
   Notice deletion_;
+  const std::shared_ptr<StepFeed> feed_ = std::make_shared<StepFeed>();
 
   // Owned by the operation under way; null before the session is made.
   std::unique_ptr<core::SessionConfig> initial_config_;
   std::unique_ptr<core::StagedGradient> staged_;
   std::unique_ptr<core::Session> session_;
+  absl::Time published_;  // when the visible version became so, by the monotonic clock
 
   mutable Mutex mutex_;
   std::deque<Operation> queue_ ABSL_GUARDED_BY(mutex_);

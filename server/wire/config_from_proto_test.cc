@@ -223,9 +223,7 @@ TEST(ConfigFromProtoTest, BadSettingsOfAStepAreNamed) {
                       "average.decay");
   for (const uint64_t bad : {uint64_t{0}, uint64_t{65537}, UINT64_MAX}) {
     ExpectConfigRefused(
-        [&](auto& config) {
-          config.mutable_aggregation()->set_gradient_accumulation_steps(bad);
-        },
+        [&](auto& config) { config.mutable_aggregation()->set_gradient_accumulation_steps(bad); },
         kReason, "aggregation.gradient_accumulation_steps");
   }
 }
@@ -391,8 +389,7 @@ TEST_F(MergeConfigTest, GroupsAreReplacedAsAWhole) {
   // One group has no path of its own.
   EXPECT_EQ(core::FieldName(merge(wanted, "groups.frozen").status()), "update_mask.paths[0]");
   wanted.mutable_groups(0)->set_tensors("nothing");
-  ExpectRefused(merge(wanted, "groups").status(), "FIELD_OUT_OF_RANGE",
-                "config.groups[0].tensors");
+  ExpectRefused(merge(wanted, "groups").status(), "FIELD_OUT_OF_RANGE", "config.groups[0].tensors");
 }
 
 TEST_F(MergeConfigTest, WhatNeedsOtherMemoryIsMergedForTheSessionToRefuse) {

@@ -11,10 +11,6 @@
 //   adam_bench PYTHON NAME…    PYTHON has torch, or is "" where there is none
 //
 // A round measures a few steps of each side, in turn; the medians of the rounds are compared.
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -28,6 +24,8 @@
 #include "core/optimizers/adam.h"
 #include "core/optimizers/optimizer_testing.h"
 #include "tests/bench/line_process.h"
+#include "tests/bench/measure.h"
+#include "tests/bench/triad.h"
 #include "tests/support/pool.h"
 
 namespace {
@@ -36,8 +34,11 @@ using talweg::core::AlignedBuffer;
 using talweg::core::NumShards;
 using talweg::core::ShardAt;
 using talweg::testing::LineProcess;
+using talweg::testing::Median;
 using talweg::testing::Pool;
-using Clock = std::chrono::steady_clock;
+using talweg::testing::Print;
+using talweg::testing::SecondsOf;
+using talweg::testing::Triad;
 
 constexpr size_t kElements = 25'000'000;
 constexpr int kTorchTensors = 160;
@@ -45,25 +46,6 @@ constexpr int kRounds = 15;
 constexpr int kSteps = 5;  // of each side in a round
 constexpr double kKernelGoal = 5;
 constexpr double kBandwidthGoal = 0.9;
-
-// Seconds of one `run()`, over a few.
-template <class Run>
-double SecondsOf(const Run& run) {
-  const auto start = Clock::now();
-  for (int step = 0; step < kSteps; ++step) run();
-  return std::chrono::duration<double>(Clock::now() - start).count() / kSteps;
-}
-
-double Median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
-  return values[values.size() / 2];
-}
-
-void Print(const char* name, double ours, const char* unit, const std::string& peer_name,
-           double peer, double ratio, double goal) {
-  std::printf("bench %s ours %.2f %s peer %s %.2f %s ratio %.2f goal >=%g %s\n", name, ours, unit,
-              peer_name.c_str(), peer, unit, ratio, goal, ratio >= goal ? "ok" : "short");
-}
 
 // A session's worth of Adam: the next version is written beside the one that is read.
 class OurAdam {
@@ -100,50 +82,6 @@ class OurAdam {
   uint64_t number_ = 0;
 };
 
-// STREAM's triad over three arrays, far larger than any cache, a part a thread.
-class Triad {
- public:
-  static constexpr double kBytes = 24.0 * kElements;
-
-  explicit Triad(Pool& pool)
-      : pool_(pool), a_(2 * kElements), b_(2 * kElements), c_(2 * kElements) {}
-
-  void Run(bool streaming) {
-    const size_t num_parts = pool_.num_threads();
-    const size_t part = (kElements / num_parts + 8) / 8 * 8;
-    pool_.Run(num_parts, [&](size_t index) {
-      const size_t begin = std::min(index * part, kElements);
-      (streaming ? StreamingLoop : PlainLoop)(Doubles(a_) + begin, Doubles(b_) + begin,
-                                              Doubles(c_) + begin,
-                                              std::min(part, kElements - begin));
-    });
-  }
-
- private:
-  static double* Doubles(AlignedBuffer& buffer) { return reinterpret_cast<double*>(buffer.data()); }
-
-  static void PlainLoop(double* __restrict a, const double* __restrict b,
-                        const double* __restrict c, size_t n) {
-    for (size_t i = 0; i < n; ++i) a[i] = b[i] + 3.0 * c[i];
-  }
-
-  static void StreamingLoop(double* __restrict a, const double* __restrict b,
-                            const double* __restrict c, size_t n) {
-    size_t i = 0;
-#ifdef __SSE2__
-    const __m128d scale = _mm_set1_pd(3.0);
-    for (; i + 2 <= n; i += 2) {
-      _mm_stream_pd(a + i, _mm_add_pd(_mm_load_pd(b + i), _mm_mul_pd(scale, _mm_load_pd(c + i))));
-    }
-    _mm_sfence();
-#endif
-    PlainLoop(a + i, b + i, c + i, n - i);
-  }
-
-  Pool& pool_;
-  AlignedBuffer a_, b_, c_;
-};
-
 void RunKernel(Pool& pool, const std::string& python) {
   LineProcess torch({python, TALWEG_BENCH_DIR "/torch_adam.py", std::to_string(kTorchTensors),
                      std::to_string(kElements / kTorchTensors),
@@ -156,7 +94,7 @@ void RunKernel(Pool& pool, const std::string& python) {
   OurAdam adam(pool);
   std::vector<double> our_seconds, torch_seconds;
   for (int round = 0; round < kRounds; ++round) {
-    our_seconds.push_back(SecondsOf([&] { adam.Step(); }));
+    our_seconds.push_back(SecondsOf(kSteps, [&] { adam.Step(); }));
     torch.Write(std::to_string(kSteps));
     std::string seconds;
     if (!torch.Read(&seconds)) {
@@ -174,13 +112,12 @@ void RunKernel(Pool& pool, const std::string& python) {
 
 void RunBandwidth(Pool& pool) {
   OurAdam adam(pool);
-  Triad triad(pool);
-  triad.Run(false);
+  Triad triad(pool, kElements);
   std::vector<double> our_rates, plain_rates, streaming_rates;
   for (int round = 0; round < kRounds; ++round) {
-    our_rates.push_back(OurAdam::kBytes / SecondsOf([&] { adam.Step(); }));
-    plain_rates.push_back(Triad::kBytes / SecondsOf([&] { triad.Run(false); }));
-    streaming_rates.push_back(Triad::kBytes / SecondsOf([&] { triad.Run(true); }));
+    our_rates.push_back(OurAdam::kBytes / SecondsOf(kSteps, [&] { adam.Step(); }));
+    plain_rates.push_back(triad.bytes() / SecondsOf(kSteps, [&] { triad.Run(false); }));
+    streaming_rates.push_back(triad.bytes() / SecondsOf(kSteps, [&] { triad.Run(true); }));
   }
   const double ours = 1e-9 * Median(our_rates);
   const double peer = 1e-9 * std::max(Median(plain_rates), Median(streaming_rates));

@@ -4,7 +4,7 @@
 # Builds the release preset and runs benchmarks against their peers.
 #
 #   tests/bench/run.sh              all of them
-#   tests/bench/run.sh NAME...      those
+#   tests/bench/run.sh NAME...      those; kernel_METHOD is one, kernels stands for every method's
 #
 # Each prints `bench NAME ours VALUE UNIT peer PEERNAME VALUE UNIT ratio R goal G ok|short`. Exits
 # with 0 where every benchmark ran, short or not; a peer that is absent is said, and counts as not run.
@@ -16,15 +16,18 @@ declare -A program=(
   [adam_kernel]=adam_bench
   [adam_bandwidth]=adam_bench
   [small_step]=small_step_bench
+  [stream_64m]=stream_bench
+  [kernels]=kernel_bench
 )
-order=(adam_kernel adam_bandwidth small_step)
+order=(adam_kernel adam_bandwidth small_step stream_64m kernels)
 
 names=("$@")
 ((${#names[@]} > 0)) || names=("${order[@]}")
 targets=()
 for name in "${names[@]}"; do
+  [[ $name != kernel_* ]] || program[$name]=kernel_bench
   if [[ -z ${program[$name]:-} ]]; then
-    echo "run: no benchmark \"$name\"; there are: ${order[*]}" >&2
+    echo "run: no benchmark \"$name\"; there are: ${order[*]} kernel_METHOD" >&2
     exit 2
   fi
   targets+=("${program[$name]}")
@@ -34,11 +37,23 @@ deploy/install-deps.sh >&2
 cmake --preset release >/dev/null
 cmake --build --preset release --target "${targets[@]}" >&2
 
-status=0
+expanded=()
 for name in "${names[@]}"; do
+  if [[ $name == kernels ]]; then
+    mapfile -t methods < <(build/release/bin/kernel_bench list)
+    for method in "${methods[@]}"; do program[$method]=kernel_bench; done
+    expanded+=("${methods[@]}")
+  else
+    expanded+=("$name")
+  fi
+done
+
+status=0
+for name in "${expanded[@]}"; do
   binary=build/release/bin/${program[$name]}
   case "${program[$name]}" in
     adam_bench) arguments=("$(tests/golden/torch_python.sh || true)" "$name") ;;
+    kernel_bench) arguments=("$name") ;;
     *) arguments=() ;;
   esac
   line=$("$binary" "${arguments[@]}") || status=1

@@ -10,6 +10,7 @@
 #include "core/base/checksum.h"
 #include "core/kernels/dtype.h"
 #include "core/optimizers/optimizer_testing.h"
+#include "core/session/run_series.h"
 #include "core/session/session.h"
 #include "core/session/staged_gradient.h"
 #include "gtest/gtest.h"
@@ -153,7 +154,8 @@ TEST_F(ServingTest, ResolvedConfigurationSpellsOutEveryDefault) {
   EXPECT_TRUE(session.config().schedule().has_constant());
   EXPECT_TRUE(session.config().schedule().has_warmup_steps());
   EXPECT_EQ(session.config().aggregation().lease_seconds(), 30u);
-  EXPECT_EQ(session.memory_bytes(), 20000u + 169);  // m, v, two versions, one gradient; the layout
+  // m, v, two versions, one gradient; the layout; the records of steps.
+  EXPECT_EQ(session.memory_bytes(), 20000u + 169 + core::RunSeries::kBytes);
   EXPECT_NE(session.history(), 0u);
   EXPECT_EQ(session.config_version(), 1u);
   EXPECT_GT(session.create_time().seconds(), 1'600'000'000);
@@ -377,8 +379,7 @@ TEST_F(ServingTest, DryRunMakesNothingAndTellsWhatACreateCharges) {
   get.set_session_id("s");
   v1::GetSessionResponse got;
   grpc::ClientContext context;
-  EXPECT_EQ(ErrorOf(wire_->sessions().GetSession(&context, get, &got)).reason,
-            "SESSION_NOT_FOUND");
+  EXPECT_EQ(ErrorOf(wire_->sessions().GetSession(&context, get, &got)).reason, "SESSION_NOT_FOUND");
   // What a create refuses a dry run refuses, under the same name.
   create.mutable_config()->mutable_groups(0)->set_tensors("x");
   EXPECT_EQ(ErrorOf(wire_->Create(create)).field, "config.groups[0].tensors");

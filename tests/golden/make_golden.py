@@ -31,6 +31,8 @@ os.environ["ATEN_CPU_CAPABILITY"] = "default"
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
+import by_tensor  # noqa: E402
+
 HERE = pathlib.Path(__file__).resolve().parent
 STEPS = 50
 
@@ -171,6 +173,9 @@ def lion(config, gradients, rates):
 def by_formula(method, case, start, gradients):
     w, rates = start.astype(np.float64), case["rates"]
     wide = [g.astype(np.float64) for g in gradients]
+    if "by_tensor" in METHODS[method]:
+        yield from METHODS[method]["by_tensor"](case, w, wide)
+        return
     for step, eta in zip(METHODS[method]["formula"](case["config"], wide, rates), rates):
         w = w * (1 - eta * case.get("decay", 0)) - step
         yield w
@@ -355,6 +360,12 @@ METHODS = {
     "lion": {
         "formula": lion, "cases": lion_cases,
         "torch": None},
+    "lamb": {
+        "by_tensor": by_tensor.lamb, "cases": lambda: by_tensor.lamb_cases(shapes),
+        "torch": None},
+    "muon": {
+        "by_tensor": by_tensor.muon, "cases": lambda: by_tensor.muon_cases(shapes),
+        "torch": None},
 }
 
 
@@ -373,8 +384,10 @@ def snapshots(trajectory, steps, digits):
 
 def golden(method):
     cases = []
-    for seed, (config, (size, rates, steps), *decay) in enumerate(METHODS[method]["cases"](), 1):
-        case = {"config": config, "size": size, "seed": seed, "rates": rates}
+    for seed, (settings, (size, rates, steps), *decay) in enumerate(METHODS[method]["cases"](), 1):
+        # A method that looks at whole tensors says more of a case than its configuration.
+        case = settings if "by_tensor" in METHODS[method] else {"config": settings}
+        case = {**case, "size": size, "seed": seed, "rates": rates}
         if decay:
             case["decay"] = decay[0]
         start, gradients = inputs(case)
@@ -397,7 +410,7 @@ def differences(written, made):
         yield "the number of cases"
         return
     for number, (old, new) in enumerate(zip(written["cases"], made["cases"])):
-        for key in "config", "size", "seed", "rates", "decay":
+        for key in "config", "size", "seed", "rates", "decay", "fallback":
             if old.get(key) != new.get(key):
                 yield f"case {number}: {key}"
         for key, tolerance in ("float64", 1e-12), ("torch", 4 * 2.0**-23):

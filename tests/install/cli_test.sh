@@ -89,7 +89,8 @@ expect 0 "gradient_accumulation_steps=2" session get tuned
 expect 0 "b=decay_factor:0,max_norm:100" session get tuned
 expect 0 "PENDING" step tuned --gradient gradient.npy --worker a
 expect 0 "clip_factor=0.447" step tuned --gradient gradient.npy --worker a --output tuned.npy
-"$python" - $(floats tuned.npy) <<'PYTHON'
+read -ra tuned <<<"$(floats tuned.npy)"
+"$python" - "${tuned[@]}" <<'PYTHON'
 import sys
 # w is clipped by its norm, sqrt(20), to 2, then by value; b alone by value. w decays, b does not.
 root = 20 ** 0.5

@@ -216,6 +216,20 @@ TEST_F(ProtoStoryTest, GoesAsThePageTells) {
   EXPECT_EQ(updated.session().config_version(), 2u);
   ExpectShown(5, updated);
 
+  std::vector<v1::StepRecord> records;
+  const auto watch = RequestOf<v1::WatchSessionRequest>(5, "WatchSession");
+  const absl::Status watched = transport_->Watch(
+      watch,
+      [&](const v1::WatchSessionResponse& message) {
+        EXPECT_EQ(message.history(), history_);
+        records.insert(records.end(), message.records().begin(), message.records().end());
+        return absl::OkStatus();
+      },
+      [] { return absl::OkStatus(); }, absl::Seconds(10));
+  ASSERT_TRUE(watched.ok()) << watched;
+  ASSERT_EQ(records.size(), 1u);
+  EXPECT_EQ(records[0].report().SerializeAsString(), stepped.report().SerializeAsString());
+
   const auto erase = RequestOf<v1::DeleteSessionRequest>(6, "DeleteSession");
   ExpectShown(6, Send<v1::DeleteSessionResponse>(erase));
   EXPECT_NE(Send<v1::CreateSessionResponse>(create).session().history(), history_);

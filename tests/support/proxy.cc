@@ -62,6 +62,8 @@ std::string Proxy::address() const { return "127.0.0.1:" + std::to_string(port_)
 
 void Proxy::DropReplies() { dropping_ = true; }
 
+void Proxy::CutAfter(bool from_server, int64_t bytes) { until_cut_[from_server] = bytes; }
+
 void Proxy::CutAndHeal() {
   std::lock_guard<std::mutex> lock(mutex_);
   // Descriptors stay ours until the end, so that no relay ever writes into somebody else's.
@@ -99,6 +101,15 @@ void Proxy::Relay(int from, int to, bool from_server) {
     const ssize_t size = recv(from, buffer, sizeof(buffer), 0);
     if (size <= 0) break;
     if (from_server && dropping_) continue;
+    // The relay that crosses the mark passes what is before it on, and cuts.
+    std::atomic<int64_t>& until_cut = until_cut_[from_server];
+    const int64_t before = until_cut == kNever ? kNever : until_cut.fetch_sub(size);
+    if (before < size && before >= 0) {
+      until_cut = kNever;
+      SendAll(to, buffer, before);
+      CutAndHeal();
+      break;
+    }
     if (!SendAll(to, buffer, size)) break;
   }
   shutdown(from, SHUT_RDWR);

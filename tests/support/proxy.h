@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <list>
 #include <mutex>
 #include <string>
@@ -25,11 +26,16 @@ class Proxy {
 
   // From now on bytes from the server are read and thrown away; those to it still pass.
   void DropReplies();
+  // After this many more bytes in one direction every open connection is closed, in the middle of
+  // whatever is on its way; once.
+  void CutAfter(bool from_server, int64_t bytes);
   // Closes every open connection. New ones are relayed faithfully again.
   void CutAndHeal();
   size_t num_connections() const { return num_connections_; }
 
  private:
+  static constexpr int64_t kNever = INT64_MAX;
+
   struct Link {
     int client = -1;
     int server = -1;
@@ -44,6 +50,7 @@ class Proxy {
   int listener_ = -1;
   int port_ = 0;
   std::atomic<bool> dropping_{false};
+  std::atomic<int64_t> until_cut_[2] = {kNever, kNever};  // bytes to the server, bytes from it
   std::atomic<bool> stopping_{false};
   std::atomic<size_t> num_connections_{0};
   std::mutex mutex_;

@@ -10,9 +10,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -43,6 +45,15 @@ struct AttachedSession {
   bool created = false;
 };
 
+// What of a session's steps is watched.
+struct WatchOptions {
+  uint64_t history = 0;        // 0: whichever is current
+  uint64_t after_version = 0;  // only steps that made a later one
+  bool follow = false;         // go on with each new step; false: what is there
+  // Called about ten times a second while nothing comes. Unset: nothing is done then.
+  std::function<void()> idle = {};
+};
+
 // Cheap to copy; copies share the connection, and a Session may outlive its Client. Thread-safe.
 class Client {
  public:
@@ -70,6 +81,15 @@ class Client {
 
   // Changes hyper-parameters from the next version on.
   absl::StatusOr<v1::Session> UpdateSession(const v1::UpdateSessionRequest& request) const;
+
+  // Hands the steps of a session to `take`, in the order of their versions, each once; at first a
+  // message that says the history, perhaps without steps. A stream that breaks goes on after the
+  // last version seen; silence is no reason to give up, only a server that does not answer for
+  // `overall_timeout`. An error of `take` ends it and is returned; CANCELLED where `stop` of
+  // RetryOptions, asked ten times a second here, says so; SESSION_DELETED, HISTORY_CHANGED.
+  absl::Status WatchSession(
+      absl::string_view session_id, const WatchOptions& options,
+      absl::FunctionRef<absl::Status(const v1::WatchSessionResponse& message)> take) const;
 
   // Forgets a session. With `history` 0 the one that stands there now is meant; a retry never
   // deletes a session that was made anew in between.

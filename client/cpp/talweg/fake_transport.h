@@ -86,6 +86,10 @@ struct FakeServer {
   std::deque<StreamFault> stream_faults;
   std::vector<v1::StreamHeader> stream_headers;  // every one that came
   std::vector<std::string> stream_trace;         // "open", "chunk 1" (in), "data" (out), …
+  std::vector<v1::StepRecord> records;           // what a watch tells, an entry a message
+  std::vector<v1::WatchSessionRequest> watches;  // every Watch that came
+  std::deque<absl::Status> watch_ends;           // how the next watches end; none: OK
+  size_t end_watch_after = 0;                    // records of each watch until its end; 0: all
   int num_heartbeats = 0;
   int num_reconnects = 0;
 };
@@ -411,6 +415,31 @@ class FakeTransport final : public Transport {
   }
   std::unique_ptr<StepStream> OpenStepStream() override {
     return std::make_unique<FakeStepStream>(server_);
+  }
+  // A first message without records, then one for each. Silence, once, where it follows.
+  absl::Status Watch(const v1::WatchSessionRequest& request, TakeSteps take, Idle idle,
+                     absl::Duration) override {
+    return Through([&]() -> absl::Status {
+      server_->watches.push_back(request);
+      if (request.history() != 0 && request.history() != server_->history) return HistoryChanged();
+      v1::WatchSessionResponse message;
+      message.set_history(server_->history);
+      absl::Status taken = take(message);
+      size_t num_told = 0;
+      for (const v1::StepRecord& record : server_->records) {
+        if (!taken.ok()) return taken;
+        if (record.version() <= request.after_version()) continue;
+        message.clear_records();
+        *message.add_records() = record;
+        taken = take(message);
+        if (++num_told == server_->end_watch_after) break;
+      }
+      if (taken.ok() && request.follow()) taken = idle();
+      if (!taken.ok() || server_->watch_ends.empty()) return taken;
+      const absl::Status end = server_->watch_ends.front();
+      server_->watch_ends.pop_front();
+      return end;
+    });
   }
   void Reconnect() override {
     const std::lock_guard<std::mutex> lock(server_->mutex);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cpp/talweg/grpc_transport.h"
 
+#include <grpc/grpc.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/proto_buffer_reader.h>
@@ -47,8 +48,12 @@ absl::Status FromGrpc(const grpc::Status& status) {
 }
 
 void SetTimeout(grpc::ClientContext& context, absl::Duration timeout) {
+  if (timeout == absl::InfiniteDuration()) return;
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
 }
+
+// How long a silent watch goes without a look about itself.
+constexpr absl::Duration kIdle = absl::Milliseconds(100);
 
 constexpr int kPingMilliseconds = 20000;
 constexpr int kPongMilliseconds = 10000;
@@ -315,6 +320,43 @@ class GrpcTransport final : public Transport {
     return std::make_unique<GrpcStepStream>(connection());
   }
 
+  absl::Status Watch(const v1::WatchSessionRequest& request, TakeSteps take, Idle idle,
+                     absl::Duration timeout) override {
+    const std::shared_ptr<Connection> held = connection();
+    grpc::ClientContext context;
+    SetTimeout(context, timeout);
+    grpc::CompletionQueue queue;
+    const auto reader = held->sessions->PrepareAsyncWatchSession(&context, request, &queue);
+    absl::Status ended;  // by this side
+    // Whether the operation that was begun worked.
+    const auto await = [&] {
+      void* tag = nullptr;
+      bool ok = false;
+      while (queue.AsyncNext(&tag, &ok, absl::ToChronoTime(absl::Now() + kIdle)) ==
+             grpc::CompletionQueue::TIMEOUT) {
+        if (!ended.ok()) continue;
+        ended = idle();
+        if (!ended.ok()) context.TryCancel();
+      }
+      return ok;
+    };
+    v1::WatchSessionResponse message;
+    reader->StartCall(nullptr);
+    bool open = await();
+    while (open && ended.ok()) {
+      reader->Read(&message, nullptr);
+      open = await();
+      if (open && ended.ok()) ended = take(message);
+    }
+    if (!ended.ok()) context.TryCancel();
+    grpc::Status status;
+    reader->Finish(&status, nullptr);
+    await();
+    queue.Shutdown();
+    await();  // the queue's own end
+    return ended.ok() ? FromGrpc(status) : ended;
+  }
+
   void Reconnect() override {
     std::shared_ptr<Connection> fresh = Dial();
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -373,6 +415,9 @@ class GrpcTransport final : public Transport {
 absl::StatusOr<std::unique_ptr<Transport>> ConnectGrpc(absl::string_view address,
                                                        uint64_t max_message_bytes,
                                                        absl::Duration timeout) {
+  // Kept until the process ends: after a write that had to wait, a thread of gRPC's polls for 10 s
+  // more, and its shutdown, which comes with the last channel, would wait for that.
+  [[maybe_unused]] static const bool kept = (grpc_init(), true);
   auto transport = std::make_unique<GrpcTransport>(address, max_message_bytes);
   if (!transport->WaitUntilConnected(timeout)) {
     return absl::UnavailableError(absl::StrCat("no talweg-server answers at ", address, " within ",

@@ -42,11 +42,24 @@ class SessionServiceStub final : public v1::SessionService::Service {
     r->set_lease_seconds(30);
     return grpc::Status::OK;
   }
+  // Three steps, one a message, then silence where it follows.
+  grpc::Status WatchSession(grpc::ServerContext* context, const v1::WatchSessionRequest* request,
+                            grpc::ServerWriter<v1::WatchSessionResponse>* writer) override {
+    for (uint64_t version = 1; version <= 3; ++version) {
+      v1::WatchSessionResponse message;
+      message.add_records()->set_version(version);
+      writer->Write(message);
+    }
+    while (request->follow() && !context->IsCancelled()) absl::SleepFor(absl::Milliseconds(5));
+    return grpc::Status::OK;
+  }
   // As a server that stops does to calls under way.
   grpc::Status Leave(grpc::ServerContext*, const v1::LeaveRequest*, v1::LeaveResponse*) override {
     return grpc::Status::CANCELLED;
   }
 };
+
+constexpr size_t kStreamed = 400000;  // elements of a streamed contribution
 
 // Echoes the gradient as parameters; pulls a ramp of three elements, an element a message.
 class TrainingServiceStub final : public v1::TrainingService::Service {
@@ -54,6 +67,36 @@ class TrainingServiceStub final : public v1::TrainingService::Service {
   std::atomic<int> num_steps{0};
 
  private:
+  grpc::Status StreamStep(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<v1::StreamStepResponse, v1::StreamStepRequest>* stream) override {
+    std::string data;
+    v1::StreamStepRequest frame;
+    while (stream->Read(&frame)) {
+      v1::StreamStepResponse answer;
+      if (frame.has_header()) {
+        const int num_losses = frame.header().header().losses_size();
+        if (num_losses == 2) return grpc::Status::OK;  // ends as no stream should
+        if (num_steps++ == 0 && num_losses == 1) {
+          while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
+          return grpc::Status::CANCELLED;
+        }
+        answer.mutable_grant()->set_num_elements(kStreamed);
+        stream->Write(answer);
+      } else if (frame.has_chunk()) {
+        data += frame.chunk().section().data();
+      } else {
+        v1::Section& section = *answer.mutable_chunk()->mutable_section();
+        section.set_kind(v1::SECTION_KIND_PARAMETERS);
+        section.set_dtype(v1::DTYPE_FLOAT32);
+        section.set_data(data);
+        stream->Write(answer);
+        answer.mutable_trailer()->mutable_response()->set_verdict(v1::VERDICT_APPLIED);
+        stream->Write(answer);
+      }
+    }
+    return grpc::Status::OK;
+  }
   grpc::Status Step(grpc::ServerContext* context, const v1::StepRequest* request,
                     v1::StepResponse* response) override {
     if (num_steps++ == 0 && request->header().losses_size() > 0) {
@@ -123,12 +166,44 @@ TEST_F(GrpcTransportTest, MessagesOfSixtyFourMebibytesPass) {
   EXPECT_EQ(parameters, gradient);
 }
 
-TEST_F(GrpcTransportTest, ServerWithoutStreamsSaysSo) {
-  const Client client = Client::Connect(address_).value();
+TEST_F(GrpcTransportTest, StreamsCarryChunksBothWays) {
+  ClientOptions options;
+  options.stream_threshold_bytes = 1;
+  const Client client = Client::Connect(address_, options).value();
   Session session = client.Join("a", "w").value();
-  const std::vector<float> gradient(size_t{16} << 20, 1.5f);
-  const absl::Status status = session.Step(gradient, {}).status();
-  EXPECT_TRUE(absl::IsUnimplemented(status)) << status;
+  std::vector<float> gradient(kStreamed);
+  for (size_t i = 0; i < kStreamed; ++i) gradient[i] = static_cast<float>(i);
+  std::vector<float> parameters(kStreamed);
+  const auto result = session.Step(gradient, absl::MakeSpan(parameters));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(parameters, gradient);
+  EXPECT_EQ(result->num_attempts, 1);
+}
+
+TEST_F(GrpcTransportTest, StreamThatHangsIsBegunAgain) {
+  ClientOptions options;
+  options.stream_threshold_bytes = 1;
+  options.retry.attempt_timeout = absl::Milliseconds(300);
+  const Client client = Client::Connect(address_, options).value();
+  Session session = client.Join("a", "w").value();
+  const std::vector<float> gradient(kStreamed, 2.0f);
+  std::vector<float> parameters(kStreamed);
+  const auto result = session.Step(gradient, absl::MakeSpan(parameters), {1.0});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->num_attempts, 2);
+  EXPECT_EQ(parameters, gradient);
+}
+
+TEST_F(GrpcTransportTest, StreamThatTheServerClosesIsUnavailable) {
+  ClientOptions options;
+  options.stream_threshold_bytes = 1;
+  options.retry.overall_timeout = absl::Milliseconds(200);
+  options.retry.initial_backoff = absl::Seconds(1);
+  const Client client = Client::Connect(address_, options).value();
+  Session session = client.Join("a", "w").value();
+  const std::vector<float> gradient(kStreamed, 2.0f);
+  const absl::Status closed = session.Step(gradient, {}, {1.0, 1.0}).status();
+  EXPECT_TRUE(absl::IsUnavailable(closed)) << closed;
 }
 
 TEST_F(GrpcTransportTest, AttemptThatHangsIsMadeAgain) {
@@ -171,6 +246,38 @@ TEST_F(GrpcTransportTest, AnErrorOfTheTakerEndsThePull) {
       absl::Seconds(10));
   EXPECT_EQ(status, absl::InternalError("enough"));
   EXPECT_EQ(num_messages, 1);
+}
+
+TEST_F(GrpcTransportTest, WatchTakesEveryMessageAndLooksAboutInSilence) {
+  const auto transport = ConnectGrpc(address_, kMaxMessageBytes, absl::Seconds(10)).value();
+  std::vector<uint64_t> versions;
+  int num_idles = 0;
+  const auto take = [&](const v1::WatchSessionResponse& message) {
+    versions.push_back(message.records(0).version());
+    return absl::OkStatus();
+  };
+  const auto idle = [&] {
+    return ++num_idles < 3 ? absl::OkStatus() : absl::CancelledError("enough");
+  };
+  v1::WatchSessionRequest request;
+  EXPECT_TRUE(transport->Watch(request, take, idle, absl::Seconds(10)).ok());
+  EXPECT_EQ(versions, (std::vector<uint64_t>{1, 2, 3}));
+  request.set_follow(true);
+  num_idles = 0;
+  const absl::Status ended = transport->Watch(request, take, idle, absl::InfiniteDuration());
+  EXPECT_EQ(ended.message(), "enough");
+  EXPECT_EQ(num_idles, 3);
+  EXPECT_EQ(versions.size(), 6u);
+}
+
+TEST_F(GrpcTransportTest, AnErrorOfTheTakerEndsTheWatch) {
+  const auto transport = ConnectGrpc(address_, kMaxMessageBytes, absl::Seconds(10)).value();
+  v1::WatchSessionRequest request;
+  request.set_follow(true);
+  const absl::Status ended = transport->Watch(
+      request, [](const v1::WatchSessionResponse&) { return absl::InternalError("mine"); },
+      [] { return absl::OkStatus(); }, absl::InfiniteDuration());
+  EXPECT_EQ(ended.message(), "mine");
 }
 
 TEST_F(GrpcTransportTest, NobodyListeningIsUnavailableAndNamesTheAddress) {

@@ -125,19 +125,20 @@ TEST_F(SessionStreamTest, UnansweredStepIsResumedFromTheLibrarysCopy) {
   options_.retry.overall_timeout = absl::Milliseconds(20);
   options_.retry.initial_backoff = absl::Seconds(1);  // one attempt only
   Session session = Join();
-  for (const StreamFault fault : {StreamFault::kBeforeData, StreamFault::kMidData}) {
+  for (const StreamFault fault :
+       {StreamFault::kMidChunks, StreamFault::kBeforeData, StreamFault::kMidData}) {
     server_->stream_faults = {fault};
     std::vector<float> gradient = gradient_;
     EXPECT_TRUE(absl::IsUnavailable(session.Step(gradient, parameters()).status()));
     gradient.assign(gradient.size(), 1000.0f);
-    const uint64_t version = server_->version;
     const auto result = session.ResumeStep(parameters());
     ASSERT_TRUE(result.ok()) << result.status();
-    EXPECT_TRUE(result->replayed);
-    EXPECT_EQ(server_->version, version);
+    EXPECT_EQ(result->replayed, fault != StreamFault::kMidChunks);
+    EXPECT_EQ(server_->version, result->applied_version);
     EXPECT_EQ(parameters_, server_->parameters);
   }
-  EXPECT_EQ(parameters_, Twice());
+  EXPECT_EQ(server_->version, 3u);
+  EXPECT_EQ(parameters_[1], 3 * gradient_[1]);
   EXPECT_TRUE(absl::IsFailedPrecondition(session.ResumeStep({}).status()));
 }
 

@@ -23,6 +23,11 @@ class Transport {
   // Takes a message of the stream; an error ends the stream, and is what Pull returns.
   using TakeMessage = absl::FunctionRef<absl::Status(const v1::PullResponse& message)>;
 
+  // The same for the messages of a watch.
+  using TakeSteps = absl::FunctionRef<absl::Status(const v1::WatchSessionResponse& message)>;
+  // Called ten times a second while a stream is silent; an error ends it, and is what it returns.
+  using Idle = absl::FunctionRef<absl::Status()>;
+
   virtual ~Transport() = default;
   virtual absl::Status Call(const v1::CreateSessionRequest& request,
                             v1::CreateSessionResponse& response, absl::Duration timeout) = 0;
@@ -44,6 +49,9 @@ class Transport {
                             absl::Duration timeout) = 0;
   virtual absl::Status Pull(const v1::PullRequest& request, TakeMessage take,
                             absl::Duration timeout) = 0;
+  // With `follow` it has no end of its own: `timeout` may be infinite.
+  virtual absl::Status Watch(const v1::WatchSessionRequest& request, TakeSteps take, Idle idle,
+                             absl::Duration timeout) = 0;
 
   // Opens a stream of contributions, over the connection that calls go over now. Never null; that
   // there is no server, its first events tell.

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/record_columns.h"
+
+#include <gtest/gtest.h>
+
+#include <limits>
+#include <set>
+
+namespace talweg {
+namespace {
+
+v1::StepRecord Record() {
+  v1::StepRecord record;
+  record.set_version(12);
+  record.mutable_time()->set_seconds(1'700'000'000);
+  record.mutable_time()->set_nanos(250'000'000);
+  v1::StepReport& report = *record.mutable_report();
+  report.set_loss(0.1);
+  report.set_learning_rate(1e-3);
+  report.set_gradient_norm(2);
+  report.set_update_norm(std::numeric_limits<double>::denorm_min());
+  report.set_clip_factor(1);
+  report.set_staleness(3);
+  report.set_contributors(4);
+  record.set_step_seconds(0.5);
+  record.set_seconds_since_last(1e300);
+  return record;
+}
+
+// A field that is added to the wire is a column, under its own name.
+TEST(RecordColumnsTest, AreTheNumbersOfTheWire) {
+  std::set<std::string> expected;
+  const auto add = [&](const google::protobuf::Descriptor& type) {
+    for (int index = 0; index < type.field_count(); ++index) {
+      if (type.field(index)->message_type() == nullptr) expected.insert(type.field(index)->name());
+    }
+  };
+  add(*v1::StepRecord::descriptor());
+  add(*v1::StepReport::descriptor());
+  expected.erase("version");
+  std::set<std::string> names;
+  for (const RecordColumn& column : RecordColumns()) names.insert(column.name);
+  EXPECT_EQ(names, expected);
+}
+
+TEST(RecordColumnsTest, ALineForAPerson) {
+  EXPECT_EQ(RecordLine(Record()),
+            "version=12 time=2023-11-14T22:13:20.250Z loss=0.1 learning_rate=0.001 gradient_norm=2 "
+            "update_norm=4.94066e-324 clip_factor=1 staleness=3 contributors=4 step_seconds=0.5 "
+            "seconds_since_last=1e+300");
+}
+
+TEST(RecordColumnsTest, CsvHasAHeaderAndEveryDigit) {
+  v1::StepRecord other = Record();
+  other.set_version(13);
+  other.mutable_report()->clear_loss();
+  other.mutable_report()->set_gradient_norm(1.0 / 3);
+  EXPECT_EQ(RecordsCsv({Record(), other}),
+            "version,time,loss,learning_rate,gradient_norm,update_norm,clip_factor,staleness,"
+            "contributors,step_seconds,seconds_since_last\n"
+            "12,2023-11-14T22:13:20.250000Z,0.1,0.001,2,5e-324,1,3,4,0.5,1e+300\n"
+            "13,2023-11-14T22:13:20.250000Z,,0.001,0.3333333333333333,5e-324,1,3,4,0.5,1e+300\n");
+}
+
+TEST(RecordColumnsTest, SecondsHaveTheirFraction) {
+  EXPECT_EQ(RecordSeconds(Record()), 1'700'000'000.25);
+}
+
+}  // namespace
+}  // namespace talweg

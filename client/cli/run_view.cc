@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cli/run_view.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/record_columns.h"
+#include "client/terminal/table.h"
+
+namespace talweg {
+namespace {
+
+constexpr double kRateSeconds = 10;                    // over which steps per second are counted
+constexpr absl::Duration kSilence = absl::Seconds(5);  // that is worth a word
+constexpr size_t kMaxLossRows = 10;
+constexpr size_t kMinLossRows = 3;    // with fewer the loss is a line like all others
+constexpr size_t kMinCurveWidth = 8;  // with less room a line has no curve
+constexpr const char* kLine = "%-18s %10.4g  ";
+constexpr size_t kLineWidth = 31;
+constexpr size_t kRangeWidth = 26;  // at least
+
+// What is not worth a line: numbers that say nothing where they are all the same.
+bool IsShown(const std::string& name, const ChartColumns& columns) {
+  if (columns.values.empty()) return false;
+  if (name == "clip_factor") return columns.low < 1;
+  if (name == "staleness") return columns.high > 0;
+  if (name == "contributors") return columns.high > 1;
+  return true;
+}
+
+// Smallest and largest of all values, which the columns of a curve average.
+std::string RangeText(absl::Span<const ChartPoint> points) {
+  double low = std::numeric_limits<double>::infinity();
+  double high = -low;
+  for (const ChartPoint& point : points) {
+    if (!std::isfinite(point.value)) continue;
+    low = std::min(low, point.value);
+    high = std::max(high, point.value);
+  }
+  return low < high ? absl::StrFormat("%.4g … %.4g", low, high) : "";
+}
+
+}  // namespace
+
+void RunView::Take(const v1::WatchSessionResponse& message, absl::Time now) {
+  for (const v1::StepRecord& record : message.records()) {
+    if (records_.size() == kMaxRecords) {
+      for (size_t index = 0; index < kMaxRecords / 2; ++index) {
+        records_[index] = std::move(records_[2 * index]);
+      }
+      records_.resize(kMaxRecords / 2);
+    }
+    records_.push_back(record);
+    last_news_ = now;
+  }
+}
+
+std::vector<ChartPoint> RunView::Points(size_t column) const {
+  std::vector<ChartPoint> points;
+  for (const v1::StepRecord& record : records_) {
+    const std::optional<double> value = RecordColumns()[column].value(record);
+    if (value.has_value()) points.push_back({static_cast<double>(record.version()), *value});
+  }
+  return points;
+}
+
+std::string RunView::Headline(absl::Time now) const {
+  if (records_.empty()) return absl::StrCat(session_id_, "  no step yet");
+  const v1::StepRecord& newest = records_.back();
+  std::string line = absl::StrCat(session_id_, "  version ", GroupDigits(newest.version()));
+  const auto first =
+      std::find_if(records_.begin(), records_.end(), [&](const v1::StepRecord& record) {
+        return RecordSeconds(newest) - RecordSeconds(record) <= kRateSeconds;
+      });
+  const double seconds = RecordSeconds(newest) - RecordSeconds(*first);
+  if (seconds > 0) {
+    const auto steps = static_cast<double>(newest.version() - first->version());
+    absl::StrAppendFormat(&line, "  %.4g steps/s", steps / seconds);
+  }
+  if (now - last_news_ >= kSilence) {
+    absl::StrAppendFormat(&line, "  no step for %.0f s", absl::ToDoubleSeconds(now - last_news_));
+  }
+  return line;
+}
+
+std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const {
+  std::vector<std::string> page = {Headline(now)};
+  std::vector<std::string> lines;
+  for (size_t column = 0; column < RecordColumns().size(); ++column) {
+    const std::string& name = RecordColumns()[column].name;
+    const std::vector<ChartPoint> points = Points(column);
+    const ChartColumns all = ColumnsOf(points, size.columns);
+    if (!IsShown(name, all)) continue;
+    const double current = points.back().value;
+    // The headline, a line above and below the loss, and a line for each of the others.
+    const size_t others = RecordColumns().size() + 3;
+    if (name == "loss" && size.rows >= others + kMinLossRows) {
+      page.push_back(absl::StrCat(absl::StrFormat(kLine, name, current), RangeText(points)));
+      const size_t height = std::min(size.rows - others, kMaxLossRows);
+      for (std::string& row : DrawChart(all, height)) page.push_back(std::move(row));
+      continue;
+    }
+    std::string line = absl::StrFormat(kLine, name, current);
+    // What there is no room for goes: first the range, then the curve.
+    const std::string range = absl::StrCat("  ", RangeText(points));
+    const size_t range_width = std::max(TextWidth(range), kRangeWidth);
+    const bool ranged = size.columns >= kLineWidth + kMinCurveWidth + range_width;
+    const size_t taken = kLineWidth + (ranged ? range_width : 0);
+    if (size.columns >= taken + kMinCurveWidth) {
+      const std::string drawn = DrawChart(ColumnsOf(points, size.columns - taken), 1)[0];
+      absl::StrAppend(&line, drawn);
+      const size_t gap = size.columns - taken - TextWidth(drawn);
+      if (ranged) absl::StrAppend(&line, std::string(gap, ' '), range);
+    }
+    lines.push_back(std::move(line));
+  }
+  if (page.size() > 1) page.emplace_back();
+  page.insert(page.end(), lines.begin(), lines.end());
+  if (page.size() > size.rows) page.resize(size.rows);
+  return page;
+}
+
+}  // namespace talweg

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A run as a page for a terminal: the loss as a curve, everything else as a line each.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "client/terminal/chart.h"
+#include "client/terminal/screen.h"
+#include "talweg/v1/session_service.pb.h"
+
+namespace talweg {
+
+// Thread-compatible. Time is handed in.
+class RunView {
+ public:
+  // Records kept; where there are more, every second one goes.
+  static constexpr size_t kMaxRecords = 8192;
+
+  explicit RunView(std::string session_id) : session_id_(std::move(session_id)) {}
+
+  // Records in the order of their versions.
+  void Take(const v1::WatchSessionResponse& message, absl::Time now);
+
+  // A page that fits `size`.
+  std::vector<std::string> Page(TerminalSize size, absl::Time now) const;
+
+  size_t num_records() const { return records_.size(); }
+
+ private:
+  std::string Headline(absl::Time now) const;
+  std::vector<ChartPoint> Points(size_t column) const;
+
+  const std::string session_id_;
+  std::vector<v1::StepRecord> records_;
+  absl::Time last_news_ = absl::InfinitePast();  // when the newest record came here
+};
+
+}  // namespace talweg

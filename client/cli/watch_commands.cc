@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// talweg session watch | export
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cli/command.h"
+#include "client/cli/context.h"
+#include "client/cli/record_columns.h"
+#include "client/cli/run_view.h"
+#include "client/cli/stop_signals.h"
+#include "client/cli/tensorboard.h"
+#include "client/terminal/progress.h"
+#include "client/terminal/screen.h"
+#include "client/terminal/table.h"
+
+namespace talweg {
+namespace {
+
+constexpr absl::Duration kRedrawEvery = absl::Milliseconds(100);
+
+absl::StatusOr<WatchOptions> WatchOptionsOf(const Arguments& arguments) {
+  WatchOptions options;
+  const auto after = arguments.Whole("after_version");
+  if (!after.ok()) return after.status();
+  options.after_version = after->value_or(0);
+  options.follow = !arguments.Has("once");
+  return options;
+}
+
+// A line a record, for programs.
+absl::Status WatchLines(const Client& client, const std::string& session_id,
+                        const WatchOptions& options, bool json, std::ostream& out) {
+  return client.WatchSession(
+      session_id, options, [&](const v1::WatchSessionResponse& message) -> absl::Status {
+        for (const v1::StepRecord& record : message.records()) {
+          if (json) {
+            const absl::Status printed = PrintJsonLine(record, out);
+            if (!printed.ok()) return printed;
+          } else {
+            out << RecordLine(record) << "\n";
+          }
+        }
+        out.flush();
+        return out ? absl::OkStatus() : absl::DataLossError("standard output takes no more");
+      });
+}
+
+// A page for a person: once, or redrawn until the end.
+absl::Status WatchPage(const Client& client, const std::string& session_id, WatchOptions options) {
+  RunView view(session_id);
+  std::optional<Screen> screen;
+  absl::Time next_draw = absl::InfinitePast();
+  const auto draw = [&] {
+    const absl::Time now = absl::Now();
+    if (!screen.has_value() || now < next_draw) return;
+    next_draw = now + kRedrawEvery;
+    const TerminalSize size = SizeOfTerminal(stdout);
+    screen->Draw(view.Page(size, now), size);
+  };
+  options.idle = draw;
+  const absl::Status status =
+      client.WatchSession(session_id, options, [&](const v1::WatchSessionResponse& message) {
+        // Not before the server answered: an error needs no other screen.
+        if (options.follow && !screen.has_value()) screen.emplace(stdout);
+        view.Take(message, absl::Now());
+        draw();
+        return absl::OkStatus();
+      });
+  if (screen.has_value()) {
+    next_draw = absl::InfinitePast();
+    draw();
+  } else if (status.ok()) {
+    for (const std::string& line : view.Page(SizeOfTerminal(stdout), absl::Now())) {
+      std::cout << line << "\n";
+    }
+  }
+  return status;
+}
+
+absl::Status RunWatch(const Arguments& arguments, std::ostream& out) {
+  const absl::StatusOr<WatchOptions> options = WatchOptionsOf(arguments);
+  if (!options.ok()) return options.status();
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments, Stopped);
+  if (!client.ok()) return client.status();
+  const std::string& session_id = arguments.positional(0);
+  const bool page =
+      !arguments.Has("json") && !arguments.Has("lines") && &out == &std::cout && IsTerminal(stdout);
+  StopOnSignals(SecondSignal::kIgnored);
+  if (page) return WatchPage(*client, session_id, *options);
+  return WatchLines(*client, session_id, *options, arguments.Has("json"), out);
+}
+
+// `path` "-" is standard output.
+absl::Status WriteFile(const std::string& path, const std::string& content, std::ostream& out) {
+  if (path == "-") {
+    out << content;
+    return absl::OkStatus();
+  }
+  std::ofstream file(path, std::ios::binary);
+  file << content;
+  file.close();
+  return file ? absl::OkStatus() : absl::UnknownError(absl::StrCat("cannot write ", path));
+}
+
+absl::Status RunExport(const Arguments& arguments, std::ostream& out) {
+  const std::string csv = arguments.Text("csv");
+  const std::string folder = arguments.Text("tensorboard");
+  if (csv.empty() && folder.empty() && !arguments.Has("json")) {
+    return UsageError("--csv, --tensorboard or --json is needed");
+  }
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
+  if (!client.ok()) return client.status();
+  const std::string& session_id = arguments.positional(0);
+  v1::WatchSessionResponse all;
+  const absl::Status watched =
+      client->WatchSession(session_id, {}, [&](const v1::WatchSessionResponse& message) {
+        all.MergeFrom(message);
+        return absl::OkStatus();
+      });
+  if (!watched.ok()) return watched;
+  const std::vector<v1::StepRecord> records(all.records().begin(), all.records().end());
+  const std::string number = absl::StrCat(GroupDigits(records.size()), " records");
+  const bool quiet = arguments.Has("json") || csv == "-";
+  if (!csv.empty()) {
+    const absl::Status written = WriteFile(csv, RecordsCsv(records), out);
+    if (!written.ok()) return written;
+    if (!quiet) out << number << " in " << csv << "\n";
+  }
+  if (!folder.empty()) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    const std::string path =
+        (std::filesystem::path(folder) / TensorBoardFileName(records, session_id)).string();
+    const absl::Status written = WriteFile(path, TensorBoardEvents(records), out);
+    if (!written.ok()) return written;
+    if (!quiet) out << number << " in " << path << "\n";
+  }
+  return arguments.Has("json") ? PrintJson(all, out) : absl::OkStatus();
+}
+
+}  // namespace
+
+std::vector<Command> WatchCommands() {
+  return {
+      {"session watch",
+       "ID",
+       "Show the steps of a session as they are taken",
+       "On a terminal: curves of loss, norms, rate and times, redrawn in place; Ctrl-C ends it.\n"
+       "Elsewhere a line a step; with --json each is a message of the wire.\n",
+       {{"once", "", "show what is there, and end"},
+        {"after_version", "VERSION", "only steps that made a later version (0)"},
+        {"lines", "", "a line a step on a terminal, too"}},
+       RunWatch},
+      {"session export",
+       "ID",
+       "Write the steps of a session to files",
+       "The server keeps up to 4,096 records of a run, evenly spread over all of it.\n",
+       {{"csv", "FILE", "a header and a line a record; - is standard output"},
+        {"tensorboard", "FOLDER",
+         "an event file for TensorBoard, made anew each time: tensorboard --logdir FOLDER"}},
+       RunExport},
+  };
+}
+
+}  // namespace talweg

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The formulas, in float64, of methods that look at whole tensors; make_golden.py runs them.
+
+A formula is handed the case, the start and the gradients, flat; it yields the parameters after each
+step. Besides what make_golden.py says, a case may have the decoupled `decay` of every step and the
+numbers of the tensors that take the `fallback` rule.
+"""
+
+import numpy as np
+
+
+def tensors_of(size):
+    """[(number, part of the flat vector, shape)] of SpaceOf(size), core/optimizers/optimizer_testing.h"""
+    tensors, left = [], size
+
+    def add(shape):
+        nonlocal left
+        count = int(np.prod(shape, dtype=int))
+        if 0 < count <= left:
+            tensors.append((len(tensors), slice(size - left, size - left + count), shape))
+            left -= count
+
+    for shape in (), (96, 40), (5,), (17, 130), (3, 2), (8, 4, 3, 3), (64, 64):
+        add(shape)
+    add((left,))
+    return tensors
+
+
+def lamb(case, w, gradients):
+    """You et al. 2020, algorithm 2: phi is the identity."""
+    config, decay = case["config"], case["decay"]
+    beta1, beta2, epsilon = config["beta1"], config["beta2"], config["epsilon"]
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t, (g, eta) in enumerate(zip(gradients, case["rates"]), 1):
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        r = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + epsilon) + decay * w
+        w = w.copy()
+        for _, part, _ in tensors_of(len(w)):
+            length_w, length_r = np.linalg.norm(w[part]), np.linalg.norm(r[part])
+            ratio = length_w / length_r if length_w > 0 and length_r > 0 else 1.0
+            w[part] -= eta * ratio * r[part]
+        yield w
+
+
+def lamb_cases(shapes):
+    """[(what a case has besides its shape, shape)]"""
+    settings = [(0.9, 0.999, 1e-6, 0.01), (0.8, 0.99, 1e-3, 0.0), (0.0, 0.5, 1e-8, 0.3),
+                (0.9, 0.999, 1e-6, 0.1), (0.95, 0.9, 1e-6, 0.02)]
+    six_thousand = (6100, shapes(0.01)[1][1], (50,))
+    return [({"config": {"beta1": beta1, "beta2": beta2, "epsilon": epsilon}, "decay": decay}, shape)
+            for (beta1, beta2, epsilon, decay), shape in
+            zip(settings, [*shapes(0.01), six_thousand])]
+
+
+def newton_schulz(u, steps):
+    """Keller Jordan 2024; a tall matrix is iterated as its transpose."""
+    if u.shape[0] > u.shape[1]:
+        return newton_schulz(u.T, steps).T
+    x = u / (np.linalg.norm(u) + 1e-7)
+    for _ in range(steps):
+        a = x @ x.T
+        x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
+    return x
+
+
+def muon(case, w, gradients):
+    """Keller Jordan 2024, scales of arXiv:2502.16982; AdamW for what is no matrix or is marked."""
+    config, decay = case["config"], case["decay"]
+    beta, steps = config["beta"], config["newton_schulz_steps"]
+    beta1, beta2, epsilon = (config["fallback_" + name] for name in ("beta1", "beta2", "epsilon"))
+    m, v = np.zeros_like(w), np.zeros_like(w)
+    for t, (g, eta) in enumerate(zip(gradients, case["rates"]), 1):
+        w = w.copy()
+        for number, part, shape in tensors_of(len(w)):
+            if len(shape) < 2 or number in case["fallback"]:
+                m[part] = beta1 * m[part] + (1 - beta1) * g[part]
+                v[part] = beta2 * v[part] + (1 - beta2) * g[part]**2
+                move = m[part] / (1 - beta1**t) / (np.sqrt(v[part] / (1 - beta2**t)) + epsilon)
+            else:
+                m[part] = beta * m[part] + (1 - beta) * g[part]
+                u = (1 - beta) * g[part] + beta * m[part] if config["nesterov"] else m[part]
+                rows, cols = shape[0], int(np.prod(shape[1:]))
+                scale = 0.2 * max(rows, cols)**0.5 if config["match_rms_adamw"] else \
+                    max(1, rows / cols)**0.5
+                move = scale * newton_schulz(u.reshape(rows, cols), steps).ravel()
+            w[part] = w[part] - eta * decay * w[part] - eta * move
+        yield w
+
+
+def muon_cases(shapes):
+    """[(what a case has besides its shape, shape)]"""
+    def case(beta, nesterov, match, steps, decay, fallback=()):
+        return {"config": {"beta": beta, "nesterov": nesterov, "newton_schulz_steps": steps,
+                           "match_rms_adamw": match, "fallback_beta1": 0.9, "fallback_beta2": 0.95,
+                           "fallback_epsilon": 1e-8},
+                "decay": decay, "fallback": list(fallback)}
+
+    _, (_, varying, _), (_, short, _), _ = shapes(0.01)
+    return [(case(0.95, True, True, 5, 0.1), (1003, varying, (1, 2, 10, 50))),
+            (case(0.9, False, True, 5, 0.0), (1003, short, (50,))),
+            (case(0.5, True, False, 3, 0.02, (3,)), (310, short, (1, 10, 50))),
+            (case(0.95, False, False, 6, 0.1), (2600, varying, (50,))),
+            (case(0.95, True, True, 5, 0.1, (3,)), (6100, varying, (50,)))]
