@@ -611,6 +611,37 @@ TEST_F(ScarceMemoryTest, StreamsTakeTurnsWhereMemoryIsForOne) {
   ExpectNothingHeld();
 }
 
+// Not even for as long as its stream is open does anybody keep memory that another waits for.
+TEST_F(ScarceMemoryTest, BusyStreamHandsItsMemoryToWhoeverWaits) {
+  const v1::JoinResponse busy_joined = CreateAndJoin("busy");
+  const v1::JoinResponse patient_joined = CreateAndJoin("patient");
+  const auto chunks = ChunksOf(Gradient(kElements, 1), kMinElements);
+  WireStream busy(wire_->training());
+  v1::StepResponse response;
+  ASSERT_TRUE(busy.Step(StepOf("busy", busy_joined, 1, 0, {}), chunks, &response));
+  EXPECT_TRUE(busy.granted());
+  WireStream patient(wire_->training());
+  ASSERT_TRUE(patient.WriteHeader(StepOf("patient", patient_joined, 1, 0, {})));
+  // Some steps may pass before the other's header is there.
+  uint64_t version = 1;
+  while (busy.granted()) {
+    ASSERT_TRUE(
+        busy.Step(StepOf("busy", busy_joined, version + 1, version, {}), chunks, &response));
+    ASSERT_LT(++version, 2000u);
+  }
+  ASSERT_TRUE(patient.ReadGrant());
+  for (const auto& chunk : chunks) ASSERT_TRUE(patient.Write(chunk));
+  ASSERT_TRUE(patient.WriteCommit());
+  ASSERT_TRUE(patient.ReadReply(&response));
+  EXPECT_EQ(response.applied_version(), 1u);
+  EXPECT_FALSE(patient.granted());  // the busy one stands in the line again
+  ASSERT_TRUE(busy.Step(StepOf("busy", busy_joined, version + 1, version, {}), chunks, &response));
+  EXPECT_TRUE(patient.ReadGrant());
+  EXPECT_TRUE(busy.Finish().ok());
+  EXPECT_TRUE(patient.Finish().ok());
+  ExpectNothingHeld();
+}
+
 TEST_F(ScarceMemoryTest, LayoutThatCanNeverFitIsRefused) {
   const v1::JoinResponse joined = CreateAndJoin("s", kElements + 1);
   const uint32_t checksum = wire_->Checksum("s");
