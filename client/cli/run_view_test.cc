@@ -71,7 +71,7 @@ TEST(RunViewTest, NarrowWindowsKeepTheCurveBeforeItsRange) {
   RunView view("mlp");
   view.Take(Steps(1, 500), kNow);
   const std::string page = Text(view.Page({45, 9}, kNow));
-  EXPECT_THAT(page, HasSubstr("gradient_norm           0.002  █▁▁▁▁▁▁▁▁▁▁▁▁▁\n"));
+  EXPECT_THAT(page, HasSubstr("gradient_norm           0.002  █▂▂▁▁▁▁▁▁▁▁▁▁▁\n"));
 }
 
 TEST(RunViewTest, SaysHowLongNothingCame) {
