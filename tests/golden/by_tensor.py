@@ -3,7 +3,8 @@
 
 A formula is handed the case, the start and the gradients, flat; it yields the parameters after each
 step. Besides what make_golden.py says, a case may have the decoupled `decay` of every step and the
-numbers of the tensors that take the `fallback` rule.
+numbers of the tensors that take the `fallback` rule. make_session_golden.py hands it `tensors`, as
+tensors_of gives them, and rates and decays by element.
 """
 
 import numpy as np
@@ -26,6 +27,13 @@ def tensors_of(size):
     return tensors
 
 
+def parts_of(case, w, values):
+    """`values`, a number or one an element, by tensor: [(number, part, shape, values of the part)]"""
+    values = np.broadcast_to(values, w.shape)
+    tensors = case["tensors"] if "tensors" in case else tensors_of(len(w))
+    return [(number, part, shape, values[part]) for number, part, shape in tensors]
+
+
 def lamb(case, w, gradients):
     """You et al. 2020, algorithm 2: phi is the identity."""
     config, decay = case["config"], case["decay"]
@@ -36,7 +44,7 @@ def lamb(case, w, gradients):
         v = beta2 * v + (1 - beta2) * g**2
         r = m / (1 - beta1**t) / (np.sqrt(v / (1 - beta2**t)) + epsilon) + decay * w
         w = w.copy()
-        for _, part, _ in tensors_of(len(w)):
+        for _, part, _, eta in parts_of(case, w, eta):
             length_w, length_r = np.linalg.norm(w[part]), np.linalg.norm(r[part])
             ratio = length_w / length_r if length_w > 0 and length_r > 0 else 1.0
             w[part] -= eta * ratio * r[part]
@@ -69,10 +77,11 @@ def muon(case, w, gradients):
     config, decay = case["config"], case["decay"]
     beta, steps = config["beta"], config["newton_schulz_steps"]
     beta1, beta2, epsilon = (config["fallback_" + name] for name in ("beta1", "beta2", "epsilon"))
+    decay = np.broadcast_to(decay, w.shape)
     m, v = np.zeros_like(w), np.zeros_like(w)
     for t, (g, eta) in enumerate(zip(gradients, case["rates"]), 1):
         w = w.copy()
-        for number, part, shape in tensors_of(len(w)):
+        for number, part, shape, eta in parts_of(case, w, eta):
             if len(shape) < 2 or number in case["fallback"]:
                 m[part] = beta1 * m[part] + (1 - beta1) * g[part]
                 v[part] = beta2 * v[part] + (1 - beta2) * g[part]**2
@@ -84,7 +93,7 @@ def muon(case, w, gradients):
                 scale = 0.2 * max(rows, cols)**0.5 if config["match_rms_adamw"] else \
                     max(1, rows / cols)**0.5
                 move = scale * newton_schulz(u.reshape(rows, cols), steps).ravel()
-            w[part] = w[part] - eta * decay * w[part] - eta * move
+            w[part] = w[part] - eta * decay[part] * w[part] - eta * move
         yield w
 
 

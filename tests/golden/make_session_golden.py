@@ -3,11 +3,13 @@
 """Writes session.json beside this script; --check compares instead.
 
 What golden_test.cc asks of methods, session_golden_test.cc asks of a whole session: layout, warm-up,
-clipping by norm and by value, weight decay, groups with other rates and decays, a frozen tensor.
+clipping by norm and by value, weight decay coupled and decoupled, groups with rates, decays and
+clipping of their own, tensors that are frozen or take a fallback rule.
 
 A case is a session's configuration, in the words of the wire, and the parameters after some steps,
 at some elements: by torch itself in float32 (clip_grad_norm_, clip_grad_value_, the weight_decay and
-the parameter groups of torch.optim), or, where torch.optim lacks the method, in float64.
+the parameter groups of torch.optim), or, where torch.optim lacks the method, the dialect or the
+kind of decay, in float64.
 """
 
 import fnmatch
@@ -29,31 +31,46 @@ SIZE = sum(SIZES)
 ELEMENTS = list(range(0, SIZES[0], 97)) + list(range(SIZES[0], SIZE))
 
 GROUPS = [{"tensors": "frozen", "frozen": True},
-          {"tensors": "*.bias", "learning_rate_factor": 2.0, "decay_factor": 0.0},
+          {"tensors": "*.bias", "learning_rate_factor": 2.0, "decay_factor": 0.0,
+           "max_norm": 1.0, "max_value": 0.5},
           {"tensors": "head.*", "learning_rate_factor": 0.25, "decay_factor": 3.0}]
 
+ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
+
+# (method, its configuration, learning rate); that of torch.optim comes first
 METHOD_CONFIGS = [
     ("gradient_descent", {}, 0.02),
     ("momentum", {"dialect": "TORCH", "beta": 0.9, "dampening": 0.25}, 0.01),
+    ("momentum", {"dialect": "KERAS", "beta": 0.9}, 0.01),
+    ("momentum", {"dialect": "TUTORIAL", "beta": 0.9}, 0.05),
     ("nesterov", {"dialect": "TORCH", "beta": 0.9}, 0.01),
+    ("nesterov", {"dialect": "KERAS", "beta": 0.9}, 0.01),
+    ("nesterov", {"dialect": "TUTORIAL", "beta": 0.9}, 0.05),
     ("adagrad", {"dialect": "TORCH", "epsilon": 1e-10, "initial_accumulator": 0.0}, 0.02),
+    ("adagrad", {"dialect": "KERAS", "epsilon": 1e-7, "initial_accumulator": 0.1}, 0.02),
     ("rmsprop", {"dialect": "TORCH", "alpha": 0.99, "epsilon": 1e-8, "centered": True,
                  "momentum": 0.5}, 0.001),
-    ("adam", {"dialect": "TORCH", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
-              "amsgrad": False}, 0.01),
-    ("adamw", {"dialect": "TORCH", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
-               "amsgrad": True}, 0.01),
-    ("nadam", {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "momentum_decay": 0.004}, 0.01),
-    # A power of two, like its decay: 1 - eta decay is exact, or each step would round to one side.
+    ("rmsprop", {"dialect": "KERAS", "alpha": 0.9, "epsilon": 1e-7, "centered": True,
+                 "momentum": 0.5}, 0.001),
+    ("adam", {"dialect": "TORCH", **ADAM, "amsgrad": False}, 0.01),
+    ("adam", {"dialect": "KERAS", **ADAM, "amsgrad": False}, 0.01),
+    ("adam", {"dialect": "PAPER", **ADAM, "amsgrad": True}, 0.01),
+    ("adamw", {"dialect": "TORCH", **ADAM, "amsgrad": True}, 0.01),
+    ("adamw", {"dialect": "KERAS", **ADAM, "amsgrad": True}, 0.01),
+    ("adamw", {"dialect": "PAPER", **ADAM, "amsgrad": False}, 0.01),
+    ("nadam", {**ADAM, "momentum_decay": 0.004}, 0.01),
     ("lion", {"beta1": 0.9, "beta2": 0.99}, 2.0**-8),
+    ("lamb", {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-6}, 0.01),
+    ("muon", {"beta": 0.95, "nesterov": True, "newton_schulz_steps": 5, "match_rms_adamw": True,
+              "fallback_beta1": 0.9, "fallback_beta2": 0.95, "fallback_epsilon": 1e-8}, 0.002),
 ]
 
-# (clipping, weight decay, groups)
-SETTINGS = [
-    ({"max_norm": 20.0, "max_value": 0.25}, 0.05, GROUPS),
-    ({"max_norm": 20.0}, 0.0, []),
-    ({"max_value": 0.25}, 0.05, GROUPS[1:]),
-]
+BOTH = {"max_norm": 20.0, "max_value": 0.25}
+
+# (clipping, kind of weight decay, groups). "own": the kind that torch.optim's class has, decoupled
+# where there is no such class.
+SETTINGS = [(BOTH, "coupled", GROUPS), (BOTH, "decoupled", GROUPS)]
+MORE_SETTINGS = [({"max_norm": 20.0}, None, []), ({"max_value": 0.25}, "own", GROUPS[1:])]
 
 
 def inputs(seed):
@@ -71,6 +88,16 @@ def rate_of(case, step):
 def group_of(case, name):
     """The first whose pattern matches; {} where none does."""
     return next((group for group in case["groups"] if fnmatch.fnmatch(name, group["tensors"])), {})
+
+
+def clipped_by_norm(case, groups):
+    """[(max_norm, numbers of `groups`)]: the members of each group that has its own, then the rest."""
+    found = [(own["max_norm"], [i for i, group in enumerate(groups) if group == own])
+             for own in case["groups"] if "max_norm" in own]
+    if "max_norm" in case["clipping"]:
+        rest = [i for i, group in enumerate(groups) if "max_norm" not in group]
+        found.append((case["clipping"]["max_norm"], rest))
+    return found
 
 
 def decay_of(case):
@@ -99,11 +126,12 @@ def by_torch(case, start, gradients):
         for parameter, part in zip(parameters, cut(gradient)):
             if parameter.requires_grad:
                 parameter.grad = torch.from_numpy(part.copy()).reshape(parameter.shape)
-        clipped = [parameter for parameter, _ in trained]
-        if "max_norm" in case["clipping"]:
-            torch.nn.utils.clip_grad_norm_(clipped, case["clipping"]["max_norm"])
-        if "max_value" in case["clipping"]:
-            torch.nn.utils.clip_grad_value_(clipped, case["clipping"]["max_value"])
+        for max_norm, members in clipped_by_norm(case, [group for _, group in trained]):
+            torch.nn.utils.clip_grad_norm_([trained[i][0] for i in members], max_norm)
+        for parameter, group in trained:
+            max_value = group.get("max_value", case["clipping"].get("max_value"))
+            if max_value is not None:
+                torch.nn.utils.clip_grad_value_([parameter], max_value)
         for options, (_, group) in zip(optimizer.param_groups, trained):
             options["lr"] = rate_of(case, step) * group.get("learning_rate_factor", 1.0)
         optimizer.step()
@@ -111,52 +139,76 @@ def by_torch(case, start, gradients):
 
 
 def by_formula(case, start, gradients):
+    settings = [group_of(case, name) for name, _ in TENSORS]
+    tensor_of = np.repeat(np.arange(len(TENSORS)), SIZES)
+
     def of_elements(field, default):
-        return np.concatenate([np.full(size, group_of(case, name).get(field, default), np.float64)
-                               for (name, _), size in zip(TENSORS, SIZES)])
+        return np.array([group.get(field, default) for group in settings], np.float64)[tensor_of]
 
     trained = 1.0 - of_elements("frozen", False)
     rate_factor = of_elements("learning_rate_factor", 1.0) * trained
     decay_factor = of_elements("decay_factor", 1.0)
+    max_value = of_elements("max_value", case["clipping"].get("max_value", np.inf))
+    decoupled = case["weight_decay"]["decoupled"] * decay_factor
     w = start.astype(np.float64)
     rates = [rate_of(case, step) * rate_factor for step in range(1, STEPS + 1)]
 
     def prepared():
         for gradient in gradients:
             g = gradient.astype(np.float64) * trained
-            if "max_norm" in case["clipping"]:
-                g = g * min(1.0, case["clipping"]["max_norm"] / (np.linalg.norm(g) + 1e-6))
-            if "max_value" in case["clipping"]:
-                g = np.clip(g, -case["clipping"]["max_value"], case["clipping"]["max_value"])
-            yield g + case["weight_decay"]["coupled"] * decay_factor * w
+            for max_norm, members in clipped_by_norm(case, settings):
+                there = np.isin(tensor_of, members)
+                g[there] *= min(1.0, max_norm / (np.linalg.norm(g[there]) + 1e-6))
+            yield np.clip(g, -max_value, max_value) + \
+                case["weight_decay"]["coupled"] * decay_factor * w
 
-    # The formula asks for a gradient when it is to take a step: w is that of before it.
-    for eta, step in zip(rates, METHODS[case["method"]]["formula"](
-            case["optimizer"], prepared(), rates)):
-        w = w * (1 - eta * case["weight_decay"]["decoupled"] * decay_factor) - step
+    # A formula asks for a gradient when it is to take a step: w is that of before it.
+    row = METHODS[case["method"]]
+    if "by_tensor" in row:
+        ends = np.cumsum(SIZES)
+        tensors = [(number, slice(ends[number] - size, ends[number]), shape)
+                   for number, (size, (_, shape)) in enumerate(zip(SIZES, TENSORS))]
+        fallback = [i for i, group in enumerate(settings) if group.get("fallback", False)]
+        for w in row["by_tensor"]({"config": case["optimizer"], "rates": rates, "decay": decoupled,
+                                   "tensors": tensors, "fallback": fallback}, w, prepared()):
+            yield w
+        return
+    for eta, step in zip(rates, row["formula"](case["optimizer"], prepared(), rates)):
+        w = w * (1 - eta * decoupled) - step
         yield w
+
+
+def case_of(method, optimizer, learning_rate, clipping, decay, groups):
+    """A case, but for its parameters."""
+    row = METHODS[method]
+    own = "decoupled" if row["torch"] is None or row.get("torch_decouples", False) else "coupled"
+    decay = own if decay == "own" else decay
+    by_torch_itself = (row["torch"] is not None and decay in (None, own)
+                       and optimizer.get("dialect", "TORCH") == "TORCH")
+    weight_decay = {"coupled": 0.0, "decoupled": 0.0}
+    if decay is not None:
+        weight_decay[decay] = 0.05
+    if decay == "decoupled" and not by_torch_itself:
+        # Powers of two: 1 - eta decay is exact, or each step would round W to one side.
+        learning_rate = 2.0 ** round(math.log2(learning_rate))
+        weight_decay[decay] = 0.5
+    if method == "muon":
+        groups = [{**group, "fallback": True} if group["tensors"] == "head.*" else group
+                  for group in groups]
+    return {"method": method, "optimizer": optimizer, "learning_rate": learning_rate,
+            "warmup_steps": WARMUP, "clipping": clipping, "weight_decay": weight_decay,
+            "groups": groups, "source": "torch" if by_torch_itself else "float64"}
 
 
 def golden():
     cases = []
-    for method, optimizer, learning_rate in METHOD_CONFIGS:
-        for clipping, decay, groups in SETTINGS:
-            row = METHODS[method]
-            decouples = row.get("torch_decouples", False)
-            case = {"method": method, "optimizer": optimizer, "learning_rate": learning_rate,
-                    "warmup_steps": WARMUP, "clipping": clipping,
-                    "weight_decay": {"coupled": 0.0 if decouples else decay,
-                                     "decoupled": decay if decouples else 0.0},
-                    "groups": groups, "seed": len(cases) + 1}
-            if row["torch"] is None and decay > 0:
-                case["weight_decay"]["decoupled"] = 0.5
+    for number, (method, *config) in enumerate(METHOD_CONFIGS):
+        is_first = all(method != earlier for earlier, *_ in METHOD_CONFIGS[:number])
+        for settings in SETTINGS + (MORE_SETTINGS if is_first else []):
+            case = {**case_of(method, *config, *settings), "seed": len(cases) + 1}
             start, gradients = inputs(case["seed"])
-            if row["torch"] is None:
-                case["source"] = "float64"
-                trajectory, digits = by_formula(case, start, gradients), 17
-            else:
-                case["source"] = "torch"
-                trajectory, digits = by_torch(case, start, gradients), 9
+            trajectory, digits = (by_torch(case, start, gradients), 9) \
+                if case["source"] == "torch" else (by_formula(case, start, gradients), 17)
             case["parameters"] = snapshots((w[ELEMENTS] for w in trajectory), SAVED, digits)
             cases.append(case)
     return {"script": "tests/golden/make_session_golden.py", "torch_version": torch.__version__,
