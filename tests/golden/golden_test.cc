@@ -31,8 +31,8 @@ namespace {
 // operations in the same order, but for Adam's and NAdam's division of the root by sqrt(c2), a
 // multiplication here; that is 2^-24 of a step, which now and then turns the last bit of W, and
 // half of the walk above is ample.
-// Muon's step is off by 3.4445^5 2^-25 = 1.5e-5 of itself at most, where it is a hundredth of W; that
-// is an ulp, spread over the elements of a matrix (core/linalg/newton_schulz_test.cc).
+// Muon's step is off by 3.4445^5 2^-25 = 1.5e-5 of itself at most, where it is a hundredth of W;
+// that is an ulp, spread over the elements of a matrix (core/linalg/newton_schulz_test.cc).
 constexpr double kUlpOfFloat64 = 8;
 constexpr double kUlpOfTorch = 4;
 
