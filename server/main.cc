@@ -22,7 +22,7 @@ ABSL_FLAG(bool, insecure, false,
           "allow an address that other machines reach, without encryption or authentication");
 ABSL_FLAG(uint32_t, threads, 0, "compute threads; 0: as many as this process may use CPUs");
 ABSL_FLAG(uint64_t, memory_bytes, 0,
-          "bytes that all sessions may take together; 0: four fifths of what there is");
+          "bytes that all sessions may take together; 0: three fifths of what there is");
 ABSL_FLAG(uint32_t, max_sessions, 10000, "sessions held at the same time");
 ABSL_FLAG(double, drain_seconds, 0,
           "on SIGTERM, seconds to serve on while not ready, so that balancers can follow");

@@ -98,17 +98,25 @@ std::string WhyNotListening(const std::string& address, const std::string& host)
 struct Server::Parts {
   explicit Parts(const ServerOptions& options)
       : memory(options.memory_bytes != 0 ? options.memory_bytes : DefaultMemoryBytes()),
-        messages(options.message_bytes != 0 ? options.message_bytes
-                                            : std::max(kMinWireBytes, memory.limit() / 4)),
+        messages(ShareOf(options)),
+        staging(ShareOf(options)),
         sessions(options.max_sessions),
         pool(options.num_threads != 0 ? options.num_threads : AvailableCpus()),
-        session_service({sessions, pool, memory, messages, gate, stopping}),
-        training_service({sessions, pool, memory, messages, gate, stopping}) {}
+        session_service({sessions, pool, memory, messages, staging, gate, stopping}),
+        training_service({sessions, pool, memory, messages, staging, gate, stopping}) {}
+
+  // Of what is under way: a sixth of what sessions have for messages, as much for what streams put
+  // together, as much for gRPC. Each by itself, so that streams at rest refuse no message.
+  uint64_t ShareOf(const ServerOptions& options) const {
+    return options.message_bytes != 0 ? options.message_bytes
+                                      : std::max(kMinWireBytes, memory.limit() / 6);
+  }
 
   DrainGate gate;
   Notice stopping;
   MemoryBudget memory;
   MemoryBudget messages;
+  MemoryBudget staging;
   SessionTable sessions;
   ComputePool pool;
   SessionService session_service;
@@ -165,7 +173,7 @@ void Server::NotReady() {
   health->SetServingStatus("", false);
 }
 
-uint64_t Server::message_bytes() const { return parts_->messages.used(); }
+uint64_t Server::message_bytes() const { return parts_->messages.used() + parts_->staging.used(); }
 
 void Server::Refuse() {
   parts_->gate.Close();

@@ -16,8 +16,9 @@ namespace talweg::server {
 struct ServerOptions {
   std::string address = "127.0.0.1:50551";  // host:port; port 0 takes a free one
   size_t num_threads = 0;                   // of the compute pool; 0: as many as CPUs may be used
-  uint64_t memory_bytes = 0;                // for all sessions; 0: four fifths of what there is
-  uint64_t message_bytes = 0;               // for contributions under way; 0: a quarter of that
+  uint64_t memory_bytes = 0;                // for all sessions; 0: three fifths of what there is
+  // For contributions in one message that wait, and as much for streamed ones; 0: a sixth of that.
+  uint64_t message_bytes = 0;
   size_t max_sessions = 10000;
   bool insecure = false;  // listen beyond loopback without encryption
 };
@@ -39,8 +40,8 @@ class Server {
 
   // Health service "ready" says NOT_SERVING from now on; calls are still served.
   void NotReady();
-  // New calls are refused with DRAINING, and so are watchers and streams without a contribution under
-  // way; what is under way goes on.
+  // New calls are refused with DRAINING, and so are watchers and streams without a contribution
+  // under way; what is under way goes on.
   void Refuse();
   // Refuses, waits up to `grace` for calls under way, cuts those that remain, and returns when
   // nothing of the server runs any more. Takes 0.3 s at least, or `grace` if that is less: so long

@@ -22,7 +22,8 @@ struct ServiceContext {
   SessionTable& sessions;
   ComputePool& pool;
   MemoryBudget& memory;    // of sessions
-  MemoryBudget& messages;  // of contributions that wait for their turn
+  MemoryBudget& messages;  // of contributions in one message that wait for their turn
+  MemoryBudget& staging;   // of contributions that come over streams
   DrainGate& gate;
   Notice& stopping;  // given when the gate closes
 

@@ -105,6 +105,13 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
     checksums_ = request.checksums();
     next_element_ = request.begin_element();
     if (request.has_version()) pinned_ = request.version();
+    if (pinned_.has_value() && !wanted->point.has_value()) {
+      // Perhaps another reader still holds it.
+      if (std::shared_ptr<const core::Parameters> held = host_->Held(*pinned_)) {
+        vector_ = OutgoingVector({std::move(held), true, 0}, wanted->kind, *dtype);
+        return Begin();
+      }
+    }
     host_->Read(wanted->point, [this, kind = wanted->kind,
                                 dtype = *dtype](const absl::StatusOr<PointOutcome>& point) {
       if (!point.ok()) return Fail(point.status());
@@ -189,6 +196,10 @@ grpc::ServerUnaryReactor* TrainingService::Step(grpc::CallbackServerContext* cal
     // Before its shape is judged: a worker of a lost history may well have another layout.
     TALWEG_RETURN_IF_ERROR(host->CheckHistory(request->header().history()));
     TALWEG_RETURN_IF_ERROR(CheckReply(request->reply()));
+    if (request->reply().checksums()) {
+      return MakeError(Reason::kFieldOutOfRange, "checksums are of StreamStep: a message has none",
+                       "reply.checksums");
+    }
     TALWEG_ASSIGN_OR_RETURN(const core::EncodedVector gradient,
                             GradientOf(request->sections(), host->num_elements()));
     TALWEG_RETURN_IF_ERROR(CheckReplySize(request->reply(), host->num_elements()));

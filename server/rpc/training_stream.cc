@@ -50,6 +50,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
 
   ~TrainingStream() override {
     context_.stopping.Forget(stop_listener_);
+    context_.staging.ForgetListener(waiters_listener_);
     if (host_ != nullptr) host_->deletion().Forget(deletion_listener_);
   }
 
@@ -178,8 +179,11 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     context_.pool.Post([self = shared_from_this()] { self->RunNext(); });
   }
 
+  // Before the grant as well: what comes then must not. After a grant that was given up (Yield) it
+  // may come, and waits.
   bool TakesFrames() const {
-    return phase_ == Phase::kIdle || (phase_ == Phase::kOpen && staging_ != nullptr);
+    return phase_ == Phase::kIdle ||
+           (phase_ == Phase::kOpen && (staging_ != nullptr || !grant_is_out_));
   }
 
   // How the stream ends where it stands, if it does: nothing waits to be looked at.
@@ -199,9 +203,13 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     TALWEG_RETURN_IF_ERROR(CheckNoUnknownFields(frame));
     TALWEG_RETURN_IF_ERROR(assembler_.CheckOrder(frame.frame_case()));
     if (frame.has_header()) return core::PrefixField(TakeHeader(frame.header()), "header");
+    if (staging_ == nullptr) {
+      return MakeError(Reason::kFrameUnexpected, "a frame came before the grant", "frame");
+    }
     if (frame.has_commit()) {
       TALWEG_RETURN_IF_ERROR(assembler_.Commit());
       phase_ = Phase::kWhole;
+      grant_is_out_ = false;
       Step();
       return absl::OkStatus();
     }
@@ -230,6 +238,11 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     // Before its shape is judged: a worker of a lost history may well have another layout.
     TALWEG_RETURN_IF_ERROR(host_->CheckHistory(header.header().history()));
     TALWEG_RETURN_IF_ERROR(CheckReply(header.reply()));
+    if (header.reply().max_reply_bytes() != 0) {
+      return MakeError(Reason::kFieldOutOfRange,
+                       "max_reply_bytes is of Step: the reply of a stream comes in chunks",
+                       "reply.max_reply_bytes");
+    }
     TALWEG_RETURN_IF_ERROR(assembler_.Open(host_->num_elements()));
     header_ = header;
     phase_ = Phase::kOpen;
@@ -247,6 +260,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
 
   absl::Status Attach(const std::string& session_id) {
     TALWEG_ASSIGN_OR_RETURN(host_, context_.sessions.Find(session_id));
+    waiters_listener_ = context_.staging.ListenForWaiters(Told([this] { Yield(); }));
     deletion_listener_ = host_->deletion().Listen(Told([this] {
       Fail(MakeError(Reason::kSessionDeleted,
                      absl::StrCat("session \"", host_->identity().session_id, "\" was deleted")));
@@ -263,7 +277,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
       });
     };
     const absl::StatusOr<uint64_t> place =
-        context_.messages.ReserveLater(host_->num_elements() * sizeof(float), granted);
+        context_.staging.ReserveLater(host_->num_elements() * sizeof(float), granted);
     if (!place.ok()) return Fail(place.status());
     place_ = *place;
   }
@@ -271,13 +285,25 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   void Grant(MemoryBudget::Reservation memory) {
     try {
       staging_ = std::make_shared<Staging>(std::move(memory), host_->num_elements());
+      staging_->gradient.Begin(host_->group_map());
     } catch (const std::bad_alloc&) {
       return Fail(MakeError(Reason::kMemoryQuota, "the system has no memory for a contribution"));
     }
     SendGrant();
   }
 
+  // Gives up what it holds between contributions, and goes to the end of the line. The client need
+  // not know: what it sends meanwhile stands in the connection until there is memory again.
+  void Yield() {
+    if (phase_ != Phase::kIdle || staging_ == nullptr) return;
+    staging_.reset();
+    AskForMemory();
+  }
+
+  // Tells the client, unless it has a grant that it has not used.
   void SendGrant() {
+    if (grant_is_out_) return;
+    grant_is_out_ = true;
     std::unique_ptr<Response> frame = NewFrame();
     frame->mutable_grant()->set_num_elements(host_->num_elements());
     Write(std::move(frame));
@@ -306,7 +332,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     }
     if (!more || stopping_) {
       staging_.reset();
-    } else if (context_.messages.AnyoneWaits()) {
+    } else if (context_.staging.AnyoneWaits()) {
       staging_.reset();
       AskForMemory();
     } else {
@@ -330,8 +356,11 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   // After the end: what the line holds goes at once, whether or not the client still reads.
   void LetGo() {
     staging_.reset();
-    context_.messages.Forget(place_);
-    if (!Making()) vector_ = {};
+    context_.staging.Forget(place_);
+    // What is being made takes it along when it is over.
+    OutgoingVector unsaid;  // goes after the lock
+    MutexLock lock(mutex_);
+    if (!making_) std::swap(unsaid, vector_);
   }
 
   // --- The reply: one frame ahead of the write, on the pool.
@@ -348,18 +377,20 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     } else {
       MakeChunk(*frame->mutable_chunk());
     }
+    OutgoingVector unsaid;  // goes after the lock: its versions have a pool, which has one too
     bool over = false;
     {
       MutexLock lock(mutex_);
       making_ = false;
       over = ending_;
       if (last) replying_ = false;
-      if (!over) to_write_.push_back(std::move(frame));
+      if (over) {
+        std::swap(unsaid, vector_);
+      } else {
+        to_write_.push_back(std::move(frame));
+      }
     }
-    if (over) {
-      vector_ = {};
-      return;
-    }
+    if (over) return;
     if (last) Post([this] { Step(); });
     Drive();
   }
@@ -395,11 +426,6 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   bool Replying() {
     MutexLock lock(mutex_);
     return replying_;
-  }
-
-  bool Making() {
-    MutexLock lock(mutex_);
-    return making_;
   }
 
   void Gone() {
@@ -480,6 +506,8 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   std::shared_ptr<SessionHost> host_;  // of the first header
   uint64_t deletion_listener_ = 0;
   uint64_t place_ = 0;  // in the line for memory
+  uint64_t waiters_listener_ = 0;
+  bool grant_is_out_ = false;  // the client was told, and has not committed since
   std::shared_ptr<Staging> staging_;
   v1::StreamHeader header_;
 

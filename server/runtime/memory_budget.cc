@@ -65,7 +65,28 @@ absl::StatusOr<uint64_t> MemoryBudget::ReserveLater(uint64_t bytes, Granted gran
   }
   if (place == 0) return Short(bytes, used);
   Serve();
+  std::map<uint64_t, Wanted> listeners;
+  {
+    MutexLock lock(mutex_);
+    if (line_.count(place) > 0) listeners = listeners_;
+  }
+  for (const auto& [number, wanted] : listeners) wanted();
   return place;
+}
+
+uint64_t MemoryBudget::ListenForWaiters(Wanted wanted) {
+  MutexLock lock(mutex_);
+  listeners_.emplace(++last_listener_, std::move(wanted));
+  return last_listener_;
+}
+
+void MemoryBudget::ForgetListener(uint64_t listener) {
+  Wanted forgotten;  // goes after the lock
+  MutexLock lock(mutex_);
+  const auto found = listeners_.find(listener);
+  if (found == listeners_.end()) return;
+  forgotten.swap(found->second);
+  listeners_.erase(found);
 }
 
 void MemoryBudget::Forget(uint64_t place) {
@@ -128,7 +149,7 @@ uint64_t DefaultMemoryBytes() {
   std::ifstream file("/sys/fs/cgroup/memory.max");
   uint64_t limit = 0;
   if (file >> limit) bytes = std::min(bytes, limit);
-  return bytes / 5 * 4;
+  return bytes / 5 * 3;
 }
 
 }  // namespace talweg::server

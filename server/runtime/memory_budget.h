@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <utility>
 
@@ -58,6 +59,13 @@ class MemoryBudget {
   void Forget(uint64_t place);
   bool AnyoneWaits() const;
 
+  // `wanted` runs whenever somebody begins to wait, on his thread and under no lock, so that who
+  // holds memory without need may give it back. Returns what to forget it by. One that is forgotten
+  // may still be running.
+  using Wanted = std::function<void()>;
+  uint64_t ListenForWaiters(Wanted wanted);
+  void ForgetListener(uint64_t listener);
+
   uint64_t used() const;
   uint64_t limit() const { return limit_; }
 
@@ -79,9 +87,11 @@ class MemoryBudget {
   uint64_t used_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t last_place_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, Waiter> line_ ABSL_GUARDED_BY(mutex_);  // by place
+  uint64_t last_listener_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<uint64_t, Wanted> listeners_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Four fifths of the memory this process may use: the limit of the root cgroup, as a container sees
+// Three fifths of the memory this process may use: the limit of the root cgroup, as a container sees
 // it, where there is one, else the machine's.
 uint64_t DefaultMemoryBytes();
 

@@ -124,6 +124,10 @@ void SessionHost::Publish() {
   std::shared_ptr<const core::Parameters> version = session_->parameters();
   const double next_learning_rate = session_->NextLearningRate();
   MutexLock lock(mutex_);
+  if (!deleted_ && (visible_ == nullptr || visible_->version != version->version)) {
+    recent_.push_back(version);
+    if (recent_.size() > kMaxRecent) recent_.pop_front();
+  }
   if (!deleted_) visible_.swap(version);
   next_learning_rate_ = next_learning_rate;
   group_map_ = session_->config().group_map;
@@ -401,6 +405,16 @@ void SessionHost::Read(std::optional<core::Session::Point> point, Done<PointOutc
                 finish(std::move(next), std::move(done), std::move(outcome));
               });
   });
+}
+
+std::shared_ptr<const core::Parameters> SessionHost::Held(uint64_t version) const {
+  MutexLock lock(mutex_);
+  if (deleted_) return nullptr;
+  for (const auto& recent : recent_) {
+    std::shared_ptr<const core::Parameters> held = recent.lock();
+    if (held != nullptr && held->version == version) return held;
+  }
+  return nullptr;
 }
 
 std::shared_ptr<const core::GroupMap> SessionHost::group_map() const {

@@ -130,6 +130,10 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // made. Another point: when its turn has come. SESSION_DELETED, MEMORY_QUOTA.
   void Read(std::optional<core::Session::Point> point, Done<PointOutcome> done);
 
+  // The parameters of an earlier version that somebody still reads, or of the visible one; else
+  // null.
+  std::shared_ptr<const core::Parameters> Held(uint64_t version) const;
+
   // How the vector is cut now; null before the session is made.
   std::shared_ptr<const core::GroupMap> group_map() const;
 
@@ -193,6 +197,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   bool deleted_ ABSL_GUARDED_BY(mutex_) = false;
   std::shared_ptr<const core::Parameters> visible_ ABSL_GUARDED_BY(mutex_);
   double next_learning_rate_ ABSL_GUARDED_BY(mutex_) = 0;  // of the step after the visible version
+  static constexpr size_t kMaxRecent = 16;
+  std::deque<std::weak_ptr<const core::Parameters>> recent_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const core::GroupMap> group_map_ ABSL_GUARDED_BY(mutex_);
 };
 

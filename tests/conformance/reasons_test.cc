@@ -223,6 +223,18 @@ TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
     request.mutable_header()->set_base_version(2);
     Expect(wire_->Step(request), Code::INVALID_ARGUMENT, "VERSION_AHEAD", "header.base_version");
   }
+  {  // FIELD_OUT_OF_RANGE: what belongs to the other shape of the call
+    v1::StepRequest request = Next();
+    request.mutable_reply()->set_checksums(true);
+    Expect(wire_->Step(request), Code::INVALID_ARGUMENT, "FIELD_OUT_OF_RANGE", "reply.checksums");
+    request.mutable_reply()->clear_checksums();
+    request.mutable_reply()->set_max_reply_bytes(1 << 20);
+    testing::WireStream stream(wire_->training());
+    ASSERT_TRUE(stream.WriteHeader(request));
+    EXPECT_FALSE(stream.ReadGrant());
+    Expect(stream.Finish(), Code::INVALID_ARGUMENT, "FIELD_OUT_OF_RANGE",
+           "header.reply.max_reply_bytes");
+  }
   {  // REPLY_TOO_LARGE
     v1::StepRequest request = Next();
     request.mutable_reply()->set_max_reply_bytes(kElements * sizeof(float));

@@ -286,6 +286,31 @@ TEST_F(ServingTest, SeededValuesAreTheSameInEverySession) {
   EXPECT_NE(PullAll("a"), PullAll("c"));
 }
 
+TEST_F(ServingTest, PinnedPullGoesOnAtAVersionThatAnotherReaderHolds) {
+  constexpr uint64_t kElements = uint64_t{4} << 20;  // 16 messages, more than a window takes
+  ASSERT_TRUE(wire_->Create(VectorSession("s", kElements)).ok());
+  v1::PullRequest request;
+  request.set_session_id("s");
+  grpc::ClientContext context;
+  const auto holder = wire_->training().Pull(&context, request);
+  v1::PullResponse message;
+  ASSERT_TRUE(holder->Read(&message));
+  ASSERT_EQ(message.version(), 0u);
+  v1::StepRequest step = StepOf("s", wire_->Join("s"), 1, 0, std::vector<float>(kElements, 1));
+  step.mutable_reply()->set_data(v1::REPLY_DATA_NONE);
+  ASSERT_TRUE(wire_->Step(step).ok());
+  request.set_version(0);
+  request.set_begin_element(kElements - 2);
+  std::vector<float> rest;
+  uint64_t version = 99;
+  ASSERT_TRUE(wire_->Pull(request, &rest, &version).ok());
+  EXPECT_EQ(version, 0u);
+  EXPECT_EQ(rest, std::vector<float>(2, 0.0f));
+  while (holder->Read(&message)) EXPECT_EQ(message.version(), 0u);
+  EXPECT_TRUE(holder->Finish().ok());
+  EXPECT_EQ(ErrorOf(wire_->Pull(request, &rest, &version)).reason, "VERSION_GONE");
+}
+
 // ---- settings of a step ----
 
 // Two tensors, "w" of two elements and "b" of one, that start at {1, 2, 4}; rate 0.5.

@@ -72,6 +72,7 @@ void ContributionStream::EnsureOpen() {
 
 absl::Status ContributionStream::Advance(absl::Duration timeout,
                                          absl::FunctionRef<bool()> reached) {
+  absl::Duration waited;  // for a grant
   for (;;) {
     if (!writing_) WriteNext();
     if (!writing_ && reached()) return absl::OkStatus();
@@ -88,6 +89,11 @@ absl::Status ContributionStream::Advance(absl::Duration timeout,
       case StreamEvent::Kind::kEnded:
         return event.status.ok() ? absl::UnavailableError("the stream ended early") : event.status;
       case StreamEvent::Kind::kTimeout:
+        // Pings watch the connection meanwhile.
+        if (!writing_ && !granted_ && !queue_.front()->committed &&
+            (waited += timeout) < grant_timeout_) {
+          break;
+        }
         return absl::DeadlineExceededError(
             absl::StrCat("nothing moved for ", absl::FormatDuration(timeout)));
     }

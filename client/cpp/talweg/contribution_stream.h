@@ -51,13 +51,16 @@ struct Contribution {
 // One thread.
 class ContributionStream {
  public:
-  // For sessions of any size; opens nothing yet.
-  explicit ContributionStream(Transport& transport) : transport_(transport) {}
+  // For sessions of any size; opens nothing yet. Waits for a grant as long as `grant_timeout`: an
+  // attempt that gave up would stand at the end of the server's line again.
+  ContributionStream(Transport& transport, absl::Duration grant_timeout)
+      : transport_(transport), grant_timeout_(grant_timeout) {}
 
   // Goes on with `contributions` (oldest first, those that are answered passed over) until
   // `reached` says so; opens the stream where there is none. Fails as the server said, with
   // UNAVAILABLE where the stream broke, or with DEADLINE_EXCEEDED where nothing moved for
-  // `timeout`; after a failure the stream is gone, and the next Run begins every contribution anew.
+  // `timeout` (but for the wait for a grant); after a failure the stream is gone, and the next Run
+  // begins every contribution anew.
   absl::Status Run(const std::vector<Contribution*>& contributions, absl::Duration timeout,
                    absl::FunctionRef<bool()> reached);
 
@@ -75,6 +78,7 @@ class ContributionStream {
   absl::Status TakeTrailer(const v1::Trailer& trailer);
 
   Transport& transport_;
+  const absl::Duration grant_timeout_;
   std::unique_ptr<StepStream> stream_;
   std::deque<Contribution*> queue_;  // not answered, oldest first
   bool writing_ = false;

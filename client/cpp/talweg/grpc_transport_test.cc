@@ -77,12 +77,13 @@ class TrainingServiceStub final : public v1::TrainingService::Service {
       if (frame.has_header()) {
         const int num_losses = frame.header().header().losses_size();
         if (num_losses == 2) return grpc::Status::OK;  // ends as no stream should
+        if (num_losses == 3) absl::SleepFor(absl::Milliseconds(900));  // memory is scarce
+        answer.mutable_grant()->set_num_elements(kStreamed);
+        stream->Write(answer);
         if (num_steps++ == 0 && num_losses == 1) {
           while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
           return grpc::Status::CANCELLED;
         }
-        answer.mutable_grant()->set_num_elements(kStreamed);
-        stream->Write(answer);
       } else if (frame.has_chunk()) {
         data += frame.chunk().section().data();
       } else {
@@ -191,6 +192,21 @@ TEST_F(GrpcTransportTest, StreamThatHangsIsBegunAgain) {
   const auto result = session.Step(gradient, absl::MakeSpan(parameters), {1.0});
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(result->num_attempts, 2);
+  EXPECT_EQ(parameters, gradient);
+}
+
+// Whoever stands in the server's line for memory does not leave it to stand at its end again.
+TEST_F(GrpcTransportTest, GrantIsWaitedForLongerThanAnAttempt) {
+  ClientOptions options;
+  options.stream_threshold_bytes = 1;
+  options.retry.attempt_timeout = absl::Milliseconds(300);
+  const Client client = Client::Connect(address_, options).value();
+  Session session = client.Join("a", "w").value();
+  const std::vector<float> gradient(kStreamed, 2.0f);
+  std::vector<float> parameters(kStreamed);
+  const auto result = session.Step(gradient, absl::MakeSpan(parameters), {1.0, 1.0, 1.0});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->num_attempts, 1);
   EXPECT_EQ(parameters, gradient);
 }
 

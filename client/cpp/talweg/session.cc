@@ -172,7 +172,8 @@ absl::Status Session::JoinAnew() {
   state.left = false;
   state.sequence = 0;
   state.Forget();
-  state.stream = std::make_unique<ContributionStream>(*state.transport);
+  state.stream =
+      std::make_unique<ContributionStream>(*state.transport, state.options.retry.overall_timeout);
 
   v1::ContributionHeader& header = state.header;
   header.Clear();
@@ -328,7 +329,14 @@ absl::StatusOr<StepResult> Session::Settle() {
   if (answer.has_report()) result.report = answer.report();
   result.num_attempts = state.waiting.front().num_attempts;
   status = state.Mend(contribution, result);
-  if (!status.ok()) return Failed(status);
+  if (!status.ok()) {
+    Note(status);
+    // The step has been judged all the same, whatever this error's reason: its answer stays, and
+    // ResumeStep or AwaitStep tries again.
+    return absl::UnavailableError(
+        absl::StrCat("step ", result.applied_version,
+                     " was answered, but its data could not be read: ", status.message()));
+  }
   if (!contribution.parameters.empty()) state.version = result.data_version;
   state.next_learning_rate = result.next_learning_rate;
   state.waiting.pop_front();
