@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // talweg-server: flags, and the order of start and stop.
+#include <malloc.h>
 #include <signal.h>
 
 #include <cstdio>
@@ -61,6 +62,11 @@ int Fail(const absl::Status& status) {
 }  // namespace
 
 int main(int argc, char** argv) {
+#ifdef M_ARENA_MAX
+  // Messages are born on one thread and die on another: with an arena for each thread what the
+  // process holds beside its vectors came to 200 MiB in a large session.
+  mallopt(M_ARENA_MAX, 2);
+#endif
   for (int index = 1; index < argc; ++index) {
     const std::string argument = argv[index];
     if (argument == "--help" || argument == "-help" || argument == "-h") {

@@ -162,7 +162,6 @@ void SessionHost::Create(InitialSource source, DoneStatus done) {
       [self = shared_from_this(), initial = std::move(initial), done = std::move(done)]() mutable {
         absl::Status made;
         try {
-          self->staged_ = std::make_unique<core::StagedGradient>(self->num_elements_);
           self->session_ = std::make_unique<core::Session>(
               std::move(*self->initial_config_), self->identity_.history, std::move(initial));
         } catch (const std::bad_alloc&) {
@@ -205,6 +204,14 @@ void SessionHost::Step(StepInput input, Done<StepOutcome> done) {
       call->lookahead = *std::move(lookahead);
     }
     if (call->input.staged != nullptr) return Judge(std::move(call));
+    if (staged_ == nullptr) {
+      try {
+        staged_ = std::make_unique<core::StagedGradient>(num_elements_);
+      } catch (const std::bad_alloc&) {
+        return call->Finish(
+            MakeError(Reason::kMemoryQuota, "the system has no memory for a contribution"));
+      }
+    }
     staged_->Begin(session_->config().group_map);
     const core::EncodedVector gradient = call->input.gradient;
     pool_.RunPieces(

@@ -187,6 +187,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
 
   // Owned by the operation under way; null before the session is made.
   std::unique_ptr<core::SessionConfig> initial_config_;
+  // Of contributions in one message; made with the first, for streams bring their own.
   std::unique_ptr<core::StagedGradient> staged_;
   std::unique_ptr<core::Session> session_;
   absl::Time published_;  // when the visible version became so, by the monotonic clock

@@ -3,7 +3,7 @@
 #
 # Builds the release preset and runs benchmarks against their peers.
 #
-#   tests/bench/run.sh              all of them
+#   tests/bench/run.sh              all of them, but for memory_2g, which takes 15 GiB
 #   tests/bench/run.sh NAME...      those; kernel_METHOD is one, kernels stands for every method's
 #
 # Each prints `bench NAME ours VALUE UNIT peer PEERNAME VALUE UNIT ratio R goal G ok|short`. Exits
@@ -17,9 +17,11 @@ declare -A program=(
   [adam_bandwidth]=adam_bench
   [small_step]=small_step_bench
   [stream_64m]=stream_bench
+  [memory_256m]=memory_bench
+  [memory_2g]=memory_bench
   [kernels]=kernel_bench
 )
-order=(adam_kernel adam_bandwidth small_step stream_64m kernels)
+order=(adam_kernel adam_bandwidth small_step stream_64m memory_256m kernels)
 
 names=("$@")
 ((${#names[@]} > 0)) || names=("${order[@]}")
@@ -27,7 +29,7 @@ targets=()
 for name in "${names[@]}"; do
   [[ $name != kernel_* ]] || program[$name]=kernel_bench
   if [[ -z ${program[$name]:-} ]]; then
-    echo "run: no benchmark \"$name\"; there are: ${order[*]} kernel_METHOD" >&2
+    echo "run: no benchmark \"$name\"; there are: ${order[*]} memory_2g kernel_METHOD" >&2
     exit 2
   fi
   targets+=("${program[$name]}")
@@ -53,7 +55,7 @@ for name in "${expanded[@]}"; do
   binary=build/release/bin/${program[$name]}
   case "${program[$name]}" in
     adam_bench) arguments=("$(tests/golden/torch_python.sh || true)" "$name") ;;
-    kernel_bench) arguments=("$name") ;;
+    kernel_bench | memory_bench) arguments=("$name") ;;
     *) arguments=() ;;
   esac
   line=$("$binary" "${arguments[@]}") || status=1

@@ -22,6 +22,7 @@ class ServerProcess {
 
   const std::string& address() const { return address_; }
   int port() const;
+  pid_t pid() const { return pid_; }
   void Signal(int signal) const;
   // Waits for its end and returns the exit status, or -signal where a signal ended it.
   int Wait();
