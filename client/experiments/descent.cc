@@ -44,8 +44,8 @@ absl::Status Loop(const Client& client, const Descent& descent, Session& session
   for (uint64_t step = 0; descent.see(step, parameters) && step < descent.num_steps; ++step) {
     if (descent.stop && descent.stop()) return absl::CancelledError("stopped");
     if (descent.retune) {
-      const absl::Status retuned = Retune(client, descent, session, step + 1);
-      if (!retuned.ok()) return retuned;
+      const absl::Status updated = Retune(client, descent, session, step + 1);
+      if (!updated.ok()) return updated;
     }
     if (descent.lookahead) {
       const absl::Status pulled = session.Pull(absl::MakeSpan(lookahead), at_lookahead).status();

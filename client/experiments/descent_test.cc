@@ -76,14 +76,14 @@ TEST_F(DescentTest, AnErrorLeavesNothingBehindEither) {
 
 TEST_F(DescentTest, AsksForTheLookaheadAndRetunesBeforeEachStep) {
   descent_.lookahead = true;
-  std::vector<uint64_t> retuned;
+  std::vector<uint64_t> asked;
   descent_.retune = [&](uint64_t step, v1::UpdateSessionRequest& update) {
     EXPECT_NE(update.session_id(), "");
     EXPECT_EQ(server_->steps.size() + 1, step);
-    retuned.push_back(step);
+    asked.push_back(step);
   };
   ASSERT_TRUE(Run().ok());
-  EXPECT_THAT(retuned, ElementsAre(1, 2, 3));
+  EXPECT_THAT(asked, ElementsAre(1, 2, 3));
   ASSERT_EQ(server_->pulls.size(), 4u);
   EXPECT_EQ(server_->pulls[0].point(), v1::POINT_PARAMETERS);
   for (size_t i = 1; i < 4; ++i) EXPECT_EQ(server_->pulls[i].point(), v1::POINT_LOOKAHEAD);

@@ -91,8 +91,8 @@ class MemoryBudget {
   std::map<uint64_t, Wanted> listeners_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Three fifths of the memory this process may use: the limit of the root cgroup, as a container sees
-// it, where there is one, else the machine's.
+// Three fifths of the memory this process may use: the limit of the root cgroup, as a container
+// sees it, where there is one, else the machine's.
 uint64_t DefaultMemoryBytes();
 
 }  // namespace talweg::server
