@@ -30,8 +30,9 @@ namespace {
 
 // A Step of 64 MiB of gradient, with its header.
 constexpr int kMaxMessageBytes = (64 << 20) + (1 << 20);
-// What gRPC may hold of messages under way; it buffers a message whole before it checks its size.
-constexpr uint64_t kMinWireBytes = uint64_t{512} << 20;
+// The least of each share of what is under way: three messages of the largest size, which gRPC
+// buffers whole before it checks it.
+constexpr uint64_t kMinWireBytes = uint64_t{192} << 20;
 // Calls at the same time on one connection.
 constexpr int kMaxStreams = 256;
 // A connection whose other end has vanished is closed within a minute.

@@ -246,7 +246,11 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     TALWEG_RETURN_IF_ERROR(assembler_.Open(host_->num_elements()));
     header_ = header;
     phase_ = Phase::kOpen;
-    if (!first) return absl::OkStatus();
+    context_.staging.ForgetListener(waiters_listener_);
+    if (!first) {
+      if (staging_ == nullptr && grant_is_out_) AskForMemory();  // what it gave up at rest
+      return absl::OkStatus();
+    }
     // Answers when the session is made.
     host_->Read(std::nullopt,
                 [self = shared_from_this()](const absl::StatusOr<PointOutcome>& made) {
@@ -260,7 +264,6 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
 
   absl::Status Attach(const std::string& session_id) {
     TALWEG_ASSIGN_OR_RETURN(host_, context_.sessions.Find(session_id));
-    waiters_listener_ = context_.staging.ListenForWaiters(Told([this] { Yield(); }));
     deletion_listener_ = host_->deletion().Listen(Told([this] {
       Fail(MakeError(Reason::kSessionDeleted,
                      absl::StrCat("session \"", host_->identity().session_id, "\" was deleted")));
@@ -290,14 +293,19 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
       return Fail(MakeError(Reason::kMemoryQuota, "the system has no memory for a contribution"));
     }
     SendGrant();
+    if (phase_ == Phase::kIdle) Rest();
   }
 
-  // Gives up what it holds between contributions, and goes to the end of the line. The client need
-  // not know: what it sends meanwhile stands in the connection until there is memory again.
+  // Holds memory, and nothing to put there: whoever waits may have it.
+  void Rest() {
+    waiters_listener_ = context_.staging.ListenForWaiters(Told([this] { Yield(); }));
+    if (context_.staging.AnyoneWaits()) Yield();
+  }
+
+  // The client need not know: with its next header the stream stands in the line again, and what
+  // follows stands in the connection meanwhile.
   void Yield() {
-    if (phase_ != Phase::kIdle || staging_ == nullptr) return;
-    staging_.reset();
-    AskForMemory();
+    if (phase_ == Phase::kIdle) staging_.reset();
   }
 
   // Tells the client, unless it has a grant that it has not used.
@@ -337,6 +345,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
       AskForMemory();
     } else {
       SendGrant();
+      Rest();
     }
     vector_ = OutgoingVector(*outcome, header_.reply());
     checksums_ = header_.reply().checksums();

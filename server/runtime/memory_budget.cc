@@ -53,22 +53,26 @@ absl::Status MemoryBudget::Take(uint64_t bytes) {
 }
 
 absl::StatusOr<uint64_t> MemoryBudget::ReserveLater(uint64_t bytes, Granted granted) {
+  if (bytes > limit_) return Short(bytes, used());
   uint64_t place = 0;
-  uint64_t used = 0;
   {
     MutexLock lock(mutex_);
-    used = used_;
-    if (bytes <= limit_ && line_.size() < kMaxWaiting) {
+    if (line_.size() < kMaxWaiting) {
       place = ++last_place_;
       line_.emplace(place, Waiter{bytes, std::move(granted)});
     }
   }
-  if (place == 0) return Short(bytes, used);
+  if (place == 0) {
+    return core::MakeError(core::Reason::kMemoryQuota,
+                           absl::StrCat(kMaxWaiting, " others wait for memory already"), "",
+                           {{"asked_bytes", absl::StrCat(bytes)},
+                            {"allowed_bytes", absl::StrCat(limit_)}});
+  }
   Serve();
   std::map<uint64_t, Wanted> listeners;
   {
     MutexLock lock(mutex_);
-    if (line_.count(place) > 0) listeners = listeners_;
+    if (line_.count(place) > 0) listeners.swap(listeners_);
   }
   for (const auto& [number, wanted] : listeners) wanted();
   return place;

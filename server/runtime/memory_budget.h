@@ -59,9 +59,9 @@ class MemoryBudget {
   void Forget(uint64_t place);
   bool AnyoneWaits() const;
 
-  // `wanted` runs whenever somebody begins to wait, on his thread and under no lock, so that who
-  // holds memory without need may give it back. Returns what to forget it by. One that is forgotten
-  // may still be running.
+  // `wanted` runs once, when next somebody begins to wait, on his thread and under no lock, so that
+  // who holds memory without need may give it back. Returns what to forget it by. One that is
+  // forgotten may still be running.
   using Wanted = std::function<void()>;
   uint64_t ListenForWaiters(Wanted wanted);
   void ForgetListener(uint64_t listener);

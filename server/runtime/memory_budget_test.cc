@@ -127,7 +127,7 @@ class LineTest : public ::testing::Test {
   }
 
   MemoryBudget budget_{100};
-  std::optional<MemoryBudget::Reservation> got_[4];
+  std::optional<MemoryBudget::Reservation> got_[5];
 };
 
 TEST_F(LineTest, WhoeverFitsIsServedAtOnce) {
@@ -176,6 +176,30 @@ TEST_F(LineTest, WhatCanNeverBeHadIsRefused) {
   EXPECT_EQ(core::ReasonName(refused), "MEMORY_QUOTA");
   EXPECT_THAT(core::MetadataOf(refused), ::testing::Contains(Pair("asked_bytes", "101")));
   EXPECT_FALSE(budget_.AnyoneWaits());
+}
+
+TEST_F(LineTest, WhoHoldsMemoryIsToldOnceThatSomebodyWaits) {
+  Ask(100, 0);
+  int told = 0;
+  int forgotten = 0;
+  budget_.ListenForWaiters([&] { ++told; });
+  budget_.ForgetListener(budget_.ListenForWaiters([&] { ++forgotten; }));
+  Ask(10, 1);
+  EXPECT_EQ(told, 1);
+  Ask(10, 2);
+  EXPECT_EQ(told, 1);
+  budget_.ListenForWaiters([&] {
+    ++told;
+    got_[0].reset();
+  });
+  Ask(10, 3);
+  EXPECT_EQ(told, 2);
+  EXPECT_FALSE(budget_.AnyoneWaits());
+  EXPECT_EQ(budget_.used(), 30u);
+  budget_.ListenForWaiters([&] { ++told; });
+  Ask(10, 4);  // there is room: nobody waits
+  EXPECT_EQ(told, 2);
+  EXPECT_EQ(forgotten, 0);
 }
 
 TEST_F(LineTest, LineIsBounded) {
