@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A seed's worth of hostile frames and numbers in a plain test. Every run draws another seed and
-// prints it; TALWEG_FUZZ_SEED repeats one.
+// A seed's worth of hostile frames, contributions and numbers in a plain test. Every run draws
+// another seed and prints it; TALWEG_FUZZ_SEED repeats one.
 #include <chrono>
 #include <cstdlib>
 #include <iostream>
 #include <set>
 #include <string>
 
-#include "core/base/reasons.h"
 #include "gtest/gtest.h"
+#include "tests/fuzz/hostile_contributions.h"
 #include "tests/fuzz/hostile_frames.h"
 
 namespace talweg {
@@ -30,13 +30,41 @@ uint64_t Seed() {
 // A case's own state, so that it can be run alone.
 uint64_t StateOf(uint64_t seed, uint64_t number) { return seed * 1000003 + number; }
 
+// All of `names` came, each often enough to mean something.
+void ExpectSeen(const testing::Seen& seen, const std::set<std::string>& names) {
+  for (const auto& [name, count] : seen) std::cout << name << " " << count << "\n";
+  for (const std::string& name : names) {
+    const auto found = seen.find(name);
+    EXPECT_GE(found == seen.end() ? 0 : found->second, 100u) << name;
+  }
+}
+
 TEST(FuzzTest, HostileFramesAreRefusedAndChangeNothing) {
   const uint64_t seed = Seed();
+  testing::Seen seen;
   for (uint64_t number = 0; number < 60000; ++number) {
     uint64_t state = StateOf(seed, number);
     const std::string bytes = RandomBytes(100 + state % 900, state);
-    ASSERT_EQ(testing::RunFrames(bytes), "") << "case " << number;
+    ASSERT_EQ(testing::RunFrames(bytes, &seen), "") << "case " << number;
   }
+  ExpectSeen(seen, {"part", "whole", "FRAME_UNEXPECTED", "CHUNK_MISPLACED", "CHUNK_CORRUPT",
+                    "FIELD_REQUIRED", "FIELD_UNKNOWN", "FIELD_OUT_OF_RANGE", "SECTION_UNEXPECTED",
+                    "SECTION_SIZE_MISMATCH"});
+}
+
+TEST(FuzzTest, HostileContributionsAreRefusedOrJudgedAndNothingElse) {
+  const uint64_t seed = Seed();
+  testing::Seen seen;
+  for (uint64_t number = 0; number < 40000; ++number) {
+    uint64_t state = StateOf(seed, number);
+    const std::string bytes = RandomBytes(100 + state % 300, state);
+    ASSERT_EQ(testing::RunContributions(bytes, &seen), "") << "case " << number;
+  }
+  ExpectSeen(seen, {"VERDICT_APPLIED", "VERDICT_REJECTED_NON_FINITE", "VERDICT_ROUND_CLOSED",
+                    "HISTORY_CHANGED", "WORKER_NOT_JOINED", "INCARNATION_FENCED",
+                    "SEQUENCE_TOO_OLD", "SEQUENCE_REUSED", "VERSION_AHEAD", "SECTION_MISSING",
+                    "SECTION_REPEATED", "SECTION_UNEXPECTED", "SECTION_SIZE_MISMATCH",
+                    "FIELD_REQUIRED", "FIELD_UNKNOWN", "FIELD_OUT_OF_RANGE"});
 }
 
 TEST(FuzzTest, NumbersOfEveryDtypeAreConvertedRight) {

@@ -13,9 +13,11 @@
 #include "core/base/layout.h"
 #include "core/base/reasons.h"
 #include "core/session/staged_gradient.h"
+#include "server/rpc/step_reply.h"
 #include "server/wire/contribution_assembler.h"
 #include "server/wire/section_codec.h"
 #include "server/wire/unknown_fields.h"
+#include "tests/fuzz/hostile_contributions.h"
 
 namespace talweg::testing {
 namespace {
@@ -27,13 +29,16 @@ using server::ContributionAssembler;
 constexpr uint64_t kSizes[] = {1, 2, 5, 4095, 4096, 4097, 10000, 65536 + 3, 3 * 65536 + 4099};
 
 struct Work {
-  explicit Work(uint64_t num_elements) : streamed(num_elements), whole(num_elements) {
+  explicit Work(uint64_t num_elements)
+      : model("s", 4711, num_elements), streamed(num_elements), whole(num_elements) {
+    model.Join(2);
     std::vector<core::TensorSpec> tensors;
     if (num_elements > 2) tensors.push_back({"a", {num_elements / 3}});
     tensors.push_back({"b", {num_elements - (num_elements > 2 ? num_elements / 3 : 0)}});
     map = std::make_shared<core::GroupMap>(*core::Layout::Create(std::move(tensors)));
   }
   std::shared_ptr<const core::GroupMap> map;
+  SessionModel model;
   core::StagedGradient streamed;
   core::StagedGradient whole;
 };
@@ -45,16 +50,8 @@ Work& WorkFor(uint64_t num_elements) {
   return *work;
 }
 
-bool IsReasonOfFrames(const absl::Status& status) {
-  for (const char* reason :
-       {"FRAME_UNEXPECTED", "CHUNK_MISPLACED", "CHUNK_CORRUPT", "FIELD_REQUIRED", "FIELD_UNKNOWN",
-        "FIELD_OUT_OF_RANGE", "SECTION_UNEXPECTED", "SECTION_SIZE_MISMATCH"}) {
-    if (core::ReasonName(status) == reason) return !core::FieldName(status).empty();
-  }
-  return false;
-}
-
-void FillChunk(ByteSource& source, uint64_t begin, uint64_t num_elements, v1::Chunk& chunk) {
+void FillChunk(ByteSource& source, const SessionModel& model, uint64_t begin, v1::Chunk& chunk) {
+  const uint64_t num_elements = model.num_elements();
   v1::Section& section = *chunk.mutable_section();
   section.set_kind(source.Once(64) ? static_cast<v1::SectionKind>(source.Take<int32_t>())
                                    : v1::SECTION_KIND_GRADIENT);
@@ -83,6 +80,13 @@ void FillChunk(ByteSource& source, uint64_t begin, uint64_t num_elements, v1::Ch
   data.assign(count * element_bytes, static_cast<char>(source.Take<uint8_t>()));
   const absl::string_view head = source.Bytes(std::min<size_t>(data.size(), 64));
   std::copy(head.begin(), head.end(), data.begin());
+  if (model.last().has_value() && element_bytes == sizeof(float) && begin < num_elements &&
+      source.Once(3)) {
+    // What was sent before, as somebody does who did not hear the answer.
+    const std::vector<float>& gradient = model.last()->gradient;
+    std::memcpy(data.data(), gradient.data() + begin,
+                std::min(data.size(), (num_elements - begin) * sizeof(float)));
+  }
   if (source.Once(32)) data.resize(data.size() + source.Below(4));
   if (source.Once(2)) chunk.set_crc32c(core::Crc32c(data));
   if (source.Once(16)) chunk.set_crc32c(source.Take<uint32_t>());
@@ -110,21 +114,27 @@ std::string CompareWithWhole(Work& work, const std::vector<float>& numbers) {
 
 }  // namespace
 
-v1::StreamStepRequest HostileFrame(ByteSource& source, bool open, uint64_t begin,
-                                   uint64_t num_elements) {
+v1::StreamStepRequest HostileFrame(ByteSource& source, const SessionModel& model, bool open,
+                                   uint64_t begin) {
+  const uint64_t num_elements = model.num_elements();
   v1::StreamStepRequest frame;
   if (source.Once(32)) {
     const absl::string_view raw = source.Bytes(source.Below(200));
-    if (frame.ParseFromArray(raw.data(), static_cast<int>(raw.size()))) return frame;
+    if (ParseQuietly(raw, frame)) return frame;
     frame.Clear();
   }
   enum { kHeader, kChunk, kCommit, kEmpty };
   uint64_t kind = !open ? kHeader : begin < num_elements ? kChunk : kCommit;
   if (source.Once(24)) kind = source.Below(4);
   if (kind == kHeader) {
-    frame.mutable_header();
+    v1::StreamHeader& header = *frame.mutable_header();
+    *header.mutable_header() =
+        model.last().has_value() && source.Once(4) ? model.last()->header : model.NextHeader();
+    if (source.Once(2))
+      BendHeader(source, model, *header.mutable_header(), *header.mutable_reply());
+    if (source.Once(64)) header.clear_header();
   } else if (kind == kChunk) {
-    FillChunk(source, begin, num_elements, *frame.mutable_chunk());
+    FillChunk(source, model, begin, *frame.mutable_chunk());
   } else if (kind == kCommit) {
     frame.mutable_commit();
   }
@@ -137,7 +147,7 @@ v1::StreamStepRequest HostileFrame(ByteSource& source, bool open, uint64_t begin
   return frame;
 }
 
-std::string RunFrames(absl::string_view bytes) {
+std::string RunFrames(absl::string_view bytes, Seen* seen) {
   ByteSource source(bytes);
   const uint64_t num_elements = kSizes[source.Once(16) ? 7 + source.Below(2) : source.Below(7)];
   Work& work = WorkFor(num_elements);
@@ -146,39 +156,41 @@ std::string RunFrames(absl::string_view bytes) {
   while (!source.empty()) {
     const bool was_open = assembler.open();
     const uint64_t begin = assembler.next_element();
-    const v1::StreamStepRequest frame = HostileFrame(source, was_open, begin, num_elements);
+    const v1::StreamStepRequest frame = HostileFrame(source, work.model, was_open, begin);
+    const Complaints wrong = frame.has_header() && !was_open
+                                 ? work.model.AboutHeaderFrame(frame, true, Taker::kChecks)
+                                 : AboutFrame(frame, was_open, begin, num_elements);
     absl::Status status = server::CheckNoUnknownFields(frame);
     if (status.ok()) status = assembler.CheckOrder(frame.frame_case());
     if (status.ok() && frame.has_header()) {
-      status = assembler.Open(num_elements);
-      if (was_open) return "a header was taken within a contribution";
+      status = server::CheckHeader(frame.header().header());
+      if (status.ok()) status = server::CheckReply(frame.header().reply());
+      status = core::PrefixField(status, "header");
+      if (status.ok()) status = assembler.Open(num_elements);
       numbers.clear();
       work.streamed.Begin(work.map);
     } else if (status.ok() && frame.has_commit()) {
       status = assembler.Commit();
-      if (status.ok() != (was_open && begin == num_elements)) return "a commit is taken wrongly";
       if (status.ok()) {
-        const std::string wrong = CompareWithWhole(work, numbers);
-        if (!wrong.empty()) return wrong;
+        const std::string differs = CompareWithWhole(work, numbers);
+        if (!differs.empty()) return differs;
       }
     } else if (status.ok()) {
       const absl::StatusOr<core::EncodedVector> added = assembler.Add(frame.chunk());
       status = added.status();
       if (added.ok()) {
-        const uint64_t count = added->bytes.size() / core::DtypeBytes(added->dtype);
-        if (!was_open || frame.chunk().section().begin_element() != begin) {
-          return "a chunk was taken where another is due";
-        }
-        if (count == 0 || count > num_elements - begin) return "a chunk is past the end";
-        if (assembler.next_element() != begin + count) return "elements are counted wrongly";
+        const std::vector<float> sent = NumbersIn(frame.chunk().section());
+        if (assembler.next_element() != begin + sent.size()) return "elements are counted wrongly";
         work.streamed.Append(*added);
-        numbers.resize(begin + count);
-        core::ToFloat32(added->dtype, added->bytes.data(),
-                        absl::MakeSpan(numbers).subspan(begin, count));
+        numbers.insert(numbers.end(), sent.begin(), sent.end());
       }
     }
+    const std::string judged = JudgeAnswer(wrong, !status.ok(), ComplaintOf(status));
+    if (!judged.empty()) return absl::StrCat(judged, ": ", status.ToString());
+    if (seen != nullptr) {
+      ++(*seen)[!status.ok() ? core::ReasonName(status) : frame.has_commit() ? "whole" : "part"];
+    }
     if (status.ok()) continue;
-    if (!IsReasonOfFrames(status)) return absl::StrCat("unexpected error: ", status.ToString());
     if (assembler.open() != was_open || assembler.next_element() != begin) {
       return "an error changed something";
     }

@@ -9,21 +9,22 @@
 #include "absl/strings/string_view.h"
 #include "talweg/v1/training_service.pb.h"
 #include "tests/fuzz/byte_source.h"
+#include "tests/fuzz/session_model.h"
 
 namespace talweg::testing {
 
-// The frame that a friendly client would send next, often bent: `begin` elements of `num_elements`
-// are sent; `open` says whether a header was. A header is left without its fields. Some frames are
-// parsed from raw bytes.
-v1::StreamStepRequest HostileFrame(ByteSource& source, bool open, uint64_t begin,
-                                   uint64_t num_elements);
+// The frame that a friendly client would send next, often bent: `begin` elements are sent of the
+// contribution that the model's worker sends next; `open` says whether its header was. Some frames
+// are parsed from raw bytes.
+v1::StreamStepRequest HostileFrame(ByteSource& source, const SessionModel& model, bool open,
+                                   uint64_t begin);
 
 // Takes frames made of `bytes` as a stream does, without a socket, and returns what did not hold of
 // it; "" where all did:
-//   an error has a reason of this call and changes nothing; what is taken is the elements that are
-//   due; what is committed is whole, and the bits, sums and digest of the same numbers in one
-//   piece.
-std::string RunFrames(absl::string_view bytes);
+//   what is wrong is refused, for what is wrong with it, and changes nothing; what is taken is the
+//   elements that are due; what is committed is whole, and the bits, sums and digest of the same
+//   numbers in one piece.
+std::string RunFrames(absl::string_view bytes, Seen* seen = nullptr);
 
 // The same for conversions between dtypes, of any alignment:
 //   to float32 is exact; from float32 is the nearest, ties to even; there and back is the identity;

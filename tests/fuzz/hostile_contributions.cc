@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/fuzz/hostile_contributions.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <initializer_list>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "core/base/reasons.h"
+#include "core/base/shard.h"
+#include "core/base/status_macros.h"
+#include "core/kernels/dtype.h"
+#include "core/session/session.h"
+#include "core/session/staged_gradient.h"
+#include "google/protobuf/stubs/common.h"
+#include "google/protobuf/unknown_field_set.h"
+#include "server/rpc/step_reply.h"
+#include "server/wire/config_from_proto.h"
+#include "server/wire/section_codec.h"
+#include "server/wire/unknown_fields.h"
+
+namespace talweg::testing {
+namespace {
+
+constexpr uint64_t kHistory = 0x1234'5678'9abc'def0;
+
+// One of a few values, or any.
+uint64_t Number(ByteSource& source, std::initializer_list<uint64_t> likely) {
+  const uint64_t index = source.Below(likely.size() + 1);
+  return index < likely.size() ? *(likely.begin() + index) : source.Take<uint64_t>();
+}
+
+std::string Name(ByteSource& source, const std::string& right) {
+  switch (source.Below(9)) {
+    case 0:
+      return "";
+    case 1:
+      return right + " ";
+    case 2:
+      return "." + right;
+    case 3:
+      return std::string(128, 'n');
+    case 4:
+      return std::string(129, 'n');
+    case 5:
+      return right + std::string(1, '\0');
+    case 6:
+      return "\xc3\xa9";  // a letter, but none of ours
+    case 7:
+      return std::string(1, static_cast<char>(source.Below(128)));
+    default:
+      return right + "2";
+  }
+}
+
+void AddUnknownField(ByteSource& source, google::protobuf::Message& message) {
+  auto& fields = *message.GetReflection()->MutableUnknownFields(&message);
+  const int number = static_cast<int>(100 + source.Below(1000));
+  switch (source.Below(4)) {
+    case 0:
+      return fields.AddVarint(number, source.Take<uint64_t>());
+    case 1:
+      return fields.AddFixed32(number, source.Take<uint32_t>());
+    case 2:
+      fields.AddLengthDelimited(number, std::string(source.Bytes(source.Below(9))));
+      return;
+    default:
+      fields.AddGroup(number)->AddFixed64(1, source.Take<uint64_t>());
+  }
+}
+
+// Any number, but for those so large that a few of them would add up to an infinity.
+float Element(ByteSource& source) {
+  const float value = source.Take<float>();
+  return std::fabs(value) < 1e30f ? value : static_cast<float>(source.Below(100)) / 8;
+}
+
+std::vector<float> Gradient(ByteSource& source, uint64_t num_elements) {
+  std::vector<float> gradient(num_elements, Element(source));
+  for (size_t index = 0; index < std::min<size_t>(num_elements, 4); ++index) {
+    gradient[index] = Element(source);
+  }
+  gradient.back() = Element(source);
+  return gradient;
+}
+
+void Encode(const std::vector<float>& values, v1::Dtype dtype, v1::Section& section) {
+  const core::Dtype coded = dtype == v1::DTYPE_BFLOAT16  ? core::Dtype::kBfloat16
+                            : dtype == v1::DTYPE_FLOAT16 ? core::Dtype::kFloat16
+                                                         : core::Dtype::kFloat32;
+  section.set_dtype(dtype);
+  section.mutable_data()->resize(values.size() * core::DtypeBytes(coded));
+  core::FromFloat32(coded, values, section.mutable_data()->data());
+}
+
+void BendSections(ByteSource& source, v1::StepRequest& request) {
+  v1::Section& section = *request.mutable_sections(0);
+  std::string& data = *section.mutable_data();
+  switch (source.Below(15)) {
+    case 0:
+      return request.clear_sections();
+    case 1: {
+      const v1::Section again = section;
+      *request.add_sections() = again;
+      return;
+    }
+    case 2:
+      return request.add_sections()->set_kind(static_cast<v1::SectionKind>(source.Below(7)));
+    case 3:
+      return section.set_kind(static_cast<v1::SectionKind>(Number(source, {0, 2, 3, 4, 5, 6})));
+    case 4:
+      return section.set_dtype(static_cast<v1::Dtype>(Number(source, {2, 3, 4})));
+    case 5:
+      return section.set_begin_element(Number(source, {1, 2, uint64_t{1} << 62}));
+    case 6:
+      return data.resize(data.size() - std::min<size_t>(data.size(), source.Below(9)));
+    case 7:
+      data.append(source.Below(9), 'x');
+      return;
+    case 8:
+      return section.add_values(source.Take<float>());
+    case 9:
+      data.clear();
+      for (uint64_t count = source.Below(8); count > 0; --count) {
+        section.add_values(Element(source));
+      }
+      return;
+    case 10:
+      for (uint64_t count = 14 + source.Below(4); count > 0; --count) request.add_sections();
+      return;
+    case 11:
+      return data.clear();
+    case 12: {
+      const uint32_t bits = source.Once(2) ? 0x7f80'0000 : 0xffc0'0000 + source.Take<uint16_t>();
+      if (data.size() < sizeof(bits)) return;
+      std::memcpy(data.data() + source.Below(data.size() - sizeof(bits) + 1), &bits, sizeof(bits));
+      return;
+    }
+    case 13:
+      return AddUnknownField(source, section);
+    default:
+      return section.clear_kind();
+  }
+}
+
+// What a line that loses or changes bytes makes of it.
+void BendBytes(ByteSource& source, v1::StepRequest& request) {
+  std::string bytes = request.SerializeAsString();
+  for (uint64_t count = 1 + source.Below(4); count > 0 && !bytes.empty(); --count) {
+    // Mostly near the front, where the fields are.
+    const size_t limit = source.Once(4) ? bytes.size() : std::min<size_t>(bytes.size(), 80);
+    bytes[source.Below(limit)] = static_cast<char>(source.Take<uint8_t>());
+  }
+  if (source.Once(8)) bytes.resize(source.Below(bytes.size() + 1));
+  v1::StepRequest bent;
+  if (ParseQuietly(bytes, bent)) request.Swap(&bent);
+}
+
+}  // namespace
+
+bool ParseQuietly(absl::string_view bytes, google::protobuf::Message& message) {
+#if GOOGLE_PROTOBUF_VERSION < 4022000  // later ones say nothing
+  const google::protobuf::LogSilencer silence;
+#endif
+  return message.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+}
+
+void BendHeader(ByteSource& source, const SessionModel& model, v1::ContributionHeader& header,
+                v1::ReplyOptions& reply) {
+  if (source.Once(2)) {
+    reply.set_data(static_cast<v1::ReplyData>(source.Below(5)));
+    reply.set_dtype(static_cast<v1::Dtype>(source.Below(4)));
+    for (uint64_t count = source.Below(4); count > 0; --count) {
+      header.add_losses(source.Take<double>());
+    }
+  }
+  const uint64_t sequence = header.sequence();
+  for (uint64_t count = source.Below(4); count > 0; --count) {
+    switch (source.Below(14)) {
+      case 0:
+        header.set_session_id(Name(source, model.session_id()));
+        break;
+      case 1:
+        header.set_history(Number(source, {0, header.history() + 1}));
+        break;
+      case 2:
+        header.set_worker(Name(source, "a"));
+        break;
+      case 3:
+        header.set_incarnation(
+            Number(source, {0, header.incarnation() - 1, header.incarnation() - 1,
+                            header.incarnation() + 1, UINT64_MAX}));
+        break;
+      case 4:
+        header.set_sequence(Number(source, {0, sequence - 1, sequence - 2, sequence + 1}));
+        break;
+      case 5:
+        header.set_base_version(
+            Number(source, {model.version() + 1, model.version() - 1, 0, UINT64_MAX}));
+        break;
+      case 6:
+        header.clear_losses();
+        for (uint64_t losses = Number(source, {1, 16, 17, 1000}) % 1001; losses > 0; --losses) {
+          header.add_losses(source.Once(2) ? std::numeric_limits<double>::quiet_NaN()
+                                           : source.Take<double>());
+        }
+        break;
+      case 7:
+        reply.set_data(static_cast<v1::ReplyData>(Number(source, {0, 1, 2, 3, 4, 5})));
+        break;
+      case 8:
+        reply.set_dtype(static_cast<v1::Dtype>(Number(source, {0, 1, 2, 3, 4})));
+        break;
+      case 9:
+        reply.set_max_reply_bytes(
+            Number(source, {1, 1023, model.num_elements() * 4,
+                            model.num_elements() * 4 + SessionModel::kOverheadBytes, UINT64_MAX}));
+        break;
+      case 10:
+        reply.set_checksums(true);
+        break;
+      case 11:
+        AddUnknownField(source, header);
+        break;
+      case 12:
+        AddUnknownField(source, reply);
+        break;
+      default:
+        header.set_sequence(sequence + source.Below(uint64_t{1} << 40));  // gaps are allowed
+    }
+  }
+}
+
+v1::StepRequest HostileStep(ByteSource& source, const SessionModel& model) {
+  v1::StepRequest request;
+  *request.mutable_header() = model.NextHeader();
+  v1::Section& section = *request.add_sections();
+  section.set_kind(v1::SECTION_KIND_GRADIENT);
+  if (model.last().has_value() && source.Once(8)) {
+    *request.mutable_header() = model.last()->header;
+    Encode(model.last()->gradient, v1::DTYPE_FLOAT32, section);
+    if (source.Once(2)) return request;
+  } else {
+    Encode(Gradient(source, model.num_elements()), static_cast<v1::Dtype>(source.Below(4)),
+           section);
+  }
+  switch (source.Below(8)) {
+    case 0:
+      break;
+    case 1:
+    case 2:
+      BendSections(source, request);
+      break;
+    case 3:
+      BendSections(source, request);
+      BendHeader(source, model, *request.mutable_header(), *request.mutable_reply());
+      break;
+    case 4:
+      BendBytes(source, request);
+      break;
+    default:
+      BendHeader(source, model, *request.mutable_header(), *request.mutable_reply());
+  }
+  if (source.Once(64)) request.clear_header();
+  if (source.Once(64)) AddUnknownField(source, request);
+  return request;
+}
+
+namespace {
+
+// A session, and the way of a message through what Step is made of.
+class Bench {
+ public:
+  Bench(uint64_t num_elements, Seen* seen)
+      : seen_(seen), staged_(num_elements), model_("s", kHistory, num_elements) {
+    v1::SessionConfig config;
+    v1::Tensor& tensor = *config.mutable_layout()->add_tensors();
+    tensor.set_name("w");
+    tensor.add_shape(num_elements);
+    config.mutable_optimizer()->mutable_momentum();
+    config.mutable_schedule()->set_learning_rate(SessionModel::kRate);
+    session_ = std::make_unique<core::Session>(*server::ConfigFromProto(config), kHistory,
+                                               std::make_shared<core::Parameters>(num_elements));
+    Join();
+    Join();  // so that there is an incarnation that was fenced
+  }
+
+  void Join() {
+    session_->Handle(core::Join{"a", ++incarnation_}, absl::UnixEpoch());
+    model_.Join(incarnation_);
+  }
+
+  std::string Run(const v1::StepRequest& request) {
+    const Complaints wrong = model_.AboutStep(request, Taker::kChecks);
+    const uint32_t before = session_->Checksum();
+    v1::StepResponse answer;
+    const absl::Status taken = Take(request, answer);
+    const std::string judged = JudgeAnswer(wrong, !taken.ok(), ComplaintOf(taken));
+    if (!judged.empty()) return absl::StrCat(judged, ": ", taken.ToString());
+    if (seen_ != nullptr) {
+      ++(*seen_)[taken.ok() ? v1::Verdict_Name(answer.verdict()) : core::ReasonName(taken)];
+    }
+    const bool changed = session_->Checksum() != before;
+    if (!taken.ok()) return changed ? "an error changed something" : "";
+    const v1::StepResponse due =
+        model_.Take(request.header(), request.reply(), NumbersIn(request.sections(0)));
+    if (changed == due.replayed()) return "a repeat changed something, or a verdict nothing";
+    if (model_.exhausted()) Join();
+    return CompareAnswers(due, answer);
+  }
+
+  const SessionModel& model() const { return model_; }
+
+ private:
+  absl::Status Take(const v1::StepRequest& request, v1::StepResponse& answer) {
+    TALWEG_RETURN_IF_ERROR(server::CheckNoUnknownFields(request));
+    TALWEG_RETURN_IF_ERROR(server::CheckHeader(request.header()));
+    TALWEG_RETURN_IF_ERROR(session_->machine().CheckHistory(request.header().history()));
+    TALWEG_RETURN_IF_ERROR(server::CheckReply(request.reply()));
+    TALWEG_ASSIGN_OR_RETURN(const core::EncodedVector gradient,
+                            server::GradientOf(request.sections(), session_->num_elements()));
+    staged_.Begin(session_->config().group_map);
+    const size_t num_shards = core::NumShards(session_->num_elements());
+    for (size_t index = 0; index < num_shards; ++index) {
+      const core::Shard shard = core::ShardAt(index, session_->num_elements());
+      staged_.Stage(shard, gradient.dtype,
+                    gradient.bytes.data() + shard.begin * core::DtypeBytes(gradient.dtype));
+    }
+    server::StepInput input = server::InputOf(request.header(), request.reply());
+    input.contribution.finite = staged_.finite();
+    input.contribution.digest =
+        core::PayloadDigest(staged_.Digest(), input.contribution.base_version, input.losses);
+    if (!input.losses.empty()) input.contribution.loss = input.losses.front();
+    core::Effects effects = session_->Handle(input.contribution, absl::UnixEpoch());
+    TALWEG_RETURN_IF_ERROR(effects.status);
+    server::StepOutcome outcome;
+    if (effects.step.has_value()) {
+      outcome.previous = session_->parameters();
+      session_->Begin(effects, staged_,
+                      std::make_shared<core::Parameters>(session_->num_elements()));
+      for (size_t stage = 0; stage < session_->NumStages(); ++stage) {
+        for (size_t piece = 0; piece < session_->NumPieces(stage); ++piece) {
+          session_->RunPiece(stage, piece);
+        }
+        session_->EndStage(stage);
+      }
+      effects = session_->End(absl::UnixEpoch());
+    }
+    outcome.answer = *effects.answer;
+    outcome.parameters = session_->parameters();
+    outcome.next_learning_rate = session_->NextLearningRate();
+    server::FillResponse(outcome, session_->machine().history(), answer);
+    const server::OutgoingVector vector(outcome, request.reply());
+    if (vector.empty()) return absl::OkStatus();
+    v1::Section& section = *answer.add_sections();
+    vector.Open(0, vector.num_elements(), section);
+    vector.Write(0, vector.num_elements(), section.mutable_data()->data());
+    return absl::OkStatus();
+  }
+
+  Seen* const seen_;
+  core::StagedGradient staged_;
+  SessionModel model_;
+  std::unique_ptr<core::Session> session_;
+  uint64_t incarnation_ = 0;
+};
+
+}  // namespace
+
+std::string RunContributions(absl::string_view bytes, Seen* seen) {
+  ByteSource source(bytes);
+  constexpr uint64_t kSizes[] = {1, 2, 5, 31, 4097};
+  Bench bench(kSizes[source.Once(32) ? 4 : source.Below(4)], seen);
+  while (!source.empty()) {
+    const v1::StepRequest request = HostileStep(source, bench.model());
+    const std::string wrong = bench.Run(request);
+    if (!wrong.empty()) return absl::StrCat(wrong, "\n", request.ShortDebugString());
+  }
+  const uint64_t version = bench.model().version();
+  v1::StepRequest request;
+  *request.mutable_header() = bench.model().NextHeader();
+  request.add_sections()->set_kind(v1::SECTION_KIND_GRADIENT);
+  Encode(std::vector<float>(bench.model().num_elements(), 0.125f), v1::DTYPE_FLOAT32,
+         *request.mutable_sections(0));
+  const std::string wrong = bench.Run(request);
+  if (!wrong.empty()) return absl::StrCat("without fault: ", wrong);
+  return bench.model().version() == version + 1 ? ""
+                                                : "a contribution without fault was not applied";
+}
+
+}  // namespace talweg::testing
