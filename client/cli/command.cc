@@ -130,6 +130,11 @@ int RunCommandLine(absl::Span<const Command> commands, absl::Span<const std::str
     return absl::StartsWith(command.name, prefix);
   });
   const bool asked = !words.empty() && AsksForHelp(words.back());
+  if (!asked && words.size() > 1 && absl::StartsWith(words[0], "--")) {
+    errors << "talweg: flags come behind the command: talweg COMMAND " << words[0]
+           << " ...; see talweg --help\n";
+    return kUsage;
+  }
   if (!group || (!asked && words.size() > 1)) {
     errors << "talweg: no command \"" << absl::StrJoin(words, " ") << "\"; see talweg --help\n";
     return kUsage;

@@ -90,6 +90,14 @@ TEST(CommandTest, UsageErrorsPointToTheHelpAndHaveCodeTwo) {
   EXPECT_EQ(RunWords({"session"}).code, 2);
 }
 
+TEST(CommandTest, FlagsBeforeTheCommandAreToldWhereTheyBelong) {
+  const Outcome outcome = RunWords({"--server=127.0.0.1:1", "session", "get", "a"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_EQ(outcome.errors,
+            "talweg: flags come behind the command: talweg COMMAND --server=127.0.0.1:1 ...; see "
+            "talweg --help\n");
+}
+
 TEST(CommandTest, TellsItsVersion) {
   const Outcome outcome = RunWords({"--version"});
   EXPECT_EQ(outcome.code, 0);

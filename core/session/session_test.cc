@@ -366,9 +366,9 @@ TEST(SessionTest, GradientIsClippedByNormThenByValueThenDecayed) {
 
 TEST(SessionTest, AverageFollowsTheParameters) {
   const auto session = Make(FullConfig(*FindMethod("gradient_descent")));
-  std::vector<double> expected(kElements);
+  const std::vector<float> initial = Values(*session);
+  std::vector<double> expected(initial.begin(), initial.end());
   std::vector<float> read(kElements);
-  for (size_t i = 0; i < kElements; ++i) expected[i] = Values(*session)[i];
   for (int step = 0; step < 3; ++step) {
     Step(*session);
     const std::vector<float> now = Values(*session);

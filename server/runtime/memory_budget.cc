@@ -63,10 +63,9 @@ absl::StatusOr<uint64_t> MemoryBudget::ReserveLater(uint64_t bytes, Granted gran
     }
   }
   if (place == 0) {
-    return core::MakeError(core::Reason::kMemoryQuota,
-                           absl::StrCat(kMaxWaiting, " others wait for memory already"), "",
-                           {{"asked_bytes", absl::StrCat(bytes)},
-                            {"allowed_bytes", absl::StrCat(limit_)}});
+    return core::MakeError(
+        core::Reason::kMemoryQuota, absl::StrCat(kMaxWaiting, " others wait for memory already"),
+        "", {{"asked_bytes", absl::StrCat(bytes)}, {"allowed_bytes", absl::StrCat(limit_)}});
   }
   Serve();
   std::map<uint64_t, Wanted> listeners;

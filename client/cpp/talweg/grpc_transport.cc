@@ -58,10 +58,12 @@ constexpr absl::Duration kIdle = absl::Milliseconds(100);
 constexpr int kPingMilliseconds = 20000;
 constexpr int kPongMilliseconds = 10000;
 
-// The operations of a call, whose tags on its queue are these numbers.
-enum Operation : intptr_t { kStart, kWrite, kRead, kFinish };
+// The operations of a call; what stands for one on its queue is where it stands in the array.
+enum Operation { kStart, kWrite, kRead, kFinish };
+Operation operations[] = {kStart, kWrite, kRead, kFinish};
 
-void* TagOf(Operation operation) { return reinterpret_cast<void*>(operation); }
+void* TagOf(Operation operation) { return &operations[operation]; }
+Operation OperationOf(void* tag) { return *static_cast<const Operation*>(tag); }
 
 absl::Status NothingMoved(absl::Duration timeout) {
   return absl::DeadlineExceededError(
@@ -151,7 +153,7 @@ class GrpcStepStream final : public StepStream {
       if (queue_.AsyncNext(&tag, &ok, deadline) != grpc::CompletionQueue::GOT_EVENT) {
         return {StreamEvent::Kind::kTimeout, NothingMoved(timeout)};
       }
-      switch (static_cast<Operation>(reinterpret_cast<intptr_t>(tag))) {
+      switch (OperationOf(tag)) {
         case kStart:
           // A call that could not begin is at its end, which says why.
           started_ = true;

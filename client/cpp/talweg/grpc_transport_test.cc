@@ -76,7 +76,7 @@ class TrainingServiceStub final : public v1::TrainingService::Service {
       v1::StreamStepResponse answer;
       if (frame.has_header()) {
         const int num_losses = frame.header().header().losses_size();
-        if (num_losses == 2) return grpc::Status::OK;  // ends as no stream should
+        if (num_losses == 2) return grpc::Status::OK;                  // ends as no stream should
         if (num_losses == 3) absl::SleepFor(absl::Milliseconds(900));  // memory is scarce
         answer.mutable_grant()->set_num_elements(kStreamed);
         stream->Write(answer);
