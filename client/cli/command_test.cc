@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/npy.h"
 #include "client/cpp/talweg/fake_transport.h"
 
 namespace talweg {
@@ -139,6 +140,32 @@ TEST(CommandTest, StepReadsItsGradientBeforeItCallsTheServer) {
       {"step", "mlp", "--gradient", "/no/such.npy", "--server", "127.0.0.1:1", "--timeout", "60"});
   EXPECT_EQ(outcome.code, 1);
   EXPECT_EQ(outcome.errors, "talweg: cannot open /no/such.npy\n");
+}
+
+TEST(CommandTest, StepAndPullTryTheirOutputBeforeTheyCallTheServer) {
+  const std::string gradient = ::testing::TempDir() + "/gradient.npy";
+  ASSERT_TRUE(WriteNpy(gradient, {1.0f}).ok());
+  const std::string server = "--server=127.0.0.1:1";
+  const std::string there = ::testing::TempDir() + "/there.npy";
+  ASSERT_TRUE(WriteNpy(there, {7.0f}).ok());
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"step", "a", server, "--gradient", gradient},
+        {"pull", "a", server}}) {
+    std::vector<std::string> wrong = words;
+    wrong.insert(wrong.end(), {"--output", "/no/such.npy", "--timeout", "60"});
+    const Outcome outcome = RunProgram(wrong);
+    EXPECT_EQ(outcome.code, 1);
+    EXPECT_EQ(outcome.errors, "talweg: cannot write /no/such.npy\n");
+    // A good name is left as it was.
+    const std::string fresh = ::testing::TempDir() + "/fresh.npy";
+    for (const std::string& name : {fresh, there}) {
+      std::vector<std::string> right = words;
+      right.insert(right.end(), {"--output", name, "--timeout", "0.01"});
+      EXPECT_THAT(RunProgram(right).errors, HasSubstr("no talweg-server answers"));
+    }
+    EXPECT_FALSE(std::ifstream(fresh).is_open());
+    EXPECT_EQ(ReadNpy(there).value(), std::vector<float>{7.0f});
+  }
 }
 
 TEST(CommandTest, AServerWithoutAPortIsRefusedAtOnce) {

@@ -37,6 +37,9 @@ absl::Status RunExperiment(absl::Status (*run)(const Client&, const Options&, st
 absl::Status RunMnistCommand(const Arguments& arguments, std::ostream& out) {
   MnistOptions options;
   options.methods = absl::StrSplit(arguments.Text("methods"), ',', absl::SkipEmpty());
+  if (arguments.Has("methods") && options.methods.empty()) {
+    return UsageError("--methods takes names of methods, or all");
+  }
   options.data_dir = arguments.Text("data_dir");
   const auto epochs = arguments.Whole("epochs");
   if (!epochs.ok()) return epochs.status();

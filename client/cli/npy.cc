@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/npy.h"
 
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <limits>
 #include <optional>
+#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -116,6 +118,14 @@ absl::StatusOr<std::vector<float>> ReadNpy(const std::string& path) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": ", values.status().message()));
   }
   return values;
+}
+
+absl::Status CheckWritable(const std::string& path) {
+  std::error_code error;
+  const bool was_there = std::filesystem::exists(path, error);
+  const bool opens = std::ofstream(path, std::ios::binary | std::ios::app).is_open();
+  if (opens && !was_there) std::filesystem::remove(path, error);
+  return opens ? absl::OkStatus() : absl::InternalError(absl::StrCat("cannot write ", path));
 }
 
 absl::Status WriteNpy(const std::string& path, absl::Span<const float> values) {

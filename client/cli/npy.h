@@ -25,6 +25,8 @@ std::string FormatNpy(absl::Span<const float> values);
 // The same from and to a file. NOT_FOUND or INTERNAL where it cannot be opened or written; errors
 // name the file.
 absl::StatusOr<std::vector<float>> ReadNpy(const std::string& path);
+// Whether WriteNpy could write there; leaves what is there as it is.
+absl::Status CheckWritable(const std::string& path);
 absl::Status WriteNpy(const std::string& path, absl::Span<const float> values);
 
 }  // namespace talweg

@@ -41,6 +41,10 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   // Before the join, which fences: a wrong file name must not cost a worker its place.
   const absl::StatusOr<std::vector<float>> gradient = ReadNpy(arguments.Text("gradient"));
   if (!gradient.ok()) return gradient.status();
+  if (arguments.Has("output")) {
+    const absl::Status writable = CheckWritable(arguments.Text("output"));
+    if (!writable.ok()) return writable;
+  }
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
   absl::StatusOr<Session> session =
@@ -56,6 +60,9 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
     status.Update(PrintJson(ToResponse(*result, session->history()), out));
   } else {
     out << StepTable(*result);
+    if (result->verdict == v1::VERDICT_PENDING && !parameters.empty()) {
+      out << "no new parameters before the last contribution to them; nothing written\n";
+    }
   }
   status.Update(VerdictError(result->verdict));
   if (result->applied() && !parameters.empty()) {
@@ -68,6 +75,8 @@ absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
   if (!arguments.Has("output")) return UsageError("--output is needed");
   const absl::StatusOr<PullOptions> options = PullOptionsOf(arguments);
   if (!options.ok()) return options.status();
+  const absl::Status writable = CheckWritable(arguments.Text("output"));
+  if (!writable.ok()) return writable;
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
   const absl::StatusOr<v1::Session> session = client->GetSession(arguments.positional(0));
@@ -113,7 +122,8 @@ std::vector<Command> TensorCommands() {
        "Write the current parameters to a file",
        "",
        {{"output", "FILE.npy", "where they go: float32, one dimension"},
-        {"point", "POINT", "parameters (default), lookahead or average"},
+        {"point", "POINT",
+         "parameters (default), lookahead or average; where there is none, the parameters"},
         {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
         {"checksums", "", "check what travels"}},
        RunPull},

@@ -12,6 +12,7 @@
 #include "client/experiments/mnist_report.h"
 #include "client/experiments/mnist_training.h"
 #include "client/experiments/network.h"
+#include "client/experiments/report_files.h"
 
 namespace talweg {
 namespace {
@@ -52,6 +53,9 @@ absl::Status RunMnist(const Client& client, const MnistOptions& options, std::os
   if (!folder.ok()) return folder.status();
   const absl::StatusOr<MnistData> data = LoadMnist(*folder);
   if (!data.ok()) return data.status();
+  // Before minutes of training: a wrong name must not cost their results.
+  const absl::Status made = MakeFolder(options.out_dir);
+  if (!made.ok()) return made;
 
   SetNumBlasThreads(1);
   const size_t cores = std::clamp<size_t>(std::thread::hardware_concurrency(), 1, kMostThreads);
