@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
 #include "client/cli/record_columns.h"
 
@@ -108,10 +107,8 @@ std::string TensorBoardEvents(absl::Span<const v1::StepRecord> records) {
   return file;
 }
 
-std::string TensorBoardFileName(absl::Span<const v1::StepRecord> records,
-                                const std::string& session_id) {
-  const int64_t seconds = records.empty() ? 0 : records.front().time().seconds();
-  return absl::StrFormat("events.out.tfevents.%010d.%s", seconds, session_id);
+std::string TensorBoardFileName(const std::string& session_id) {
+  return absl::StrCat("events.out.tfevents.0000000000.", session_id);
 }
 
 }  // namespace talweg

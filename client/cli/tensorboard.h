@@ -25,9 +25,8 @@ namespace talweg {
 // RecordColumns. Values are float32, as the format has them.
 std::string TensorBoardEvents(absl::Span<const v1::StepRecord> records);
 
-// TensorBoard reads files whose name has "tfevents" in it. The same run gets the same name, so that
-// exporting it again replaces the file.
-std::string TensorBoardFileName(absl::Span<const v1::StepRecord> records,
-                                const std::string& session_id);
+// TensorBoard reads files whose name has "tfevents" in it, and takes all in a folder for one run.
+// One name for each session, so that exporting it again replaces the file.
+std::string TensorBoardFileName(const std::string& session_id);
 
 }  // namespace talweg

@@ -139,7 +139,7 @@ absl::Status RunExport(const Arguments& arguments, std::ostream& out) {
     std::error_code error;
     std::filesystem::create_directories(folder, error);
     const std::string path =
-        (std::filesystem::path(folder) / TensorBoardFileName(records, session_id)).string();
+        (std::filesystem::path(folder) / TensorBoardFileName(session_id)).string();
     const absl::Status written = WriteFile(path, TensorBoardEvents(records), out);
     if (!written.ok()) return written;
     if (!quiet) out << number << " in " << path << "\n";

@@ -119,6 +119,9 @@ def number(record, name):
 
 def check_files(folder, records):
     csv_path, board = folder / "run.csv", folder / "board" / "run"
+    board.mkdir(parents=True)
+    stale = "events.out.tfevents.0000000000.run"  # of the session before, which is replaced
+    (board / stale).write_bytes(b"stale")
     said = talweg("session", "export", "run", "--csv", str(csv_path), "--tensorboard", str(board))
     assert said.startswith(f"{len(records)} records in {csv_path}\n"), said
     with open(csv_path, encoding="ascii", newline="") as file:
