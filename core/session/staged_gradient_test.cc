@@ -13,6 +13,7 @@
 #include "core/kernels/kernel_testing.h"
 #include "core/optimizers/optimizer_testing.h"
 #include "core/session/session.h"
+#include "core/session/session_testing.h"
 #include "gtest/gtest.h"
 
 namespace talweg::core {
@@ -107,14 +108,7 @@ void Take(Session& session, StagedGradient& staged, uint64_t sequence) {
   contribution.digest = PayloadDigest(staged.Digest(), contribution.base_version, {});
   const Effects effects = session.Handle(contribution, kNow);
   ASSERT_TRUE(effects.status.ok() && effects.step.has_value());
-  session.Begin(effects, staged, std::make_shared<Parameters>(kElements));
-  for (size_t stage = 0; stage < session.NumStages(); ++stage) {
-    for (size_t piece = 0; piece < session.NumPieces(stage); ++piece) {
-      session.RunPiece(stage, piece);
-    }
-    session.EndStage(stage);
-  }
-  session.End(kNow);
+  TakeStep(session, effects, staged, kNow);
 }
 
 TEST(StagedGradientTest, EveryMethodMakesTheSameStateOfBoth) {

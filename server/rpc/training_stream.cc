@@ -50,7 +50,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
 
   ~TrainingStream() override {
     context_.stopping.Forget(stop_listener_);
-    context_.staging.ForgetListener(waiters_listener_);
+    context_.staging.wanted().Forget(wanted_listener_);
     if (host_ != nullptr) host_->deletion().Forget(deletion_listener_);
   }
 
@@ -246,7 +246,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     TALWEG_RETURN_IF_ERROR(assembler_.Open(host_->num_elements()));
     header_ = header;
     phase_ = Phase::kOpen;
-    context_.staging.ForgetListener(waiters_listener_);
+    context_.staging.wanted().Forget(wanted_listener_);
     if (!first) {
       if (staging_ == nullptr && grant_is_out_) AskForMemory();  // what it gave up at rest
       return absl::OkStatus();
@@ -298,7 +298,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
 
   // Holds memory, and nothing to put there: whoever waits may have it.
   void Rest() {
-    waiters_listener_ = context_.staging.ListenForWaiters(Told([this] { Yield(); }));
+    wanted_listener_ = context_.staging.wanted().Listen(Told([this] { Yield(); }));
     if (context_.staging.AnyoneWaits()) Yield();
   }
 
@@ -515,7 +515,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   std::shared_ptr<SessionHost> host_;  // of the first header
   uint64_t deletion_listener_ = 0;
   uint64_t place_ = 0;  // in the line for memory
-  uint64_t waiters_listener_ = 0;
+  uint64_t wanted_listener_ = 0;
   bool grant_is_out_ = false;  // the client was told, and has not committed since
   std::shared_ptr<Staging> staging_;
   v1::StreamHeader header_;

@@ -68,28 +68,13 @@ absl::StatusOr<uint64_t> MemoryBudget::ReserveLater(uint64_t bytes, Granted gran
         "", {{"asked_bytes", absl::StrCat(bytes)}, {"allowed_bytes", absl::StrCat(limit_)}});
   }
   Serve();
-  std::map<uint64_t, Wanted> listeners;
+  bool waits = false;
   {
     MutexLock lock(mutex_);
-    if (line_.count(place) > 0) listeners.swap(listeners_);
+    waits = line_.count(place) > 0;
   }
-  for (const auto& [number, wanted] : listeners) wanted();
+  if (waits) wanted_.Pulse();
   return place;
-}
-
-uint64_t MemoryBudget::ListenForWaiters(Wanted wanted) {
-  MutexLock lock(mutex_);
-  listeners_.emplace(++last_listener_, std::move(wanted));
-  return last_listener_;
-}
-
-void MemoryBudget::ForgetListener(uint64_t listener) {
-  Wanted forgotten;  // goes after the lock
-  MutexLock lock(mutex_);
-  const auto found = listeners_.find(listener);
-  if (found == listeners_.end()) return;
-  forgotten.swap(found->second);
-  listeners_.erase(found);
 }
 
 void MemoryBudget::Forget(uint64_t place) {

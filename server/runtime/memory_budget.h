@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <utility>
 
@@ -15,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/runtime/mutex.h"
+#include "server/runtime/notice.h"
 
 namespace talweg::server {
 
@@ -59,12 +59,9 @@ class MemoryBudget {
   void Forget(uint64_t place);
   bool AnyoneWaits() const;
 
-  // `wanted` runs once, when next somebody begins to wait, on his thread and under no lock, so that
-  // who holds memory without need may give it back. Returns what to forget it by. One that is
-  // forgotten may still be running.
-  using Wanted = std::function<void()>;
-  uint64_t ListenForWaiters(Wanted wanted);
-  void ForgetListener(uint64_t listener);
+  // Pulsed whenever somebody begins to wait, on his thread and under no lock, so that who holds
+  // memory without need may give it back.
+  Notice& wanted() { return wanted_; }
 
   uint64_t used() const;
   uint64_t limit() const { return limit_; }
@@ -87,8 +84,7 @@ class MemoryBudget {
   uint64_t used_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t last_place_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, Waiter> line_ ABSL_GUARDED_BY(mutex_);  // by place
-  uint64_t last_listener_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::map<uint64_t, Wanted> listeners_ ABSL_GUARDED_BY(mutex_);
+  Notice wanted_;
 };
 
 // Three fifths of the memory this process may use: the limit of the root cgroup, as a container

@@ -182,13 +182,13 @@ TEST_F(LineTest, WhoHoldsMemoryIsToldOnceThatSomebodyWaits) {
   Ask(100, 0);
   int told = 0;
   int forgotten = 0;
-  budget_.ListenForWaiters([&] { ++told; });
-  budget_.ForgetListener(budget_.ListenForWaiters([&] { ++forgotten; }));
+  budget_.wanted().Listen([&] { ++told; });
+  budget_.wanted().Forget(budget_.wanted().Listen([&] { ++forgotten; }));
   Ask(10, 1);
   EXPECT_EQ(told, 1);
   Ask(10, 2);
   EXPECT_EQ(told, 1);
-  budget_.ListenForWaiters([&] {
+  budget_.wanted().Listen([&] {
     ++told;
     got_[0].reset();
   });
@@ -196,7 +196,7 @@ TEST_F(LineTest, WhoHoldsMemoryIsToldOnceThatSomebodyWaits) {
   EXPECT_EQ(told, 2);
   EXPECT_FALSE(budget_.AnyoneWaits());
   EXPECT_EQ(budget_.used(), 30u);
-  budget_.ListenForWaiters([&] { ++told; });
+  budget_.wanted().Listen([&] { ++told; });
   Ask(10, 4);  // there is room: nobody waits
   EXPECT_EQ(told, 2);
   EXPECT_EQ(forgotten, 0);

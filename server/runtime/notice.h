@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Something that happens once, and those who want to be told.
+// Something that happens, once or now and then, and those who want to be told.
 #pragma once
 
 #include <cstdint>
@@ -41,17 +41,22 @@ class Notice {
     listeners_.erase(found);
   }
 
-  void Give() {
+  // It has happened, for good.
+  void Give() { Tell(true); }
+  // It has happened, and may happen again: those who listen are told, and no longer listen.
+  void Pulse() { Tell(false); }
+
+ private:
+  void Tell(bool for_good) {
     std::map<uint64_t, Listener> listeners;
     {
       MutexLock lock(mutex_);
-      given_ = true;
+      given_ = given_ || for_good;
       listeners.swap(listeners_);
     }
     for (const auto& [number, told] : listeners) told();
   }
 
- private:
   Mutex mutex_;
   bool given_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;

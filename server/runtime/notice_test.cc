@@ -18,6 +18,18 @@ TEST(NoticeTest, EveryListenerIsToldOnce) {
   EXPECT_EQ(told, 2);
 }
 
+TEST(NoticeTest, PulseTellsThoseWhoListenNowAndNobodyWhoComesLate) {
+  Notice notice;
+  int told = 0;
+  notice.Listen([&] { told += 1; });
+  notice.Pulse();
+  notice.Pulse();
+  notice.Listen([&] { told += 10; });
+  EXPECT_EQ(told, 1);
+  notice.Pulse();
+  EXPECT_EQ(told, 11);
+}
+
 TEST(NoticeTest, WhoeverComesLateIsToldAtOnce) {
   Notice notice;
   notice.Give();

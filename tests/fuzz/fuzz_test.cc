@@ -2,8 +2,6 @@
 //
 // A seed's worth of hostile frames, contributions and numbers in a plain test. Every run draws
 // another seed and prints it; TALWEG_FUZZ_SEED repeats one.
-#include <chrono>
-#include <cstdlib>
 #include <iostream>
 #include <set>
 #include <string>
@@ -11,24 +9,12 @@
 #include "gtest/gtest.h"
 #include "tests/fuzz/hostile_contributions.h"
 #include "tests/fuzz/hostile_frames.h"
+#include "tests/fuzz/seed.h"
 
 namespace talweg {
 namespace {
 
 using testing::RandomBytes;
-
-uint64_t Seed() {
-  const char* given = std::getenv("TALWEG_FUZZ_SEED");
-  const uint64_t seed =
-      given != nullptr
-          ? std::strtoull(given, nullptr, 10)
-          : static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
-  std::cout << "TALWEG_FUZZ_SEED=" << seed << std::endl;
-  return seed;
-}
-
-// A case's own state, so that it can be run alone.
-uint64_t StateOf(uint64_t seed, uint64_t number) { return seed * 1000003 + number; }
 
 // All of `names` came, each often enough to mean something.
 void ExpectSeen(const testing::Seen& seen, const std::set<std::string>& names) {
@@ -40,10 +26,10 @@ void ExpectSeen(const testing::Seen& seen, const std::set<std::string>& names) {
 }
 
 TEST(FuzzTest, HostileFramesAreRefusedAndChangeNothing) {
-  const uint64_t seed = Seed();
+  const uint64_t seed = testing::SeedOfRun();
   testing::Seen seen;
   for (uint64_t number = 0; number < 60000; ++number) {
-    uint64_t state = StateOf(seed, number);
+    uint64_t state = testing::StateOfCase(seed, number);
     const std::string bytes = RandomBytes(100 + state % 900, state);
     ASSERT_EQ(testing::RunFrames(bytes, &seen), "") << "case " << number;
   }
@@ -53,10 +39,10 @@ TEST(FuzzTest, HostileFramesAreRefusedAndChangeNothing) {
 }
 
 TEST(FuzzTest, HostileContributionsAreRefusedOrJudgedAndNothingElse) {
-  const uint64_t seed = Seed();
+  const uint64_t seed = testing::SeedOfRun();
   testing::Seen seen;
   for (uint64_t number = 0; number < 40000; ++number) {
-    uint64_t state = StateOf(seed, number);
+    uint64_t state = testing::StateOfCase(seed, number);
     const std::string bytes = RandomBytes(100 + state % 300, state);
     ASSERT_EQ(testing::RunContributions(bytes, &seen), "") << "case " << number;
   }
@@ -68,9 +54,9 @@ TEST(FuzzTest, HostileContributionsAreRefusedOrJudgedAndNothingElse) {
 }
 
 TEST(FuzzTest, NumbersOfEveryDtypeAreConvertedRight) {
-  const uint64_t seed = Seed();
+  const uint64_t seed = testing::SeedOfRun();
   for (uint64_t number = 0; number < 40000; ++number) {
-    uint64_t state = StateOf(seed, number);
+    uint64_t state = testing::StateOfCase(seed, number);
     const std::string bytes = RandomBytes(100 + state % 400, state);
     ASSERT_EQ(testing::RunDtypes(bytes), "") << "case " << number;
   }

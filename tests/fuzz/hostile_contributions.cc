@@ -16,6 +16,7 @@
 #include "core/base/status_macros.h"
 #include "core/kernels/dtype.h"
 #include "core/session/session.h"
+#include "core/session/session_testing.h"
 #include "core/session/staged_gradient.h"
 #include "google/protobuf/stubs/common.h"
 #include "google/protobuf/unknown_field_set.h"
@@ -58,22 +59,6 @@ std::string Name(ByteSource& source, const std::string& right) {
   }
 }
 
-void AddUnknownField(ByteSource& source, google::protobuf::Message& message) {
-  auto& fields = *message.GetReflection()->MutableUnknownFields(&message);
-  const int number = static_cast<int>(100 + source.Below(1000));
-  switch (source.Below(4)) {
-    case 0:
-      return fields.AddVarint(number, source.Take<uint64_t>());
-    case 1:
-      return fields.AddFixed32(number, source.Take<uint32_t>());
-    case 2:
-      fields.AddLengthDelimited(number, std::string(source.Bytes(source.Below(9))));
-      return;
-    default:
-      fields.AddGroup(number)->AddFixed64(1, source.Take<uint64_t>());
-  }
-}
-
 // Any number, but for those so large that a few of them would add up to an infinity.
 float Element(ByteSource& source) {
   const float value = source.Take<float>();
@@ -87,15 +72,6 @@ std::vector<float> Gradient(ByteSource& source, uint64_t num_elements) {
   }
   gradient.back() = Element(source);
   return gradient;
-}
-
-void Encode(const std::vector<float>& values, v1::Dtype dtype, v1::Section& section) {
-  const core::Dtype coded = dtype == v1::DTYPE_BFLOAT16  ? core::Dtype::kBfloat16
-                            : dtype == v1::DTYPE_FLOAT16 ? core::Dtype::kFloat16
-                                                         : core::Dtype::kFloat32;
-  section.set_dtype(dtype);
-  section.mutable_data()->resize(values.size() * core::DtypeBytes(coded));
-  core::FromFloat32(coded, values, section.mutable_data()->data());
 }
 
 void BendSections(ByteSource& source, v1::StepRequest& request) {
@@ -162,6 +138,22 @@ void BendBytes(ByteSource& source, v1::StepRequest& request) {
 }
 
 }  // namespace
+
+void AddUnknownField(ByteSource& source, google::protobuf::Message& message) {
+  auto& fields = *message.GetReflection()->MutableUnknownFields(&message);
+  const int number = static_cast<int>(100 + source.Below(1000));
+  switch (source.Below(4)) {
+    case 0:
+      return fields.AddVarint(number, source.Take<uint64_t>());
+    case 1:
+      return fields.AddFixed32(number, source.Take<uint32_t>());
+    case 2:
+      fields.AddLengthDelimited(number, std::string(source.Bytes(source.Below(9))));
+      return;
+    default:
+      fields.AddGroup(number)->AddFixed64(1, source.Take<uint64_t>());
+  }
+}
 
 bool ParseQuietly(absl::string_view bytes, google::protobuf::Message& message) {
 #if GOOGLE_PROTOBUF_VERSION < 4022000  // later ones say nothing
@@ -243,11 +235,11 @@ v1::StepRequest HostileStep(ByteSource& source, const SessionModel& model) {
   section.set_kind(v1::SECTION_KIND_GRADIENT);
   if (model.last().has_value() && source.Once(8)) {
     *request.mutable_header() = model.last()->header;
-    Encode(model.last()->gradient, v1::DTYPE_FLOAT32, section);
+    SetNumbers(model.last()->gradient, v1::DTYPE_FLOAT32, section);
     if (source.Once(2)) return request;
   } else {
-    Encode(Gradient(source, model.num_elements()), static_cast<v1::Dtype>(source.Below(4)),
-           section);
+    SetNumbers(Gradient(source, model.num_elements()), static_cast<v1::Dtype>(source.Below(4)),
+               section);
   }
   switch (source.Below(8)) {
     case 0:
@@ -341,15 +333,7 @@ class Bench {
     server::StepOutcome outcome;
     if (effects.step.has_value()) {
       outcome.previous = session_->parameters();
-      session_->Begin(effects, staged_,
-                      std::make_shared<core::Parameters>(session_->num_elements()));
-      for (size_t stage = 0; stage < session_->NumStages(); ++stage) {
-        for (size_t piece = 0; piece < session_->NumPieces(stage); ++piece) {
-          session_->RunPiece(stage, piece);
-        }
-        session_->EndStage(stage);
-      }
-      effects = session_->End(absl::UnixEpoch());
+      effects = core::TakeStep(*session_, effects, staged_, absl::UnixEpoch());
     }
     outcome.answer = *effects.answer;
     outcome.parameters = session_->parameters();
@@ -385,8 +369,8 @@ std::string RunContributions(absl::string_view bytes, Seen* seen) {
   v1::StepRequest request;
   *request.mutable_header() = bench.model().NextHeader();
   request.add_sections()->set_kind(v1::SECTION_KIND_GRADIENT);
-  Encode(std::vector<float>(bench.model().num_elements(), 0.125f), v1::DTYPE_FLOAT32,
-         *request.mutable_sections(0));
+  SetNumbers(std::vector<float>(bench.model().num_elements(), 0.125f), v1::DTYPE_FLOAT32,
+             *request.mutable_sections(0));
   const std::string wrong = bench.Run(request);
   if (!wrong.empty()) return absl::StrCat("without fault: ", wrong);
   return bench.model().version() == version + 1 ? ""

@@ -17,6 +17,9 @@ namespace talweg::testing {
 // Reads a message from bytes of any kind, without a word in the log where they are none.
 bool ParseQuietly(absl::string_view bytes, google::protobuf::Message& message);
 
+// Adds a field that `message` does not know, of any wire type.
+void AddUnknownField(ByteSource& source, google::protobuf::Message& message);
+
 // Bends none to three of the header's and the options' fields.
 void BendHeader(ByteSource& source, const SessionModel& model, v1::ContributionHeader& header,
                 v1::ReplyOptions& reply);

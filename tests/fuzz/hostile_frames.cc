@@ -139,10 +139,11 @@ v1::StreamStepRequest HostileFrame(ByteSource& source, const SessionModel& model
     frame.mutable_commit();
   }
   if (source.Once(128)) {
-    google::protobuf::Message& message =
-        frame.has_chunk() ? static_cast<google::protobuf::Message&>(*frame.mutable_chunk()) : frame;
-    message.GetReflection()->MutableUnknownFields(&message)->AddVarint(
-        static_cast<int>(100 + source.Below(1000)), source.Take<uint64_t>());
+    if (frame.has_chunk()) {
+      AddUnknownField(source, *frame.mutable_chunk());
+    } else {
+      AddUnknownField(source, frame);
+    }
   }
   return frame;
 }

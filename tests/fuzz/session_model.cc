@@ -95,9 +95,7 @@ bool SamePayload(const v1::ContributionHeader& a, const v1::ContributionHeader& 
 v1::Section SectionOf(v1::SectionKind kind, v1::Dtype dtype, const std::vector<float>& values) {
   v1::Section section;
   section.set_kind(kind);
-  section.set_dtype(dtype == v1::DTYPE_UNSPECIFIED ? v1::DTYPE_FLOAT32 : dtype);
-  section.mutable_data()->resize(values.size() * core::DtypeBytes(DtypeOf(dtype)));
-  core::FromFloat32(DtypeOf(dtype), values, section.mutable_data()->data());
+  SetNumbers(values, dtype == v1::DTYPE_UNSPECIFIED ? v1::DTYPE_FLOAT32 : dtype, section);
   return section;
 }
 
@@ -116,6 +114,12 @@ std::string JudgeAnswer(const Complaints& wrong, bool was_error, const Complaint
   std::string due = wrong.empty() ? " where nothing is wrong" : ", due is";
   for (const auto& [reason, field] : wrong) absl::StrAppend(&due, " ", reason, "(", field, ")");
   return absl::StrCat("refused with ", complaint.reason, "(", complaint.field, ")", due);
+}
+
+void SetNumbers(const std::vector<float>& values, v1::Dtype dtype, v1::Section& section) {
+  section.set_dtype(dtype);
+  section.mutable_data()->resize(values.size() * core::DtypeBytes(DtypeOf(dtype)));
+  core::FromFloat32(DtypeOf(dtype), values, section.mutable_data()->data());
 }
 
 std::vector<float> NumbersIn(const v1::Section& section) {

@@ -45,6 +45,8 @@ std::string JudgeAnswer(const Complaints& wrong, bool was_error, const Complaint
 Complaints AboutFrame(const v1::StreamStepRequest& frame, bool open, uint64_t begin,
                       uint64_t num_elements);
 
+// Makes `values` the section's data, and `dtype` how they are laid out.
+void SetNumbers(const std::vector<float>& values, v1::Dtype dtype, v1::Section& section);
 // The numbers of a section that nothing is wrong with.
 std::vector<float> NumbersIn(const v1::Section& section);
 

@@ -4,7 +4,6 @@
 // model of a session says, with a reason where it refuses; takes whole contributions alone; and
 // holds nothing when they are over.
 #include <chrono>
-#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <set>
@@ -17,6 +16,7 @@
 #include "server/server.h"
 #include "tests/fuzz/hostile_contributions.h"
 #include "tests/fuzz/hostile_frames.h"
+#include "tests/fuzz/seed.h"
 #include "tests/support/wire_client.h"
 
 namespace talweg {
@@ -32,12 +32,6 @@ using testing::WireStream;
 class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
  protected:
   void SetUp() override {
-    const char* given = std::getenv("TALWEG_FUZZ_SEED");
-    seed_ =
-        given != nullptr
-            ? std::strtoull(given, nullptr, 10)
-            : static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
-    std::cout << "TALWEG_FUZZ_SEED=" << seed_ << std::endl;
     auto started = server::Server::Start(
         {.address = "127.0.0.1:0", .num_threads = 2, .message_bytes = uint64_t{8} << 20});
     ASSERT_TRUE(started.ok());
@@ -60,7 +54,7 @@ class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
 
   // A case's own bytes, so that its messages are the same wherever the session stands.
   std::string BytesOf(uint64_t number) const {
-    uint64_t state = seed_ * 1000003 + number;
+    uint64_t state = testing::StateOfCase(seed_, number);
     return RandomBytes(400, state);
   }
 
@@ -139,7 +133,7 @@ class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
   // What one stream takes of `source`, and how it ends.
   void SendStream(ByteSource& source);
 
-  uint64_t seed_ = 0;
+  const uint64_t seed_ = testing::SeedOfRun();
   std::unique_ptr<server::Server> server_;
   std::unique_ptr<WireClient> wire_;
   std::unique_ptr<SessionModel> model_;

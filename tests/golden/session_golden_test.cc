@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/optimizers/variants_testing.h"
 #include "core/session/session.h"
+#include "core/session/session_testing.h"
 #include "core/session/staged_gradient.h"
 #include "gtest/gtest.h"
 #include "tests/golden/golden_testing.h"
@@ -73,14 +74,7 @@ StepReport Step(Session& session, const std::vector<float>& gradient) {
       kHistory, "worker", 1, version + 1, version, staged.finite(), staged.Digest(), std::nullopt};
   const Effects effects = session.Handle(contribution, kNow);
   TALWEG_CHECK(effects.step.has_value());
-  session.Begin(effects, staged, std::make_shared<Parameters>(session.num_elements()));
-  for (size_t stage = 0; stage < session.NumStages(); ++stage) {
-    for (size_t index = 0; index < session.NumPieces(stage); ++index) {
-      session.RunPiece(stage, index);
-    }
-    session.EndStage(stage);
-  }
-  return *session.End(kNow).answer->report;
+  return *TakeStep(session, effects, staged, kNow).answer->report;
 }
 
 // Whether clipping by norm has taken hold in some steps and not in others.
