@@ -34,6 +34,7 @@ std::string FieldValueText(const FieldValue& value) {
     std::string operator()(uint64_t number) const { return absl::StrCat(number); }
     std::string operator()(double number) const { return absl::StrCat(number); }
     std::string operator()(Dialect dialect) const { return std::string(DialectName(dialect)); }
+    std::string operator()(Choice choice) const { return std::string(choice.name); }
   };
   return std::visit(Visitor{}, value);
 }

@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "core/base/check.h"
+#include "core/base/choice.h"
 #include "core/base/dialect.h"
 
 namespace talweg::core {
@@ -73,7 +74,19 @@ struct DialectField {
 template <class C>
 DialectField(absl::string_view, Dialect C::*, DialectSet) -> DialectField<C>;
 
-using FieldValue = std::variant<bool, uint64_t, double, Dialect>;
+// One of an enumeration whose values are 0, 1, … in the order of `names`.
+template <class C, class E>
+struct ChoiceField {
+  absl::string_view name;
+  E C::*member;
+  absl::Span<const absl::string_view> names;
+  Change change = Change::kLive;
+};
+template <class C, class E>
+ChoiceField(absl::string_view, E C::*, absl::Span<const absl::string_view>, Change = {})
+    -> ChoiceField<C, E>;
+
+using FieldValue = std::variant<bool, uint64_t, double, Dialect, Choice>;
 
 // A value as text, as error messages and tables show it.
 std::string FieldValueText(const FieldValue& value);
@@ -107,15 +120,32 @@ namespace internal {
 
 absl::Status OutOfRange(absl::string_view name, absl::string_view got, absl::string_view range);
 
+// A field's value as a table carries it.
+template <class F, class C>
+FieldValue ValueIn(const F& field, const C& config) {
+  return FieldValue(config.*field.member);
+}
+template <class C, class E>
+FieldValue ValueIn(const ChoiceField<C, E>& field, const C& config) {
+  const auto index = static_cast<size_t>(config.*field.member);
+  TALWEG_CHECK(index < field.names.size());
+  return Choice{field.names[index]};
+}
+
 template <class C, class T>
 FieldInfo InfoOf(const Field<C, T>& field) {
   std::string range = std::is_same_v<T, bool> ? "true or false" : field.range.Text();
-  return {field.name, FieldValue(C{}.*field.member), std::move(range), field.change,
-          field.presence};
+  return {field.name, ValueIn(field, C{}), std::move(range), field.change, field.presence};
 }
 template <class C>
 FieldInfo InfoOf(const DialectField<C>& field) {
-  return {field.name, FieldValue(C{}.*field.member), field.allowed.Text(), Change::kFixed,
+  return {field.name, ValueIn(field, C{}), field.allowed.Text(), Change::kFixed,
+          Presence::kOptional};
+}
+
+template <class C, class E>
+FieldInfo InfoOf(const ChoiceField<C, E>& field) {
+  return {field.name, ValueIn(field, C{}), ChoicesText(field.names), field.change,
           Presence::kOptional};
 }
 
@@ -142,9 +172,22 @@ absl::Status SetField(const DialectField<C>& field, C& config, const FieldValue&
   return absl::OkStatus();
 }
 
+template <class C, class E>
+absl::Status SetField(const ChoiceField<C, E>& field, C& config, const FieldValue& value) {
+  const Choice* typed = std::get_if<Choice>(&value);
+  TALWEG_CHECK(typed != nullptr);
+  for (size_t index = 0; index < field.names.size(); ++index) {
+    if (field.names[index] != typed->name) continue;
+    config.*field.member = static_cast<E>(index);
+    return absl::OkStatus();
+  }
+  return OutOfRange(field.name, typed->name, ChoicesText(field.names));
+}
+
 }  // namespace internal
 
-// The typed end of `Config`. C needs `static auto Fields()`, a tuple of Field and DialectField; it
+// The typed end of `Config`. C needs `static auto Fields()`, a tuple of Field, DialectField and
+// ChoiceField; it
 // may have `absl::Status Validate() const`.
 template <class C>
 class ConfigOf final : public Config {
@@ -168,7 +211,7 @@ class ConfigOf final : public Config {
     bool known = false;
     std::apply(
         [&](const auto&... field) {
-          ((field.name == name ? (found = FieldValue(value_.*field.member), known = true) : false),
+          ((field.name == name ? (found = internal::ValueIn(field, value_), known = true) : false),
            ...);
         },
         C::Fields());

@@ -42,6 +42,8 @@ enum class Reason {
   kSessionExists,
   // FAILED_PRECONDITION: right by itself, wrong now.
   kWorkerNotJoined,
+  kRoleMissing,
+  kWrongMethod,
   kSequenceTooOld,
   kSequenceReused,
   kVersionGone,

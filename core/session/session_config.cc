@@ -31,10 +31,12 @@ void WriteFields(const Config& config, ByteWriter& writer) {
     if (const uint64_t* number = std::get_if<uint64_t>(&value)) writer.Uint64(*number);
     if (const double* number = std::get_if<double>(&value)) writer.Double(*number);
     if (const Dialect* dialect = std::get_if<Dialect>(&value)) writer.Text(DialectName(*dialect));
+    if (const Choice* choice = std::get_if<Choice>(&value)) writer.Text(choice->name);
   }
 }
 
-absl::Status ReadValue(ByteReader& reader, uint8_t kind, FieldValue& value) {
+// `text` keeps what a choice is read from.
+absl::Status ReadValue(ByteReader& reader, uint8_t kind, FieldValue& value, std::string& text) {
   switch (kind) {
     case 0: {
       uint8_t flag = 0;
@@ -62,6 +64,11 @@ absl::Status ReadValue(ByteReader& reader, uint8_t kind, FieldValue& value) {
       value = *dialect;
       return absl::OkStatus();
     }
+    case 4: {
+      TALWEG_RETURN_IF_ERROR(reader.Text(text));
+      value = Choice{text};
+      return absl::OkStatus();
+    }
     default:
       return Corrupt("state has a field of an unknown kind");
   }
@@ -81,7 +88,8 @@ absl::Status ReadFields(ByteReader& reader, Config& config) {
       return Corrupt(absl::StrCat("state has field ", name, ", expected ", field.name));
     }
     FieldValue value;
-    TALWEG_RETURN_IF_ERROR(ReadValue(reader, kind, value));
+    std::string text;
+    TALWEG_RETURN_IF_ERROR(ReadValue(reader, kind, value, text));
     if (!config.Set(name, value).ok()) {
       return Corrupt(absl::StrCat("state has a bad value of ", name));
     }
@@ -125,7 +133,7 @@ ParameterSpace SessionConfig::Space() const {
 uint64_t SessionConfig::MemoryBytes() const {
   const uint64_t elements = layout->num_elements();
   uint64_t bytes = method->state_bytes(*optimizer, Space()) + 3 * elements * sizeof(float);
-  if (aggregation.value().gradient_accumulation_steps > 1) bytes += elements * sizeof(double);
+  bytes += aggregation.value().RoundBytes(elements);
   if (average.value().decay > 0) bytes += elements * sizeof(float);
   if (!groups.empty()) bytes += group_map->memory_bytes();
   for (const ParameterGroup& group : groups) bytes += sizeof(group) + group.tensors.size();
@@ -149,7 +157,20 @@ absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to)
         absl::StrCat(field.name, " is fixed: ", FieldValueText(from.optimizer->Get(field.name))),
         absl::StrCat("config.optimizer.", from.method->name, ".", field.name));
   }
+  for (const FieldInfo& field : from.aggregation.Fields()) {
+    if (field.change == Change::kLive) continue;
+    if (from.aggregation.Get(field.name) == to.aggregation.Get(field.name)) continue;
+    return MakeError(
+        Reason::kFieldImmutable,
+        absl::StrCat(field.name, " is fixed: ", FieldValueText(from.aggregation.Get(field.name))),
+        absl::StrCat("config.aggregation.", field.name));
+  }
   // What would need another memory than the session was charged for.
+  if (from.aggregation.value().stages_all() &&
+      from.aggregation.value().max_workers != to.aggregation.value().max_workers) {
+    return MakeError(Reason::kFieldImmutable, "max_workers is fixed where contributions are staged",
+                     "config.aggregation.max_workers");
+  }
   if ((from.average.value().decay > 0) != (to.average.value().decay > 0)) {
     return MakeError(Reason::kFieldImmutable, "whether an average is kept is fixed",
                      "config.average.decay");

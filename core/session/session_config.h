@@ -13,23 +13,11 @@
 #include "core/base/field.h"
 #include "core/base/layout.h"
 #include "core/optimizers/registry.h"
+#include "core/rounds/aggregation_config.h"
 #include "core/schedules/schedule.h"
 #include "core/session/parameter_groups.h"
 
 namespace talweg::core {
-
-struct AggregationConfig {
-  uint64_t max_staleness = 0;                // versions
-  uint64_t lease_seconds = 30;               // a silent worker is called live so long
-  uint64_t gradient_accumulation_steps = 1;  // contributions whose mean makes a step
-  static auto Fields() {
-    using C = AggregationConfig;
-    return std::tuple{
-        Field{"max_staleness", &C::max_staleness, AtLeast(0)},
-        Field{"lease_seconds", &C::lease_seconds, Closed(1, 86400)},
-        Field{"gradient_accumulation_steps", &C::gradient_accumulation_steps, Closed(1, 65536)}};
-  }
-};
 
 // What is done to a gradient before anything else is: first by norm, then by value.
 struct ClippingConfig {

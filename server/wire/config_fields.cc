@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "core/base/check.h"
+#include "core/base/choice.h"
 #include "core/base/dialect.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
@@ -20,7 +21,11 @@ using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
 
-constexpr absl::string_view kDialectPrefix = "DIALECT_";
+// What the names of an enumeration's values begin with: "DIALECT_".
+absl::string_view PrefixOf(const google::protobuf::EnumDescriptor& type) {
+  const absl::string_view zero = type.FindValueByNumber(0)->name();
+  return absl::StripSuffix(zero, "UNSPECIFIED");
+}
 
 const FieldDescriptor& FindField(const Message& message, absl::string_view name) {
   const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(std::string(name));
@@ -36,6 +41,7 @@ bool IsSet(const Message& message, const FieldDescriptor& field) {
   return reflection.HasField(message, &field);
 }
 
+// A value of the same kind as `value`, which it replaces.
 absl::Status ReadValue(const Message& message, const FieldDescriptor& field, FieldValue& value) {
   const Reflection& reflection = *message.GetReflection();
   switch (field.cpp_type()) {
@@ -51,16 +57,20 @@ absl::Status ReadValue(const Message& message, const FieldDescriptor& field, Fie
     case FieldDescriptor::CPPTYPE_ENUM: {
       const int number = reflection.GetEnumValue(message, &field);
       const auto* known = field.enum_type()->FindValueByNumber(number);
-      std::optional<core::Dialect> dialect;
-      if (known != nullptr) {
-        dialect = core::DialectFromName(absl::StripPrefix(known->name(), kDialectPrefix));
-      }
-      if (!dialect.has_value()) {
+      const absl::string_view name =
+          known == nullptr ? "" : absl::StripPrefix(known->name(), PrefixOf(*field.enum_type()));
+      const std::optional<core::Dialect> dialect = core::DialectFromName(name);
+      const bool is_dialect = std::holds_alternative<core::Dialect>(value);
+      if (known == nullptr || (is_dialect && !dialect.has_value())) {
         return core::MakeError(core::Reason::kFieldOutOfRange,
                                absl::StrCat(field.name(), " has the unknown value ", number),
                                field.name());
       }
-      value = *dialect;
+      if (is_dialect) {
+        value = *dialect;
+      } else {
+        value = core::Choice{name};
+      }
       return absl::OkStatus();
     }
     default:
@@ -79,7 +89,7 @@ absl::Status ReadFields(const Message& message, core::Config& config) {
                              absl::StrCat(info.name, " is required, allowed: ", info.range),
                              info.name);
     }
-    FieldValue value;
+    FieldValue value = info.default_value;
     TALWEG_RETURN_IF_ERROR(ReadValue(message, field, value));
     TALWEG_RETURN_IF_ERROR(config.Set(info.name, value));
   }
@@ -98,8 +108,10 @@ void WriteFields(const core::Config& config, Message& message) {
     } else if (const double* real = std::get_if<double>(&value)) {
       reflection.SetDouble(&message, &field, *real);
     } else {
-      const std::string name =
-          absl::StrCat(kDialectPrefix, core::DialectName(std::get<core::Dialect>(value)));
+      const core::Choice* choice = std::get_if<core::Choice>(&value);
+      const absl::string_view short_name =
+          choice != nullptr ? choice->name : core::DialectName(std::get<core::Dialect>(value));
+      const std::string name = absl::StrCat(PrefixOf(*field.enum_type()), short_name);
       reflection.SetEnum(&message, &field, field.enum_type()->FindValueByName(name));
     }
   }

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What may happen to a session, and what follows from it: values, without arrays, clock or thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "core/rounds/aggregation_config.h"
+#include "core/schedules/schedule.h"
+
+namespace talweg::core {
+
+// A worker comes. `incarnation` is new: larger than any issued before, for whatever session.
+struct Join {
+  std::string worker;
+  uint64_t incarnation = 0;
+  bool gradient = true;  // it contributes gradients; rounds expect only those who do
+};
+
+// A worker lives.
+struct Heartbeat {
+  uint64_t history = 0;
+  std::string worker;
+  uint64_t incarnation = 0;
+};
+
+// A worker goes.
+struct Leave {
+  uint64_t history = 0;
+  std::string worker;
+  uint64_t incarnation = 0;
+};
+
+// A gradient arrived whole. What the decision needs to know of it was measured while it was staged.
+struct Contribution {
+  uint64_t history = 0;
+  std::string worker;
+  uint64_t incarnation = 0;
+  uint64_t sequence = 0;  // >= 1
+  uint64_t base_version = 0;
+  bool finite = false;  // no NaN and no infinity in it
+  uint32_t digest = 0;  // of everything the worker sent, see PayloadDigest
+  std::optional<double> loss;
+  float weight = 1;      // finite, > 0
+  uint64_t ticket = 0;   // names the call that asks, in Released and CallEnded; new, never 0
+  bool may_wait = true;  // else kPending instead of a wait for other workers
+};
+
+// A call that waited is over without its answer: its connection broke.
+struct CallEnded {
+  std::string worker;
+  uint64_t ticket = 0;
+};
+
+// Time has passed: what was due by now happens.
+struct Tick {};
+
+// The step that was ordered is taken: the parameters of the next version stand.
+struct StepTaken {
+  double gradient_norm = 0;  // Euclidean, of what is trained, before it was clipped
+  double clip_factor = 1;    // the smallest that clipping by norm multiplied a gradient with
+  double update_norm = 0;    // Euclidean
+};
+
+// The schedule and the policy change: from the next version on, which is when the round that is
+// open, if one is, has closed.
+struct Configure {
+  Schedule schedule;
+  AggregationConfig aggregation;
+};
+
+using Event =
+    std::variant<Join, Heartbeat, Leave, Contribution, CallEnded, Tick, StepTaken, Configure>;
+
+enum class Verdict : uint8_t { kApplied, kTooStale, kRejectedNonFinite, kRoundClosed, kPending };
+
+// Names of late workers that are told; their number is told whole.
+inline constexpr size_t kMaxLateNames = 16;
+
+// What people ask about a step.
+struct StepReport {
+  double learning_rate = 0;
+  double gradient_norm = 0;
+  double clip_factor = 1;
+  double update_norm = 0;
+  uint64_t staleness = 0;      // versions; the largest of the contributions
+  uint32_t contributors = 0;   // contributions in the step
+  std::optional<double> loss;  // mean of the contributions' first losses, exact, rounded once
+  double total_weight = 0;     // of the contributions as counted, exact, rounded once
+  uint32_t num_late = 0;       // expected when the round opened, live when it closed, not in it
+  std::vector<std::string> late_workers;  // some of them
+};
+
+// The answer to a contribution; kept, and given again to a repeat.
+struct Answer {
+  Verdict verdict = Verdict::kApplied;
+  bool replayed = false;
+  // Version the contribution is part of, or will be where it is pending, or that was current when
+  // it was refused.
+  uint64_t applied_version = 0;
+  std::shared_ptr<const StepReport> report;  // where applied
+};
+
+// One contribution of a version.
+struct RoundMember {
+  std::string worker;
+  uint64_t incarnation = 0;
+  uint64_t sequence = 0;
+  uint64_t base_version = 0;
+  float weight = 1;  // as counted, stale scaling included
+  absl::Time time;   // of its judgement
+};
+
+// Who made a version: beside the inputs all that its state is a function of.
+struct VersionRecord {
+  uint64_t version = 0;
+  uint64_t config_version = 0;  // filled in by the session
+  absl::Time opened;            // first contribution
+  absl::Time closed;
+  std::vector<RoundMember> members;  // in the order of their arrival
+  double total_weight = 0;
+  uint32_t num_late = 0;
+  std::vector<std::string> late_workers;  // at most kMaxLateNames
+};
+
+// The step to take.
+struct StepOrder {
+  uint64_t number = 0;        // it makes this version
+  double learning_rate = 0;   // eta
+  uint32_t contributors = 1;  // whose reduced gradient it takes
+  double total_weight = 1;    // divisor of the weighted sum
+  // The contributions in the order of their workers' names, each by the place in which it was
+  // folded, from 0 on. Only where all are staged and the order counts.
+  std::vector<uint32_t> by_worker;
+  uint32_t trim = 0;  // contributions that a trimmed mean leaves out at each end
+};
+
+// The wait of a call is over.
+struct Released {
+  uint64_t ticket = 0;
+  absl::Status status;  // an error where there is no answer
+  Answer answer;
+};
+
+// What follows from an event. Where `status` is an error nothing has changed, but for what
+// `released` says.
+struct Effects {
+  absl::Status status;
+  std::optional<Answer> answer;  // for the contribution that caused the event, at once
+  bool waits = false;            // or its call waits: its ticket is released by a later event
+  bool fold = false;             // its gradient is part of the open round, with this weight:
+  float weight = 1;
+  std::optional<StepOrder> step;              // take this step, then say StepTaken
+  std::vector<Released> released;             // calls that waited
+  std::shared_ptr<const VersionRecord> made;  // with StepTaken: the version that was made
+};
+
+}  // namespace talweg::core

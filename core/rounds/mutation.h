@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Deliberate bugs of the round machine, each of which the simulation in tests/simulation must find.
+// Only tests switch one on.
+#pragma once
+
+#include <cstdint>
+
+namespace talweg::core {
+
+enum class Mutation : uint8_t {
+  kNone,
+  kForgetReplies,     // a repeat is judged anew instead of answered from memory
+  kCountDuplicate,    // a repeat of a pending contribution counts again
+  kIgnoreFencing,     // an older incarnation is taken for the newer one
+  kWrongDenominator,  // the mean is taken over the members expected, not those who came
+  kLooseBound,        // with bounded staleness a worker may be one round farther ahead
+  kUnfoldAtExpiry,    // the weight of an expired worker's contribution leaves the round
+  kIgnoreHistory,     // a message of another history is taken for one of this
+};
+
+}  // namespace talweg::core
