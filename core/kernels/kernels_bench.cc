@@ -2,10 +2,16 @@
 //
 // Bytes per second of the kernels on one core, for whoever changes one of them. The ratios that we
 // promise are measured by tests/bench.
+#include <algorithm>
+#include <cstring>
 #include <vector>
 
+#include "absl/types/span.h"
 #include "benchmark/benchmark.h"
+#include "core/base/aligned_buffer.h"
+#include "core/base/shard.h"
 #include "core/kernels/adam_update.h"
+#include "core/kernels/exact_sum.h"
 #include "core/kernels/squared_norm.h"
 
 namespace talweg::core {
@@ -37,6 +43,95 @@ void BM_SquaredNorm(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * state.range(0) * 4);
 }
 BENCHMARK(BM_SquaredNorm)->Range(1 << 10, 1 << 22);
+
+// 16 contributions of 16 Mi elements and what their sum needs, made once for all threads.
+struct Contributions {
+  static constexpr size_t kSize = size_t{1} << 24;
+  static constexpr size_t kCount = 16;
+
+  std::vector<AlignedBuffer> vectors, copies;
+  std::vector<WeightedVector> weighted;
+  AlignedBuffer hi = AlignedBuffer(2 * kSize), lo = AlignedBuffer(2 * kSize);
+  AlignedBuffer mean = AlignedBuffer(kSize);
+  double total_weight = 0;
+
+  Contributions() {
+    uint64_t state = 1;
+    for (size_t i = 0; i < kCount; ++i) {
+      AlignedBuffer& vector = vectors.emplace_back(kSize);
+      copies.emplace_back(kSize);
+      for (float& value : vector.span()) {
+        state = state * 6364136223846793005 + 1442695040888963407;
+        value = static_cast<float>(state >> 40) * 0x1p-24f - 0.5f;
+      }
+      const float weight = 1 / (1 + static_cast<float>(i));
+      weighted.push_back({vector.data(), weight});
+      total_weight += static_cast<double>(weight);
+    }
+  }
+
+  // Calls at(begin, end) for the shards of this thread.
+  template <class At>
+  static void ForEachShard(const benchmark::State& state, const At& at) {
+    for (auto shard = static_cast<size_t>(state.thread_index()); shard < NumShards(kSize);
+         shard += static_cast<size_t>(state.threads())) {
+      at(ShardAt(shard, kSize));
+    }
+  }
+
+  std::vector<WeightedVector> Part(size_t first, size_t count, Shard shard) const {
+    std::vector<WeightedVector> part(weighted.begin() + first, weighted.begin() + first + count);
+    for (WeightedVector& vector : part) vector.values += shard.begin;
+    return part;
+  }
+};
+
+Contributions& TheContributions() {
+  static Contributions contributions;
+  return contributions;
+}
+
+absl::Span<double> Doubles(AlignedBuffer& buffer, Shard shard) {
+  return {reinterpret_cast<double*>(buffer.data()) + shard.begin, shard.size()};
+}
+
+// Bytes of the contributions, whatever else is moved.
+void CountBytes(benchmark::State& state) {
+  state.SetBytesProcessed(state.iterations() * int64_t{4} * Contributions::kCount *
+                          Contributions::kSize / state.threads());
+}
+
+void BM_CopyContributions(benchmark::State& state) {
+  Contributions& c = TheContributions();
+  for (auto _ : state) {
+    for (size_t i = 0; i < Contributions::kCount; ++i) {
+      const size_t part = Contributions::kSize / static_cast<size_t>(state.threads());
+      const size_t begin = part * static_cast<size_t>(state.thread_index());
+      std::memcpy(c.copies[i].data() + begin, c.vectors[i].data() + begin, part * sizeof(float));
+    }
+  }
+  CountBytes(state);
+}
+BENCHMARK(BM_CopyContributions)->ThreadRange(1, 2)->UseRealTime();
+
+// Two passes: 8 folded, then 8 closing.
+void BM_ExactSum(benchmark::State& state) {
+  Contributions& c = TheContributions();
+  std::vector<Residue> residues;
+  for (auto _ : state) {
+    Contributions::ForEachShard(state, [&](Shard shard) {
+      FoldExact(c.Part(0, 8, shard), true, Doubles(c.hi, shard), Doubles(c.lo, shard), shard.begin,
+                residues);
+    });
+    Contributions::ForEachShard(state, [&](Shard shard) {
+      CloseExact(c.Part(8, 8, shard), false, Doubles(c.hi, shard), Doubles(c.lo, shard),
+                 shard.begin, residues, c.total_weight,
+                 c.mean.span().subspan(shard.begin, shard.size()));
+    });
+  }
+  CountBytes(state);
+}
+BENCHMARK(BM_ExactSum)->ThreadRange(1, 2)->UseRealTime();
 
 }  // namespace
 }  // namespace talweg::core

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A sum of doubles as its whole binary expansion: exact, and so the same whatever the order.
+//
+//   sum = Sum_k digit_k 2^(32 k - 1074)
+//
+// Every double is a multiple of 2^-1074 below 2^1024. The digits are signed 64-bit integers that
+// take in 32 bits each, so that a number is added by three integer additions and carries wait until
+// somebody asks. Rounding happens once, at the end.
+//
+// Source: U. Kulisch, "Computer Arithmetic and Validity" (2008), the complete accumulator; radix
+// and late carries as in R. Neal, arXiv:1505.05571. 552 bytes; an addition costs some nanoseconds,
+// a value some 100.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/types/span.h"
+
+namespace talweg::core {
+
+// Thread-compatible. Holds up to 2^64 numbers.
+class ExactSum {
+ public:
+  // Once an infinity or a NaN has come, the value is NaN for good.
+  void Add(double x);
+
+  // The sum, correctly rounded: to the nearest double, and to the even one of two as near. Infinite
+  // where that is beyond all doubles; a sum of zero is +0.
+  double Value() const;
+
+ private:
+  static constexpr size_t kDigits = 68;  // 2098 bits of doubles, 64 for their number, a sign
+
+  std::array<int64_t, kDigits> digits_ = {};
+  uint32_t uncarried_ = 0;  // numbers that came since the digits were last below 2^32
+  bool finite_ = true;
+};
+
+// The exact sum of `terms`, rounded as ExactSum::Value().
+double RoundExact(absl::Span<const double> terms);
+
+}  // namespace talweg::core
