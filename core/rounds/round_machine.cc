@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is judged, and when a round opens and closes.
+#include "core/rounds/round_machine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/base/reasons.h"
+#include "core/base/status_macros.h"
+#include "core/rounds/round_state.h"
+
+namespace talweg::core {
+
+absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version) {
+  if (history == current) return absl::OkStatus();
+  return MakeError(Reason::kHistoryChanged,
+                   absl::StrCat("history ", history, " is not the session's, which is ", current,
+                                " at version ", version),
+                   "", {{"history", absl::StrCat(current)}, {"version", absl::StrCat(version)}});
+}
+
+RoundMachine::RoundMachine(uint64_t history, const Schedule& schedule,
+                           const AggregationConfig& aggregation)
+    : state_(std::make_unique<State>(history, schedule, aggregation)) {
+  TALWEG_CHECK(history != 0);
+}
+RoundMachine::~RoundMachine() = default;
+RoundMachine::RoundMachine(RoundMachine&&) noexcept = default;
+
+Effects RoundMachine::Handle(const Event& event, absl::Time now) {
+  state_->now = std::max(state_->now, now);
+  Effects effects;
+  std::visit([&](const auto& typed) { state_->On(typed, effects); }, event);
+  return effects;
+}
+
+absl::Time RoundMachine::NextTick() const {
+  const Round& round = state_->round;
+  absl::Time next = state_->workers.NextAlarm();
+  if (round.open && state_->aggregation.close == CloseRule::kDeadline) {
+    next = std::min(next, round.first + absl::Seconds(state_->aggregation.close_seconds));
+  }
+  return next;
+}
+
+absl::Status RoundMachine::CheckHistory(uint64_t history) const {
+  return core::CheckHistory(history, state_->history, state_->version);
+}
+uint64_t RoundMachine::history() const { return state_->history; }
+uint64_t RoundMachine::version() const { return state_->version; }
+const Schedule& RoundMachine::schedule() const { return state_->schedule; }
+const AggregationConfig& RoundMachine::aggregation() const { return state_->aggregation; }
+uint32_t RoundMachine::num_folded() const {
+  return static_cast<uint32_t>(state_->round.members.size());
+}
+size_t RoundMachine::num_waiting() const { return state_->num_waiting; }
+size_t RoundMachine::num_workers() const { return state_->workers.size() - state_->num_left; }
+size_t RoundMachine::num_live_workers() const { return state_->num_live; }
+const std::shared_ptr<const StepReport>& RoundMachine::last_step() const {
+  return state_->last_step;
+}
+void RoundMachine::SwitchOn(Mutation mutation) { state_->mutation = mutation; }
+
+// --- Who is expected, and whether the round is due.
+
+bool RoundMachine::State::Expects(const Worker& worker) const {
+  return round.open && worker.live && worker.gradient && worker.excluded_from != round.serial &&
+         worker.contributed_to != round.serial;
+}
+
+void RoundMachine::State::ExpectNoLonger(Worker& worker) {
+  if (!Expects(worker)) return;
+  worker.excluded_from = round.serial;
+  --round.outstanding;
+}
+
+void RoundMachine::State::Freeze() {
+  round.open = true;
+  round.opened = now;
+  round.outstanding = num_live_gradient;
+  // Those whose contributions have waited for enough workers to come.
+  for (const Round::Place& place : round.places) {
+    const Worker& worker = workers[place.index];
+    if (worker.live && worker.gradient && worker.contributed_to == round.serial) {
+      --round.outstanding;
+    }
+  }
+}
+
+void RoundMachine::State::FreezeIfDue() {
+  if (!aggregation.synchronous() || round.open || round.members.empty()) return;
+  if (version > 0 || num_live_gradient >= aggregation.min_workers) Freeze();
+}
+
+bool RoundMachine::State::IsDue() const {
+  const size_t count = round.members.size();
+  if (count == 0) return false;
+  if (bounded()) return true;
+  if (!aggregation.synchronous()) return count >= aggregation.gradient_accumulation_steps;
+  if (!round.open) return false;
+  const bool nobody_expected = round.outstanding == 0;
+  switch (aggregation.close) {
+    case CloseRule::kAll:
+      return nobody_expected;
+    case CloseRule::kCount:
+      return count >= aggregation.close_count ||
+             (nobody_expected && aggregation.too_few == TooFew::kClose);
+    case CloseRule::kWeight:
+      return round.weight.Value() >= aggregation.close_weight ||
+             (nobody_expected && aggregation.too_few == TooFew::kClose);
+    case CloseRule::kDeadline:
+      return nobody_expected || now >= round.first + absl::Seconds(aggregation.close_seconds);
+  }
+  return false;
+}
+
+void RoundMachine::State::CloseIfDue(Effects& effects) {
+  if (!open_step.has_value() && IsDue()) Order(effects);
+}
+
+// --- Contributions.
+
+Answer RoundMachine::State::SettledAnswer(const Worker& worker, bool replayed) const {
+  const Worker::Settled& settled = worker.settled;
+  return {settled.verdict, replayed, settled.version, settled.report};
+}
+
+Answer RoundMachine::State::PendingAnswer(bool replayed) const {
+  return {Verdict::kPending, replayed, version + 1, nullptr};
+}
+
+void RoundMachine::State::Wait(Worker& worker, const Contribution& contribution, bool repeats,
+                               Effects& effects) {
+  worker.calls.push_back({contribution.ticket, repeats});
+  ++num_waiting;
+  effects.waits = true;
+}
+
+void RoundMachine::State::TellSettled(uint32_t index, const Contribution& contribution,
+                                      bool replayed, Effects& effects) {
+  Worker& worker = workers[index];
+  if (!worker.held) {
+    effects.answer = SettledAnswer(worker, replayed);
+  } else if (contribution.may_wait) {
+    Wait(worker, contribution, replayed, effects);
+  } else {
+    effects.answer = Answer{Verdict::kPending, replayed, worker.settled.version, nullptr};
+  }
+}
+
+// A sequence that is pending.
+void RoundMachine::State::Repeat(Worker& worker, const Contribution& contribution,
+                                 Effects& effects) {
+  if (aggregation.synchronous() && contribution.may_wait) {
+    Wait(worker, contribution, true, effects);
+  } else {
+    effects.answer = PendingAnswer(true);
+  }
+}
+
+void RoundMachine::State::On(const Contribution& contribution, Effects& effects) {
+  TALWEG_CHECK(!open_step.has_value());
+  const absl::StatusOr<uint32_t> found =
+      FindWorker(contribution.history, contribution.worker, contribution.incarnation);
+  effects.status = found.status();
+  if (!found.ok()) return;
+  const uint32_t index = *found;
+  Worker& worker = workers[index];
+  const uint64_t sequence = contribution.sequence;
+  const auto same_payload = [&](uint32_t digest) {
+    if (contribution.digest == digest) return true;
+    effects.status =
+        MakeError(Reason::kSequenceReused,
+                  absl::StrCat("sequence ", sequence, " was sent before, with another payload"),
+                  "header.sequence");
+    return false;
+  };
+  if (!worker.gradient) {
+    effects.status = MakeError(
+        Reason::kRoleMissing,
+        absl::StrCat("worker \"", contribution.worker, "\" did not join to contribute gradients"));
+    return;
+  }
+  const uint64_t last = std::max(worker.pending.sequence, worker.settled.sequence);
+  if (mutation != Mutation::kForgetReplies && sequence < last) {
+    effects.status = MakeError(
+        Reason::kSequenceTooOld,
+        absl::StrCat("sequence ", sequence, " is older than the last one that came, ", last),
+        "header.sequence");
+    return;
+  }
+  if (sequence == worker.pending.sequence && mutation != Mutation::kCountDuplicate) {
+    if (same_payload(worker.pending.digest)) Repeat(worker, contribution, effects);
+    return;
+  }
+  if (sequence == worker.settled.sequence && mutation != Mutation::kForgetReplies) {
+    if (same_payload(worker.settled.digest)) TellSettled(index, contribution, true, effects);
+    return;
+  }
+  if (contribution.base_version > version) {
+    effects.status = MakeError(Reason::kVersionAhead,
+                               absl::StrCat("base version ", contribution.base_version,
+                                            " is newer than the session, which is at ", version),
+                               "header.base_version");
+    return;
+  }
+
+  // A new one. Who still waits for an older one is told how that stands.
+  if (!worker.calls.empty()) {
+    AnswerCalls(worker, worker.held ? SettledAnswer(worker, false) : PendingAnswer(false), effects);
+  }
+  const uint64_t staleness = version - contribution.base_version;
+  const bool limited = !bounded() || aggregation.max_staleness > 0;
+  std::optional<Verdict> refusal;
+  if (limited && staleness > aggregation.max_staleness) {
+    refusal = aggregation.max_staleness == 0 ? Verdict::kRoundClosed : Verdict::kTooStale;
+  } else if (!contribution.finite) {
+    refusal = Verdict::kRejectedNonFinite;
+  } else if (worker.held) {
+    refusal = Verdict::kRoundClosed;
+  }
+  if (refusal.has_value()) {
+    Count(worker);
+    worker.pending = {};
+    worker.settled = {sequence, version, nullptr, contribution.digest, *refusal};
+    ExpectNoLonger(worker);
+    Advance(worker);
+    worker.held = false;
+    if (IsAhead(worker)) Hold(index);
+    TellSettled(index, contribution, false, effects);
+    CloseIfDue(effects);
+    LetGo(effects);
+    return;
+  }
+
+  const bool contributed_already =
+      worker.contributed_to == round.serial && mutation != Mutation::kCountDuplicate;
+  const bool full = aggregation.stages_all() && round.members.size() >= aggregation.worker_limit();
+  if (aggregation.synchronous() && (contributed_already || full)) {
+    ExpectNoLonger(worker);
+    worker.pending = {sequence, contribution.digest};
+    round.bystanders.push_back({index, worker.incarnation});
+    if (contribution.may_wait) {
+      Wait(worker, contribution, false, effects);
+    } else {
+      effects.answer = PendingAnswer(false);
+    }
+    CloseIfDue(effects);
+    return;
+  }
+  Add(index, contribution, staleness, effects);
+  CloseIfDue(effects);
+  // A round of one takes the gradient as it is.
+  if (effects.step.has_value() && effects.step->contributors == 1) effects.fold = false;
+  if (effects.step.has_value() || (contribution.may_wait && aggregation.synchronous())) {
+    Wait(worker, contribution, false, effects);
+  } else {
+    effects.answer = PendingAnswer(false);
+  }
+}
+
+void RoundMachine::State::Add(uint32_t index, const Contribution& contribution, uint64_t staleness,
+                              Effects& effects) {
+  Worker& worker = workers[index];
+  Count(worker);
+  if (round.members.empty()) {
+    round.first = now;
+    if (aggregation.synchronous() &&
+        (version > 0 || num_live_gradient >= aggregation.min_workers)) {
+      Freeze();
+    }
+  }
+  if (Expects(worker)) --round.outstanding;
+  worker.contributed_to = round.serial;
+  worker.pending = {contribution.sequence, contribution.digest};
+  effects.fold = true;
+  effects.weight = contribution.weight;
+  if (aggregation.stale_scale == StaleScale::kInverse) {
+    const double scaled = static_cast<double>(contribution.weight) / (1.0 + staleness);
+    effects.weight = std::max(static_cast<float>(scaled), std::numeric_limits<float>::denorm_min());
+  }
+  round.members.push_back({contribution.worker, contribution.incarnation, contribution.sequence,
+                           contribution.base_version, effects.weight, now});
+  round.places.push_back({index, contribution.digest});
+  round.staleness = std::max(round.staleness, staleness);
+  round.weight.Add(effects.weight);
+  if (contribution.loss.has_value()) {
+    round.losses.Add(*contribution.loss);
+    ++round.num_losses;
+  }
+}
+
+// --- The step.
+
+void RoundMachine::State::Order(Effects& effects) {
+  OpenStep& open = open_step.emplace();
+  const uint64_t expected = round.outstanding;
+  const size_t count = round.members.size();
+  auto record = std::make_shared<VersionRecord>();
+  record->version = version + 1;
+  record->opened = round.first;
+  record->closed = now;
+  record->total_weight = round.weight.Value();
+  if (mutation == Mutation::kWrongDenominator) record->total_weight += expected;
+  record->num_late = static_cast<uint32_t>(expected);
+  if (expected > 0) {
+    workers.ForEach([&](uint32_t index) {
+      if (record->late_workers.size() < kMaxLateNames && Expects(workers[index])) {
+        record->late_workers.push_back(workers[index].name);
+      }
+    });
+    std::sort(record->late_workers.begin(), record->late_workers.end());
+  }
+  StepReport& report = open.report;
+  report.learning_rate = schedule.LearningRate(version + 1);
+  report.staleness = round.staleness;
+  report.contributors = static_cast<uint32_t>(count);
+  if (round.num_losses > 0) report.loss = round.losses.Value() / round.num_losses;
+  report.total_weight = record->total_weight;
+  report.num_late = record->num_late;
+  report.late_workers = record->late_workers;
+
+  StepOrder& order = effects.step.emplace();
+  order.number = version + 1;
+  order.learning_rate = report.learning_rate;
+  order.contributors = report.contributors;
+  order.total_weight = record->total_weight;
+  if (aggregation.reduce_order == ReduceOrder::kByWorker) {
+    order.by_worker.resize(count);
+    std::iota(order.by_worker.begin(), order.by_worker.end(), 0);
+    std::sort(order.by_worker.begin(), order.by_worker.end(), [&](uint32_t a, uint32_t b) {
+      return round.members[a].worker < round.members[b].worker;
+    });
+  }
+  if (aggregation.reduction == Reduction::kTrimmedMean) {
+    order.trim =
+        static_cast<uint32_t>(std::floor(aggregation.trim_fraction * static_cast<double>(count)));
+  }
+  record->members = std::move(round.members);
+  open.record = std::move(record);
+  const uint64_t serial = round.serial;
+  open.round = std::move(round);
+  round = Round{};
+  round.serial = serial + 1;
+}
+
+void RoundMachine::State::On(const StepTaken& taken, Effects& effects) {
+  TALWEG_CHECK(open_step.has_value());
+  OpenStep open = *std::move(open_step);
+  open_step.reset();
+  open.report.gradient_norm = taken.gradient_norm;
+  open.report.clip_factor = taken.clip_factor;
+  open.report.update_norm = taken.update_norm;
+  last_step = std::make_shared<const StepReport>(std::move(open.report));
+  ++version;
+  const std::vector<RoundMember>& members = open.record->members;
+  for (size_t place = 0; place < members.size(); ++place) {
+    const auto [index, digest] = open.round.places[place];
+    Worker& worker = workers[index];
+    const RoundMember& member = members[place];
+    // It may have gone, or joined anew, meanwhile: then nobody can repeat this sequence.
+    if (worker.incarnation != member.incarnation) continue;
+    if (worker.left) {
+      --num_left;
+      workers.Erase(index);
+      continue;
+    }
+    if (member.sequence > worker.settled.sequence) {
+      worker.settled = {member.sequence, version, last_step, digest, Verdict::kApplied};
+    }
+    Advance(worker);
+    if (worker.pending.sequence != member.sequence) continue;
+    worker.pending = {};
+    if (IsAhead(worker)) {
+      Hold(index);
+    } else {
+      AnswerCalls(worker, SettledAnswer(worker, false), effects);
+    }
+  }
+  for (const auto [index, incarnation] : open.round.bystanders) {
+    Worker& worker = workers[index];
+    if (worker.incarnation != incarnation || worker.pending.sequence == 0) continue;
+    worker.settled = {worker.pending.sequence, version, nullptr, worker.pending.digest,
+                      Verdict::kRoundClosed};
+    worker.pending = {};
+    worker.progress_from = now;
+    AnswerCalls(worker, SettledAnswer(worker, false), effects);
+  }
+  LetGo(effects);
+  effects.made = std::move(open.record);
+  if (next.has_value()) {
+    Apply(*next);
+    next.reset();
+  }
+}
+
+void RoundMachine::State::On(const Configure& configure, Effects& effects) {
+  TALWEG_CHECK(!open_step.has_value());
+  if (round.members.empty()) {
+    next.reset();
+    Apply(configure);
+    LetGo(effects);
+  } else {
+    next = configure;
+  }
+}
+
+void RoundMachine::State::Apply(const Configure& configure) {
+  schedule = configure.schedule;
+  aggregation = configure.aggregation;
+  workers.RingAll(now);  // leases and deadlines may have become shorter
+}
+
+}  // namespace talweg::core
