@@ -74,6 +74,7 @@ struct StepTaken {
 struct Configure {
   Schedule schedule;
   AggregationConfig aggregation;
+  uint64_t config_version = 1;  // told in the records of the versions made by it
 };
 
 using Event =
@@ -121,8 +122,8 @@ struct RoundMember {
 // Who made a version: beside the inputs all that its state is a function of.
 struct VersionRecord {
   uint64_t version = 0;
-  uint64_t config_version = 0;  // filled in by the session
-  absl::Time opened;            // first contribution
+  uint64_t config_version = 0;
+  absl::Time opened;  // first contribution
   absl::Time closed;
   std::vector<RoundMember> members;  // in the order of their arrival
   double total_weight = 0;

@@ -25,9 +25,8 @@ absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version) 
                    "", {{"history", absl::StrCat(current)}, {"version", absl::StrCat(version)}});
 }
 
-RoundMachine::RoundMachine(uint64_t history, const Schedule& schedule,
-                           const AggregationConfig& aggregation)
-    : state_(std::make_unique<State>(history, schedule, aggregation)) {
+RoundMachine::RoundMachine(uint64_t history, const Configure& configuration)
+    : state_(std::make_unique<State>(history, configuration)) {
   TALWEG_CHECK(history != 0);
 }
 RoundMachine::~RoundMachine() = default;
@@ -54,7 +53,7 @@ absl::Status RoundMachine::CheckHistory(uint64_t history) const {
 }
 uint64_t RoundMachine::history() const { return state_->history; }
 uint64_t RoundMachine::version() const { return state_->version; }
-const Schedule& RoundMachine::schedule() const { return state_->schedule; }
+const Schedule& RoundMachine::schedule() const { return state_->config.schedule; }
 const AggregationConfig& RoundMachine::aggregation() const { return state_->aggregation; }
 uint32_t RoundMachine::num_folded() const {
   return static_cast<uint32_t>(state_->round.members.size());
@@ -304,6 +303,7 @@ void RoundMachine::State::Order(Effects& effects) {
   const size_t count = round.members.size();
   auto record = std::make_shared<VersionRecord>();
   record->version = version + 1;
+  record->config_version = config.config_version;
   record->opened = round.first;
   record->closed = now;
   record->total_weight = round.weight.Value();
@@ -318,7 +318,7 @@ void RoundMachine::State::Order(Effects& effects) {
     std::sort(record->late_workers.begin(), record->late_workers.end());
   }
   StepReport& report = open.report;
-  report.learning_rate = schedule.LearningRate(version + 1);
+  report.learning_rate = config.schedule.LearningRate(version + 1);
   report.staleness = round.staleness;
   report.contributors = static_cast<uint32_t>(count);
   if (round.num_losses > 0) report.loss = round.losses.Value() / round.num_losses;
@@ -412,8 +412,7 @@ void RoundMachine::State::On(const Configure& configure, Effects& effects) {
 }
 
 void RoundMachine::State::Apply(const Configure& configure) {
-  schedule = configure.schedule;
-  aggregation = configure.aggregation;
+  config = configure;
   workers.RingAll(now);  // leases and deadlines may have become shorter
 }
 

@@ -67,7 +67,7 @@ absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version);
 class RoundMachine {
  public:
   // At version 0. `history` is random and not 0.
-  RoundMachine(uint64_t history, const Schedule& schedule, const AggregationConfig& aggregation);
+  RoundMachine(uint64_t history, const Configure& configuration);
   ~RoundMachine();
   RoundMachine(RoundMachine&&) noexcept;
 
@@ -96,7 +96,7 @@ class RoundMachine {
   // The whole state but schedule and policy, which the session's config holds, without what is
   // pending: an open round, and who waits. Leases are not saved: after a restore each starts anew.
   void Save(ByteWriter& writer) const;
-  // Replaces the state of a machine that was made with the same schedule and policy. `history` 0
+  // Replaces the state of a machine that was made with the same configuration. `history` 0
   // keeps the saved one; another begins there where steps, verdicts or joins may have been lost.
   absl::Status Load(ByteReader& reader, absl::Time now, uint64_t history = 0);
 

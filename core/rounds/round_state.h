@@ -61,9 +61,8 @@ class Clocks {
 };
 
 struct RoundMachine::State {
-  State(uint64_t first_history, const Schedule& first_schedule,
-        const AggregationConfig& first_aggregation)
-      : history(first_history), schedule(first_schedule), aggregation(first_aggregation) {}
+  State(uint64_t first_history, const Configure& configuration)
+      : history(first_history), config(configuration) {}
 
   void On(const Join& join, Effects& effects);
   void On(const Heartbeat& heartbeat, Effects& effects);
@@ -117,12 +116,12 @@ struct RoundMachine::State {
   Answer SettledAnswer(const Worker& worker, bool replayed) const;
   Answer PendingAnswer(bool replayed) const;
   void Order(Effects& effects);
-  void Apply(const Configure& configure);
+  void Apply(const Configure& configure);  // as `config`
 
   uint64_t history;
   uint64_t version = 0;
-  Schedule schedule;
-  AggregationConfig aggregation;
+  Configure config;
+  const AggregationConfig& aggregation = config.aggregation;
   std::optional<Configure> next;  // from the next version on
   absl::Time now = absl::InfinitePast();
 

@@ -92,7 +92,7 @@ void RoundMachine::Save(ByteWriter& writer) const {
 }
 
 absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t history) {
-  auto state = std::make_unique<State>(1, state_->schedule, state_->aggregation);
+  auto state = std::make_unique<State>(1, state_->config);
   state->now = now;
   uint64_t num_workers = 0;
   TALWEG_RETURN_IF_ERROR(reader.Uint64(state->history));
