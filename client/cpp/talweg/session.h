@@ -68,10 +68,11 @@ class Session {
   // Where replies_wait(), the answer comes when other workers have done their part, within
   // RetryOptions::round_timeout; or is VERDICT_PENDING at once where `options` says so.
   //
-  // Fails with UNAVAILABLE or DEADLINE_EXCEEDED where no answer came within the overall timeout:
-  // the contribution may have been applied, and ResumeStep() finds out (its copy of the gradient is
-  // made only then); or with the server's error, which changed nothing. After an error the contents
-  // of `parameters` are unspecified: they may be of any version, or of several.
+  // Fails with UNAVAILABLE or DEADLINE_EXCEEDED where no answer came in time, with CANCELLED where
+  // RetryOptions::stop ended a wait: the contribution may have been applied, and ResumeStep() finds
+  // out (its copy of the gradient is made only then); or with the server's error, which changed
+  // nothing. After an error the contents of `parameters` are unspecified: they may be of any
+  // version, or of several.
   absl::StatusOr<StepResult> Step(absl::Span<const float> gradient, absl::Span<float> parameters,
                                   absl::Span<const double> losses = {},
                                   const StepOptions& options = {});
@@ -92,8 +93,9 @@ class Session {
   // version(), which AwaitStep moves. Exactly once, as Step: the second is committed when the first
   // is answered.
   //
-  // After UNAVAILABLE or DEADLINE_EXCEEDED what was submitted waits on, and AwaitStep goes on with
-  // it; after an error with the server's reason nothing waits.
+  // After UNAVAILABLE, DEADLINE_EXCEEDED or CANCELLED what was submitted waits on, and AwaitStep
+  // goes on with it; after an error with the server's reason nothing waits. INVALID_ARGUMENT for
+  // return_pending.
   absl::Status SubmitStep(absl::Span<const float> gradient, absl::Span<float> parameters,
                           absl::Span<const double> losses = {}, const StepOptions& options = {});
 
