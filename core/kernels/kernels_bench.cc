@@ -12,6 +12,8 @@
 #include "core/base/shard.h"
 #include "core/kernels/adam_update.h"
 #include "core/kernels/exact_sum.h"
+#include "core/kernels/mean_in_order.h"
+#include "core/kernels/order_statistics.h"
 #include "core/kernels/squared_norm.h"
 
 namespace talweg::core {
@@ -132,6 +134,38 @@ void BM_ExactSum(benchmark::State& state) {
   CountBytes(state);
 }
 BENCHMARK(BM_ExactSum)->ThreadRange(1, 2)->UseRealTime();
+
+void BM_MeanInOrder(benchmark::State& state) {
+  Contributions& c = TheContributions();
+  for (auto _ : state) {
+    Contributions::ForEachShard(state, [&](Shard shard) {
+      MeanInOrder(c.Part(0, Contributions::kCount, shard), c.total_weight,
+                  c.mean.span().subspan(shard.begin, shard.size()));
+    });
+  }
+  CountBytes(state);
+}
+BENCHMARK(BM_MeanInOrder)->ThreadRange(1, 2)->UseRealTime();
+
+// Of as many vectors; a seventh trimmed at either end.
+void BM_TrimmedMean(benchmark::State& state) {
+  constexpr size_t kSize = size_t{1} << 16;
+  const auto count = static_cast<size_t>(state.range(0));
+  std::vector<AlignedBuffer> vectors;
+  std::vector<const float*> pointers;
+  for (size_t k = 0; k < count; ++k) {
+    AlignedBuffer& vector = vectors.emplace_back(kSize);
+    for (size_t i = 0; i < kSize; ++i) vector.data()[i] = static_cast<float>(i * (k + 3) % 1009);
+    pointers.push_back(vector.data());
+  }
+  AlignedBuffer mean(kSize);
+  for (auto _ : state) {
+    TrimmedMean(pointers, count / 7, mean.span());
+    benchmark::DoNotOptimize(mean.data());
+  }
+  state.SetBytesProcessed(state.iterations() * state.range(0) * int64_t{4 * kSize});
+}
+BENCHMARK(BM_TrimmedMean)->Arg(4)->Arg(16)->Arg(64)->Arg(1024);
 
 }  // namespace
 }  // namespace talweg::core
