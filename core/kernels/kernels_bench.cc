@@ -53,7 +53,7 @@ struct Contributions {
 
   std::vector<AlignedBuffer> vectors, copies;
   std::vector<WeightedVector> weighted;
-  AlignedBuffer hi = AlignedBuffer(2 * kSize), lo = AlignedBuffer(2 * kSize);
+  AlignedVector<double> hi = AlignedVector<double>(kSize), lo = AlignedVector<double>(kSize);
   AlignedBuffer mean = AlignedBuffer(kSize);
   double total_weight = 0;
 
@@ -93,8 +93,9 @@ Contributions& TheContributions() {
   return contributions;
 }
 
-absl::Span<double> Doubles(AlignedBuffer& buffer, Shard shard) {
-  return {reinterpret_cast<double*>(buffer.data()) + shard.begin, shard.size()};
+template <class T>
+absl::Span<T> Part(AlignedVector<T>& vector, Shard shard) {
+  return vector.span().subspan(shard.begin, shard.size());
 }
 
 // Bytes of the contributions, whatever else is moved.
@@ -122,13 +123,12 @@ void BM_ExactSum(benchmark::State& state) {
   std::vector<Residue> residues;
   for (auto _ : state) {
     Contributions::ForEachShard(state, [&](Shard shard) {
-      FoldExact(c.Part(0, 8, shard), true, Doubles(c.hi, shard), Doubles(c.lo, shard), shard.begin,
+      FoldExact(c.Part(0, 8, shard), true, Part(c.hi, shard), Part(c.lo, shard), shard.begin,
                 residues);
     });
     Contributions::ForEachShard(state, [&](Shard shard) {
-      CloseExact(c.Part(8, 8, shard), false, Doubles(c.hi, shard), Doubles(c.lo, shard),
-                 shard.begin, residues, c.total_weight,
-                 c.mean.span().subspan(shard.begin, shard.size()));
+      CloseExact(c.Part(8, 8, shard), false, Part(c.hi, shard), Part(c.lo, shard), shard.begin,
+                 residues, c.total_weight, Part(c.mean, shard));
     });
   }
   CountBytes(state);
@@ -139,8 +139,7 @@ void BM_MeanInOrder(benchmark::State& state) {
   Contributions& c = TheContributions();
   for (auto _ : state) {
     Contributions::ForEachShard(state, [&](Shard shard) {
-      MeanInOrder(c.Part(0, Contributions::kCount, shard), c.total_weight,
-                  c.mean.span().subspan(shard.begin, shard.size()));
+      MeanInOrder(c.Part(0, Contributions::kCount, shard), c.total_weight, Part(c.mean, shard));
     });
   }
   CountBytes(state);
