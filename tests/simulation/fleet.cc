@@ -25,7 +25,7 @@ void Fleet::Begin(uint32_t worker, Nanoseconds delay) {
   ++totals_.processes;
   processes_.emplace_back();
   processes_[process].worker = worker;
-  processes_[process].beats = random_.Chance(world_.heartbeat_share);
+  processes_[process].beats = calm_ || random_.Chance(world_.heartbeat_share);
   people_[worker].process = process;
   Sleep(process, delay);
 }
@@ -103,7 +103,9 @@ void Fleet::OnWake(uint32_t index, uint64_t generation) {
 void Fleet::OnBeat(uint32_t index) {
   Process& process = processes_[index];
   if (process.phase == Phase::kOver) return;
-  const Nanoseconds period = Seconds(static_cast<double>(world_.policy.lease_seconds) / 3);
+  const uint64_t lease =
+      process.lease_seconds == 0 ? world_.policy.lease_seconds : process.lease_seconds;
+  const Nanoseconds period = Seconds(static_cast<double>(lease) / 3);
   agenda_.At(std::max(agenda_.now() + period, process.frozen_until), Happening::kBeat, index);
   if (process.frozen_until > agenda_.now() || process.incarnation == 0) return;
   Call(index, Subject::kHeartbeat);
@@ -149,6 +151,7 @@ void Fleet::JoinLater(uint32_t index) {
 void Fleet::OnReply(const Reply& reply) {
   Process& process = processes_[reply.process];
   if (process.phase == Phase::kOver) return;
+  if (reply.error.empty()) process.lease_seconds = reply.lease_seconds;
   if (reply.subject == Subject::kHeartbeat) {
     if (reply.error == "INCARNATION_FENCED" && process.incarnation == reply.incarnation) {
       OnError(reply.process, reply);
@@ -188,10 +191,11 @@ void Fleet::OnAnswer(uint32_t index, const Reply& reply) {
   Process& process = processes_[index];
   Person& person = people_[process.worker];
   if (reply.answer.verdict == core::Verdict::kPending) {
-    // In the calm everyone waits for what became of it.
-    if (random_.Chance(calm_ && person.calm_applied == 0 ? 0 : world_.goes_on_pending)) {
-      return Compute(index);
-    }
+    // Nobody makes a version of several who only waits for the others. Elsewhere everyone waits for
+    // what became of it, in the calm.
+    const bool accumulates = world_.policy.mode == core::AggregationMode::kAsynchronous;
+    const double goes_on = calm_ && !accumulates ? 0 : world_.goes_on_pending;
+    if (random_.Chance(accumulates ? std::max(0.3, goes_on) : goes_on)) return Compute(index);
     return Sleep(index, Seconds(random_.Between(0.3, 1.0) * world_.compute_seconds));
   }
   ++totals_.answers;
@@ -276,6 +280,9 @@ void Fleet::CalmDown() {
       // What it slept through is at hand again.
       agenda_.In(0, Happening::kWake, index, process.generation);
     }
+    if (process.beats || !world_.all_beat_in_calm) continue;
+    process.beats = true;
+    if (process.phase != Phase::kBorn) agenda_.In(1, Happening::kBeat, index);
   }
 }
 

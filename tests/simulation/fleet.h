@@ -58,6 +58,7 @@ class Fleet {
     uint64_t history = 0;
     uint64_t version = 0;  // of the parameters it has
     uint64_t sequence = 0;
+    uint64_t lease_seconds = 0;  // as it was told last
     Payload payload;
     uint64_t call = 0;  // under way
     uint64_t generation = 0;

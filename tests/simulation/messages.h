@@ -72,6 +72,7 @@ struct Reply {
   uint64_t history = 0;
   uint64_t version = 0;
   uint64_t incarnation = 0;
+  uint64_t lease_seconds = 0;
   core::Answer answer;
 };
 

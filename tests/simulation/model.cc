@@ -17,6 +17,7 @@ Model::Model(const WorldConfig& world) : world_(world), members_(world.num_worke
 
 void Model::Create(uint64_t history, const Settings& settings, Nanoseconds now) {
   Restore(Saved{}, history, settings, now);
+  now_ = std::numeric_limits<Nanoseconds>::min();  // nothing was seen yet
 }
 
 Model::Saved Model::Save() const {
@@ -200,8 +201,8 @@ void Model::FreezeIfDue() {
     Member& member = members_[worker];
     const bool is_here = member.joined && member.live && member.gradient;
     member.expected_at_open = is_here;
-    member.expected = is_here && member.contributed != round_;
-    if (!member.expected) continue;
+    if (!is_here || member.contributed == round_) continue;
+    member.expected_in = round_;
     ++num_outstanding_;
     if (settings_.policy.progress_seconds > 0) SetAlarm(worker);
   }
@@ -236,8 +237,9 @@ void Model::Settle(Expected& expected) {
   if (IsDue()) {
     expected.step = true;
     step_open_ = true;
+  } else {
+    LetGo(expected);  // a step lets go when it is taken
   }
-  LetGo(expected);
 }
 
 Expected Model::On(const core::StepTaken& /*taken*/) {
@@ -303,7 +305,6 @@ Expected Model::On(const core::Configure& configure) {
   settings_ = settings;
   next_settings_.reset();
   for (uint32_t worker = 0; worker < members_.size(); ++worker) SetAlarm(worker);
-  LetGo(expected);
   return expected;
 }
 

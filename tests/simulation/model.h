@@ -110,9 +110,9 @@ class Model {
     bool live = false;
     bool in_clocks = false;  // others wait for it
     bool held = false;       // its final answer waits for others
-    bool expected = false;   // in the open round, still
     bool expected_at_open = false;
     uint64_t incarnation = 0;
+    uint64_t expected_in = 0;  // number of the round that still expects it
     uint64_t contributed = 0;  // number of the last round that it is part of
     uint64_t kept = 0;         // number of the round that it was part of when it left
     uint64_t clock = 0;
@@ -149,6 +149,7 @@ class Model {
   Nanoseconds Lease() const;
   Nanoseconds Due(const Member& member) const;
   void SetAlarm(uint32_t worker);
+  bool Expects(const Member& member) const;
   void EndExpectation(uint32_t worker);
   void Enter(uint32_t worker);  // the clocks
   void LeaveClocks(uint32_t worker);

@@ -45,9 +45,13 @@ void Model::Kill(uint32_t worker) {
   if (member.gradient) --num_live_gradient_;
 }
 
+bool Model::Expects(const Member& member) const {
+  return frozen_ && !step_open_ && member.expected_in == round_;
+}
+
 void Model::EndExpectation(uint32_t worker) {
-  if (!members_[worker].expected) return;
-  members_[worker].expected = false;
+  if (!Expects(members_[worker])) return;
+  members_[worker].expected_in = 0;
   --num_outstanding_;
 }
 
@@ -158,7 +162,7 @@ Nanoseconds Model::Due(const Member& member) const {
   if (settings_.policy.progress_seconds > 0) {
     const Nanoseconds patience = Seconds(settings_.policy.progress_seconds);
     if (member.in_clocks && !member.held) due = std::min(due, member.progress_from + patience);
-    if (member.expected) {
+    if (Expects(member)) {
       due = std::min(due, std::max(member.progress_from, frozen_at_) + patience);
     }
   }
@@ -174,7 +178,9 @@ void Model::SetAlarm(uint32_t worker) {
 }
 
 Nanoseconds Model::NextDue() {
-  Nanoseconds next = MayFreeze() ? now_ : kNever;
+  // What a change of the policy, or somebody who came back, has made possible.
+  const bool lets_go = num_live_ > 0 && !held_.empty() && !IsAhead(members_[held_.begin()->second]);
+  Nanoseconds next = MayFreeze() || lets_go ? now_ : kNever;
   while (!alarms_.empty()) {
     const auto [time, worker] = alarms_.top();
     Member& member = members_[worker];

@@ -34,12 +34,12 @@ float MeanInOrder(const Column& column, const std::vector<size_t>& order) {
   return static_cast<float>(sum / column.total_weight);
 }
 
-// Of the values in order, the exact mean of those from `begin` to `end`.
+// Of the values in order, the mean of those from `begin` to `end`.
 float MiddleMean(std::vector<float> values, size_t begin, size_t end) {
   std::sort(values.begin(), values.end());
-  ExactNumber sum;
-  for (size_t place = begin; place < end; ++place) sum.Add(values[place]);
-  return static_cast<float>(sum.Value() / static_cast<double>(end - begin));
+  double sum = 0;
+  for (size_t place = begin; place < end; ++place) sum += values[place];
+  return static_cast<float>(sum / static_cast<double>(end - begin));
 }
 
 }  // namespace

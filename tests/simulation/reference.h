@@ -5,7 +5,7 @@
 //
 //   mean          float32(round(Sum w g) / round(Sum w)), sums exact; of one gradient itself
 //   by worker     float32((w_1 g_1 + w_2 g_2 + …) / round(Sum w)) in double, by the workers' names
-//   trimmed mean  of the values in order without `trim` at each end
+//   trimmed mean  of the values in order without `trim` at each end, summed in double
 //   median        the middle value, or the mean of the two in the middle
 //   step          W <- W - float32(eta) g, in float32
 #pragma once

@@ -116,7 +116,9 @@ void Server::OnDelete() {
 void Server::OnConfigure() {
   if (engine_ == nullptr) return;
   settings_.policy = ChangePolicy(world_, settings_.policy, random_);
-  settings_.learning_rate = static_cast<double>(random_.Whole(1, 16)) / 64;
+  // Another rate than before, so that there is always something to change.
+  settings_.learning_rate += static_cast<double>(random_.Whole(1, 16)) / 64;
+  if (settings_.learning_rate > 1) settings_.learning_rate -= 0.875;
   ++settings_.config_version;
   ++marks_;
   ++totals_.changes;
@@ -316,6 +318,7 @@ Reply Server::MakeReply(Subject subject, const Caller& caller) const {
   if (engine_ != nullptr) {
     reply.history = engine_->machine().history();
     reply.version = engine_->machine().version();
+    reply.lease_seconds = engine_->machine().aggregation().lease_seconds;
   }
   return reply;
 }

@@ -2,6 +2,7 @@
 #include "tests/simulation/world_config.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 
 #include "core/base/check.h"
@@ -19,6 +20,11 @@ constexpr absl::string_view kSmallWorlds[] = {
     "asynchronous", "accumulated", "one_trainer",    "exact_mean",       "by_worker",
     "trimmed_mean", "median",      "exact_bounded",  "exact_accumulated"};
 constexpr absl::string_view kBigWorlds[] = {"big_synchronous", "big_bounded", "big_asynchronous"};
+
+// A time span that every clock can tell exactly.
+double Span(Random& random, double low, double high) {
+  return std::ceil(random.Between(low, high) * 64) / 64;
+}
 
 // Everything may go wrong, each seed in its own measure; in one of ten nothing does.
 Faults DrawFaults(Random& random) {
@@ -87,8 +93,8 @@ void SetSynchronous(WorldConfig& world, CloseRule close, Random& random) {
     policy.close_weight =
         random.Between(0.1, 1.0) * world.lightest * static_cast<double>(gradient_workers);
   }
-  if (close == CloseRule::kDeadline) policy.close_seconds = random.Between(0.5, 8.0);
-  if (random.Chance(0.3)) policy.progress_seconds = random.Between(2.0, 20.0);
+  if (close == CloseRule::kDeadline) policy.close_seconds = Span(random, 0.5, 8.0);
+  if (random.Chance(0.3)) policy.progress_seconds = Span(random, 2.0, 20.0);
   world.must_be_applied = close == CloseRule::kAll && policy.progress_seconds == 0;
 }
 
@@ -96,7 +102,7 @@ void SetBounded(WorldConfig& world, Random& random) {
   AggregationConfig& policy = world.policy;
   policy.mode = AggregationMode::kBoundedStaleness;
   policy.max_rounds_ahead = random.Below(4);
-  if (random.Chance(0.3)) policy.progress_seconds = random.Between(2.0, 20.0);
+  if (random.Chance(0.3)) policy.progress_seconds = Span(random, 2.0, 20.0);
   world.must_be_applied = true;
 }
 
@@ -118,13 +124,14 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.seed = seed;
   world.num_workers = 100'000;
   world.num_observers = 100;
-  world.compute_seconds = 20;
+  world.compute_seconds = 10;
   world.straggler_share = 0.01;
   world.straggler_factor = 3;
   world.delay_seconds = 0.2;
-  world.call_timeout = 200;
+  world.call_timeout = 40;
   world.heartbeat_share = 0.1;
-  world.policy.lease_seconds = 120;
+  world.all_beat_in_calm = false;
+  world.policy.lease_seconds = 60;
   world.lightest = 0.5;
   world.heaviest = 4;
   world.faults.request_loss = 0.01;
@@ -132,14 +139,14 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.faults.duplicates = 0.02;
   world.faults.slow_share = 0.02;
   world.faults.slow_seconds = 5;
-  world.faults.worker_every = 0.02;
-  world.faults.server_crash_every = 100;
+  world.faults.worker_every = 0.01;
+  world.faults.server_crash_every = 60;
   world.faults.not_finite = 0.001;
   world.faults.impatient = 0.001;
   world.faults.tick_late_seconds = 0.5;
   world.faults.breaks_off = 0.5;
-  world.fault_seconds = 150;
-  world.calm_seconds = 650;
+  world.fault_seconds = 100;
+  world.calm_seconds = 200;
   if (name == "big_synchronous") {
     SetSynchronous(world, CloseRule::kAll, random);
     world.policy.progress_seconds = 0;
@@ -258,7 +265,7 @@ AggregationConfig ChangePolicy(const WorldConfig& world, const AggregationConfig
         to.max_staleness = from.max_staleness + random.Below(8);
         break;
       case 2:
-        to.progress_seconds = from.progress_seconds == 0 ? 0 : random.Between(1.0, 20.0);
+        to.progress_seconds = from.progress_seconds == 0 ? 0 : Span(random, 1.0, 20.0);
         break;
       case 3:
         if (from.mode == AggregationMode::kBoundedStaleness) to.max_rounds_ahead = random.Below(5);
@@ -276,7 +283,7 @@ AggregationConfig ChangePolicy(const WorldConfig& world, const AggregationConfig
       case 5:
         if (!synchronous || from.close == CloseRule::kAll) break;
         to.close = CloseRule::kDeadline;
-        to.close_seconds = random.Between(0.5, 8.0);
+        to.close_seconds = Span(random, 0.5, 8.0);
         to.close_count = 0;
         to.close_weight = 0;
         to.too_few = core::TooFew::kWait;

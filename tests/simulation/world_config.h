@@ -54,7 +54,8 @@ struct WorldConfig {
   double asks_not_to_wait = 0;  // share of contributions
   double goes_on_pending = 0;   // share of pending contributions that are not asked about again
   double heartbeat_share = 1;   // of the workers
-  double lightest = 1;          // weights are drawn from [lightest, heaviest]
+  bool all_beat_in_calm = true;
+  double lightest = 1;  // weights are drawn from [lightest, heaviest]
   double heaviest = 1;
 
   Faults faults;
