@@ -85,6 +85,7 @@ class RoundMachine {
   // In force: those of the version that is made next.
   const Schedule& schedule() const;
   const AggregationConfig& aggregation() const;
+  uint64_t config_version() const;
   // Contributions folded so far into the next version.
   uint32_t num_folded() const;
   // Calls that wait.

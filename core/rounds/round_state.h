@@ -104,7 +104,7 @@ struct RoundMachine::State {
   bool Expects(const Worker& worker) const;
   void ExpectNoLonger(Worker& worker);
   void Freeze();
-  void FreezeIfDue();
+  bool MayFreeze() const;
   bool IsDue() const;
   void CloseIfDue(Effects& effects);
   void Repeat(Worker& worker, const Contribution& contribution, Effects& effects);
