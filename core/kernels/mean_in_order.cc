@@ -27,7 +27,7 @@ HWY_INLINE void ForEachWide(size_t n, const At& at) {
 
 void MeanKernel(size_t num_contributions, const WeightedVector* contributions, double total_weight,
                 size_t n, float* mean) {
-  constexpr size_t kSums = 1024;
+  constexpr size_t kSums = 256;
   HWY_ALIGN double sums[kSums];
   double* const sum = sums;
   for (size_t begin = 0; begin < n; begin += kSums) {

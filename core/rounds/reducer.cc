@@ -28,11 +28,11 @@ void Reducer::Prepare(size_t num_waiting) {
     return;
   }
   if (high_.size() == num_elements_) return;
-  std::vector<double> high(num_elements_);
-  std::vector<double> low(num_elements_);
+  AlignedVector<double> high(num_elements_);
+  AlignedVector<double> low(num_elements_);
   residues_.resize(NumShards(num_elements_));
-  high_.swap(high);
-  low_.swap(low);
+  high_ = std::move(high);
+  low_ = std::move(low);
 }
 
 void Reducer::BeginFold(std::vector<WeightedVector> contributions) {
@@ -49,9 +49,8 @@ void Reducer::FoldShard(size_t index) {
     }
     return;
   }
-  FoldExact(PartOf(contributions_, shard), empty_,
-            absl::MakeSpan(high_).subspan(shard.begin, shard.size()),
-            absl::MakeSpan(low_).subspan(shard.begin, shard.size()), shard.begin, residues_[index]);
+  FoldExact(PartOf(contributions_, shard), empty_, high_.span().subspan(shard.begin, shard.size()),
+            low_.span().subspan(shard.begin, shard.size()), shard.begin, residues_[index]);
 }
 
 void Reducer::EndFold() {
@@ -91,9 +90,9 @@ void Reducer::CloseShard(size_t index) {
   }
   if (stages_all_) return MeanInOrder(part, order_.total_weight, mean);
   if (empty_) return CloseExact(part, true, {}, {}, shard.begin, {}, order_.total_weight, mean);
-  CloseExact(part, false, absl::MakeConstSpan(high_).subspan(shard.begin, shard.size()),
-             absl::MakeConstSpan(low_).subspan(shard.begin, shard.size()), shard.begin,
-             residues_[index], order_.total_weight, mean);
+  CloseExact(part, false, high_.span().subspan(shard.begin, shard.size()),
+             low_.span().subspan(shard.begin, shard.size()), shard.begin, residues_[index],
+             order_.total_weight, mean);
 }
 
 void Reducer::EndClose() { Reset(); }

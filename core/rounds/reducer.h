@@ -59,7 +59,7 @@ class Reducer {
   const size_t num_elements_;
 
   // The exact sum.
-  std::vector<double> high_, low_;
+  AlignedVector<double> high_, low_;
   std::vector<std::vector<Residue>> residues_;  // by shard
   bool empty_ = true;                           // nothing was folded yet
 

@@ -96,12 +96,11 @@ absl::Status Session::Reconfigure(uint64_t history, const SessionConfig& config,
   TALWEG_RETURN_IF_ERROR(CheckLiveChange(newest_config(), config));
   if (SameConfig(newest_config(), config)) return absl::OkStatus();
   ++config_version_;
-  const bool round_is_open = machine_.num_folded() > 0;
   machine_.Handle(Configure{config.schedule, config.aggregation.value(), config_version_}, now);
-  if (round_is_open) {
-    next_config_ = config;
-  } else {
+  if (machine_.config_version() == config_version_) {
     PutInForce(config);
+  } else {
+    next_config_ = config;
   }
   return absl::OkStatus();
 }
