@@ -40,6 +40,12 @@ struct FleetSetting {
   absl::Duration pace;
 };
 
+// One of the runs.
+struct FleetPlan {
+  FleetMode mode;
+  double slowdown = 1;
+};
+
 absl::StatusOr<FleetSetting> SettingOf(const FleetOptions& options) {
   const auto wrong = [](absl::string_view text) { return absl::InvalidArgumentError(text); };
   FleetSetting setting;
@@ -75,10 +81,18 @@ absl::StatusOr<FleetSetting> SettingOf(const FleetOptions& options) {
   return setting;
 }
 
-absl::StatusOr<std::vector<FleetMode>> ChosenModes(const FleetOptions& options) {
+absl::StatusOr<std::vector<FleetPlan>> PlansOf(const FleetOptions& options, double slowdown) {
   const absl::Span<const FleetMode> all = FleetModes();
-  if (options.compare) return std::vector<FleetMode>(all.begin(), all.end());
-  if (const FleetMode* mode = FindFleetMode(options.mode)) return std::vector<FleetMode>{*mode};
+  if (options.compare) {
+    std::vector<FleetPlan> plans;
+    for (const FleetMode& mode : all) plans.push_back({mode, slowdown});
+    // What the straggler costs is seen beside a fleet that has none.
+    if (slowdown > 1) plans.push_back({all.front(), 1});
+    return plans;
+  }
+  if (const FleetMode* mode = FindFleetMode(options.mode)) {
+    return std::vector<FleetPlan>{{*mode, slowdown}};
+  }
   const std::string known = absl::StrJoin(
       all, ", ", [](std::string* out, const FleetMode& m) { absl::StrAppend(out, m.name); });
   return absl::InvalidArgumentError(
@@ -89,18 +103,18 @@ absl::StatusOr<std::vector<FleetMode>> ChosenModes(const FleetOptions& options) 
 // the calling thread, between messages of the watch.
 class FleetDriver {
  public:
-  FleetDriver(const FleetOptions& options, const FleetSetting& setting, const FleetMode& mode,
+  FleetDriver(const FleetOptions& options, const FleetSetting& setting, const FleetPlan& plan,
               const std::string& server, OwnServer* own_server, std::FILE* progress)
       : options_(options),
         setting_(setting),
         server_(server),
         own_server_(own_server),
         progress_(progress),
-        session_id_(OwnSessionId(absl::StrCat("fleet-", mode.name))) {
-    run_.mode = mode;
+        session_id_(OwnSessionId(absl::StrCat("fleet-", plan.mode.name))) {
+    run_.mode = plan.mode;
     run_.shape = setting.shape;
     run_.batch_size = options.batch_size;
-    run_.slowdown = setting.slowdown;
+    run_.slowdown = plan.slowdown;
     run_.pace_seconds = absl::ToDoubleSeconds(setting.pace);
   }
 
@@ -131,6 +145,8 @@ class FleetDriver {
     if (status.ok()) status = Watch();
     workers_->Stop(kStopGrace);
     Count();
+    const absl::StatusOr<v1::Session> left = client_->GetSession(session_id_);
+    if (left.ok()) num_live_ = left->num_live_workers();
     if (screen_) {
       Draw(absl::Now(), /*at_once=*/true);
       screen_.reset();
@@ -245,7 +261,7 @@ class FleetDriver {
           absl::StrCat("--seed=", options_.seed),
           absl::StrCat("--life=", life),
           absl::StrCat("--pace=", absl::FormatDuration(setting_.pace))};
-      if (worker == slow) words.push_back(absl::StrCat("--slowdown=", setting_.slowdown));
+      if (worker == slow) words.push_back(absl::StrCat("--slowdown=", run_.slowdown));
       if (!options_.data_dir.empty()) {
         words.push_back(absl::StrCat("--data_dir=", options_.data_dir));
       }
@@ -280,8 +296,8 @@ class FleetDriver {
 absl::Status RunFleet(const FleetOptions& options, std::ostream& out, std::FILE* progress) {
   const absl::StatusOr<FleetSetting> setting = SettingOf(options);
   if (!setting.ok()) return setting.status();
-  const absl::StatusOr<std::vector<FleetMode>> modes = ChosenModes(options);
-  if (!modes.ok()) return modes.status();
+  const absl::StatusOr<std::vector<FleetPlan>> plans = PlansOf(options, setting->slowdown);
+  if (!plans.ok()) return plans.status();
   const absl::StatusOr<std::string> folder = FindMnist(options.data_dir);
   if (!folder.ok()) return folder.status();
   const absl::StatusOr<MnistData> data = LoadMnist(*folder);
@@ -299,9 +315,9 @@ absl::Status RunFleet(const FleetOptions& options, std::ostream& out, std::FILE*
     server = own_server->address();
   }
   std::vector<FleetRun> runs;
-  for (const FleetMode& mode : *modes) {
+  for (const FleetPlan& plan : *plans) {
     absl::StatusOr<FleetRun> run =
-        FleetDriver(options, *setting, mode, server, own_server.get(), progress).Run(*data);
+        FleetDriver(options, *setting, plan, server, own_server.get(), progress).Run(*data);
     if (!run.ok()) return run.status();
     runs.push_back(*std::move(run));
   }

@@ -16,47 +16,60 @@ namespace talweg {
 namespace {
 
 constexpr double kLossWindow = 10;  // rounds, of the plots
+constexpr size_t kBlack = 6;        // of the colours
+
+// Of the straggler; 1: there is none.
+double Slowdown(absl::Span<const FleetRun> runs) {
+  double slowdown = 1;
+  for (const FleetRun& run : runs) slowdown = std::max(slowdown, run.slowdown);
+  return slowdown;
+}
 
 std::string Title(absl::Span<const FleetRun> runs, absl::string_view against) {
-  const FleetRun& first = runs.front();
-  std::string title = absl::StrCat("MNIST on ", first.shape.num_workers, " workers");
-  if (first.slowdown > 1) absl::StrAppendFormat(&title, ", one %gx slower", first.slowdown);
+  std::string title = absl::StrCat("MNIST on ", runs.front().shape.num_workers, " workers");
+  const double slowdown = Slowdown(runs);
+  if (slowdown > 1) absl::StrAppendFormat(&title, ", one %gx slower", slowdown);
   return absl::StrCat(title, ": loss against ", against);
 }
 
-std::string LegendText(const FleetRun& run) {
+std::string LegendText(const FleetRun& run, double slowdown) {
   std::string text(run.mode.title);
   if (run.mode.name == "k_of_n") {
     text = absl::StrCat(run.shape.k, " of ", run.shape.num_workers, ": waits for the first ",
                         run.shape.k);
   }
-  return text;
+  return run.slowdown < slowdown ? "synchronous without the straggler" : text;
 }
 
 std::string Plot(absl::Span<const FleetRun> runs, bool against_time) {
+  const double slowdown = Slowdown(runs);
   std::vector<Curve> curves;
   for (const FleetRun& run : runs) {
     const double window = kLossWindow * static_cast<double>(VersionsARound(run.mode, run.shape));
-    curves.push_back(
-        {LegendText(run), against_time ? run.seconds : run.rounds, Smooth(run.losses, window)});
+    Curve& curve = curves.emplace_back();
+    curve.name = LegendText(run, slowdown);
+    curve.x = against_time ? run.seconds : run.rounds;
+    curve.y = Smooth(run.losses, window);
+    curve.dashed = run.slowdown < slowdown;
+    if (curve.dashed) curve.colour = kBlack;
   }
   const uint64_t num_workers = runs.front().shape.num_workers;
-  const std::string x_label =
-      against_time ? "seconds"
-                   : absl::StrCat("rounds: a gradient of each worker, where none waits ",
-                                  num_workers, " versions");
+  const std::string x_label = against_time
+                                  ? "seconds"
+                                  : absl::StrCat("rounds, a gradient of each worker (", num_workers,
+                                                 " versions where each gradient makes one)");
   return PlotSvg({Title(runs, against_time ? "time" : "rounds"), x_label,
                   absl::StrFormat("cross-entropy, mean of about %.0f rounds", kLossWindow)},
                  curves);
 }
 
 std::string CurvesCsv(absl::Span<const FleetRun> runs) {
-  std::string csv = "mode,version,round,seconds,loss,staleness,contributors\n";
+  std::string csv = "mode,slowdown,version,round,seconds,loss,staleness,contributors\n";
   for (const FleetRun& run : runs) {
     for (size_t i = 0; i < run.versions.size(); ++i) {
-      absl::StrAppendFormat(&csv, "%s,%d,%.6g,%.4f,%.8g,%d,%d\n", run.mode.name, run.versions[i],
-                            run.rounds[i], run.seconds[i], run.losses[i], run.staleness[i],
-                            run.contributors[i]);
+      absl::StrAppendFormat(&csv, "%s,%g,%d,%.6g,%.4f,%.8g,%d,%d\n", run.mode.name, run.slowdown,
+                            run.versions[i], run.rounds[i], run.seconds[i], run.losses[i],
+                            run.staleness[i], run.contributors[i]);
     }
   }
   return csv;
@@ -108,8 +121,11 @@ std::string FleetTable(absl::Span<const FleetRun> runs) {
                {"waits", Align::kRight},
                {"kills", Align::kRight},
                {"expiries", Align::kRight}});
+  const double slowdown = Slowdown(runs);
   for (const FleetRun& run : runs) {
-    table.AddRow({FleetModeText(run), absl::StrFormat("%.2f %%", 100 * run.test_accuracy),
+    const bool fast = run.slowdown < slowdown;
+    table.AddRow({absl::StrCat(FleetModeText(run), fast ? ", none slow" : ""),
+                  absl::StrFormat("%.2f %%", 100 * run.test_accuracy),
                   absl::StrFormat("%.4f", run.final_loss()), GroupDigits(run.shape.num_rounds),
                   absl::StrFormat("%.1f", run.last_second()),
                   absl::StrFormat("%.1f", run.RoundsASecond()),
@@ -125,15 +141,17 @@ std::string FleetJson(absl::Span<const FleetRun> runs, const FleetFiles& files) 
   const std::string rows = absl::StrJoin(runs, ",\n", [](std::string* out, const FleetRun& run) {
     absl::StrAppendFormat(
         out,
-        "    {\"mode\": %s, \"workers\": %d, \"versions\": %d, \"rounds\": %d, \"seconds\": %.3f, "
+        "    {\"mode\": %s, \"slowdown\": %g, \"workers\": %d, \"versions\": %d, \"rounds\": %d, "
+        "\"seconds\": %.3f, "
         "\"rounds_per_second\": %.2f, \"test_accuracy\": %.4f, \"train_loss\": %.8g, "
         "\"mean_staleness\": %.3f, \"max_staleness\": %d, \"contributions\": %d, \"late\": %d, "
         "\"refused\": %d, \"wait_share\": %.4f, \"kills\": %d, \"restarts\": %d, "
         "\"expiries\": %d}",
-        Quoted(run.mode.name), run.shape.num_workers, run.last_version(), run.shape.num_rounds,
-        run.last_second(), run.RoundsASecond(), run.test_accuracy, run.final_loss(),
-        run.mean_staleness(), run.max_staleness, run.num_contributions, run.tally.late,
-        run.tally.refused, run.wait_share(), run.num_kills, run.num_restarts, run.num_expiries);
+        Quoted(run.mode.name), run.slowdown, run.shape.num_workers, run.last_version(),
+        run.shape.num_rounds, run.last_second(), run.RoundsASecond(), run.test_accuracy,
+        run.final_loss(), run.mean_staleness(), run.max_staleness, run.num_contributions,
+        run.tally.late, run.tally.refused, run.wait_share(), run.num_kills, run.num_restarts,
+        run.num_expiries);
   });
   return absl::StrCat("{\n  \"runs\": [\n", rows, "\n  ],\n  \"rounds\": ", Quoted(files.rounds),
                       ",\n  \"time\": ", Quoted(files.time),

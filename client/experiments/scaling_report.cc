@@ -33,6 +33,7 @@ std::string Plot(absl::Span<const ScalingRun> runs) {
           "noise %g: %s", run.noise,
           way == 0 ? "more accurate gradients (rounds)" : "more frequent updates (in turn)");
       curve.colour = curves.size() - 1;
+      curve.dots = true;
       for (const ScalingPoint& point : PointsOf(run, way)) {
         curve.x.push_back(static_cast<double>(point.num_workers));
         curve.y.push_back(point.gradients);
@@ -53,6 +54,7 @@ std::string Plot(absl::Span<const ScalingRun> runs) {
   PlotText text = {"Two ways to be faster with more workers", "workers",
                    "gradients of each worker until 1 % of the loss is left"};
   text.log_x = true;
+  text.x_ticks = runs.front().accurate.size() > 1 ? curves.front().x : std::vector<double>();
   return PlotSvg(text, curves);
 }
 
