@@ -15,22 +15,22 @@ constexpr size_t kHugePage = size_t{2} << 20;
 
 }  // namespace
 
-AlignedBuffer::AlignedBuffer(size_t num_elements) : size_(num_elements) {
-  if (num_elements == 0) return;
-  if (num_elements > (std::numeric_limits<size_t>::max() - kHugePage) / sizeof(float)) {
+void* AllocateAligned(size_t num_elements, size_t element_bytes) {
+  if (num_elements == 0) return nullptr;
+  if (num_elements > (std::numeric_limits<size_t>::max() - kHugePage) / element_bytes) {
     throw std::bad_alloc();
   }
-  const size_t bytes = num_elements * sizeof(float);
-  const size_t alignment = bytes >= kHugePage ? kHugePage : kAlignment;
+  const size_t bytes = num_elements * element_bytes;
+  const size_t alignment = bytes >= kHugePage ? kHugePage : AlignedBuffer::kAlignment;
   const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, rounded);
   if (memory == nullptr) throw std::bad_alloc();
   // A wish, not a need: where huge pages are off the buffer works all the same.
   if (alignment == kHugePage) (void)madvise(memory, rounded, MADV_HUGEPAGE);
   std::memset(memory, 0, bytes);
-  data_.reset(static_cast<float*>(memory));
+  return memory;
 }
 
-void AlignedBuffer::Free::operator()(float* data) const { std::free(data); }
+void FreeAligned::operator()(void* data) const { std::free(data); }
 
 }  // namespace talweg::core

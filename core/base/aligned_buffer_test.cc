@@ -62,5 +62,19 @@ TEST(AlignedBufferTest, ASizeThatNoMemoryHoldsThrows) {
   EXPECT_THROW(AlignedBuffer(std::numeric_limits<size_t>::max() / sizeof(float)), std::bad_alloc);
 }
 
+TEST(AlignedVectorTest, HoldsDoublesAsItHoldsFloats) {
+  for (const size_t size : {size_t{1}, size_t{9}, size_t{1000}, (size_t{1} << 18) + 1}) {
+    AlignedVector<double> vector(size);
+    ASSERT_EQ(vector.span().size(), size);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(vector.data()) % vector.kAlignment, 0u);
+    for (double& value : vector.span()) {
+      ASSERT_EQ(value, 0.0);
+      value = 0.1;
+    }
+  }
+  EXPECT_THROW(AlignedVector<double>(std::numeric_limits<size_t>::max() / sizeof(double)),
+               std::bad_alloc);
+}
+
 }  // namespace
 }  // namespace talweg::core

@@ -12,6 +12,8 @@
 #include "core/base/shard.h"
 #include "core/kernels/adam_update.h"
 #include "core/kernels/exact_sum.h"
+#include "core/kernels/mean_in_order.h"
+#include "core/kernels/order_statistics.h"
 #include "core/kernels/squared_norm.h"
 
 namespace talweg::core {
@@ -51,7 +53,7 @@ struct Contributions {
 
   std::vector<AlignedBuffer> vectors, copies;
   std::vector<WeightedVector> weighted;
-  AlignedBuffer hi = AlignedBuffer(2 * kSize), lo = AlignedBuffer(2 * kSize);
+  AlignedVector<double> hi = AlignedVector<double>(kSize), lo = AlignedVector<double>(kSize);
   AlignedBuffer mean = AlignedBuffer(kSize);
   double total_weight = 0;
 
@@ -91,8 +93,9 @@ Contributions& TheContributions() {
   return contributions;
 }
 
-absl::Span<double> Doubles(AlignedBuffer& buffer, Shard shard) {
-  return {reinterpret_cast<double*>(buffer.data()) + shard.begin, shard.size()};
+template <class T>
+absl::Span<T> Part(AlignedVector<T>& vector, Shard shard) {
+  return vector.span().subspan(shard.begin, shard.size());
 }
 
 // Bytes of the contributions, whatever else is moved.
@@ -120,18 +123,48 @@ void BM_ExactSum(benchmark::State& state) {
   std::vector<Residue> residues;
   for (auto _ : state) {
     Contributions::ForEachShard(state, [&](Shard shard) {
-      FoldExact(c.Part(0, 8, shard), true, Doubles(c.hi, shard), Doubles(c.lo, shard), shard.begin,
+      FoldExact(c.Part(0, 8, shard), true, Part(c.hi, shard), Part(c.lo, shard), shard.begin,
                 residues);
     });
     Contributions::ForEachShard(state, [&](Shard shard) {
-      CloseExact(c.Part(8, 8, shard), false, Doubles(c.hi, shard), Doubles(c.lo, shard),
-                 shard.begin, residues, c.total_weight,
-                 c.mean.span().subspan(shard.begin, shard.size()));
+      CloseExact(c.Part(8, 8, shard), false, Part(c.hi, shard), Part(c.lo, shard), shard.begin,
+                 residues, c.total_weight, Part(c.mean, shard));
     });
   }
   CountBytes(state);
 }
 BENCHMARK(BM_ExactSum)->ThreadRange(1, 2)->UseRealTime();
+
+void BM_MeanInOrder(benchmark::State& state) {
+  Contributions& c = TheContributions();
+  for (auto _ : state) {
+    Contributions::ForEachShard(state, [&](Shard shard) {
+      MeanInOrder(c.Part(0, Contributions::kCount, shard), c.total_weight, Part(c.mean, shard));
+    });
+  }
+  CountBytes(state);
+}
+BENCHMARK(BM_MeanInOrder)->ThreadRange(1, 2)->UseRealTime();
+
+// Of as many vectors; a seventh trimmed at either end.
+void BM_TrimmedMean(benchmark::State& state) {
+  constexpr size_t kSize = size_t{1} << 16;
+  const auto count = static_cast<size_t>(state.range(0));
+  std::vector<AlignedBuffer> vectors;
+  std::vector<const float*> pointers;
+  for (size_t k = 0; k < count; ++k) {
+    AlignedBuffer& vector = vectors.emplace_back(kSize);
+    for (size_t i = 0; i < kSize; ++i) vector.data()[i] = static_cast<float>(i * (k + 3) % 1009);
+    pointers.push_back(vector.data());
+  }
+  AlignedBuffer mean(kSize);
+  for (auto _ : state) {
+    TrimmedMean(pointers, count / 7, mean.span());
+    benchmark::DoNotOptimize(mean.data());
+  }
+  state.SetBytesProcessed(state.iterations() * state.range(0) * int64_t{4 * kSize});
+}
+BENCHMARK(BM_TrimmedMean)->Arg(4)->Arg(16)->Arg(64)->Arg(1024);
 
 }  // namespace
 }  // namespace talweg::core

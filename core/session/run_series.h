@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "core/session/event.h"
+#include "core/rounds/event.h"
 
 namespace talweg::core {
 
@@ -23,7 +23,7 @@ namespace talweg::core {
 struct RunRecord {
   uint64_t version = 0;           // that it made
   absl::Time time;                // when that became visible, by the wall clock
-  StepReport report;              // as it was told
+  StepReport report;              // as it was told, without the names of late workers
   double step_seconds = 0;        // from the judgement that ordered it until it was visible
   double seconds_since_last = 0;  // since the version before it became visible
 };

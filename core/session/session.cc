@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -12,7 +13,6 @@
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
 #include "core/base/status_macros.h"
-#include "core/kernels/accumulate.h"
 #include "core/kernels/average_update.h"
 #include "core/kernels/squared_norm.h"
 #include "core/optimizers/rounding.h"
@@ -21,7 +21,7 @@
 namespace talweg::core {
 namespace {
 
-constexpr absl::string_view kMagic = "talweg state 2\n";
+constexpr absl::string_view kMagic = "talweg state 3\n";
 
 class SlotWriter final : public StateVisitor {
  public:
@@ -76,11 +76,11 @@ double FiniteProduct(double a, double b) {
 
 Session::Session(SessionConfig config, uint64_t history, std::shared_ptr<Parameters> initial)
     : config_(std::move(config)),
-      machine_(history, config_.schedule, config_.aggregation.value()),
+      machine_(history, {config_.schedule, config_.aggregation.value(), config_version_}),
       optimizer_(config_.method->create(*config_.optimizer, config_.Space())),
       parameters_(std::move(initial)),
       average_(config_.average.value().decay > 0 ? num_elements() : 0),
-      sums_(config_.aggregation.value().gradient_accumulation_steps > 1 ? num_elements() : 0),
+      reducer_(config_.aggregation.value(), num_elements()),
       block_sums_(NumBlocks(num_elements())) {
   TALWEG_CHECK(parameters_->values.size() == num_elements() && config_.group_map != nullptr);
   if (average_.size() > 0) {
@@ -93,13 +93,23 @@ Effects Session::Handle(const Event& event, absl::Time now) { return machine_.Ha
 
 absl::Status Session::Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now) {
   if (history != 0) TALWEG_RETURN_IF_ERROR(machine_.CheckHistory(history));
-  TALWEG_RETURN_IF_ERROR(CheckLiveChange(config_, config));
-  if (SameConfig(config_, config)) return absl::OkStatus();
-  machine_.Handle(Configure{config.schedule, config.aggregation.value()}, now);
-  optimizer_->Configure(*config.optimizer);
-  config_ = config;
+  TALWEG_RETURN_IF_ERROR(CheckLiveChange(newest_config(), config));
+  if (SameConfig(newest_config(), config)) return absl::OkStatus();
   ++config_version_;
+  const bool round_is_open = machine_.num_folded() > 0;
+  machine_.Handle(Configure{config.schedule, config.aggregation.value(), config_version_}, now);
+  if (round_is_open) {
+    next_config_ = config;
+  } else {
+    PutInForce(config);
+  }
   return absl::OkStatus();
+}
+
+void Session::PutInForce(SessionConfig config) {
+  optimizer_->Configure(*config.optimizer);
+  config_ = std::move(config);
+  next_config_.reset();
 }
 
 Session::GroupStep Session::GroupStepOf(size_t group, double learning_rate) const {
@@ -117,24 +127,66 @@ Session::GroupStep Session::GroupStepOf(size_t group, double learning_rate) cons
   return step;
 }
 
-void Session::Begin(const Effects& effects, StagedGradient& gradient,
-                    std::shared_ptr<Parameters> to) {
-  TALWEG_CHECK(stages_.empty() && gradient.size() == num_elements());
-  effects_ = effects;
-  gradient_ = &gradient;
-  taken_ = StepTaken{};
-  const bool takes_mean = effects.fold && effects.step.has_value();
-  if (gradient.map() != config_.group_map.get()) {
-    // The groups have changed since it was measured.
-    gradient.Begin(config_.group_map);
-    if (!takes_mean) stages_.push_back({StageKind::kMeasure});
+absl::Status Session::Prepare() {
+  if (!config_.aggregation.value().folds()) return absl::OkStatus();
+  try {
+    reducer_.Prepare(taken_gradients_.size());
+    if (reduced_ == nullptr) reduced_ = std::make_unique<StagedGradient>(num_elements());
+  } catch (const std::bad_alloc&) {
+    return MakeError(Reason::kMemoryQuota, "the system has no memory for a round");
   }
-  if (effects.fold) stages_.push_back({takes_mean ? StageKind::kMean : StageKind::kFold});
-  if (!effects.step.has_value()) return;
-  TALWEG_CHECK(to->values.size() == num_elements());
+  return absl::OkStatus();
+}
+
+void Session::Take(const Effects& effects, std::shared_ptr<StagedGradient> gradient) {
+  if (!effects.fold) return;
+  TALWEG_CHECK(gradient->size() == num_elements());
+  taken_gradients_.push_back({std::move(gradient), effects.weight});
+}
+
+std::vector<WeightedVector> Session::Unfolded() const {
+  std::vector<WeightedVector> vectors;
+  vectors.reserve(taken_gradients_.size());
+  for (const Taken& taken : taken_gradients_) {
+    vectors.push_back({taken.gradient->values().data(), taken.weight});
+  }
+  return vectors;
+}
+
+void Session::BeginFold() {
+  TALWEG_CHECK(stages_.empty() && !taken_gradients_.empty());
+  reducer_.BeginFold(Unfolded());
+  stages_.push_back({StageKind::kFold});
+}
+
+void Session::BeginStep(const Effects& effects, std::shared_ptr<StagedGradient> gradient,
+                        std::shared_ptr<Parameters> to) {
+  TALWEG_CHECK(stages_.empty() && to->values.size() == num_elements());
+  order_ = *effects.step;
+  taken_ = StepTaken{};
   next_ = std::move(to);
-  next_->version = effects.step->number;
-  optimizer_->BeginStep(effects.step->number);
+  next_->version = order_->number;
+  const bool is_whole = taken_gradients_.size() == order_->contributors;
+  if (gradient == nullptr && is_whole && order_->contributors == 1) {
+    gradient = std::move(taken_gradients_.front().gradient);
+    taken_gradients_.clear();
+  }
+  if (gradient != nullptr) {
+    TALWEG_CHECK(order_->contributors == 1 && gradient->size() == num_elements());
+    single_ = std::move(gradient);
+    gradient_ = single_.get();
+    if (gradient_->map() != config_.group_map.get()) {
+      // The groups have changed since it was measured.
+      gradient_->Begin(config_.group_map);
+      stages_.push_back({StageKind::kMeasure});
+    }
+  } else {
+    gradient_ = reduced_.get();
+    gradient_->Begin(config_.group_map);
+    reducer_.BeginClose(*order_, Unfolded(), gradient_->values());
+    stages_.push_back({StageKind::kClose});
+  }
+  optimizer_->BeginStep(order_->number);
   stages_.push_back({StageKind::kApply});
   const size_t num_passes = optimizer_->NumPasses();
   for (size_t pass = 0; pass < num_passes; ++pass) stages_.push_back({StageKind::kPass, pass});
@@ -153,10 +205,9 @@ void Session::RunPiece(size_t stage, size_t index) {
     case StageKind::kMeasure:
       return gradient_->Measure(shard);
     case StageKind::kFold:
-      return AddTo(View(gradient_->values(), shard), View(absl::MakeSpan(sums_), shard));
-    case StageKind::kMean:
-      TakeMean(effects_.step->contributors, View(absl::MakeSpan(sums_), shard),
-               View(gradient_->values(), shard));
+      return reducer_.FoldShard(index);
+    case StageKind::kClose:
+      reducer_.CloseShard(index);
       return gradient_->Measure(shard);
     case StageKind::kApply:
       Apply(shard);
@@ -190,7 +241,7 @@ void Session::OpenApply() {
   double all = 0;
   double shared = 0;
   for (size_t group = 0; group < sums.size(); ++group) {
-    group_steps_.push_back(GroupStepOf(group, effects_.step->learning_rate));
+    group_steps_.push_back(GroupStepOf(group, order_->learning_rate));
     if (group_steps_.back().frozen) continue;
     all += sums[group];
     const double own = group == 0 ? 0 : config_.groups[group - 1].config.value().max_norm;
@@ -246,14 +297,26 @@ void Session::Finish(Shard shard) {
 
 Effects Session::End(absl::Time now) {
   stages_.clear();
+  if (!order_.has_value()) {
+    reducer_.EndFold();
+    taken_gradients_.clear();
+    return {};
+  }
+  if (single_ == nullptr) {
+    reducer_.EndClose();
+    taken_gradients_.clear();
+  }
+  single_.reset();
   gradient_ = nullptr;
-  if (!effects_.step.has_value()) return std::move(effects_);
+  order_.reset();
   double sum = 0;
   for (const double block_sum : block_sums_) sum += block_sum;
   taken_.update_norm = std::sqrt(sum);
   parameters_ = std::move(next_);
   next_.reset();
-  return machine_.Handle(taken_, now);
+  Effects effects = machine_.Handle(taken_, now);
+  if (next_config_.has_value()) PutInForce(*std::move(next_config_));
+  return effects;
 }
 
 bool Session::IsParameters(Point point) const {
@@ -285,13 +348,12 @@ void Session::VisitSlots(StateVisitor& visitor) {
 
 void Session::WriteState(ByteWriter& writer) {
   TALWEG_CHECK(stages_.empty());
-  WriteConfig(config_, writer);
+  WriteConfig(newest_config(), writer);
   writer.Uint64(config_version_);
   machine_.Save(writer);
   writer.Floats(parameters_->values.span());
   SlotWriter slots(writer);
   VisitSlots(slots);
-  for (const double sum : sums_) writer.Double(sum);
 }
 
 std::string Session::Save() {
@@ -302,7 +364,8 @@ std::string Session::Save() {
   return std::move(writer).Take();
 }
 
-absl::StatusOr<std::unique_ptr<Session>> Session::Load(absl::string_view bytes, absl::Time now) {
+absl::StatusOr<std::unique_ptr<Session>> Session::Load(absl::string_view bytes, absl::Time now,
+                                                       uint64_t history) {
   constexpr size_t kChecksumBytes = sizeof(uint32_t);
   if (bytes.size() < kChecksumBytes) {
     return MakeError(Reason::kStateCorrupt, "state is too short");
@@ -327,13 +390,16 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Load(absl::string_view bytes, 
   auto parameters = std::make_shared<Parameters>(num_elements);
   auto session = std::make_unique<Session>(std::move(config), /*history=*/1, parameters);
   TALWEG_RETURN_IF_ERROR(reader.Uint64(session->config_version_));
-  TALWEG_RETURN_IF_ERROR(session->machine_.Load(reader, now));
+  session->machine_.Handle(
+      Configure{session->config_.schedule, session->config_.aggregation.value(),
+                session->config_version_},
+      now);
+  TALWEG_RETURN_IF_ERROR(session->machine_.Load(reader, now, history));
   parameters->version = session->machine_.version();
   TALWEG_RETURN_IF_ERROR(reader.Floats(parameters->values.span()));
   SlotReader slots(reader);
   session->VisitSlots(slots);
   TALWEG_RETURN_IF_ERROR(slots.status());
-  for (double& sum : session->sums_) TALWEG_RETURN_IF_ERROR(reader.Double(sum));
   TALWEG_RETURN_IF_ERROR(reader.End());
   return session;
 }

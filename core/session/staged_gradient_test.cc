@@ -108,7 +108,7 @@ void Take(Session& session, StagedGradient& staged, uint64_t sequence) {
   contribution.digest = PayloadDigest(staged.Digest(), contribution.base_version, {});
   const Effects effects = session.Handle(contribution, kNow);
   ASSERT_TRUE(effects.status.ok() && effects.step.has_value());
-  TakeStep(session, effects, staged, kNow);
+  DoWork(session, effects, staged, kNow);
 }
 
 TEST(StagedGradientTest, EveryMethodMakesTheSameStateOfBoth) {

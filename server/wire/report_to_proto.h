@@ -3,7 +3,7 @@
 // Verdicts and step reports, as the wire tells them.
 #pragma once
 
-#include "core/session/event.h"
+#include "core/rounds/event.h"
 #include "talweg/v1/session.pb.h"
 #include "talweg/v1/training_service.pb.h"
 

@@ -74,7 +74,7 @@ StepReport Step(Session& session, const std::vector<float>& gradient) {
       kHistory, "worker", 1, version + 1, version, staged.finite(), staged.Digest(), std::nullopt};
   const Effects effects = session.Handle(contribution, kNow);
   TALWEG_CHECK(effects.step.has_value());
-  return *TakeStep(session, effects, staged, kNow).answer->report;
+  return *DoWork(session, effects, staged, kNow).released.front().answer.report;
 }
 
 // Whether clipping by norm has taken hold in some steps and not in others.
