@@ -50,11 +50,11 @@ struct SessionDescription {
 // answer or `let_go`.
 struct StepInput {
   core::Contribution contribution;  // the gradient's facts and the ticket are filled in here
-  bool has_weight = false;          // it brought one
   std::vector<double> losses;
   core::EncodedVector gradient;
   // It is the gradient's negative.
   bool is_difference = false;
+  bool has_weight = false;  // it brought one
   // The gradient staged already, in the place of `gradient`; null: the host stages it.
   std::shared_ptr<core::StagedGradient> staged = nullptr;
   // Whether the answer needs the lookahead.

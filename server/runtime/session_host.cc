@@ -73,7 +73,7 @@ void SessionHost::Finished() {
         running_ = false;
         return;
       }
-      queue_.push_back(FoldNow());
+      queue_.push_back(FoldTaken());
     }
   }
   // Back of the line: other sessions' work goes first.
@@ -217,12 +217,6 @@ void SessionHost::FillPoint(core::Session::Point point, std::shared_ptr<core::Pa
         session_->ReadPoint(point, ShardAt(index, num_elements_), values);
       },
       std::move(then));
-}
-
-JoinOutcome SessionHost::Welcome(uint64_t incarnation) const {
-  const core::AggregationConfig& aggregation = session_->config().aggregation.value();
-  return {session_->machine().history(), session_->machine().version(), incarnation,
-          aggregation.lease_seconds, aggregation.replies_wait()};
 }
 
 void SessionHost::Describe(bool with_checksum, Done<SessionDescription> done) {

@@ -136,17 +136,11 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void RunFront();
   void Finished();
   void SetAlarm();
-  void Tick();
-  // An operation that lets only what follows from others happen.
-  void EnqueueNothing();
   void FinishCreate(absl::Status made, DoneStatus done);
-  SessionDescription Description(bool with_checksum);
-  JoinOutcome Welcome(uint64_t incarnation) const;
-  absl::Status Change(uint64_t history, const core::SessionConfig& config);
-  void Recharge();
   void Publish();
   // Adds the step that was just published to the feed.
   void Remember(absl::Time judged);
+  SessionDescription Description(bool with_checksum);
   absl::Status Deleted() const;
   // Why calls cannot wait here any more; OK where they can.
   absl::Status Over() const;
@@ -154,21 +148,28 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void FillPoint(core::Session::Point point, std::shared_ptr<core::Parameters> to,
                  absl::AnyInvocable<void()> then);
 
-  // --- What may end in a fold or a step (session_host_step.cc).
+  // --- What may fold, step or release (session_host_step.cc).
 
-  // Handles an event that is no contribution, then all that follows from it.
-  absl::Status HandleEvent(const core::Event& event, std::shared_ptr<Work> work);
+  // An operation that lets only what follows from others happen.
+  void EnqueueNothing();
+  Operation FoldTaken();
+  void Tick();
+  void RunEvent(const absl::Status& status, const core::Event& event, std::shared_ptr<Work> work);
+  absl::AnyInvocable<Next(const absl::Status&)> Welcome(uint64_t incarnation,
+                                                        Done<JoinOutcome> done);
+  absl::Status Change(uint64_t history, const core::SessionConfig& config,
+                      std::vector<core::Released>& released);
+  void Recharge();
   bool IsAbandoned(uint64_t ticket) const;
   absl::Status TakeMemory(const StepInput& input);
-  void Stage(std::shared_ptr<Work> work);
+  absl::Status TakeLookahead();
+  void Refuse(std::shared_ptr<Work> work, absl::Status status);
   void Judge(std::shared_ptr<Work> work);
   void CarryOut(std::shared_ptr<Work> work, const core::Effects& effects);
   void RunStage(std::shared_ptr<Work> work, size_t stage);
-  void EndStages(std::shared_ptr<Work> work);
+  Due Unpark(std::map<uint64_t, Parked>::iterator parked, absl::StatusOr<core::Answer> answer);
   void Collect(const std::vector<core::Released>& released, Work& work);
   void ReleaseAll(const absl::Status& status, Work& work);
-  Due Unpark(std::map<uint64_t, Parked>::iterator parked, absl::StatusOr<core::Answer> answer);
-  bool TakeLookahead();
   void EndWork(std::shared_ptr<Work> work);
   void Conclude(std::shared_ptr<Work> work, std::shared_ptr<const core::Parameters> lookahead);
 

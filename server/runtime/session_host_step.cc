@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The operations of a host that may end in a fold or a step, and whom they release.
+// The operations of a host that may end in a fold or a step, or release calls that wait.
 #include <algorithm>
 #include <new>
 #include <utility>
@@ -44,9 +44,8 @@ struct SessionHost::Work {
 // --- What comes in.
 
 void SessionHost::EnqueueNothing() {
-  Enqueue([this](const absl::Status&, Next next) {
-    EndWork(std::make_shared<Work>(std::move(next)));
-  });
+  Enqueue(
+      [this](const absl::Status&, Next next) { EndWork(std::make_shared<Work>(std::move(next))); });
 }
 
 SessionHost::Operation SessionHost::FoldTaken() {
@@ -113,6 +112,58 @@ void SessionHost::Leave(core::Leave leave, DoneStatus done) {
   });
 }
 
+void SessionHost::Reconfigure(
+    uint64_t history,
+    absl::AnyInvocable<absl::StatusOr<core::SessionConfig>(const core::SessionConfig&)> change,
+    Done<SessionDescription> done) {
+  Enqueue([this, history, change = std::move(change), done = std::move(done)](absl::Status status,
+                                                                              Next next) mutable {
+    auto work = std::make_shared<Work>(std::move(next));
+    work->conclude = [this, done = std::move(done)](const absl::Status& changed) mutable -> Next {
+      absl::StatusOr<SessionDescription> outcome = SessionDescription{};
+      if (changed.ok()) {
+        outcome = Description(/*with_checksum=*/false);
+      } else {
+        outcome = changed;
+      }
+      return [done = std::move(done), outcome = std::move(outcome)]() mutable {
+        done(std::move(outcome));
+      };
+    };
+    core::Effects effects;
+    if (status.ok() && history != 0) status = session_->machine().CheckHistory(history);
+    if (status.ok()) {
+      const absl::StatusOr<core::SessionConfig> config = change(session_->newest_config());
+      status = config.ok() ? Change(history, *config, effects.released) : config.status();
+      Publish();
+    }
+    work->status = std::move(status);
+    Collect(effects.released, *work);
+    EndWork(std::move(work));
+  });
+}
+
+absl::Status SessionHost::Change(uint64_t history, const core::SessionConfig& config,
+                                 std::vector<core::Released>& released) {
+  const uint64_t before = memory_.bytes();
+  TALWEG_RETURN_IF_ERROR(memory_.Resize(std::max(before, config.MemoryBytes())));
+  const absl::Status changed = session_->Reconfigure(history, config, MonotonicNow(), &released);
+  if (changed.ok()) {
+    Recharge();
+  } else {
+    (void)memory_.Resize(before);  // gives back, which cannot fail
+  }
+  return changed;
+}
+
+// While a change waits for the next version the session has the memory of both.
+void SessionHost::Recharge() {
+  const core::SessionConfig& now = session_->config();
+  const core::SessionConfig& newest = session_->newest_config();
+  recharges_ = &now != &newest;
+  (void)memory_.Resize(std::max(now.MemoryBytes(), newest.MemoryBytes()));  // never more than held
+}
+
 void SessionHost::Abandon(uint64_t ticket) {
   {
     MutexLock lock(mutex_);
@@ -163,8 +214,9 @@ uint64_t SessionHost::Step(StepInput input, Done<StepOutcome> done) {
     // Taken before anything is decided: a decision cannot fail for want of memory.
     if (status.ok()) status = TakeMemory(work->input);
     if (!status.ok()) return Refuse(std::move(work), std::move(status));
-    work->gradient = work->input.staged != nullptr ? work->input.staged : staged_;
-    if (work->input.staged != nullptr) return Judge(std::move(work));
+    work->gradient = std::move(work->input.staged);
+    if (work->gradient != nullptr) return Judge(std::move(work));
+    work->gradient = staged_;
     staged_->Begin(session_->config().group_map);
     const core::EncodedVector gradient = work->input.gradient;
     pool_.RunPieces(
@@ -215,8 +267,8 @@ void SessionHost::Refuse(std::shared_ptr<Work> work, absl::Status status) {
 void SessionHost::Judge(std::shared_ptr<Work> work) {
   core::Contribution& contribution = work->input.contribution;
   contribution.finite = work->gradient->finite();
-  contribution.digest = core::PayloadDigest(work->gradient->Digest(), contribution.base_version,
-                                            work->input.losses);
+  contribution.digest =
+      core::PayloadDigest(work->gradient->Digest(), contribution.base_version, work->input.losses);
   if (!work->input.losses.empty()) contribution.loss = work->input.losses.front();
 
   work->judged = MonotonicNow();
@@ -285,7 +337,7 @@ void SessionHost::RunStage(std::shared_ptr<Work> work, size_t stage) {
   const core::Effects effects = session_->End(MonotonicNow());
   if (effects.made != nullptr) {
     records_.Append(*effects.made);
-    Recharge();
+    if (recharges_) Recharge();
     Publish();
     Remember(work->judged);
   }
@@ -361,7 +413,24 @@ void SessionHost::Conclude(std::shared_ptr<Work> work,
       (void)TakeLookahead();
     }
   }
-  const std::vector<Due> due = std::move(work->due);
+  const bool gone = deleted();
+  // The next operation is let in before the answers go out: nothing of the session is needed for
+  // them.
+  work->next();
+  for (Due& due : work->due) {
+    if (due.answer.ok() && gone) due.answer = Deleted();
+    if (!due.answer.ok()) {
+      due.done(due.answer.status());
+      continue;
+    }
+    const core::Answer& answer = *due.answer;
+    const bool is_of_step = work->previous != nullptr && !answer.replayed &&
+                            answer.verdict == core::Verdict::kApplied &&
+                            answer.applied_version == work->previous->version + 1;
+    due.done(StepOutcome{*std::move(due.answer), parameters, is_of_step ? work->previous : nullptr,
+                         due.wants_lookahead ? lookahead : nullptr, next_learning_rate});
+  }
+  if (tell) tell();
 }
 
 }  // namespace talweg::server

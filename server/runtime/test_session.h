@@ -53,11 +53,16 @@ class TestSession {
     return created;
   }
 
-  JoinReply Join(uint64_t incarnation, const std::string& worker = "w") {
+  JoinReply Join(uint64_t incarnation, const std::string& worker = "w", bool gradient = true) {
     JoinReply joined;
     host_->Join(
-        worker, [incarnation] { return incarnation; }, joined.Taker());
+        worker, gradient, [incarnation] { return incarnation; }, joined.Taker());
     return joined;
+  }
+  StatusReply Leave(uint64_t incarnation, const std::string& worker = "w") {
+    StatusReply left;
+    host_->Leave({kHistory, worker, incarnation}, left.Taker());
+    return left;
   }
 
   // Creates and joins as incarnation 1.
@@ -78,10 +83,15 @@ class TestSession {
     contribution.sequence = sequence;
     return {contribution, {}, {core::Dtype::kFloat32, BytesOf(*gradients_.back())}};
   }
-  StepReply Step(uint64_t sequence, float value) {
+  StepReply Step(StepInput input, uint64_t* ticket = nullptr) {
     StepReply stepped;
-    host_->Step(Input(sequence, value), stepped.Taker());
+    const uint64_t issued = host_->Step(std::move(input), stepped.Taker());
+    if (ticket != nullptr) *ticket = issued;
     return stepped;
+  }
+  StepReply Step(uint64_t sequence, float value, const std::string& worker = "w",
+                 uint64_t incarnation = 1) {
+    return Step(Input(sequence, value, worker, incarnation));
   }
 
   SessionDescription Describe(bool with_checksum = true) {
