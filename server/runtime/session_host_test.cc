@@ -316,38 +316,6 @@ TEST(SessionHostTest, ChecksumIsOfTheInputsAndNotOfTheThreads) {
 
 // ---- settings of a step ----
 
-// A method whose gradient is taken elsewhere, and whose passes have nothing to do.
-class LookingAhead final : public core::Optimizer {
- public:
-  void Configure(const core::Config&) override {}
-  void BeginStep(uint64_t) override {}
-  void Apply(const core::StepRates& rates, core::Shard shard, absl::Span<const float> gradient,
-             absl::Span<const float> from, absl::Span<float> to) override {
-    for (size_t i = shard.begin; i < shard.end; ++i) {
-      to[i] = from[i] - static_cast<float>(rates.learning_rate) * gradient[i - shard.begin];
-    }
-  }
-  size_t NumPasses() const override { return 2; }
-  bool HasLookahead() const override { return true; }
-  void Lookahead(const core::StepRates& coming, core::Shard shard, absl::Span<const float> from,
-                 absl::Span<float> to) const override {
-    for (size_t i = shard.begin; i < shard.end; ++i) {
-      to[i] = from[i] - 100 * static_cast<float>(coming.learning_rate);
-    }
-  }
-  void VisitState(core::StateVisitor&) override {}
-};
-
-core::SessionConfig LookingAheadConfig(uint64_t num_elements) {
-  static core::Method method = *core::FindMethod("gradient_descent");
-  method.create = [](const core::Config&, const core::ParameterSpace&) {
-    return std::unique_ptr<core::Optimizer>(std::make_unique<LookingAhead>());
-  };
-  core::SessionConfig config = TestConfig(num_elements);
-  config.method = &method;
-  return config;
-}
-
 StepReply StepWithLookahead(TestSession& session, uint64_t sequence, float value) {
   StepInput input = session.Input(sequence, value);
   input.wants_lookahead = true;

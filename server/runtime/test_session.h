@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/shard.h"
+#include "core/optimizers/optimizer.h"
 #include "gtest/gtest.h"
 #include "server/runtime/session_host.h"
 #include "server/runtime/test_support.h"
@@ -121,5 +122,37 @@ class TestSession {
   std::shared_ptr<SessionHost> host_;
   std::vector<std::unique_ptr<std::vector<float>>> gradients_;
 };
+
+// A method whose gradient is taken elsewhere, and whose passes have nothing to do.
+class LookingAhead final : public core::Optimizer {
+ public:
+  void Configure(const core::Config&) override {}
+  void BeginStep(uint64_t) override {}
+  void Apply(const core::StepRates& rates, core::Shard shard, absl::Span<const float> gradient,
+             absl::Span<const float> from, absl::Span<float> to) override {
+    for (size_t i = shard.begin; i < shard.end; ++i) {
+      to[i] = from[i] - static_cast<float>(rates.learning_rate) * gradient[i - shard.begin];
+    }
+  }
+  size_t NumPasses() const override { return 2; }
+  bool HasLookahead() const override { return true; }
+  void Lookahead(const core::StepRates& coming, core::Shard shard, absl::Span<const float> from,
+                 absl::Span<float> to) const override {
+    for (size_t i = shard.begin; i < shard.end; ++i) {
+      to[i] = from[i] - 100 * static_cast<float>(coming.learning_rate);
+    }
+  }
+  void VisitState(core::StateVisitor&) override {}
+};
+
+inline core::SessionConfig LookingAheadConfig(uint64_t num_elements) {
+  static core::Method method = *core::FindMethod("gradient_descent");
+  method.create = [](const core::Config&, const core::ParameterSpace&) {
+    return std::unique_ptr<core::Optimizer>(std::make_unique<LookingAhead>());
+  };
+  core::SessionConfig config = TestConfig(num_elements);
+  config.method = &method;
+  return config;
+}
 
 }  // namespace talweg::server
