@@ -56,7 +56,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // until it is over. Where it fails the host is as if deleted.
   void Create(InitialSource source, DoneStatus done);
 
-  // Returns the call's ticket, for Abandon. FIELD_OUT_OF_RANGE, naming `weight`, where the
+  // Returns the call's ticket, for Abandon. FIELD_OUT_OF_RANGE, naming its weight, where the
   // session's reduction takes none.
   uint64_t Step(StepInput input, Done<StepOutcome> done);
   // Nobody waits for the answer any more. A contribution that was not judged yet is as if it had

@@ -287,7 +287,7 @@ TEST(SessionHostRoundsTest, WeightIsRefusedWhereTheReductionTakesNone) {
   input.has_weight = true;
   const StepReply refused = fleet->Step(input);
   EXPECT_EQ(core::ReasonName(refused.Get().status()), "FIELD_OUT_OF_RANGE");
-  EXPECT_EQ(core::FieldName(refused.Get().status()), "weight");
+  EXPECT_EQ(core::FieldName(refused.Get().status()), "header.weight");
   input.has_weight = false;
   const StepReply first = fleet->Step(input);
   const StepReply second = fleet.Step(1, 1, 1);

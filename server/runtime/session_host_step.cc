@@ -235,7 +235,7 @@ absl::Status SessionHost::TakeMemory(const StepInput& input) {
   if (input.has_weight && !session_->config().aggregation.value().takes_weights()) {
     return MakeError(Reason::kFieldOutOfRange,
                      "the session's reduction takes no weights, and the contribution has one",
-                     "weight");
+                     "header.weight");
   }
   if (next_ == nullptr) {
     TALWEG_ASSIGN_OR_RETURN(next_, parameters_.Take());
@@ -268,7 +268,8 @@ void SessionHost::Judge(std::shared_ptr<Work> work) {
   core::Contribution& contribution = work->input.contribution;
   contribution.finite = work->gradient->finite();
   contribution.digest =
-      core::PayloadDigest(work->gradient->Digest(), contribution.base_version, work->input.losses);
+      core::PayloadDigest(work->gradient->Digest(), contribution.base_version, work->input.losses,
+                          contribution.weight, work->input.is_difference);
   if (!work->input.losses.empty()) contribution.loss = work->input.losses.front();
 
   work->judged = MonotonicNow();
