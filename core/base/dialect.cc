@@ -10,7 +10,7 @@
 namespace talweg::core {
 namespace {
 
-constexpr absl::string_view kNames[] = {"TORCH", "KERAS", "PAPER", "TUTORIAL"};
+constexpr absl::string_view kNames[] = {"TORCH", "KERAS", "PAPER", "TUTORIAL", "FEDERATED"};
 
 }  // namespace
 

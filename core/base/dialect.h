@@ -12,7 +12,7 @@
 
 namespace talweg::core {
 
-enum class Dialect { kTorch, kKeras, kPaper, kTutorial };
+enum class Dialect { kTorch, kKeras, kPaper, kTutorial, kFederated };
 
 // Name on the wire, without the enumeration's prefix: "TORCH".
 absl::string_view DialectName(Dialect dialect);

@@ -207,8 +207,8 @@ TEST(FieldDeathTest, OurOwnMistakesStopTheProgram) {
 }
 
 TEST(DialectTest, NamesReadBack) {
-  for (const Dialect dialect :
-       {Dialect::kTorch, Dialect::kKeras, Dialect::kPaper, Dialect::kTutorial}) {
+  for (const Dialect dialect : {Dialect::kTorch, Dialect::kKeras, Dialect::kPaper,
+                                Dialect::kTutorial, Dialect::kFederated}) {
     EXPECT_EQ(DialectFromName(DialectName(dialect)), dialect);
   }
   EXPECT_EQ(DialectFromName("torch"), std::nullopt);

@@ -167,7 +167,12 @@ void AddElement(absl::Span<const WeightedVector> contributions, size_t at, doubl
   }
 }
 
-bool EarlierElement(const Residue& a, const Residue& b) { return a.element < b.element; }
+void Sort(std::vector<Residue>& residues) {
+  const auto earlier = [](const Residue& a, const Residue& b) { return a.element < b.element; };
+  // A single pass leaves them so.
+  if (std::is_sorted(residues.begin(), residues.end(), earlier)) return;
+  std::sort(residues.begin(), residues.end(), earlier);
+}
 
 }  // namespace
 
@@ -221,7 +226,7 @@ void CloseExact(absl::Span<const WeightedVector> contributions, bool first,
       sorted.push_back(residue);
     }
   }
-  std::sort(sorted.begin(), sorted.end(), EarlierElement);
+  Sort(sorted);
   for (size_t i = 0; i < sorted.size();) {
     const uint64_t element = sorted[i].element;
     for (; i < sorted.size() && sorted[i].element == element; ++i) {
@@ -232,7 +237,7 @@ void CloseExact(absl::Span<const WeightedVector> contributions, bool first,
 }
 
 void CompactResidues(std::vector<Residue>& residues) {
-  std::sort(residues.begin(), residues.end(), EarlierElement);
+  Sort(residues);
   std::vector<Residue> compacted;
   for (size_t i = 0; i < residues.size();) {
     const uint64_t element = residues[i].element;

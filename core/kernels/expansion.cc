@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/kernels/expansion.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -13,16 +14,14 @@ constexpr int64_t kDigitMask = 0xffffffff;
 constexpr int kSmallestExponent = -1074;      // of the lowest bit of digit 0
 constexpr uint32_t kMostUncarried = 1 << 16;  // each adds less than 2^33 to a digit of 63 bits
 
-// Leaves every digit but the last in [0, 2^32). The sign of the last is that of the number.
-template <class Digits>
-void Carry(Digits& digits) {
-  for (size_t k = 0; k + 1 < digits.size(); ++k) {
+}  // namespace
+
+void ExactSum::Carry(Digits& digits, size_t begin, size_t end) {
+  for (size_t k = begin; k + 1 < end; ++k) {
     digits[k + 1] += digits[k] >> kDigitBits;
     digits[k] &= kDigitMask;
   }
 }
-
-}  // namespace
 
 void ExactSum::Add(double x) {
   const auto bits = std::bit_cast<uint64_t>(x);
@@ -48,24 +47,30 @@ void ExactSum::Add(double x) {
   digits_[k] += sign * digit;
   digits_[k + 1] += sign * next;
   digits_[k + 2] += sign * last;
+  begin_ = std::min(begin_, k);
+  end_ = std::max(end_, k + 3);
   if (++uncarried_ == kMostUncarried) {
-    Carry(digits_);
+    end_ = std::min(end_ + 1, kDigits);
+    Carry(digits_, begin_, end_);
     uncarried_ = 0;
   }
 }
 
 double ExactSum::Value() const {
   if (!finite_) return std::numeric_limits<double>::quiet_NaN();
-  std::array<int64_t, kDigits> digits = digits_;
-  Carry(digits);
-  const bool negative = digits.back() < 0;
+  if (end_ == 0) return 0;
+  Digits digits = digits_;
+  // What is carried needs less than a digit.
+  const size_t end = std::min(end_ + 1, kDigits);
+  Carry(digits, begin_, end);
+  const bool negative = digits[end - 1] < 0;
   if (negative) {
-    for (int64_t& digit : digits) digit = -digit;
-    Carry(digits);
+    for (size_t k = begin_; k < end; ++k) digits[k] = -digits[k];
+    Carry(digits, begin_, end);
   }
-  size_t top = kDigits;
-  while (top > 0 && digits[top - 1] == 0) --top;
-  if (top == 0) return 0;
+  size_t top = end;
+  while (top > begin_ && digits[top - 1] == 0) --top;
+  if (top == begin_) return 0;
   --top;
   // The 64 bits that begin with the highest one, and whether there is more below them.
   const auto digit_below = [&](size_t k) {
@@ -76,7 +81,7 @@ double ExactSum::Value() const {
   const uint64_t third = digit_below(2) << zeros;
   leading = leading << zeros | third >> kDigitBits;
   bool more = (third & kDigitMask) != 0;
-  for (size_t k = 3; k <= top && !more; ++k) more = digit_below(k) != 0;
+  for (size_t k = 3; k <= top - begin_ && !more; ++k) more = digit_below(k) != 0;
 
   uint64_t mantissa = leading >> 11;
   const bool half = (leading >> 10 & 1) != 0;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/optimizers/adam.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/kernels/adam_update.h"
@@ -18,9 +19,14 @@ Adam::Adam(const AdamConfig& config, const ParameterSpace& space)
     : config_(config),
       m_(space.num_elements()),
       v_(space.num_elements()),
-      v_max_(config.amsgrad ? space.num_elements() : 0) {}
+      v_max_(config.amsgrad ? space.num_elements() : 0) {
+  if (config.dialect != Dialect::kFederated) return;
+  const float initial = ToFloat(config.epsilon * config.epsilon);
+  std::fill_n(v_.data(), v_.size(), initial);
+  std::fill_n(v_max_.data(), v_max_.size(), initial);
+}
 
-void Adam::Configure(const Config& config) { config_ = ValueOf<AdamConfig>(config); }
+void Adam::Configure(const Config& config) { Take(ValueOf<AdamConfig>(config)); }
 
 void Adam::BeginStep(uint64_t) {
   beta1_product_ *= config_.beta1;
@@ -29,8 +35,10 @@ void Adam::BeginStep(uint64_t) {
 
 void Adam::Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
                  absl::Span<const float> from, absl::Span<float> to) {
-  const double c1 = 1 - beta1_product_;
-  const double root_c2 = std::sqrt(1 - beta2_product_);  // correctly rounded everywhere
+  const bool corrects = config_.dialect != Dialect::kFederated;
+  const double c1 = corrects ? 1 - beta1_product_ : 1;
+  // Roots are correctly rounded everywhere.
+  const double root_c2 = corrects ? std::sqrt(1 - beta2_product_) : 1;
   // KERAS corrects the rate, the others correct the root of v.
   const bool corrects_rate = config_.dialect == Dialect::kKeras;
   const double eta = rates.learning_rate;

@@ -6,13 +6,17 @@
 //   TORCH  W <- W - (eta / c1) m / (sqrt(v) / sqrt(c2) + epsilon)    c1 = 1 - beta1^t
 //   KERAS  W <- W - eta sqrt(c2) / c1 m / (sqrt(v) + epsilon)        c2 = 1 - beta2^t
 //   PAPER  W <- W - eta (m / c1) / (sqrt(v / c2) + epsilon)          t counts from 1
+//   FEDERATED  W <- W - eta m / (sqrt(v) + epsilon)                  v starts at epsilon^2
 //
 // TORCH and PAPER are one step written twice, and are computed alike. KERAS is the paper's remark
-// on efficiency; its epsilon weighs more in the first steps. With AMSGrad the running maximum of v
-// stands in v's place, whatever the dialect. beta^t is a running product: it stays right where beta
-// changes on the way, and no libm is in it.
+// on efficiency; its epsilon weighs more in the first steps. FEDERATED is FedAdam, where -g is the
+// mean of what workers have moved W by, and epsilon is called tau; v starts at its square instead
+// of being corrected. With AMSGrad the running maximum of v stands in v's place, whatever the
+// dialect. beta^t is a running product: it stays right where beta changes on the way, and no libm
+// is in it.
 //
-// Source: arXiv:1412.6980, algorithm 1 and section 2; arXiv:1904.09237 (AMSGrad).
+// Source: arXiv:1412.6980, algorithm 1 and section 2; arXiv:1904.09237 (AMSGrad);
+// arXiv:2003.00295, algorithm 2 (FEDERATED).
 // State: 8 bytes a parameter, 12 with AMSGrad. A step reads and writes 28, or 36.
 #pragma once
 
@@ -26,6 +30,16 @@
 
 namespace talweg::core {
 
+// The fields of a config C that is an AdamConfig, with the dialects that it speaks.
+template <class C>
+auto AdamFields(DialectSet dialects) {
+  return std::tuple{Field<C, double>{"beta1", &C::beta1, HalfOpen(0, 1)},
+                    Field<C, double>{"beta2", &C::beta2, HalfOpen(0, 1)},
+                    Field<C, double>{"epsilon", &C::epsilon, Positive()},
+                    DialectField<C>{"dialect", &C::dialect, dialects},
+                    Field<C, bool>{"amsgrad", &C::amsgrad, {}, Change::kFixed}};
+}
+
 struct AdamConfig {
   double beta1 = 0.9;     // share of m kept at each step
   double beta2 = 0.999;   // share of v kept at each step
@@ -34,19 +48,13 @@ struct AdamConfig {
   bool amsgrad = false;
 
   static auto Fields() {
-    using C = AdamConfig;
-    return std::tuple{
-        Field<C, double>{"beta1", &C::beta1, HalfOpen(0, 1)},
-        Field<C, double>{"beta2", &C::beta2, HalfOpen(0, 1)},
-        Field<C, double>{"epsilon", &C::epsilon, Positive()},
-        DialectField<C>{
-            "dialect", &C::dialect, {Dialect::kTorch, Dialect::kKeras, Dialect::kPaper}},
-        Field<C, bool>{"amsgrad", &C::amsgrad, {}, Change::kFixed}};
+    return AdamFields<AdamConfig>(
+        {Dialect::kTorch, Dialect::kKeras, Dialect::kPaper, Dialect::kFederated});
   }
 };
 
 // Thread-compatible; disjoint shards may be applied at the same time.
-class Adam final : public Optimizer {
+class Adam : public Optimizer {
  public:
   using Configuration = AdamConfig;
 
@@ -61,6 +69,10 @@ class Adam final : public Optimizer {
              absl::Span<const float> from, absl::Span<float> to) override;
   // Slots "m", "v" and, with AMSGrad, "v_max"; scalars "beta1_product" and "beta2_product".
   void VisitState(StateVisitor& visitor) override;
+
+ protected:
+  // From the next BeginStep on.
+  void Take(const AdamConfig& config) { config_ = config; }
 
  private:
   AdamConfig config_;

@@ -15,6 +15,7 @@ using ::testing::FloatNear;
 using ::testing::Pair;
 
 constexpr Dialect kDialects[] = {Dialect::kTorch, Dialect::kKeras, Dialect::kPaper};
+constexpr double kTau = 0.25;  // v starts at 1/16
 
 TEST(AdamTest, FirstStepIsTheRateAgainstTheSignOfTheGradient) {
   // m / c1 = g and v / c2 = g^2, whatever the betas; epsilon / |g| is 1e-6 at most.
@@ -55,6 +56,53 @@ TEST(AdamTest, AmsgradDividesByTheLargestVSoFar) {
                 ElementsAre(Pair("m", ElementsAre(FloatEq(0.36f))), Pair("v", ElementsAre(4)),
                             Pair("v_max", ElementsAre(8))));
   }
+}
+
+TEST(AdamTest, FederatedIsFedAdam) {
+  // Algorithm 2 of arXiv:2003.00295 with Delta = -g, at the start and one step on.
+  Adam method({.beta1 = 0.5, .beta2 = 0.75, .epsilon = kTau, .dialect = Dialect::kFederated},
+              SpaceOf(2));
+  EXPECT_THAT(StateOf(method).slots,
+              ElementsAre(Pair("m", ElementsAre(0, 0)), Pair("v", ElementsAre(0.0625f, 0.0625f))));
+  std::vector<float> parameters = {1, 1};
+  double w[2] = {1, 1}, m[2] = {0, 0}, v[2] = {kTau * kTau, kTau * kTau};
+  const float gradients[2][2] = {{2, -0.5f}, {0.25f, 3}};
+  for (const uint64_t step : {1, 2}) {
+    StepInPlace(method, step, 0.125, {gradients[step - 1][0], gradients[step - 1][1]}, parameters);
+    for (size_t i = 0; i < 2; ++i) {
+      const double delta = -static_cast<double>(gradients[step - 1][i]);
+      m[i] = 0.5 * m[i] + (1 - 0.5) * delta;
+      v[i] = 0.75 * v[i] + (1 - 0.75) * delta * delta;
+      w[i] += 0.125 * m[i] / (std::sqrt(v[i]) + kTau);
+      EXPECT_FLOAT_EQ(parameters[i], static_cast<float>(w[i])) << i << " after step " << step;
+    }
+  }
+}
+
+TEST(AdamTest, FederatedLeavesWhatNobodyMovedAlone) {
+  Adam method({.dialect = Dialect::kFederated}, SpaceOf(1));
+  std::vector<float> parameters = {1};
+  for (const uint64_t step : {1, 2, 3}) StepInPlace(method, step, 0.1, {0}, parameters);
+  EXPECT_THAT(parameters, ElementsAre(1));
+}
+
+TEST(AdamTest, AmsgradOfFederatedStartsAtTheSameV) {
+  Adam method({.beta2 = 0.5, .epsilon = kTau, .dialect = Dialect::kFederated, .amsgrad = true},
+              SpaceOf(1));
+  std::vector<float> parameters = {0};
+  StepInPlace(method, 1, 1, {0}, parameters);
+  EXPECT_THAT(StateOf(method).slots,
+              ElementsAre(Pair("m", ElementsAre(0)), Pair("v", ElementsAre(0.03125f)),
+                          Pair("v_max", ElementsAre(0.0625f))));
+}
+
+TEST(AdamTest, WhatVStartedAtStaysWhereEpsilonChanges) {
+  AdamConfig config = {.beta2 = 0.5, .epsilon = kTau, .dialect = Dialect::kFederated};
+  Adam method(config, SpaceOf(1));
+  config.epsilon = 1;
+  method.Configure(ConfigOf<AdamConfig>(config));
+  EXPECT_THAT(StateOf(method).slots,
+              ElementsAre(Pair("m", ElementsAre(0)), Pair("v", ElementsAre(0.0625f))));
 }
 
 TEST(AdamTest, NamesItsState) {

@@ -2,7 +2,7 @@
 //
 // AdamW: Adam whose weight decay acts on the parameters and not through the gradient.
 //
-//   W <- W (1 - eta decay), then a step of Adam (see adam.h, dialects included)
+//   W <- W (1 - eta decay), then a step of Adam (see adam.h; dialects TORCH, KERAS and PAPER)
 //
 // Every method can decay so: a session says how much in `weight_decay.decoupled`, and it arrives
 // with the rates of a step. What makes this one AdamW is that it is 0.01 where nothing is said, as
@@ -16,8 +16,21 @@
 
 namespace talweg::core {
 
-using AdamWConfig = AdamConfig;
-using AdamW = Adam;
+struct AdamWConfig : AdamConfig {
+  static auto Fields() {
+    return AdamFields<AdamWConfig>({Dialect::kTorch, Dialect::kKeras, Dialect::kPaper});
+  }
+};
+
+// Thread-compatible; disjoint shards may be applied at the same time.
+class AdamW final : public Adam {
+ public:
+  using Configuration = AdamWConfig;
+  using Adam::Adam;
+
+  void Configure(const Config& config) override { Take(ValueOf<AdamWConfig>(config)); }
+};
+
 inline constexpr double kAdamWDecay = 0.01;
 
 }  // namespace talweg::core

@@ -35,5 +35,20 @@ TEST(AdamWTest, DecaysWhereTheSessionDoesNotSayAndAdamDoesNot) {
   EXPECT_EQ(FindMethod("adam")->default_decay, 0);
 }
 
+TEST(AdamWTest, LeavesTheFederatedDialectToAdam) {
+  EXPECT_TRUE(FindMethod("adam")->default_config()->Set("dialect", Dialect::kFederated).ok());
+  EXPECT_FALSE(FindMethod("adamw")->default_config()->Set("dialect", Dialect::kFederated).ok());
+}
+
+TEST(AdamWTest, TakesOtherHyperParameters) {
+  AdamW method({}, SpaceOf(1));
+  AdamWConfig config;
+  config.beta1 = 0;
+  method.Configure(ConfigOf<AdamWConfig>(config));
+  std::vector<float> parameters = {0};
+  StepInPlace(method, 1, StepRates{1, 0}, {3}, parameters);
+  EXPECT_EQ(StateOf(method).slots[0].second, std::vector<float>{3});
+}
+
 }  // namespace
 }  // namespace talweg::core

@@ -49,10 +49,15 @@ TEST(RegistryTest, StateBytesAreThoseOfTheSlotsAndTheScratch) {
   }
 }
 
-// What slots start at: zero, but for a method with a field that says otherwise.
-double InitialOf(const Config& config) {
+// What a slot starts at: zero, but where a field says otherwise.
+double InitialOf(const Config& config, const std::string& slot) {
   for (const FieldInfo& field : config.Fields()) {
-    if (field.name == "initial_accumulator") return std::get<double>(config.Get(field.name));
+    const FieldValue value = config.Get(field.name);
+    if (field.name == "initial_accumulator") return std::get<double>(value);
+    if (value == FieldValue(Dialect::kFederated) && slot != "m") {
+      const double epsilon = std::get<double>(config.Get("epsilon"));
+      return static_cast<float>(epsilon * epsilon);
+    }
   }
   return 0;
 }
@@ -65,7 +70,7 @@ TEST(RegistryTest, StateStartsAsItsConfigSaysUnderUniqueNames) {
     std::set<std::string> names;
     for (const auto& [name, values] : state.slots) {
       EXPECT_TRUE(names.insert(name).second) << name;
-      for (const float value : values) EXPECT_EQ(value, InitialOf(*variant.config));
+      for (const float value : values) EXPECT_EQ(value, InitialOf(*variant.config, name));
     }
     for (const auto& scalar : state.scalars) {
       EXPECT_TRUE(names.insert(scalar.first).second) << scalar.first;
@@ -80,7 +85,8 @@ TEST(RegistryTest, VariantsWalkEveryDialectAndFlag) {
   for (const char* name :
        {"gradient_descent", "momentum dialect=KERAS", "momentum dialect=TORCH",
         "momentum dialect=TORCH dampening=0.5", "adam dialect=PAPER amsgrad=true",
-        "adam dialect=TORCH amsgrad=false", "adagrad dialect=KERAS initial_accumulator=0.5",
+        "adam dialect=TORCH amsgrad=false", "adam dialect=FEDERATED amsgrad=true",
+        "adagrad dialect=KERAS initial_accumulator=0.5",
         "rmsprop centered=true dialect=KERAS momentum=0.5"}) {
     EXPECT_TRUE(names.count(name)) << name;
   }

@@ -49,8 +49,7 @@ void Reducer::FoldShard(size_t index) {
     }
     return;
   }
-  FoldExact(PartOf(contributions_, shard), empty_,
-            high_.span().subspan(shard.begin, shard.size()),
+  FoldExact(PartOf(contributions_, shard), empty_, high_.span().subspan(shard.begin, shard.size()),
             low_.span().subspan(shard.begin, shard.size()), shard.begin, residues_[index]);
 }
 
@@ -92,8 +91,8 @@ void Reducer::CloseShard(size_t index) {
   if (stages_all_) return MeanInOrder(part, order_.total_weight, mean);
   if (empty_) return CloseExact(part, true, {}, {}, shard.begin, {}, order_.total_weight, mean);
   CloseExact(part, false, high_.span().subspan(shard.begin, shard.size()),
-             low_.span().subspan(shard.begin, shard.size()), shard.begin,
-             residues_[index], order_.total_weight, mean);
+             low_.span().subspan(shard.begin, shard.size()), shard.begin, residues_[index],
+             order_.total_weight, mean);
 }
 
 void Reducer::EndClose() { Reset(); }

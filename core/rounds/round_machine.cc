@@ -360,7 +360,10 @@ void RoundMachine::State::On(const StepTaken& taken, Effects& effects) {
   last_step = std::make_shared<const StepReport>(std::move(open.report));
   ++version;
   const std::vector<RoundMember>& members = open.record->members;
+  effects.released.reserve(std::min(members.size(), num_waiting));
+  constexpr size_t kAhead = 8;
   for (size_t place = 0; place < members.size(); ++place) {
+    if (place + kAhead < members.size()) workers.Prefetch(open.round.places[place + kAhead].index);
     const auto [index, digest] = open.round.places[place];
     Worker& worker = workers[index];
     const RoundMember& member = members[place];

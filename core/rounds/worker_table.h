@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/rounds/event.h"
@@ -45,16 +46,17 @@ struct Worker {
   absl::Time progress_from;  // of its last verdict, or of its arrival
   Settled settled;
   Pending pending;
-  std::vector<WaitingCall> calls;  // for the pending sequence, or the settled one where it is held
-  uint64_t clock = 0;              // verdicts, with bounded staleness
-  uint64_t contributed_to = 0;     // serial of the last round that it is part of
-  uint64_t excluded_from = 0;      // serial of the last round that does not expect it any more
-  bool gradient = true;            // its role
-  bool left = false;               // kept only because it is part of the open round
-  bool live = false;               // its lease runs
-  bool counted = false;            // its clock is among those that others wait for
-  bool held = false;               // its settled answer waits for slower workers
-  bool scheduled = false;          // an alarm of its own is set
+  absl::InlinedVector<WaitingCall, 1>
+      calls;                    // for the pending sequence, or the settled one where it is held
+  uint64_t clock = 0;           // verdicts, with bounded staleness
+  uint64_t contributed_to = 0;  // serial of the last round that it is part of
+  uint64_t excluded_from = 0;   // serial of the last round that does not expect it any more
+  bool gradient = true;         // its role
+  bool left = false;            // kept only because it is part of the open round
+  bool live = false;            // its lease runs
+  bool counted = false;         // its clock is among those that others wait for
+  bool held = false;            // its settled answer waits for slower workers
+  bool scheduled = false;       // an alarm of its own is set
 };
 
 // Thread-compatible. Indexes stay good until their worker is erased; references until the next
@@ -75,6 +77,14 @@ class WorkerTable {
 
   Worker& operator[](uint32_t index) { return workers_[index]; }
   const Worker& operator[](uint32_t index) const { return workers_[index]; }
+
+  // Fetches a worker that is looked at soon, ahead of the memory's latency.
+  void Prefetch(uint32_t index) const {
+    const char* bytes = reinterpret_cast<const char*>(&workers_[index]);
+    for (size_t offset = 0; offset < sizeof(Worker); offset += 64) {
+      __builtin_prefetch(bytes + offset, 1);
+    }
+  }
 
   // Every index in use, in no order.
   template <class At>

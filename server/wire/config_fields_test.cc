@@ -154,7 +154,7 @@ TEST(ParityTest, DialectsHaveTheSameNames) {
     // The enumeration of core counts them in the same order.
     EXPECT_EQ(static_cast<int>(*dialect), index - 1) << name;
   }
-  EXPECT_EQ(static_cast<int>(core::Dialect::kTutorial), values.value_count() - 2)
+  EXPECT_EQ(static_cast<int>(core::Dialect::kFederated), values.value_count() - 2)
       << "the last dialect of core is the last on the wire";
 }
 

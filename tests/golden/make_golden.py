@@ -131,7 +131,8 @@ def rmsprop(config, gradients, rates):
 
 def adam(config, gradients, rates):
     beta1, beta2, epsilon = config["beta1"], config["beta2"], config["epsilon"]
-    m = v = v_max = 0.0
+    m = 0.0
+    v = v_max = epsilon**2 if config["dialect"] == "FEDERATED" else 0.0
     for t, (g, eta) in enumerate(zip(gradients, rates), 1):
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
@@ -142,6 +143,8 @@ def adam(config, gradients, rates):
             yield eta / c1 * m / (np.sqrt(second) / np.sqrt(c2) + epsilon)
         elif config["dialect"] == "KERAS":
             yield eta * np.sqrt(c2) / c1 * m / (np.sqrt(second) + epsilon)
+        elif config["dialect"] == "FEDERATED":
+            yield eta * m / (np.sqrt(second) + epsilon)
         else:
             yield eta * (m / c1) / (np.sqrt(second / c2) + epsilon)
 
@@ -291,6 +294,11 @@ def adam_cases():
                                "epsilon": epsilon, "amsgrad": amsgrad}, shape))
     cases += [({"dialect": dialect, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
                 "amsgrad": False}, decaying(0.01), 0.1) for dialect in ("TORCH", "KERAS", "PAPER")]
+    for amsgrad in False, True:
+        settings = [(0.9, 0.99, 1e-3), (0.8, 0.99, 1e-1), (0.0, 0.5, 1e-8), (0.9, 0.99, 1e-3)]
+        configs = [{"dialect": "FEDERATED", "beta1": beta1, "beta2": beta2, "epsilon": epsilon,
+                    "amsgrad": amsgrad} for beta1, beta2, epsilon in settings]
+        cases += list(zip(configs, shapes(0.01))) + [(configs[0], decaying(0.01), 0.1)]
     return cases
 
 

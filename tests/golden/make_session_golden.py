@@ -63,6 +63,9 @@ METHOD_CONFIGS = [
     ("lamb", {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-6}, 0.01),
     ("muon", {"beta": 0.95, "nesterov": True, "newton_schulz_steps": 5, "match_rms_adamw": True,
               "fallback_beta1": 0.9, "fallback_beta2": 0.95, "fallback_epsilon": 1e-8}, 0.002),
+    # Last, so that the seeds of the cases before are what they were.
+    ("adam", {"dialect": "FEDERATED", "beta1": 0.9, "beta2": 0.99, "epsilon": 1e-3,
+              "amsgrad": False}, 0.01),
 ]
 
 BOTH = {"max_norm": 20.0, "max_value": 0.25}
