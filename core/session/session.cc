@@ -97,15 +97,14 @@ absl::Status Session::Reconfigure(uint64_t history, const SessionConfig& config,
   TALWEG_RETURN_IF_ERROR(CheckLiveChange(newest_config(), config));
   if (SameConfig(newest_config(), config)) return absl::OkStatus();
   ++config_version_;
-  const bool round_is_open = machine_.num_folded() > 0;
   Effects effects =
       machine_.Handle(Configure{config.schedule, config.aggregation.value(), config_version_}, now);
   TALWEG_CHECK(released != nullptr || effects.released.empty());
   if (released != nullptr) *released = std::move(effects.released);
-  if (round_is_open) {
-    next_config_ = config;
-  } else {
+  if (machine_.config_version() == config_version_) {
     PutInForce(config);
+  } else {
+    next_config_ = config;
   }
   return absl::OkStatus();
 }
