@@ -359,6 +359,22 @@ TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
     }
     Expect(reader->Finish(), Code::ABORTED, "SESSION_DELETED");
   }
+  {  // ROLE_MISSING and WRONG_METHOD
+    ASSERT_TRUE(wire_->Create(VectorSession("roles", 5)).ok());
+    v1::JoinRequest join;
+    v1::JoinResponse joined;
+    join.set_session_id("roles");
+    join.set_worker("a");
+    join.add_roles(v1::ROLE_SEARCH);
+    grpc::ClientContext searching;
+    Expect(wire_->sessions().Join(&searching, join, &joined), Code::FAILED_PRECONDITION,
+           "WRONG_METHOD", "roles");
+    join.set_roles(0, v1::ROLE_STATISTICS);
+    grpc::ClientContext counting;
+    ASSERT_TRUE(wire_->sessions().Join(&counting, join, &joined).ok());
+    Expect(wire_->Step(StepOf("roles", joined, 1, 0, kGradient)), Code::FAILED_PRECONDITION,
+           "ROLE_MISSING");
+  }
   {  // TOO_MANY_WORKERS
     v1::CreateSessionRequest crowd = VectorSession("crowd", 1);
     // So long that the first lease runs when the last worker comes, however slow the machine.

@@ -183,7 +183,7 @@ TEST_F(WaitingTest, ServerThatStopsAndSessionThatGoesEndTheWait) {
 TEST_F(WaitingTest, StreamsThatWaitPassTheirMemoryOn) {
   Start({.message_bytes = kVectorBytes});
   Create("s");
-  constexpr int kWorkers = 4;
+  static constexpr int kWorkers = 4;
   std::vector<std::future<Called>> calls;
   std::vector<v1::JoinResponse> joins;
   for (int index = 0; index < kWorkers; ++index) {
