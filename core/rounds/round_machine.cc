@@ -41,6 +41,8 @@ Effects RoundMachine::Handle(const Event& event, absl::Time now) {
 
 absl::Time RoundMachine::NextTick() const {
   const Round& round = state_->round;
+  // Due already, where a worker that had expired came back and was the one that was missing.
+  if (!state_->open_step.has_value() && state_->IsDue()) return state_->now;
   absl::Time next = state_->workers.NextAlarm();
   if (round.open && state_->aggregation.close == CloseRule::kDeadline) {
     next = std::min(next, round.first + absl::Seconds(state_->aggregation.close_seconds));
@@ -83,7 +85,7 @@ void RoundMachine::State::Freeze() {
   round.open = true;
   round.opened = now;
   round.outstanding = num_live_gradient;
-  // Those whose contributions have waited for enough workers to come.
+  // Those whose contributions are there, and may have waited for enough workers to come.
   for (const Round::Place& place : round.places) {
     const Worker& worker = workers[place.index];
     if (worker.live && worker.gradient && worker.contributed_to == round.serial) {
@@ -170,6 +172,7 @@ void RoundMachine::State::On(const Contribution& contribution, Effects& effects)
   effects.status = found.status();
   if (!found.ok()) return;
   const uint32_t index = *found;
+  FreezeIfDue();
   Worker& worker = workers[index];
   const uint64_t sequence = contribution.sequence;
   const auto same_payload = [&](uint32_t digest) {
@@ -268,13 +271,7 @@ void RoundMachine::State::Add(uint32_t index, const Contribution& contribution, 
                               Effects& effects) {
   Worker& worker = workers[index];
   Count(worker);
-  if (round.members.empty()) {
-    round.first = now;
-    if (aggregation.synchronous() &&
-        (version > 0 || num_live_gradient >= aggregation.min_workers)) {
-      Freeze();
-    }
-  }
+  if (round.members.empty()) round.first = now;
   if (Expects(worker)) --round.outstanding;
   worker.contributed_to = round.serial;
   worker.pending = {contribution.sequence, contribution.digest};
@@ -293,6 +290,7 @@ void RoundMachine::State::Add(uint32_t index, const Contribution& contribution, 
     round.losses.Add(*contribution.loss);
     ++round.num_losses;
   }
+  FreezeIfDue();
 }
 
 // --- The step.

@@ -105,6 +105,7 @@ struct RoundMachine::State {
   bool Expects(const Worker& worker) const;
   void ExpectNoLonger(Worker& worker);
   void Freeze();
+  // After whatever may have brought the worker that was missing.
   void FreezeIfDue();
   bool IsDue() const;
   void CloseIfDue(Effects& effects);

@@ -227,6 +227,7 @@ bool RoundMachine::State::ForgetExpiredWorker() {
 
 void RoundMachine::State::On(const Heartbeat& heartbeat, Effects& effects) {
   effects.status = FindWorker(heartbeat.history, heartbeat.worker, heartbeat.incarnation).status();
+  FreezeIfDue();
 }
 
 void RoundMachine::State::On(const Leave& leave, Effects& effects) {
