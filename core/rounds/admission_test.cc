@@ -64,6 +64,21 @@ TEST(AdmissionTest, AWorkerMayGiveWayWhileTheStepItIsPartOfIsTaken) {
   EXPECT_EQ(fleet.machine.num_workers(), 2u);
 }
 
+TEST(AdmissionTest, WhoLeftBeforeItsStepIsForgottenThough) {
+  AggregationConfig aggregation = AtMost(Synchronous(), 2);
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  EXPECT_TRUE(fleet.Leave("a").ok());
+  fleet.hold_steps = true;
+  fleet.Contribute("b");
+  EXPECT_TRUE(fleet.Join("c").ok());
+  EXPECT_EQ(ReasonName(fleet.Join("d")), "TOO_MANY_WORKERS");
+  EXPECT_EQ(fleet.machine.num_workers(), 2u);
+  fleet.TakeStep();
+  EXPECT_EQ(fleet.machine.num_workers(), 2u);
+}
+
 TEST(AdmissionTest, ZeroStandsForAsManyAsASessionMayHave) {
   AggregationConfig aggregation;
   EXPECT_EQ(aggregation.worker_limit(), 131072u);

@@ -53,6 +53,11 @@ absl::Status RoundMachine::Audit() const {
     if (worker.counted) ++clocks[worker.clock];
     if (worker.counted && !(worker.live && worker.gradient)) wrong("is counted though it is gone");
     if (worker.left && (worker.live || !worker.calls.empty())) wrong("has left and is still here");
+    const uint64_t part_of = worker.contributed_to;
+    if (worker.left && part_of != round.serial &&
+        !(state.open_step.has_value() && part_of == state.open_step->round.serial)) {
+      wrong("has left and is kept for no round");
+    }
     if (!worker.live && !worker.calls.empty()) wrong("waits and is not live");
     const bool has_part = parts.count({index, worker.incarnation}) > 0;
     if (worker.pending.sequence != 0 && !has_part) wrong("is pending without a round");

@@ -365,13 +365,12 @@ void RoundMachine::State::On(const StepTaken& taken, Effects& effects) {
     const auto [index, digest] = open.round.places[place];
     Worker& worker = workers[index];
     const RoundMember& member = members[place];
-    // It may have gone, or joined anew, meanwhile: then nobody can repeat this sequence.
-    if (worker.incarnation != member.incarnation) continue;
     if (worker.left) {
-      --num_left;
-      workers.Erase(index);
+      Forget(index);
       continue;
     }
+    // It may have gone, or joined anew, meanwhile: then nobody can repeat this sequence.
+    if (worker.incarnation != member.incarnation) continue;
     if (member.sequence > worker.settled.sequence) {
       worker.settled = {member.sequence, version, last_step, digest, Verdict::kApplied};
     }

@@ -88,6 +88,7 @@ struct RoundMachine::State {
   // Since when a worker that is waited for has owed a verdict; InfiniteFuture where it is not.
   absl::Time OwesSince(const Worker& worker) const;
   bool ForgetExpiredWorker();
+  void Forget(uint32_t index);
   void EndCalls(Worker& worker, const absl::Status& status, Effects& effects);
   void AnswerCalls(Worker& worker, const Answer& answer, Effects& effects);
 

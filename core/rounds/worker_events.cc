@@ -221,8 +221,13 @@ bool RoundMachine::State::ForgetExpiredWorker() {
     }
   });
   if (oldest == WorkerTable::kNone) return false;
-  workers.Erase(oldest);
+  Forget(oldest);
   return true;
+}
+
+void RoundMachine::State::Forget(uint32_t index) {
+  if (workers[index].left) --num_left;
+  workers.Erase(index);
 }
 
 void RoundMachine::State::On(const Heartbeat& heartbeat, Effects& effects) {
@@ -244,7 +249,7 @@ void RoundMachine::State::On(const Leave& leave, Effects& effects) {
     worker.left = true;
     ++num_left;
   } else {
-    workers.Erase(*found);
+    Forget(*found);
   }
   CloseIfDue(effects);
   LetGo(effects);
