@@ -99,6 +99,10 @@ void RoundMachine::State::FreezeIfDue() {
   if (version > 0 || num_live_gradient >= aggregation.min_workers) Freeze();
 }
 
+bool RoundMachine::State::IsFull() const {
+  return aggregation.stages_all() && round.members.size() >= aggregation.worker_limit();
+}
+
 bool RoundMachine::State::IsDue() const {
   const size_t count = round.members.size();
   if (count == 0) return false;
@@ -113,7 +117,7 @@ bool RoundMachine::State::IsDue() const {
       return count >= aggregation.close_count ||
              (nobody_expected && aggregation.too_few == TooFew::kClose);
     case CloseRule::kWeight:
-      return round.weight.Value() >= aggregation.close_weight ||
+      return round.weight.Value() >= aggregation.close_weight || IsFull() ||
              (nobody_expected && aggregation.too_few == TooFew::kClose);
     case CloseRule::kDeadline:
       return nobody_expected || now >= round.first + absl::Seconds(aggregation.close_seconds);
@@ -243,8 +247,7 @@ void RoundMachine::State::On(const Contribution& contribution, Effects& effects)
 
   const bool contributed_already =
       worker.contributed_to == round.serial && mutation != Mutation::kCountDuplicate;
-  const bool full = aggregation.stages_all() && round.members.size() >= aggregation.worker_limit();
-  if (aggregation.synchronous() && (contributed_already || full)) {
+  if (aggregation.synchronous() && (contributed_already || IsFull())) {
     ExpectNoLonger(worker);
     worker.pending = {sequence, contribution.digest};
     round.bystanders.push_back({index, worker.incarnation});

@@ -25,7 +25,8 @@
 // leaving, fencing, a refusal, and progress_seconds without a verdict end an expectation, never
 // what was folded. It closes by its rule, once and with at least one contribution. Each worker
 // counts once a round, whatever its incarnation: a second contribution waits for the close and is
-// kRoundClosed.
+// kRoundClosed. Where contributions are staged a round has places for max_workers: who comes when
+// they are taken waits likewise, and a round that waits for weight closes.
 //
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts; it starts at the least clock of
 // the live gradient workers, and every verdict of whatever kind advances it. A worker whose clock
@@ -36,7 +37,8 @@
 //
 // Leases. Any message of a live incarnation renews its lease, and a call that waits keeps it. An
 // expired worker is no longer expected, but not fenced: it may go on. Where the table is full a new
-// worker takes the place of one that expired, the one silent for longest first.
+// worker takes the place of one that expired, the one silent for longest first. Who left takes no
+// place.
 //
 // Configure takes effect with the next version: at once where no round is open.
 //

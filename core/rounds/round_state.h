@@ -87,7 +87,10 @@ struct RoundMachine::State {
   void Look(uint32_t index);
   // Since when a worker that is waited for has owed a verdict; InfiniteFuture where it is not.
   absl::Time OwesSince(const Worker& worker) const;
-  bool ForgetExpiredWorker();
+  bool DropExpiredWorker();
+  // A worker without a lease is no more. One that is part of the open round is kept until that
+  // closes: it counts once.
+  void Drop(uint32_t index);
   void Forget(uint32_t index);
   void EndCalls(Worker& worker, const absl::Status& status, Effects& effects);
   void AnswerCalls(Worker& worker, const Answer& answer, Effects& effects);
@@ -108,6 +111,8 @@ struct RoundMachine::State {
   void Freeze();
   // After whatever may have brought the worker that was missing.
   void FreezeIfDue();
+  // Whether it can fold no more.
+  bool IsFull() const;
   bool IsDue() const;
   void CloseIfDue(Effects& effects);
   void Repeat(Worker& worker, const Contribution& contribution, Effects& effects);

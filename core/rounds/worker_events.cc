@@ -175,13 +175,15 @@ void RoundMachine::State::LetGo(Effects& effects) {
 
 void RoundMachine::State::On(const Join& join, Effects& effects) {
   uint32_t index = workers.Find(join.worker);
+  const bool is_new = index == WorkerTable::kNone || workers[index].left;
+  const size_t num_workers = workers.size() - num_left;
+  if (is_new && num_workers >= aggregation.worker_limit() && !DropExpiredWorker()) {
+    effects.status = MakeError(Reason::kTooManyWorkers,
+                               absl::StrCat("the session has ", num_workers,
+                                            " workers, allowed: ", aggregation.worker_limit()));
+    return;
+  }
   if (index == WorkerTable::kNone) {
-    if (workers.size() >= aggregation.worker_limit() && !ForgetExpiredWorker()) {
-      effects.status = MakeError(Reason::kTooManyWorkers,
-                                 absl::StrCat("the session has ", workers.size() - num_left,
-                                              " workers, allowed: ", aggregation.worker_limit()));
-      return;
-    }
     index = workers.Insert(join.worker);
   } else {
     Worker& older = workers[index];
@@ -210,19 +212,25 @@ void RoundMachine::State::On(const Join& join, Effects& effects) {
   LetGo(effects);
 }
 
-bool RoundMachine::State::ForgetExpiredWorker() {
+bool RoundMachine::State::DropExpiredWorker() {
   uint32_t oldest = WorkerTable::kNone;
   workers.ForEach([&](uint32_t index) {
     const Worker& worker = workers[index];
-    if (worker.live || worker.contributed_to == round.serial || !worker.calls.empty()) return;
+    if (worker.live || worker.left) return;
     if (oldest == WorkerTable::kNone || worker.lease_end < workers[oldest].lease_end ||
         (worker.lease_end == workers[oldest].lease_end && worker.name < workers[oldest].name)) {
       oldest = index;
     }
   });
   if (oldest == WorkerTable::kNone) return false;
-  Forget(oldest);
+  Drop(oldest);
   return true;
+}
+
+void RoundMachine::State::Drop(uint32_t index) {
+  if (workers[index].contributed_to != round.serial) return Forget(index);
+  workers[index].left = true;
+  ++num_left;
 }
 
 void RoundMachine::State::Forget(uint32_t index) {
@@ -245,12 +253,7 @@ void RoundMachine::State::On(const Leave& leave, Effects& effects) {
       worker,
       MakeError(Reason::kWorkerNotJoined, absl::StrCat("worker \"", leave.worker, "\" has left")),
       effects);
-  if (worker.contributed_to == round.serial && !round.members.empty()) {
-    worker.left = true;
-    ++num_left;
-  } else {
-    Forget(*found);
-  }
+  Drop(*found);
   CloseIfDue(effects);
   LetGo(effects);
 }
