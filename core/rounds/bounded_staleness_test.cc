@@ -112,6 +112,19 @@ TEST(BoundedStalenessTest, ARepeatOfAHeldAnswerWaitsToo) {
   EXPECT_EQ(fleet.Told(again), "again APPLIED 1");
 }
 
+TEST(BoundedStalenessTest, WhoDoesNotWaitIsToldPendingWhileItIsAhead) {
+  Fleet fleet(BoundedStaleness(0));
+  fleet.JoinAll({"a", "b"});
+  Contribution contribution = fleet.Gradient("a");
+  contribution.may_wait = false;
+  const uint64_t a = fleet.Send(contribution);
+  EXPECT_EQ(fleet.Told(a), "PENDING 1");
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  EXPECT_EQ(fleet.Told(fleet.Send(contribution)), "again PENDING 1");
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(fleet.Send(contribution)), "again APPLIED 1");
+}
+
 TEST(BoundedStalenessTest, WhoDoesNotWaitIsToldPendingOfARefusalToo) {
   Fleet fleet(BoundedStaleness(0));
   fleet.JoinAll({"a", "b"});

@@ -136,13 +136,17 @@ Answer RoundMachine::State::SettledAnswer(const Worker& worker, bool replayed) c
   return {settled.verdict, replayed, settled.version, settled.report};
 }
 
+Answer RoundMachine::State::HeldAnswer(const Worker& worker, bool replayed) const {
+  return {Verdict::kPending, replayed, worker.settled.version, nullptr};
+}
+
 Answer RoundMachine::State::PendingAnswer(bool replayed) const {
   return {Verdict::kPending, replayed, version + 1, nullptr};
 }
 
 void RoundMachine::State::Wait(Worker& worker, const Contribution& contribution, bool repeats,
                                Effects& effects) {
-  worker.calls.push_back({contribution.ticket, repeats});
+  worker.calls.push_back({contribution.ticket, repeats, contribution.may_wait});
   ++num_waiting;
   effects.waits = true;
 }
@@ -155,7 +159,7 @@ void RoundMachine::State::TellSettled(uint32_t index, const Contribution& contri
   } else if (contribution.may_wait) {
     Wait(worker, contribution, replayed, effects);
   } else {
-    effects.answer = Answer{Verdict::kPending, replayed, worker.settled.version, nullptr};
+    effects.answer = HeldAnswer(worker, replayed);
   }
 }
 
@@ -382,6 +386,7 @@ void RoundMachine::State::On(const StepTaken& taken, Effects& effects) {
     worker.pending = {};
     if (IsAhead(worker)) {
       Hold(index);
+      EndImpatientCalls(worker, effects);
     } else {
       AnswerCalls(worker, SettledAnswer(worker, false), effects);
     }

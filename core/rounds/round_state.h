@@ -94,6 +94,8 @@ struct RoundMachine::State {
   void Forget(uint32_t index);
   void EndCalls(Worker& worker, const absl::Status& status, Effects& effects);
   void AnswerCalls(Worker& worker, const Answer& answer, Effects& effects);
+  // Tells those that may not wait for other workers that a held answer is pending.
+  void EndImpatientCalls(Worker& worker, Effects& effects);
 
   // --- Clocks (worker_events.cc).
   bool bounded() const { return aggregation.mode == AggregationMode::kBoundedStaleness; }
@@ -122,6 +124,7 @@ struct RoundMachine::State {
   void Wait(Worker& worker, const Contribution& contribution, bool repeats, Effects& effects);
   void Add(uint32_t index, const Contribution& contribution, uint64_t staleness, Effects& effects);
   Answer SettledAnswer(const Worker& worker, bool replayed) const;
+  Answer HeldAnswer(const Worker& worker, bool replayed) const;
   Answer PendingAnswer(bool replayed) const;
   void Order(Effects& effects);
   void Apply(const Configure& configure);  // as `config`

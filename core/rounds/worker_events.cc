@@ -119,6 +119,17 @@ void RoundMachine::State::AnswerCalls(Worker& worker, const Answer& answer, Effe
   worker.calls.clear();
 }
 
+void RoundMachine::State::EndImpatientCalls(Worker& worker, Effects& effects) {
+  const auto impatient =
+      std::stable_partition(worker.calls.begin(), worker.calls.end(),
+                            [](const WaitingCall& call) { return call.may_wait; });
+  for (auto call = impatient; call != worker.calls.end(); ++call) {
+    effects.released.push_back({call->ticket, {}, HeldAnswer(worker, call->repeats)});
+    --num_waiting;
+  }
+  worker.calls.erase(impatient, worker.calls.end());
+}
+
 void RoundMachine::State::Count(Worker& worker) {
   if (!bounded() || worker.counted || !worker.live || !worker.gradient) return;
   if (!clocks.empty()) worker.clock = std::max(worker.clock, clocks.least());
