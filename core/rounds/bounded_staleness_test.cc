@@ -244,6 +244,29 @@ TEST(BoundedStalenessTest, ComingBackDoesNotForgetHowFarAheadAWorkerIs) {
   EXPECT_EQ(fleet.Told(a), "waits");
 }
 
+TEST(BoundedStalenessTest, WhoComesWhileNobodyIsLiveDoesNotHoldUpThoseWhoComeBack) {
+  Fleet fleet(BoundedStaleness(2));
+  fleet.JoinAll({"a"});
+  for (int round = 0; round < 100; ++round) fleet.Contribute("a");
+  fleet.Pass(absl::Minutes(1));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 0u);
+  fleet.JoinAll({"b"});
+  // It is not 100 rounds behind a.
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 101");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 102");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("b")), "APPLIED 103");
+}
+
+TEST(BoundedStalenessTest, AnOlderOneThatComesBackAloneDoesNotEither) {
+  Fleet fleet(BoundedStaleness(2));
+  fleet.JoinAll({"a", "b"});
+  fleet.PassWithHeartbeatsOf({"a"}, absl::Minutes(1));
+  for (int round = 0; round < 100; ++round) fleet.Contribute("a");
+  fleet.Pass(absl::Minutes(1));
+  EXPECT_TRUE(fleet.Heartbeat("b").ok());
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 101");
+}
+
 TEST(BoundedStalenessTest, AHeldWorkerMayLeaveOrBeFenced) {
   for (const bool leaves : {false, true}) {
     Fleet fleet(BoundedStaleness(0));

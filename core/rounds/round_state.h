@@ -50,15 +50,18 @@ class Clocks {
   void Add(uint64_t clock) { ++counts_[clock]; }
   void Remove(uint64_t clock) {
     const auto found = counts_.find(clock);
-    if (--found->second == 0) counts_.erase(found);
+    if (--found->second > 0) return;
+    counts_.erase(found);
+    if (counts_.empty()) last_ = clock;
   }
   bool empty() const { return counts_.empty(); }
-  uint64_t least() const { return counts_.begin()->first; }
-  void Clear() { counts_.clear(); }
+  // Where there is none, the last there was: who comes then is no rounds behind those who went.
+  uint64_t least() const { return counts_.empty() ? last_ : counts_.begin()->first; }
   bool Are(const std::map<uint64_t, uint32_t>& counts) const { return counts_ == counts; }
 
  private:
   std::map<uint64_t, uint32_t> counts_;  // as many entries as clocks differ, which is few
+  uint64_t last_ = 0;
 };
 
 struct RoundMachine::State {

@@ -132,7 +132,7 @@ void RoundMachine::State::EndImpatientCalls(Worker& worker, Effects& effects) {
 
 void RoundMachine::State::Count(Worker& worker) {
   if (!bounded() || worker.counted || !worker.live || !worker.gradient) return;
-  if (!clocks.empty()) worker.clock = std::max(worker.clock, clocks.least());
+  worker.clock = std::max(worker.clock, clocks.least());
   worker.counted = true;
   clocks.Add(worker.clock);
 }
