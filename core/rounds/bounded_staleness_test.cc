@@ -309,6 +309,28 @@ TEST(BoundedStalenessTest, AWorkerMayJoinWhileAStepIsTaken) {
 
 // --- Progress.
 
+TEST(BoundedStalenessTest, AStalledWorkerNoLongerCounts) {
+  AggregationConfig aggregation = BoundedStaleness(0);
+  aggregation.progress_seconds = 5;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(4));
+  EXPECT_EQ(fleet.Told(a), "waits");
+  fleet.Pass(absl::Seconds(1));
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+  EXPECT_EQ(fleet.machine.num_live_workers(), 2u);
+  for (int round = 0; round < 10; ++round) {
+    fleet.Contribute("a");
+    EXPECT_TRUE(fleet.Heartbeat("b").ok());
+  }
+  EXPECT_EQ(fleet.num_waiting(), 0u);
+  // Its next contribution brings it back, at the least clock.
+  EXPECT_EQ(fleet.Told(fleet.Contribute("b")), "waits");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 13");
+  EXPECT_EQ(fleet.num_waiting(), 0u);
+}
+
 TEST(BoundedStalenessTest, AHeldWorkerIsNotStalled) {
   AggregationConfig aggregation = BoundedStaleness(0);
   aggregation.progress_seconds = 5;
@@ -325,6 +347,16 @@ TEST(BoundedStalenessTest, AHeldWorkerIsNotStalled) {
   EXPECT_EQ(fleet.num_waiting(), 1u);
   fleet.Pass(absl::Seconds(1));
   EXPECT_EQ(fleet.num_waiting(), 0u);
+}
+
+TEST(BoundedStalenessTest, AllMayBeStalled) {
+  AggregationConfig aggregation = BoundedStaleness(0);
+  aggregation.progress_seconds = 5;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  fleet.PassWithHeartbeatsOf({"a", "b"}, absl::Minutes(1));
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 1");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
 }
 
 TEST(BoundedStalenessTest, ARaisedBoundLetsGo) {

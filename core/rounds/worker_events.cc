@@ -134,6 +134,7 @@ void RoundMachine::State::Count(Worker& worker) {
   if (!bounded() || worker.counted || !worker.live || !worker.gradient) return;
   worker.clock = std::max(worker.clock, clocks.least());
   worker.counted = true;
+  worker.progress_from = now;  // it owes from now on
   clocks.Add(worker.clock);
 }
 
