@@ -96,7 +96,7 @@ struct StepReport {
   std::optional<double> loss;  // mean of the contributions' first losses, exact, rounded once
   double total_weight = 0;     // of the contributions as counted, exact, rounded once
   uint32_t num_late = 0;       // expected when the round opened, live when it closed, not in it
-  std::vector<std::string> late_workers;  // some of them
+  std::vector<std::string> late_workers;  // the first of them by name, at most kMaxLateNames
 };
 
 // The answer to a contribution; kept, and given again to a repeat.

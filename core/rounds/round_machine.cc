@@ -302,6 +302,26 @@ void RoundMachine::State::Add(uint32_t index, const Contribution& contribution, 
 
 // --- The step.
 
+// The first in the order of names, for they are part of the state, which is the same in every run.
+std::vector<std::string> RoundMachine::State::LateNames() const {
+  const auto less = [&](uint32_t a, uint32_t b) { return workers[a].name < workers[b].name; };
+  std::vector<uint32_t> first;  // a heap, the last of them on top
+  workers.ForEach([&](uint32_t index) {
+    if (!Expects(workers[index])) return;
+    if (first.size() == kMaxLateNames) {
+      if (!less(index, first.front())) return;
+      std::pop_heap(first.begin(), first.end(), less);
+      first.pop_back();
+    }
+    first.push_back(index);
+    std::push_heap(first.begin(), first.end(), less);
+  });
+  std::sort_heap(first.begin(), first.end(), less);
+  std::vector<std::string> names;
+  for (const uint32_t index : first) names.push_back(workers[index].name);
+  return names;
+}
+
 void RoundMachine::State::Order(Effects& effects) {
   OpenStep& open = open_step.emplace();
   const uint64_t expected = round.outstanding;
@@ -314,14 +334,7 @@ void RoundMachine::State::Order(Effects& effects) {
   record->total_weight = round.weight.Value();
   if (mutation == Mutation::kWrongDenominator) record->total_weight += expected;
   record->num_late = static_cast<uint32_t>(expected);
-  if (expected > 0) {
-    workers.ForEach([&](uint32_t index) {
-      if (record->late_workers.size() < kMaxLateNames && Expects(workers[index])) {
-        record->late_workers.push_back(workers[index].name);
-      }
-    });
-    std::sort(record->late_workers.begin(), record->late_workers.end());
-  }
+  if (expected > 0) record->late_workers = LateNames();
   StepReport& report = open.report;
   report.learning_rate = config.schedule.LearningRate(version + 1);
   report.staleness = round.staleness;

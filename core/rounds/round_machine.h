@@ -43,8 +43,8 @@
 // Configure takes effect with the next version: at once where no round is open.
 //
 // Cost of an event: O(log n) in the number of workers, and what it releases; opening a round is
-// O(1). Thread-compatible. Between an Effects with a step and StepTaken no contribution, tick or
-// configuration may come.
+// O(1), closing one that some were late for O(n). Thread-compatible. Between an Effects with a step
+// and StepTaken no contribution, tick or configuration may come.
 #pragma once
 
 #include <cstdint>

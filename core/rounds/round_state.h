@@ -129,6 +129,7 @@ struct RoundMachine::State {
   Answer SettledAnswer(const Worker& worker, bool replayed) const;
   Answer HeldAnswer(const Worker& worker, bool replayed) const;
   Answer PendingAnswer(bool replayed) const;
+  std::vector<std::string> LateNames() const;
   void Order(Effects& effects);
   void Apply(const Configure& configure);  // as `config`
 
