@@ -204,6 +204,16 @@ TEST(LossTest, DoesNotDependOnTheOrderOfArrival) {
   } while (std::next_permutation(losses.begin(), losses.end()));
 }
 
+TEST(LossTest, ThatIsNotFiniteIsToldAsItIs) {
+  EXPECT_EQ(LossOf({kInfinity}), kInfinity);
+  EXPECT_EQ(LossOf({-kInfinity}), -kInfinity);
+  EXPECT_TRUE(std::isnan(LossOf({std::nan("")})));
+  EXPECT_EQ(LossOf({1, kInfinity, -5}), kInfinity);
+  EXPECT_EQ(LossOf({kInfinity, kInfinity}), kInfinity);
+  EXPECT_TRUE(std::isnan(LossOf({kInfinity, 1, -kInfinity})));
+  EXPECT_TRUE(std::isnan(LossOf({kInfinity, std::nan("")})));
+}
+
 // --- Late workers.
 
 TEST(LateTest, TellsWhoWasExpectedAndDidNotCome) {

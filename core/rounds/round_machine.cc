@@ -294,7 +294,13 @@ void RoundMachine::State::Add(uint32_t index, const Contribution& contribution, 
   round.staleness = std::max(round.staleness, staleness);
   round.weight.Add(effects.weight);
   if (contribution.loss.has_value()) {
-    round.losses.Add(*contribution.loss);
+    if (std::isfinite(*contribution.loss)) {
+      round.losses.Add(*contribution.loss);
+    } else {
+      round.infinite_losses += *contribution.loss;
+      // One NaN for all, for its bits are saved.
+      if (std::isnan(round.infinite_losses)) round.infinite_losses = std::nan("");
+    }
     ++round.num_losses;
   }
   FreezeIfDue();
@@ -339,7 +345,10 @@ void RoundMachine::State::Order(Effects& effects) {
   report.learning_rate = config.schedule.LearningRate(version + 1);
   report.staleness = round.staleness;
   report.contributors = static_cast<uint32_t>(count);
-  if (round.num_losses > 0) report.loss = round.losses.Value() / round.num_losses;
+  if (round.num_losses > 0) {
+    const bool finite = round.infinite_losses == 0;
+    report.loss = finite ? round.losses.Value() / round.num_losses : round.infinite_losses;
+  }
   report.total_weight = record->total_weight;
   report.num_late = record->num_late;
   report.late_workers = record->late_workers;

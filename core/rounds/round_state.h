@@ -40,7 +40,8 @@ struct Round {
   std::vector<Bystander> bystanders;  // wait for the close and do not count
   uint64_t staleness = 0;             // the largest
   ExactSum weight;
-  ExactSum losses;
+  ExactSum losses;             // of those that are finite
+  double infinite_losses = 0;  // sum of the others: an infinity or a NaN, whatever their order
   uint32_t num_losses = 0;
 };
 
