@@ -104,5 +104,22 @@ TEST(PlotTest, TicksReadAsAPersonWritesThem) {
   EXPECT_EQ(svg::TickText(-0.02), "-0.02");
 }
 
+TEST(PlotTest, MarksTheValuesItIsTold) {
+  PlotText text = {"t", "x", "y"};
+  text.log_x = true;
+  text.x_ticks = {1, 4, 16};
+  const std::string svg = PlotSvg(text, {{"a", {1, 4, 16}, {3, 2, 1}}});
+  EXPECT_THAT(svg, HasSubstr(">16</text>"));
+  EXPECT_THAT(svg, Not(HasSubstr(">10</text>")));
+}
+
+TEST(PlotTest, DotsStandAtThePointsThatCanBeDrawn) {
+  Curve curve = {"a", {1, 2, 3}, {3, 0, 1}};
+  const auto count = [&] { return Count(PlotSvg({"t", "x", "y"}, {curve}), "<circle"); };
+  EXPECT_EQ(count(), 0u);
+  curve.dots = true;
+  EXPECT_EQ(count(), 2u);
+}
+
 }  // namespace
 }  // namespace talweg
