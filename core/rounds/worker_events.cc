@@ -109,6 +109,7 @@ void RoundMachine::State::EndCalls(Worker& worker, const absl::Status& status, E
 }
 
 void RoundMachine::State::AnswerCalls(Worker& worker, const Answer& answer, Effects& effects) {
+  if (!worker.calls.empty()) worker.lease_end = LeaseEnd();  // it lived until now
   for (const WaitingCall& call : worker.calls) {
     Released& released = effects.released.emplace_back();
     released.ticket = call.ticket;
@@ -124,6 +125,7 @@ void RoundMachine::State::EndImpatientCalls(Worker& worker, Effects& effects) {
       std::stable_partition(worker.calls.begin(), worker.calls.end(),
                             [](const WaitingCall& call) { return call.may_wait; });
   for (auto call = impatient; call != worker.calls.end(); ++call) {
+    worker.lease_end = LeaseEnd();
     effects.released.push_back({call->ticket, {}, HeldAnswer(worker, call->repeats)});
     --num_waiting;
   }
