@@ -97,6 +97,22 @@ TEST(ConfigureTest, AProgressDeadlineMayBeSetLive) {
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");
 }
 
+TEST(ConfigureTest, WhoWasGivenUpStaysSoWhenTheDeadlineGoes) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.progress_seconds = 3;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(4));
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  fleet.Configure(Synchronous());
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
+  fleet.Contribute("b");
+  const uint64_t a = fleet.Contribute("a");
+  EXPECT_EQ(fleet.Told(a), "APPLIED 3");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "waits");
+}
+
 TEST(ConfigureTest, FewerWorkersMayBeAllowedThanThereAre) {
   AggregationConfig aggregation = Synchronous();
   Fleet fleet(aggregation);

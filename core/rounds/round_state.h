@@ -103,6 +103,8 @@ struct RoundMachine::State {
 
   // --- Clocks (worker_events.cc).
   bool bounded() const { return aggregation.mode == AggregationMode::kBoundedStaleness; }
+  // A worker makes progress: it counts again where it did not.
+  void Resume(Worker& worker);
   void Count(Worker& worker);
   void Uncount(Worker& worker);
   void Advance(Worker& worker);
@@ -145,6 +147,7 @@ struct RoundMachine::State {
   size_t num_left = 0;  // that are kept for the round they are part of
   size_t num_live = 0;
   size_t num_live_gradient = 0;
+  size_t num_stalled = 0;  // of them
   size_t num_waiting = 0;
   Clocks clocks;
   std::map<uint64_t, std::vector<uint32_t>> held;  // workers whose answer waits, by clock

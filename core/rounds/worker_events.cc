@@ -59,6 +59,8 @@ void RoundMachine::State::SetDead(uint32_t index) {
   if (!worker.live) return;
   ExpectNoLonger(worker);
   Uncount(worker);
+  if (worker.stalled) --num_stalled;
+  worker.stalled = false;
   worker.live = false;
   --num_live;
   if (worker.gradient) --num_live_gradient;
@@ -95,7 +97,11 @@ void RoundMachine::State::Look(uint32_t index) {
   }
   if (aggregation.progress_seconds > 0 &&
       OwesSince(worker) + absl::Seconds(aggregation.progress_seconds) <= now) {
-    ExpectNoLonger(worker);
+    if (Expects(worker)) {
+      ExpectNoLonger(worker);
+      worker.stalled = true;
+      ++num_stalled;
+    }
     Uncount(worker);
   }
   SetAlarm(index);
@@ -130,6 +136,14 @@ void RoundMachine::State::EndImpatientCalls(Worker& worker, Effects& effects) {
     --num_waiting;
   }
   worker.calls.erase(impatient, worker.calls.end());
+}
+
+void RoundMachine::State::Resume(Worker& worker) {
+  Count(worker);
+  if (!worker.stalled) return;
+  worker.stalled = false;
+  --num_stalled;
+  if (round.open) worker.excluded_from = round.serial;  // it froze without this one
 }
 
 void RoundMachine::State::Count(Worker& worker) {
