@@ -48,6 +48,7 @@ struct Round {
 // The clocks that others wait for, with bounded staleness.
 class Clocks {
  public:
+  explicit Clocks(uint64_t last = 0) : last_(last) {}
   void Add(uint64_t clock) { ++counts_[clock]; }
   void Remove(uint64_t clock) {
     const auto found = counts_.find(clock);
@@ -62,7 +63,7 @@ class Clocks {
 
  private:
   std::map<uint64_t, uint32_t> counts_;  // as many entries as clocks differ, which is few
-  uint64_t last_ = 0;
+  uint64_t last_;
 };
 
 struct RoundMachine::State {
