@@ -71,6 +71,36 @@ TEST(ConfigureTest, AccumulatedGradientsAreARoundToo) {
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
 }
 
+TEST(ConfigureTest, ARoundThatWaitsForMinWorkersIsNotOpenYet) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.min_workers = 5;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.Contribute("b");
+  aggregation.min_workers = 2;
+  fleet.Configure(aggregation);
+  EXPECT_FALSE(fleet.machine.awaits_version());
+  EXPECT_EQ(fleet.machine.aggregation().min_workers, 2u);
+  fleet.Pass(absl::ZeroDuration());
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+  EXPECT_EQ(fleet.made[0]->config_version, 2u);
+}
+
+TEST(ConfigureTest, TellsWhetherAChangeAwaitsItsVersion) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  EXPECT_FALSE(fleet.machine.awaits_version());
+  fleet.Configure(Count(1));
+  EXPECT_FALSE(fleet.machine.awaits_version());
+  fleet.Configure(Synchronous());
+  fleet.Contribute("a");
+  fleet.Configure(Count(1));
+  EXPECT_TRUE(fleet.machine.awaits_version());
+  fleet.Contribute("b");
+  EXPECT_FALSE(fleet.machine.awaits_version());
+}
+
 TEST(ConfigureTest, AShorterLeaseHoldsFromTheNextSignOfLife) {
   Fleet fleet(Synchronous());
   fleet.JoinAll({"a", "b"});

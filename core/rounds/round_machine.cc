@@ -57,6 +57,7 @@ uint64_t RoundMachine::history() const { return state_->history; }
 uint64_t RoundMachine::version() const { return state_->version; }
 const Schedule& RoundMachine::schedule() const { return state_->config.schedule; }
 const AggregationConfig& RoundMachine::aggregation() const { return state_->aggregation; }
+bool RoundMachine::awaits_version() const { return state_->next.has_value(); }
 uint32_t RoundMachine::num_folded() const {
   return static_cast<uint32_t>(state_->round.members.size());
 }
@@ -429,9 +430,10 @@ void RoundMachine::State::On(const StepTaken& taken, Effects& effects) {
 
 void RoundMachine::State::On(const Configure& configure, Effects& effects) {
   TALWEG_CHECK(!open_step.has_value());
-  if (round.members.empty()) {
+  if (round.members.empty() || (aggregation.synchronous() && !round.open)) {
     next.reset();
     Apply(configure);
+    FreezeIfDue();
     LetGo(effects);
   } else {
     next = configure;

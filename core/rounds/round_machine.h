@@ -41,7 +41,8 @@
 // worker takes the place of one that expired, the one silent for longest first. Who left takes no
 // place.
 //
-// Configure takes effect with the next version: at once where no round is open.
+// Configure takes effect with the next version: at once where no round is open, and so also where
+// contributions wait for min_workers. What closes a round by it is due at once.
 //
 // Cost of an event: O(log n) in the number of workers, and what it releases; opening a round is
 // O(1), closing one that some were late for O(n). Thread-compatible. Between an Effects with a step
@@ -88,6 +89,8 @@ class RoundMachine {
   // In force: those of the version that is made next.
   const Schedule& schedule() const;
   const AggregationConfig& aggregation() const;
+  // Whether a configuration that was handed in waits for the next version.
+  bool awaits_version() const;
   // Contributions folded so far into the next version.
   uint32_t num_folded() const;
   // Calls that wait.

@@ -96,9 +96,8 @@ absl::Status Session::Reconfigure(uint64_t history, const SessionConfig& config,
   TALWEG_RETURN_IF_ERROR(CheckLiveChange(newest_config(), config));
   if (SameConfig(newest_config(), config)) return absl::OkStatus();
   ++config_version_;
-  const bool round_is_open = machine_.num_folded() > 0;
   machine_.Handle(Configure{config.schedule, config.aggregation.value(), config_version_}, now);
-  if (round_is_open) {
+  if (machine_.awaits_version()) {
     next_config_ = config;
   } else {
     PutInForce(config);
