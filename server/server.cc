@@ -179,6 +179,7 @@ uint64_t Server::message_bytes() const { return parts_->messages.used() + parts_
 void Server::Refuse() {
   parts_->gate.Close();
   parts_->stopping.Give();
+  parts_->sessions.Drain(parts_->gate.Check());
   parts_->session_service.EndWatches();
 }
 

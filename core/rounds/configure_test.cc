@@ -80,25 +80,24 @@ TEST(ConfigureTest, ARoundThatWaitsForMinWorkersIsNotOpenYet) {
   fleet.Contribute("b");
   aggregation.min_workers = 2;
   fleet.Configure(aggregation);
-  EXPECT_FALSE(fleet.machine.awaits_version());
+  EXPECT_EQ(fleet.machine.config_version(), 2u);
   EXPECT_EQ(fleet.machine.aggregation().min_workers, 2u);
   fleet.Pass(absl::ZeroDuration());
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");
   EXPECT_EQ(fleet.made[0]->config_version, 2u);
 }
 
-TEST(ConfigureTest, TellsWhetherAChangeAwaitsItsVersion) {
+TEST(ConfigureTest, TellsWhichConfigurationIsInForce) {
   Fleet fleet(Synchronous());
   fleet.JoinAll({"a", "b"});
-  EXPECT_FALSE(fleet.machine.awaits_version());
-  fleet.Configure(Count(1));
-  EXPECT_FALSE(fleet.machine.awaits_version());
-  fleet.Configure(Synchronous());
+  EXPECT_EQ(fleet.machine.config_version(), 1u);
+  fleet.Configure(Count(2));
+  EXPECT_EQ(fleet.machine.config_version(), 2u);
   fleet.Contribute("a");
   fleet.Configure(Count(1));
-  EXPECT_TRUE(fleet.machine.awaits_version());
+  EXPECT_EQ(fleet.machine.config_version(), 2u);
   fleet.Contribute("b");
-  EXPECT_FALSE(fleet.machine.awaits_version());
+  EXPECT_EQ(fleet.machine.config_version(), 3u);
 }
 
 TEST(ConfigureTest, AShorterLeaseHoldsFromTheNextSignOfLife) {

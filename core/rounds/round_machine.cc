@@ -57,7 +57,7 @@ uint64_t RoundMachine::history() const { return state_->history; }
 uint64_t RoundMachine::version() const { return state_->version; }
 const Schedule& RoundMachine::schedule() const { return state_->config.schedule; }
 const AggregationConfig& RoundMachine::aggregation() const { return state_->aggregation; }
-bool RoundMachine::awaits_version() const { return state_->next.has_value(); }
+uint64_t RoundMachine::config_version() const { return state_->config.config_version; }
 uint32_t RoundMachine::num_folded() const {
   return static_cast<uint32_t>(state_->round.members.size());
 }
@@ -93,9 +93,9 @@ void RoundMachine::State::Freeze() {
   }
 }
 
-void RoundMachine::State::FreezeIfDue() {
-  if (!aggregation.synchronous() || round.open || round.members.empty()) return;
-  if (version > 0 || num_live_gradient >= aggregation.min_workers) Freeze();
+bool RoundMachine::State::MayFreeze() const {
+  return aggregation.synchronous() && !round.open && !round.members.empty() &&
+         (version > 0 || num_live_gradient >= aggregation.min_workers);
 }
 
 bool RoundMachine::State::IsFull() const {
@@ -125,7 +125,9 @@ bool RoundMachine::State::IsDue() const {
 }
 
 void RoundMachine::State::CloseIfDue(Effects& effects) {
-  if (!open_step.has_value() && IsDue()) Order(effects);
+  if (open_step.has_value()) return;
+  if (MayFreeze()) Freeze();
+  if (IsDue()) Order(effects);
 }
 
 // --- Contributions.
@@ -179,7 +181,6 @@ void RoundMachine::State::On(const Contribution& contribution, Effects& effects)
   effects.status = found.status();
   if (!found.ok()) return;
   const uint32_t index = *found;
-  FreezeIfDue();
   Worker& worker = workers[index];
   const uint64_t sequence = contribution.sequence;
   const auto same_payload = [&](uint32_t digest) {
@@ -301,7 +302,6 @@ void RoundMachine::State::Add(uint32_t index, const Contribution& contribution, 
     }
     ++round.num_losses;
   }
-  FreezeIfDue();
 }
 
 // --- The step.
@@ -428,13 +428,12 @@ void RoundMachine::State::On(const StepTaken& taken, Effects& effects) {
   }
 }
 
-void RoundMachine::State::On(const Configure& configure, Effects& effects) {
+void RoundMachine::State::On(const Configure& configure, Effects& /*effects*/) {
   TALWEG_CHECK(!open_step.has_value());
+  // One that waits for workers to come, before version 1, is not open.
   if (round.members.empty() || (aggregation.synchronous() && !round.open)) {
     next.reset();
     Apply(configure);
-    FreezeIfDue();
-    LetGo(effects);
   } else {
     next = configure;
   }
@@ -442,7 +441,7 @@ void RoundMachine::State::On(const Configure& configure, Effects& effects) {
 
 void RoundMachine::State::Apply(const Configure& configure) {
   config = configure;
-  workers.RingAll(now);  // leases and deadlines may have become shorter
+  workers.RingAll(now);  // deadlines may have become shorter, and rounds or bounds wider
 }
 
 }  // namespace talweg::core

@@ -42,7 +42,7 @@
 // place.
 //
 // Configure takes effect with the next version: at once where no round is open, and so also where
-// contributions wait for min_workers. What closes a round by it is due at once.
+// contributions wait for min_workers. What follows from it a tick does, which is due at once.
 //
 // Cost of an event: O(log n) in the number of workers, and what it releases; opening a round is
 // O(1), closing one that some were late for O(n). Thread-compatible. Between an Effects with a step
@@ -89,8 +89,7 @@ class RoundMachine {
   // In force: those of the version that is made next.
   const Schedule& schedule() const;
   const AggregationConfig& aggregation() const;
-  // Whether a configuration that was handed in waits for the next version.
-  bool awaits_version() const;
+  uint64_t config_version() const;  // of the configuration in force
   // Contributions folded so far into the next version.
   uint32_t num_folded() const;
   // Calls that wait.

@@ -118,8 +118,7 @@ struct RoundMachine::State {
   bool Expects(const Worker& worker) const;
   void ExpectNoLonger(Worker& worker);
   void Freeze();
-  // After whatever may have brought the worker that was missing.
-  void FreezeIfDue();
+  bool MayFreeze() const;
   // Whether it can fold no more.
   bool IsFull() const;
   bool IsDue() const;

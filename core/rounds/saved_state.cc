@@ -152,6 +152,7 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
     worker.held = (flags & kHeld) != 0;
     state->SetAlarm(index);
   }
+  // In an order that hashing does not choose: they are answered in it.
   for (const uint32_t index : state->workers.Sorted()) {
     Worker& worker = state->workers[index];
     if (!worker.held) continue;

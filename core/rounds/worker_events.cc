@@ -52,6 +52,8 @@ void RoundMachine::State::SetLive(uint32_t index) {
     Count(worker);
   }
   SetAlarm(index);
+  // Only a tick opens a round for one that comes back.
+  if (MayFreeze()) workers.SetAlarm(index, now);
 }
 
 void RoundMachine::State::SetDead(uint32_t index) {
@@ -74,7 +76,7 @@ absl::Time RoundMachine::State::OwesSince(const Worker& worker) const {
 
 void RoundMachine::State::SetAlarm(uint32_t index) {
   const Worker& worker = workers[index];
-  absl::Time time = worker.lease_end;
+  absl::Time time = worker.calls.empty() ? worker.lease_end : LeaseEnd();
   if (aggregation.progress_seconds > 0) {
     // Who owes nothing now may from this moment on.
     const absl::Time since = std::min(OwesSince(worker), now);
@@ -86,8 +88,7 @@ void RoundMachine::State::SetAlarm(uint32_t index) {
 void RoundMachine::State::Look(uint32_t index) {
   Worker& worker = workers[index];
   if (!worker.live) return;
-  if (!worker.calls.empty()) worker.lease_end = std::max(worker.lease_end, LeaseEnd());
-  if (worker.lease_end <= now) {
+  if (worker.calls.empty() && worker.lease_end <= now) {
     if (mutation == Mutation::kUnfoldAtExpiry && worker.contributed_to == round.serial) {
       for (const RoundMember& member : round.members) {
         if (member.incarnation == worker.incarnation) round.weight.Add(-member.weight);
@@ -115,7 +116,8 @@ void RoundMachine::State::EndCalls(Worker& worker, const absl::Status& status, E
 }
 
 void RoundMachine::State::AnswerCalls(Worker& worker, const Answer& answer, Effects& effects) {
-  if (!worker.calls.empty()) worker.lease_end = LeaseEnd();  // it lived until now
+  if (worker.calls.empty()) return;
+  worker.lease_end = std::max(worker.lease_end, LeaseEnd());  // it lived until now
   for (const WaitingCall& call : worker.calls) {
     Released& released = effects.released.emplace_back();
     released.ticket = call.ticket;
@@ -231,11 +233,10 @@ void RoundMachine::State::On(const Join& join, Effects& effects) {
   fresh.gradient = join.gradient;
   fresh.contributed_to = worker.contributed_to;
   fresh.excluded_from = worker.excluded_from;
-  fresh.scheduled = worker.scheduled;
+  fresh.alarm = worker.alarm;
   fresh.lease_end = LeaseEnd();
   worker = std::move(fresh);
   SetLive(index);
-  FreezeIfDue();
   CloseIfDue(effects);
   LetGo(effects);
 }
@@ -268,7 +269,6 @@ void RoundMachine::State::Forget(uint32_t index) {
 
 void RoundMachine::State::On(const Heartbeat& heartbeat, Effects& effects) {
   effects.status = FindWorker(heartbeat.history, heartbeat.worker, heartbeat.incarnation).status();
-  FreezeIfDue();
 }
 
 void RoundMachine::State::On(const Leave& leave, Effects& effects) {

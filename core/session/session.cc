@@ -97,10 +97,10 @@ absl::Status Session::Reconfigure(uint64_t history, const SessionConfig& config,
   if (SameConfig(newest_config(), config)) return absl::OkStatus();
   ++config_version_;
   machine_.Handle(Configure{config.schedule, config.aggregation.value(), config_version_}, now);
-  if (machine_.awaits_version()) {
-    next_config_ = config;
-  } else {
+  if (machine_.config_version() == config_version_) {
     PutInForce(config);
+  } else {
+    next_config_ = config;
   }
   return absl::OkStatus();
 }

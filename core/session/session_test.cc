@@ -619,6 +619,8 @@ TEST(StagedGradientTest, EveryPartOfThePayloadCounts) {
   EXPECT_NE(digest, PayloadDigest(1, 2, {0.25}));
   EXPECT_NE(digest, PayloadDigest(1, 2, {}));
   EXPECT_NE(PayloadDigest(1, 2, {0.0}), PayloadDigest(1, 2, {}));
+  EXPECT_NE(digest, PayloadDigest(1, 2, {0.5}, 2));
+  EXPECT_NE(digest, PayloadDigest(1, 2, {0.5}, 1, true));
 }
 
 }  // namespace

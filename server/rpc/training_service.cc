@@ -9,9 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
-#include "core/base/shard.h"
 #include "server/rpc/step_reply.h"
 #include "server/rpc/training_stream.h"
+#include "server/rpc/unary_step.h"
 #include "server/wire/names.h"
 #include "server/wire/section_codec.h"
 
@@ -21,41 +21,7 @@ namespace {
 using core::MakeError;
 using core::Reason;
 
-constexpr uint64_t kDefaultMaxReplyBytes = 4194304;  // of gRPC's clients
-constexpr uint64_t kReplyOverheadBytes = 1024;       // all of a reply but its data, rounded up
-constexpr int kMaxSections = 16;
 constexpr uint64_t kPullBytes = 1 << 20;
-
-absl::Status CheckReplySize(const v1::ReplyOptions& reply, uint64_t num_elements) {
-  if (reply.data() == v1::REPLY_DATA_NONE) return absl::OkStatus();
-  TALWEG_ASSIGN_OR_RETURN(const core::Dtype dtype, DtypeFromProto(reply.dtype(), "reply.dtype"));
-  const uint64_t allowed =
-      reply.max_reply_bytes() == 0 ? kDefaultMaxReplyBytes : reply.max_reply_bytes();
-  const uint64_t needed = num_elements * core::DtypeBytes(dtype) + kReplyOverheadBytes;
-  if (needed <= allowed) return absl::OkStatus();
-  return MakeError(
-      Reason::kReplyTooLarge,
-      absl::StrCat("the reply needs up to ", needed, " bytes, max_reply_bytes is ", allowed),
-      "reply.max_reply_bytes");
-}
-
-// Writes the answer, then its data shard by shard on the pool, then ends the call.
-void Answer(const StepOutcome& outcome, uint64_t history, const v1::ReplyOptions& reply,
-            ComputePool& pool, v1::StepResponse* response, grpc::ServerUnaryReactor* reactor) {
-  FillResponse(outcome, history, *response);
-  const OutgoingVector vector(outcome, reply);
-  if (vector.empty()) return reactor->Finish(grpc::Status::OK);
-  v1::Section& section = *response->add_sections();
-  vector.Open(0, vector.num_elements(), section);
-  char* data = section.mutable_data()->data();
-  pool.RunPieces(
-      core::NumShards(vector.num_elements()),
-      [data, vector](size_t index) {
-        const core::Shard shard = core::ShardAt(index, vector.num_elements());
-        vector.Write(shard.begin, shard.size(), data + shard.begin * vector.element_bytes());
-      },
-      [reactor] { reactor->Finish(grpc::Status::OK); });
-}
 
 struct PointOnWire {
   std::optional<core::Session::Point> point;
@@ -105,6 +71,11 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
     checksums_ = request.checksums();
     next_element_ = request.begin_element();
     if (request.has_version()) pinned_ = request.version();
+    if (pinned_.has_value() && request.min_version() != 0) {
+      return Fail(MakeError(Reason::kFieldOutOfRange,
+                            "min_version does not go with version, which names the one wanted",
+                            "min_version"));
+    }
     if (pinned_.has_value() && !wanted->point.has_value()) {
       // Perhaps another reader still holds it.
       if (std::shared_ptr<const core::Parameters> held = host_->Held(*pinned_)) {
@@ -112,13 +83,19 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
         return Begin();
       }
     }
-    host_->Read(wanted->point, [this, kind = wanted->kind,
-                                dtype = *dtype](const absl::StatusOr<PointOutcome>& point) {
-      if (!point.ok()) return Fail(point.status());
-      vector_ = OutgoingVector(*point, kind, dtype);
-      next_learning_rate_ = point->next_learning_rate;
-      Begin();
-    });
+    place_ = host_->versions().Await(
+        request.min_version(),
+        [this, wanted = *wanted, dtype = *dtype](const absl::Status& reached) {
+          if (!reached.ok()) return Fail(reached);
+          Read(wanted, dtype);
+        });
+  }
+
+  void OnCancel() override {
+    // A reader that does not wait notices with its next write.
+    if (host_ != nullptr && host_->versions().Forget(place_)) {
+      Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the reader has gone"));
+    }
   }
 
   void OnWriteDone(bool ok) override {
@@ -130,6 +107,16 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
   void OnDone() override { delete this; }
 
  private:
+  void Read(const PointOnWire& wanted, core::Dtype dtype) {
+    host_->Read(wanted.point,
+                [this, kind = wanted.kind, dtype](const absl::StatusOr<PointOutcome>& point) {
+                  if (!point.ok()) return Fail(point.status());
+                  vector_ = OutgoingVector(*point, kind, dtype);
+                  next_learning_rate_ = point->next_learning_rate;
+                  Begin();
+                });
+  }
+
   void Begin() {
     const uint64_t history = host_->identity().history;
     const core::ErrorMetadata current = {{"history", absl::StrCat(history)},
@@ -168,58 +155,21 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
   double next_learning_rate_ = 0;
   bool checksums_ = false;
   std::optional<uint64_t> pinned_;
+  uint64_t place_ = 0;  // in the line for a version
   uint64_t next_element_ = 0;
   v1::PullResponse message_;
 };
 
 }  // namespace
 
+TrainingService::TrainingService(ServiceContext context) : context_(context) {
+  SetMessageAllocatorFor_Step(&step_messages_);
+}
+
 grpc::ServerUnaryReactor* TrainingService::Step(grpc::CallbackServerContext* call,
                                                 const v1::StepRequest* request,
                                                 v1::StepResponse* response) {
-  grpc::ServerUnaryReactor* reactor = call->DefaultReactor();
-  const auto start = [&]() -> absl::Status {
-    // Before anything walks them: a message may hold millions of empty sections.
-    if (request->sections_size() > kMaxSections) {
-      return MakeError(Reason::kFieldOutOfRange,
-                       absl::StrCat("sections has ", request->sections_size(),
-                                    " entries, allowed: 1 to ", kMaxSections),
-                       "sections");
-    }
-    TALWEG_RETURN_IF_ERROR(context_.Admit(*request));
-    if (!request->has_header()) {
-      return MakeError(Reason::kFieldRequired, "header is required", "header");
-    }
-    TALWEG_RETURN_IF_ERROR(CheckHeader(request->header()));
-    TALWEG_ASSIGN_OR_RETURN(std::shared_ptr<SessionHost> host,
-                            context_.sessions.Find(request->header().session_id()));
-    // Before its shape is judged: a worker of a lost history may well have another layout.
-    TALWEG_RETURN_IF_ERROR(host->CheckHistory(request->header().history()));
-    TALWEG_RETURN_IF_ERROR(CheckReply(request->reply()));
-    if (request->reply().checksums()) {
-      return MakeError(Reason::kFieldOutOfRange, "checksums are of StreamStep: a message has none",
-                       "reply.checksums");
-    }
-    TALWEG_ASSIGN_OR_RETURN(const core::EncodedVector gradient,
-                            GradientOf(request->sections(), host->num_elements()));
-    TALWEG_RETURN_IF_ERROR(CheckReplySize(request->reply(), host->num_elements()));
-    // Until its turn the message stands in memory that no session was charged for.
-    TALWEG_ASSIGN_OR_RETURN(MemoryBudget::Reservation waiting,
-                            context_.messages.Reserve(gradient.bytes.size()));
-    StepInput input = InputOf(request->header(), request->reply());
-    input.gradient = gradient;
-    input.abandoned = [call] { return call->IsCancelled(); };
-    host->Step(std::move(input),
-               [this, history = host->identity().history, request, response, reactor,
-                waiting = std::move(waiting)](absl::StatusOr<StepOutcome> outcome) {
-                 if (!outcome.ok()) return reactor->Finish(Refusal(outcome.status()));
-                 Answer(*outcome, history, request->reply(), context_.pool, response, reactor);
-               });
-    return absl::OkStatus();
-  };
-  const absl::Status started = start();
-  if (!started.ok()) reactor->Finish(Refusal(started));
-  return reactor;
+  return StartStep(context_, *call, *request, *response);
 }
 
 grpc::ServerBidiReactor<v1::StreamStepRequest, v1::StreamStepResponse>* TrainingService::StreamStep(

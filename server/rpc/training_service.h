@@ -4,6 +4,7 @@
 #pragma once
 
 #include "server/rpc/service_context.h"
+#include "server/rpc/unary_step.h"
 #include "talweg/v1/training_service.grpc.pb.h"
 
 namespace talweg::server {
@@ -11,7 +12,7 @@ namespace talweg::server {
 // Thread-safe.
 class TrainingService final : public v1::TrainingService::CallbackService {
  public:
-  explicit TrainingService(ServiceContext context) : context_(context) {}
+  explicit TrainingService(ServiceContext context);
 
   grpc::ServerUnaryReactor* Step(grpc::CallbackServerContext* call, const v1::StepRequest* request,
                                  v1::StepResponse* response) override;
@@ -22,6 +23,7 @@ class TrainingService final : public v1::TrainingService::CallbackService {
 
  private:
   ServiceContext context_;
+  StepMessages step_messages_;
 };
 
 }  // namespace talweg::server
