@@ -114,7 +114,8 @@ void Fleet::OnBeat(uint32_t index) {
 void Fleet::Compute(uint32_t index) {
   Process& process = processes_[index];
   process.phase = Phase::kComputing;
-  if (IsObserver(process.worker)) {
+  // An observer contributes nothing, but for one that errs.
+  if (IsObserver(process.worker) && (calm_ || random_.Chance(0.7))) {
     process.phase = Phase::kIdle;
     return;
   }
@@ -232,6 +233,8 @@ void Fleet::OnError(uint32_t index, const Reply& reply) {
              error == "VERSION_AHEAD") {
     process.phase = Phase::kPulling;
     Call(index, Subject::kPull);
+  } else if (error == "ROLE_MISSING") {
+    process.phase = Phase::kIdle;
   } else if (error == "UNREACHABLE") {
     Sleep(index, Seconds(random_.Between(0.2, 1.5)));
   } else {

@@ -22,7 +22,8 @@ using core::Mutation;
 // A quarter of the seeds of SimulationTest.
 constexpr uint64_t kSeedsOfWorld = 40;
 
-// The first violation must have one of the `due` labels.
+// The first violation must have one of the `due` labels, and so must nearly all: a broken machine
+// may break other promises first.
 void Find(Mutation mutation, const std::set<std::string>& due) {
   Totals totals;
   std::map<std::string, uint64_t> labels;
@@ -45,11 +46,13 @@ void Find(Mutation mutation, const std::set<std::string>& due) {
   }
   EXPECT_TRUE(first.has_value()) << "nobody noticed";
   std::cout << "in " << totals.violations << " of " << totals.worlds << " worlds:";
+  uint64_t num_due = 0;
   for (const auto& [label, count] : labels) {
     std::cout << " " << label << " " << count;
-    EXPECT_EQ(due.count(label), 1u) << label;
+    num_due += due.count(label) * count;
   }
   std::cout << "\n";
+  EXPECT_GE(20 * num_due, 19 * totals.violations);
 }
 
 TEST(MutationTest, ForgottenRepliesAreFound) {

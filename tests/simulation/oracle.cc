@@ -63,7 +63,7 @@ void Oracle::Check(bool holds, const char* label, const std::string& text) {
 void Oracle::Created(uint64_t history, const Settings& settings, Nanoseconds now) {
   model_.Create(history, settings, now);
   ledger_.Clear();
-  reference_.Begin(FirstParameters(world_));
+  reference_.Begin(FirstParameters(world_), world_.decay);
   asked_.clear();
 }
 
@@ -77,7 +77,7 @@ void Oracle::Restored(const Memory& memory, uint64_t history, const Settings& se
   now_ = now;
   model_.Restore(memory.model, history, settings, now);
   ledger_.GoBackTo(memory.mark);
-  reference_.Begin(memory.parameters);
+  reference_.Begin(memory.parameters, world_.decay);
   asked_.clear();
   if (engine == nullptr) {
     return Violate(now, "state_refused", "a saved state cannot be loaded");
@@ -155,11 +155,11 @@ void Oracle::CheckContribution(const core::Contribution& contribution, const Exp
   const bool anew = expected.repeats && !(effects.answer.has_value() && effects.answer->replayed);
   if (counts && !expected.counted) {
     Check(false,
-          IsCounted(key)           ? "counted_twice"
-          : anew                   ? "repeat_judged_anew"
-          : expected.ahead         ? "bound_exceeded"
-          : expected.error.empty() ? "counted_unasked"
-                                   : LabelOfMissing(expected.error),
+          !expected.error.empty() ? LabelOfMissing(expected.error)
+          : IsCounted(key)        ? "counted_twice"
+          : anew                  ? "repeat_judged_anew"
+          : expected.ahead        ? "bound_exceeded"
+                                  : "counted_unasked",
           story);
   } else if (error != expected.error) {
     Check(false, LabelOfMissing(expected.error), story);
