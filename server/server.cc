@@ -147,6 +147,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMilliseconds);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPongMilliseconds);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // However long nothing but pings goes either way: a worker waits for its round.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // Clients may watch their connection as closely.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kPingMilliseconds / 3);
@@ -179,6 +181,7 @@ uint64_t Server::message_bytes() const { return parts_->messages.used() + parts_
 void Server::Refuse() {
   parts_->gate.Close();
   parts_->stopping.Give();
+  parts_->sessions.Drain(parts_->gate.Check());
   parts_->session_service.EndWatches();
 }
 

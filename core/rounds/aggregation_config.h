@@ -23,6 +23,8 @@ struct AggregationConfig {
   // Workers that a session may have at most, and where their contributions are staged.
   static constexpr uint64_t kMaxWorkers = 131072;
   static constexpr uint64_t kMaxStagedWorkers = 4096;
+  // Each worker has a timer that rings as often as it may have to make progress.
+  static constexpr double kMinProgressSeconds = 0.1;
 
   uint64_t max_staleness = 0;                // versions; 0 in kBoundedStaleness: no limit
   uint64_t lease_seconds = 30;               // a silent worker is called live so long
@@ -90,6 +92,9 @@ struct AggregationConfig {
   // Whether a contribution may bring a weight.
   bool takes_weights() const { return reduction == Reduction::kMean; }
   uint64_t worker_limit() const { return max_workers == 0 ? kMaxWorkers : max_workers; }
+
+  // Bytes that may be kept of the records of versions.
+  uint64_t RecordBytes() const { return uint64_t{folds() ? 4096u : 256u} << 10; }
 
   // Bytes that an open round takes for `num_elements` parameters, beside contributions that are
   // still to be folded: accumulators and the reduced gradient, or one vector a worker and that.

@@ -81,12 +81,14 @@ uint32_t StagedGradient::Digest() const {
 }
 
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
-                       absl::Span<const double> losses) {
+                       absl::Span<const double> losses, float weight, bool is_difference) {
   ChecksumWriter writer;
   writer.Uint32(gradient_digest);
   writer.Uint64(base_version);
   writer.Uint64(losses.size());
   for (const double loss : losses) writer.Double(loss);
+  if (weight != 1) writer.Double(weight);
+  if (is_difference) writer.Byte(1);
   return writer.checksum();
 }
 

@@ -64,6 +64,7 @@ class StagedGradient {
 // Digest of a whole contribution: a repeat must agree in all of it. Losses that are NaN count by
 // their bits.
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
-                       absl::Span<const double> losses);
+                       absl::Span<const double> losses, float weight = 1,
+                       bool is_difference = false);
 
 }  // namespace talweg::core

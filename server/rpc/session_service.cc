@@ -5,6 +5,7 @@
 #include <cmath>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +32,7 @@ using Reactor = grpc::ServerUnaryReactor;
 constexpr size_t kMaxRequestIdBytes = 128;
 constexpr uint32_t kDefaultPageSize = 50;
 constexpr uint32_t kMaxPageSize = 1000;
+constexpr size_t kMaxMembersOfAPage = 8192;
 
 void ToProto(const SessionDescription& description, v1::Session& proto) {
   proto.set_session_id(description.identity.session_id);
@@ -44,7 +46,7 @@ void ToProto(const SessionDescription& description, v1::Session& proto) {
   proto.set_num_workers(description.num_workers);
   proto.set_num_live_workers(description.num_live_workers);
   *proto.mutable_create_time() = TimeToProto(description.identity.create_time);
-  if (description.last_step.has_value()) {
+  if (description.last_step != nullptr) {
     *proto.mutable_last_step() = ReportToProto(*description.last_step);
   }
   if (description.checksum.has_value()) proto.set_state_checksum(*description.checksum);
@@ -116,6 +118,35 @@ absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t i
     return MakeError(Reason::kFieldRequired, "incarnation is required", "incarnation");
   }
   return absl::OkStatus();
+}
+
+absl::Status CheckPageSize(uint32_t page_size) {
+  if (page_size <= kMaxPageSize) return absl::OkStatus();
+  return MakeError(Reason::kFieldOutOfRange,
+                   absl::StrCat("page_size is ", page_size, ", allowed: 1 to ", kMaxPageSize),
+                   "page_size");
+}
+
+size_t PageSize(uint32_t page_size) { return page_size == 0 ? kDefaultPageSize : page_size; }
+
+// Whether a worker that joins contributes gradients. FIELD_OUT_OF_RANGE, WRONG_METHOD.
+absl::StatusOr<bool> HasGradientRole(const v1::JoinRequest& request) {
+  std::set<int> roles;
+  for (const int role : request.roles()) {
+    if (role == v1::ROLE_UNSPECIFIED || !v1::Role_IsValid(role)) {
+      return MakeError(Reason::kFieldOutOfRange,
+                       absl::StrCat("roles has the value ", role, ", which is no role"), "roles");
+    }
+    if (!roles.insert(role).second) {
+      return MakeError(Reason::kFieldOutOfRange,
+                       absl::StrCat("roles has ", v1::Role_Name(role), " twice"), "roles");
+    }
+  }
+  if (roles.count(v1::ROLE_SEARCH) > 0) {
+    return MakeError(Reason::kWrongMethod, "the session is trained by gradients, not by search",
+                     "roles");
+  }
+  return roles.empty() || roles.count(v1::ROLE_GRADIENT) > 0;
 }
 
 void Finish(Reactor* reactor, const absl::Status& status) { reactor->Finish(Refusal(status)); }
@@ -224,12 +255,7 @@ Reactor* SessionService::ListSessions(grpc::CallbackServerContext* call,
                                       v1::ListSessionsResponse* response) {
   Reactor* reactor = call->DefaultReactor();
   absl::Status status = context_.Admit(*request);
-  if (status.ok() && request->page_size() > kMaxPageSize) {
-    status = MakeError(
-        Reason::kFieldOutOfRange,
-        absl::StrCat("page_size is ", request->page_size(), ", allowed: 1 to ", kMaxPageSize),
-        "page_size");
-  }
+  if (status.ok()) status = CheckPageSize(request->page_size());
   // A token is the last id of the page before, so any other string cannot be one.
   if (status.ok() && !request->page_token().empty() &&
       !CheckName(request->page_token(), "page_token").ok()) {
@@ -237,7 +263,7 @@ Reactor* SessionService::ListSessions(grpc::CallbackServerContext* call,
                        "page_token");
   }
   if (!status.ok()) return Fail(reactor, status);
-  const size_t page_size = request->page_size() == 0 ? kDefaultPageSize : request->page_size();
+  const size_t page_size = PageSize(request->page_size());
   std::vector<std::shared_ptr<SessionHost>> hosts =
       context_.sessions.List(request->page_token(), page_size + 1);
   if (hosts.size() > page_size) {
@@ -293,6 +319,32 @@ grpc::ServerWriteReactor<v1::WatchSessionResponse>* SessionService::WatchSession
   return reactor;
 }
 
+Reactor* SessionService::ListVersionRecords(grpc::CallbackServerContext* call,
+                                            const v1::ListVersionRecordsRequest* request,
+                                            v1::ListVersionRecordsResponse* response) {
+  Reactor* reactor = call->DefaultReactor();
+  const auto host = FindHost(*request, request->session_id());
+  absl::Status status = host.status();
+  if (status.ok() && request->history() != 0) status = (*host)->CheckHistory(request->history());
+  if (status.ok()) status = CheckPageSize(request->page_size());
+  if (!status.ok()) return Fail(reactor, status);
+  // There may be thousands: not in gRPC's thread.
+  context_.pool.Post([host = *host, request, response, reactor] {
+    const VersionRecords::Page page = host->records().After(
+        request->after_version(), PageSize(request->page_size()), kMaxMembersOfAPage);
+    if (host->deleted()) {
+      return Finish(reactor, MakeError(Reason::kSessionDeleted, "the session was deleted"));
+    }
+    response->set_history(host->identity().history);
+    for (const core::VersionRecord& record : page.records) {
+      RecordToProto(record, *response->add_records());
+    }
+    response->set_more(page.more);
+    Finish(reactor, absl::OkStatus());
+  });
+  return reactor;
+}
+
 Reactor* SessionService::DeleteSession(grpc::CallbackServerContext* call,
                                        const v1::DeleteSessionRequest* request,
                                        v1::DeleteSessionResponse* /*response*/) {
@@ -312,14 +364,17 @@ Reactor* SessionService::Join(grpc::CallbackServerContext* call, const v1::JoinR
   if (!host.ok()) return Fail(reactor, host.status());
   const absl::Status named = CheckName(request->worker(), "worker");
   if (!named.ok()) return Fail(reactor, named);
+  const absl::StatusOr<bool> gradient = HasGradientRole(*request);
+  if (!gradient.ok()) return Fail(reactor, gradient.status());
   (*host)->Join(
-      request->worker(), [this] { return context_.sessions.NextIncarnation(); },
+      request->worker(), *gradient, [this] { return context_.sessions.NextIncarnation(); },
       [response, reactor](absl::StatusOr<JoinOutcome> outcome) {
         if (outcome.ok()) {
           response->set_history(outcome->history);
           response->set_version(outcome->version);
           response->set_incarnation(outcome->incarnation);
           response->set_lease_seconds(outcome->lease_seconds);
+          response->set_replies_wait(outcome->replies_wait);
         }
         Finish(reactor, outcome.status());
       });

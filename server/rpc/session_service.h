@@ -33,6 +33,9 @@ class SessionService final : public v1::SessionService::CallbackService {
                                           v1::UpdateSessionResponse* response) override;
   grpc::ServerWriteReactor<v1::WatchSessionResponse>* WatchSession(
       grpc::CallbackServerContext* call, const v1::WatchSessionRequest* request) override;
+  grpc::ServerUnaryReactor* ListVersionRecords(grpc::CallbackServerContext* call,
+                                               const v1::ListVersionRecordsRequest* request,
+                                               v1::ListVersionRecordsResponse* response) override;
   grpc::ServerUnaryReactor* DeleteSession(grpc::CallbackServerContext* call,
                                           const v1::DeleteSessionRequest* request,
                                           v1::DeleteSessionResponse* response) override;

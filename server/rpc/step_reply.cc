@@ -2,6 +2,7 @@
 #include "server/rpc/step_reply.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
@@ -36,6 +37,12 @@ absl::Status CheckHeader(const v1::ContributionHeader& header) {
   if (header.history() == 0) return Required("header.history");
   if (header.incarnation() == 0) return Required("header.incarnation");
   if (header.sequence() == 0) return Required("header.sequence");
+  if (header.has_weight() && !(std::isfinite(header.weight()) && header.weight() > 0)) {
+    return MakeError(
+        Reason::kFieldOutOfRange,
+        absl::StrCat("header.weight is ", header.weight(), ", allowed: finite numbers above 0"),
+        "header.weight");
+  }
   if (header.losses_size() > kMaxLosses) {
     return MakeError(Reason::kFieldOutOfRange,
                      absl::StrCat("header.losses has ", header.losses_size(),
@@ -62,6 +69,11 @@ StepInput InputOf(const v1::ContributionHeader& header, const v1::ReplyOptions& 
   input.contribution.incarnation = header.incarnation();
   input.contribution.sequence = header.sequence();
   input.contribution.base_version = header.base_version();
+  if (header.has_weight()) {
+    input.has_weight = true;
+    input.contribution.weight = header.weight();
+  }
+  input.contribution.may_wait = !reply.return_pending();
   input.losses.assign(header.losses().begin(), header.losses().end());
   input.wants_lookahead = reply.data() == v1::REPLY_DATA_LOOKAHEAD;
   return input;
@@ -74,7 +86,7 @@ void FillResponse(const StepOutcome& outcome, uint64_t history, v1::StepResponse
   response.set_applied_version(outcome.answer.applied_version);
   response.set_data_version(outcome.parameters->version);
   response.set_next_learning_rate(outcome.next_learning_rate);
-  if (outcome.answer.report.has_value()) {
+  if (outcome.answer.report != nullptr) {
     *response.mutable_report() = ReportToProto(*outcome.answer.report);
   }
 }

@@ -2,7 +2,6 @@
 #include "server/rpc/training_stream.h"
 
 #include <algorithm>
-#include <atomic>
 #include <deque>
 #include <memory>
 #include <new>
@@ -11,10 +10,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "core/session/staged_gradient.h"
+#include "server/rpc/reply_frames.h"
 #include "server/rpc/step_reply.h"
+#include "server/runtime/clock.h"
 #include "server/runtime/mutex.h"
 #include "server/wire/contribution_assembler.h"
 
@@ -26,9 +26,9 @@ using core::Reason;
 using Request = v1::StreamStepRequest;
 using Response = v1::StreamStepResponse;
 
-constexpr size_t kMaxFrames = 4;                        // received and not looked at yet
-constexpr uint64_t kMaxFrameBytes = uint64_t{8} << 20;  // of all these, but for the last
-constexpr uint64_t kReplyChunkBytes = uint64_t{1} << 20;
+constexpr size_t kMaxFrames = 4;                          // received and not looked at yet
+constexpr uint64_t kMaxFrameBytes = uint64_t{8} << 20;    // of all these, but for the last
+constexpr absl::Duration kSignOfLife = absl::Seconds(1);  // between two of a sender's
 
 // Where a contribution is put together, and the memory it was granted. Whoever holds it last, the
 // stream or the step, gives both back.
@@ -213,6 +213,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
       Step();
       return absl::OkStatus();
     }
+    ShowLife();
     core::StagedGradient& gradient = staging_->gradient;
     if (assembler_.next_element() == 0) gradient.Begin(host_->group_map());
     TALWEG_ASSIGN_OR_RETURN(const core::EncodedVector numbers, assembler_.Add(frame.chunk()));
@@ -262,6 +263,16 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     return absl::OkStatus();
   }
 
+  // Chunks renew their sender's lease: now and then, whatever becomes of it.
+  void ShowLife() {
+    const absl::Time now = MonotonicNow();
+    if (now < last_sign_of_life_ + kSignOfLife) return;
+    last_sign_of_life_ = now;
+    const v1::ContributionHeader& header = header_.header();
+    host_->Heartbeat({header.history(), header.worker(), header.incarnation()},
+                     [](const absl::StatusOr<JoinOutcome>&) {});
+  }
+
   absl::Status Attach(const std::string& session_id) {
     TALWEG_ASSIGN_OR_RETURN(host_, context_.sessions.Find(session_id));
     deletion_listener_ = host_->deletion().Listen(Told([this] {
@@ -296,16 +307,18 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     if (phase_ == Phase::kIdle) Rest();
   }
 
-  // Holds memory, and nothing to put there: whoever waits may have it.
+  // Holds memory, and nothing to put there: whoever waits may have it. At rest, and while the host
+  // has the contribution, whose own hold ends when it is folded.
   void Rest() {
+    context_.staging.wanted().Forget(wanted_listener_);
     wanted_listener_ = context_.staging.wanted().Listen(Told([this] { Yield(); }));
     if (context_.staging.AnyoneWaits()) Yield();
   }
 
-  // The client need not know: with its next header the stream stands in the line again, and what
-  // follows stands in the connection meanwhile.
+  // A client at rest need not know: with its next header the stream stands in the line again, and
+  // what follows stands in the connection meanwhile.
   void Yield() {
-    if (phase_ == Phase::kIdle) staging_.reset();
+    if (phase_ == Phase::kIdle || phase_ == Phase::kJudging) staging_.reset();
   }
 
   // Tells the client, unless it has a grant that it has not used.
@@ -323,16 +336,17 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     phase_ = Phase::kJudging;
     StepInput input = InputOf(header_.header(), header_.reply());
     input.staged = {staging_, &staging_->gradient};
+    input.is_difference = assembler_.is_difference();
     const auto self = shared_from_this();
-    input.abandoned = [self] { return self->gone_.load(); };
-    host_->Step(std::move(input), [self](absl::StatusOr<StepOutcome> outcome) {
+    ticket_ = host_->Step(std::move(input), [self](absl::StatusOr<StepOutcome> outcome) {
       self->Post([stream = self.get(), outcome = std::move(outcome)] { stream->Answer(outcome); });
     });
+    Rest();
   }
 
   void Answer(const absl::StatusOr<StepOutcome>& outcome) {
-    if (!outcome.ok()) return Fail(core::PrefixField(outcome.status(), "header"));
     phase_ = Phase::kIdle;
+    if (!outcome.ok()) return Fail(core::PrefixField(outcome.status(), "header"));
     bool more = false;
     {
       MutexLock lock(mutex_);
@@ -340,19 +354,14 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     }
     if (!more || stopping_) {
       staging_.reset();
-    } else if (context_.staging.AnyoneWaits()) {
+    } else if (staging_ == nullptr || context_.staging.AnyoneWaits()) {
       staging_.reset();
       AskForMemory();
     } else {
       SendGrant();
       Rest();
     }
-    vector_ = OutgoingVector(*outcome, header_.reply());
-    checksums_ = header_.reply().checksums();
-    next_element_ = 0;
-    crc_ = 0;
-    trailer_.Clear();
-    FillResponse(*outcome, host_->identity().history, trailer_);
+    reply_ = ReplyFrames(*outcome, host_->identity().history, header_.reply());
     {
       MutexLock lock(mutex_);
       replying_ = true;
@@ -364,29 +373,22 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
 
   // After the end: what the line holds goes at once, whether or not the client still reads.
   void LetGo() {
+    if (phase_ == Phase::kJudging) host_->Abandon(ticket_);
+    phase_ = Phase::kIdle;
     staging_.reset();
     context_.staging.Forget(place_);
     // What is being made takes it along when it is over.
-    OutgoingVector unsaid;  // goes after the lock
+    ReplyFrames unsaid;  // goes after the lock
     MutexLock lock(mutex_);
-    if (!making_) std::swap(unsaid, vector_);
+    if (!making_) std::swap(unsaid, reply_);
   }
 
   // --- The reply: one frame ahead of the write, on the pool.
 
   void MakeNext() {
     std::unique_ptr<Response> frame = NewFrame();
-    const bool last = vector_.empty() || next_element_ == vector_.num_elements();
-    if (last) {
-      v1::Trailer& trailer = *frame->mutable_trailer();
-      trailer.Clear();
-      trailer.mutable_response()->Swap(&trailer_);
-      if (checksums_ && !vector_.empty()) trailer.set_data_crc32c(crc_);
-      vector_ = {};
-    } else {
-      MakeChunk(*frame->mutable_chunk());
-    }
-    OutgoingVector unsaid;  // goes after the lock: its versions have a pool, which has one too
+    const bool last = reply_.MakeNext(*frame);
+    ReplyFrames unsaid;  // goes after the lock: its versions have a pool, which has one too
     bool over = false;
     {
       MutexLock lock(mutex_);
@@ -394,7 +396,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
       over = ending_;
       if (last) replying_ = false;
       if (over) {
-        std::swap(unsaid, vector_);
+        std::swap(unsaid, reply_);
       } else {
         to_write_.push_back(std::move(frame));
       }
@@ -402,19 +404,6 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     if (over) return;
     if (last) Post([this] { Step(); });
     Drive();
-  }
-
-  void MakeChunk(v1::Chunk& chunk) {
-    const uint64_t count = std::min(kReplyChunkBytes / vector_.element_bytes(),
-                                    vector_.num_elements() - next_element_);
-    v1::Section& section = *chunk.mutable_section();
-    vector_.Open(next_element_, count, section);
-    vector_.Write(next_element_, count, section.mutable_data()->data());
-    next_element_ += count;
-    chunk.clear_crc32c();
-    if (!checksums_) return;
-    chunk.set_crc32c(core::Crc32c(section.data()));
-    crc_ = core::Crc32c(section.data(), crc_);
   }
 
   // --- gRPC: at most one read and one write at a time, and the end after the last write.
@@ -437,10 +426,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     return replying_;
   }
 
-  void Gone() {
-    gone_ = true;
-    End(grpc::Status(grpc::StatusCode::CANCELLED, "the client has gone"));
-  }
+  void Gone() { End(grpc::Status(grpc::StatusCode::CANCELLED, "the client has gone")); }
 
   void End(const grpc::Status& status) {
     std::deque<Frame> frames;  // go after the lock
@@ -506,7 +492,6 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   const ServiceContext context_;
   std::shared_ptr<TrainingStream> self_;  // until OnDone
   uint64_t stop_listener_ = 0;
-  std::atomic<bool> gone_{false};  // nobody waits for an answer
 
   // The line's.
   ContributionAssembler assembler_;
@@ -519,13 +504,11 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   bool grant_is_out_ = false;  // the client was told, and has not committed since
   std::shared_ptr<Staging> staging_;
   v1::StreamHeader header_;
+  uint64_t ticket_ = 0;  // of the contribution that the host has
+  absl::Time last_sign_of_life_ = absl::InfinitePast();
 
   // The reply's, while replying_.
-  OutgoingVector vector_;
-  bool checksums_ = false;
-  uint64_t next_element_ = 0;
-  uint32_t crc_ = 0;  // of all data so far
-  v1::StepResponse trailer_;
+  ReplyFrames reply_;
 
   // Of the call under way in each direction.
   std::unique_ptr<Request> incoming_;

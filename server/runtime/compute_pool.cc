@@ -28,6 +28,7 @@ ComputePool::ComputePool(size_t num_threads) {
 }
 
 ComputePool::~ComputePool() {
+  timers_.Stop();
   {
     MutexLock lock(mutex_);
     stopping_ = true;

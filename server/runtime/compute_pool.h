@@ -18,6 +18,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "server/runtime/mutex.h"
+#include "server/runtime/timers.h"
 
 namespace talweg::server {
 
@@ -28,7 +29,7 @@ class ComputePool {
   using Piece = absl::AnyInvocable<void(size_t)>;
 
   explicit ComputePool(size_t num_threads);  // >= 1
-  // Finishes all work, also what that work posts, then joins the threads.
+  // Stops the timers, finishes all work, also what that work posts, then joins the threads.
   ~ComputePool();
   ComputePool(const ComputePool&) = delete;
   ComputePool& operator=(const ComputePool&) = delete;
@@ -43,6 +44,9 @@ class ComputePool {
 
   size_t num_threads() const { return threads_.size(); }
 
+  // What is to be posted later. They stop, with what is to come, when the pool goes.
+  Timers& timers() { return timers_; }
+
  private:
   struct Job {
     Piece piece;
@@ -55,6 +59,7 @@ class ComputePool {
   void Enqueue(std::shared_ptr<Job> job);
   void RunThread();
 
+  Timers timers_;
   Mutex mutex_;
   std::condition_variable work_;
   std::deque<std::shared_ptr<Job>> jobs_ ABSL_GUARDED_BY(mutex_);

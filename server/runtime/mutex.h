@@ -4,6 +4,7 @@
 // sanitizer understands what is underneath (it misreads this Abseil's own).
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <mutex>
 
@@ -21,6 +22,13 @@ class ABSL_LOCKABLE Mutex {
   void Wait(std::condition_variable& signal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     std::unique_lock<std::mutex> lock(mutex_, std::adopt_lock);
     signal.wait(lock);
+    lock.release();
+  }
+  // The same, and not longer than until `time`.
+  void WaitUntil(std::condition_variable& signal, std::chrono::steady_clock::time_point time)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
+    std::unique_lock<std::mutex> lock(mutex_, std::adopt_lock);
+    signal.wait_until(lock, time);
     lock.release();
   }
 

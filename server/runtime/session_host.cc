@@ -29,24 +29,6 @@ auto ValueOr(const absl::Status& status, Make make) -> absl::StatusOr<decltype(m
 
 }  // namespace
 
-// A step between its stages.
-struct SessionHost::StepCall {
-  StepInput input;
-  Done<StepOutcome> done;
-  Next next;
-  absl::Time judged;                                 // when it was decided what it is
-  std::shared_ptr<core::Parameters> to;              // where the next version goes, if there is one
-  std::shared_ptr<core::Parameters> lookahead;       // where that goes; null where it is not wanted
-  std::shared_ptr<const core::Parameters> previous;  // before the step, if one is taken
-
-  // Lets the next operation in before the answer goes out: nothing of the session is needed for it.
-  void Finish(absl::StatusOr<StepOutcome> outcome) {
-    to.reset();
-    next();
-    done(std::move(outcome));
-  }
-};
-
 SessionHost::SessionHost(SessionIdentity identity, core::SessionConfig config,
                          MemoryBudget::Reservation memory, ComputePool& pool)
     : identity_(std::move(identity)),
@@ -54,6 +36,7 @@ SessionHost::SessionHost(SessionIdentity identity, core::SessionConfig config,
       memory_(std::move(memory)),
       pool_(pool),
       parameters_(num_elements_, memory_.budget()),
+      records_(config.aggregation.value().RecordBytes(), WallNow() - MonotonicNow()),
       initial_config_(std::make_unique<core::SessionConfig>(std::move(config))) {}
 
 void SessionHost::Enqueue(Operation operation) {
@@ -79,15 +62,33 @@ void SessionHost::RunFront() {
 }
 
 void SessionHost::Finished() {
+  SetAlarm();
+  const bool folds = session_ != nullptr && session_->num_unfolded() > 0;
   {
     MutexLock lock(mutex_);
     if (queue_.empty()) {
-      running_ = false;
-      return;
+      if (!folds || deleted_) {
+        running_ = false;
+        return;
+      }
+      queue_.push_back(FoldTaken());
     }
   }
   // Back of the line: other sessions' work goes first.
   pool_.Post([self = shared_from_this()] { self->RunFront(); });
+}
+
+// When the session's next tick is due. An alarm that rings too early does no harm, so it is left
+// where the tick has moved to a later time.
+void SessionHost::SetAlarm() {
+  if (session_ == nullptr) return;
+  const absl::Time next = deleted() ? absl::InfiniteFuture() : session_->machine().NextTick();
+  if (next >= alarm_time_ && next != absl::InfiniteFuture()) return;
+  pool_.timers().Cancel(alarm_);
+  alarm_time_ = next;
+  alarm_ = pool_.timers().Arm(next, [weak = weak_from_this()] {
+    if (const auto self = weak.lock()) self->Tick();
+  });
 }
 
 void SessionHost::Delete() {
@@ -99,6 +100,23 @@ void SessionHost::Delete() {
   }
   deletion_.Give();
   feed_->Close();
+  records_.Close();
+  versions_.End(Deleted());
+  EnqueueNothing();
+}
+
+void SessionHost::Drain(const absl::Status& draining) {
+  {
+    MutexLock lock(mutex_);
+    draining_ = draining;
+  }
+  versions_.End(draining);
+  EnqueueNothing();
+}
+
+absl::Status SessionHost::Over() const {
+  MutexLock lock(mutex_);
+  return deleted_ ? Deleted() : draining_;
 }
 
 bool SessionHost::deleted() const {
@@ -122,15 +140,19 @@ absl::Status SessionHost::CheckHistory(uint64_t history) const {
 
 void SessionHost::Publish() {
   std::shared_ptr<const core::Parameters> version = session_->parameters();
+  const uint64_t number = version->version;
   const double next_learning_rate = session_->NextLearningRate();
-  MutexLock lock(mutex_);
-  if (!deleted_ && (visible_ == nullptr || visible_->version != version->version)) {
-    recent_.push_back(version);
-    if (recent_.size() > kMaxRecent) recent_.pop_front();
+  {
+    MutexLock lock(mutex_);
+    if (!deleted_ && (visible_ == nullptr || visible_->version != number)) {
+      recent_.push_back(version);
+      if (recent_.size() > kMaxRecent) recent_.pop_front();
+    }
+    if (!deleted_) visible_.swap(version);
+    next_learning_rate_ = next_learning_rate;
+    group_map_ = session_->config().group_map;
   }
-  if (!deleted_) visible_.swap(version);
-  next_learning_rate_ = next_learning_rate;
-  group_map_ = session_->config().group_map;
+  versions_.Reach(number);
 }
 
 void SessionHost::Remember(absl::Time judged) {
@@ -183,98 +205,6 @@ void SessionHost::FinishCreate(absl::Status made, DoneStatus done) {
   done(std::move(made));
 }
 
-void SessionHost::Step(StepInput input, Done<StepOutcome> done) {
-  Enqueue([this, input = std::move(input), done = std::move(done)](absl::Status status,
-                                                                   Next next) mutable {
-    auto call = std::make_shared<StepCall>();
-    call->input = std::move(input);
-    call->done = std::move(done);
-    call->next = std::move(next);
-    if (status.ok() && call->input.abandoned && call->input.abandoned()) {
-      status = absl::CancelledError("nobody waits for this step");
-    }
-    if (!status.ok()) return call->Finish(std::move(status));
-    // Taken before anything is decided: a decision cannot fail for want of memory.
-    absl::StatusOr<std::shared_ptr<core::Parameters>> to = parameters_.Take();
-    if (!to.ok()) return call->Finish(to.status());
-    call->to = *std::move(to);
-    if (call->input.wants_lookahead && !session_->IsParameters(core::Session::Point::kLookahead)) {
-      absl::StatusOr<std::shared_ptr<core::Parameters>> lookahead = parameters_.Take();
-      if (!lookahead.ok()) return call->Finish(lookahead.status());
-      call->lookahead = *std::move(lookahead);
-    }
-    if (call->input.staged != nullptr) return Judge(std::move(call));
-    if (staged_ == nullptr) {
-      try {
-        staged_ = std::make_unique<core::StagedGradient>(num_elements_);
-      } catch (const std::bad_alloc&) {
-        return call->Finish(
-            MakeError(Reason::kMemoryQuota, "the system has no memory for a contribution"));
-      }
-    }
-    staged_->Begin(session_->config().group_map);
-    const core::EncodedVector gradient = call->input.gradient;
-    pool_.RunPieces(
-        NumShards(num_elements_),
-        [this, gradient](size_t index) {
-          const core::Shard shard = ShardAt(index, num_elements_);
-          staged_->Stage(shard, gradient.dtype,
-                         gradient.bytes.data() + shard.begin * core::DtypeBytes(gradient.dtype));
-        },
-        [this, call] { Judge(call); });
-  });
-}
-
-void SessionHost::Judge(std::shared_ptr<StepCall> call) {
-  core::StagedGradient& staged = call->input.staged != nullptr ? *call->input.staged : *staged_;
-  core::Contribution& contribution = call->input.contribution;
-  contribution.finite = staged.finite();
-  contribution.digest =
-      core::PayloadDigest(staged.Digest(), contribution.base_version, call->input.losses);
-  if (!call->input.losses.empty()) contribution.loss = call->input.losses.front();
-
-  call->judged = MonotonicNow();
-  const core::Effects effects = session_->Handle(contribution, call->judged);
-  if (!effects.status.ok()) return call->Finish(effects.status);
-  if (!effects.fold && !effects.step.has_value()) return EndStep(std::move(call), *effects.answer);
-  if (effects.step.has_value()) call->previous = session_->parameters();
-  session_->Begin(effects, staged, std::move(call->to));
-  RunStage(std::move(call), 0);
-}
-
-void SessionHost::RunStage(std::shared_ptr<StepCall> call, size_t stage) {
-  // A pass may have nothing to do: a method's matrices may all be frozen, or there may be none.
-  for (; stage < session_->NumStages() && session_->NumPieces(stage) == 0; ++stage) {
-    session_->EndStage(stage);
-  }
-  if (stage < session_->NumStages()) {
-    return pool_.RunPieces(
-        session_->NumPieces(stage),
-        [this, stage](size_t index) { session_->RunPiece(stage, index); },
-        [this, call, stage] {
-          session_->EndStage(stage);
-          RunStage(call, stage + 1);
-        });
-  }
-  core::Effects taken = session_->End(MonotonicNow());
-  if (call->previous != nullptr) {
-    Publish();
-    Remember(call->judged);
-  }
-  EndStep(std::move(call), *std::move(taken.answer));
-}
-
-void SessionHost::EndStep(std::shared_ptr<StepCall> call, core::Answer answer) {
-  if (deleted()) return call->Finish(Deleted());
-  StepOutcome outcome{std::move(answer), session_->parameters(), std::move(call->previous), nullptr,
-                      session_->NextLearningRate()};
-  if (call->lookahead == nullptr) return call->Finish(std::move(outcome));
-  std::shared_ptr<core::Parameters> to = std::move(call->lookahead);
-  outcome.lookahead = to;
-  FillPoint(core::Session::Point::kLookahead, std::move(to),
-            [call, outcome = std::move(outcome)]() mutable { call->Finish(std::move(outcome)); });
-}
-
 void SessionHost::FillPoint(core::Session::Point point, std::shared_ptr<core::Parameters> to,
                             absl::AnyInvocable<void()> then) {
   to->version = session_->machine().version();
@@ -287,74 +217,6 @@ void SessionHost::FillPoint(core::Session::Point point, std::shared_ptr<core::Pa
       std::move(then));
 }
 
-JoinOutcome SessionHost::Welcome(uint64_t incarnation) const {
-  return {session_->machine().history(), session_->machine().version(), incarnation,
-          session_->config().aggregation.value().lease_seconds};
-}
-
-void SessionHost::Join(std::string worker, absl::AnyInvocable<uint64_t()> issue,
-                       Done<JoinOutcome> done) {
-  Enqueue([this, worker = std::move(worker), issue = std::move(issue), done = std::move(done)](
-              absl::Status status, Next next) mutable {
-    uint64_t incarnation = 0;
-    if (status.ok()) {
-      incarnation = issue();
-      status = session_->Handle(core::Join{std::move(worker), incarnation}, MonotonicNow()).status;
-    }
-    absl::StatusOr<JoinOutcome> outcome = ValueOr(status, [&] { return Welcome(incarnation); });
-    next();
-    done(std::move(outcome));
-  });
-}
-
-void SessionHost::Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done) {
-  Enqueue([this, heartbeat = std::move(heartbeat), done = std::move(done)](absl::Status status,
-                                                                           Next next) mutable {
-    if (status.ok()) status = session_->Handle(heartbeat, MonotonicNow()).status;
-    absl::StatusOr<JoinOutcome> outcome =
-        ValueOr(status, [&] { return Welcome(heartbeat.incarnation); });
-    next();
-    done(std::move(outcome));
-  });
-}
-
-void SessionHost::Leave(core::Leave leave, DoneStatus done) {
-  Enqueue([this, leave = std::move(leave), done = std::move(done)](absl::Status status,
-                                                                   Next next) mutable {
-    if (status.ok()) status = session_->Handle(leave, MonotonicNow()).status;
-    next();
-    done(std::move(status));
-  });
-}
-
-void SessionHost::Reconfigure(
-    uint64_t history,
-    absl::AnyInvocable<absl::StatusOr<core::SessionConfig>(const core::SessionConfig&)> change,
-    Done<SessionDescription> done) {
-  Enqueue([this, history, change = std::move(change), done = std::move(done)](absl::Status status,
-                                                                              Next next) mutable {
-    if (status.ok() && history != 0) status = session_->machine().CheckHistory(history);
-    if (status.ok()) {
-      const absl::StatusOr<core::SessionConfig> config = change(session_->config());
-      status = config.ok() ? Change(history, *config) : config.status();
-      Publish();
-    }
-    absl::StatusOr<SessionDescription> outcome =
-        ValueOr(status, [this] { return Description(/*with_checksum=*/false); });
-    next();
-    done(std::move(outcome));
-  });
-}
-
-absl::Status SessionHost::Change(uint64_t history, const core::SessionConfig& config) {
-  const uint64_t before = memory_.bytes();
-  const uint64_t after = config.MemoryBytes();
-  TALWEG_RETURN_IF_ERROR(memory_.Resize(std::max(before, after)));
-  const absl::Status changed = session_->Reconfigure(history, config, MonotonicNow());
-  (void)memory_.Resize(changed.ok() ? after : before);  // gives back, which cannot fail
-  return changed;
-}
-
 void SessionHost::Describe(bool with_checksum, Done<SessionDescription> done) {
   Enqueue([this, with_checksum, done = std::move(done)](absl::Status status, Next next) mutable {
     absl::StatusOr<SessionDescription> outcome =
@@ -365,15 +227,15 @@ void SessionHost::Describe(bool with_checksum, Done<SessionDescription> done) {
 }
 
 SessionDescription SessionHost::Description(bool with_checksum) {
-  const core::SessionMachine& machine = session_->machine();
+  const core::RoundMachine& machine = session_->machine();
   SessionDescription description;
   description.identity = identity_;
-  description.config = session_->config();
+  description.config = session_->newest_config();
   description.config_version = session_->config_version();
   description.version = machine.version();
   description.memory_bytes = memory_.bytes();
   description.num_workers = static_cast<uint32_t>(machine.num_workers());
-  description.num_live_workers = static_cast<uint32_t>(machine.NumLiveWorkers(MonotonicNow()));
+  description.num_live_workers = static_cast<uint32_t>(machine.num_live_workers());
   description.last_step = machine.last_step();
   if (with_checksum) description.checksum = session_->Checksum();
   return description;

@@ -3,15 +3,21 @@
 // A session at work: the core session, the queue of what wants something of it, and the buffers it
 // steps with. Operations on one session run one after the other, on threads of the compute pool;
 // operations on different sessions know nothing of each other. Reading parameters waits for nobody.
+//
+// A call that waits for other workers is parked: it holds its callback and nothing else, until a
+// later operation releases it. While a round is open the host holds the buffer of the next version,
+// so that whatever closes the round, a deadline or a farewell, needs no memory then. Gradients that
+// came over streams are folded several at a time, at the latest when the queue is empty.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
-#include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -20,7 +26,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "core/session/initial_values.h"
 #include "core/session/session.h"
 #include "core/session/staged_gradient.h"
 #include "server/runtime/compute_pool.h"
@@ -28,74 +33,12 @@
 #include "server/runtime/mutex.h"
 #include "server/runtime/notice.h"
 #include "server/runtime/parameter_pool.h"
+#include "server/runtime/session_calls.h"
 #include "server/runtime/step_feed.h"
+#include "server/runtime/version_line.h"
+#include "server/runtime/version_records.h"
 
 namespace talweg::server {
-
-// Whom a session is made for, and what is known of it before any memory is taken.
-struct SessionIdentity {
-  std::string session_id;
-  std::string request_id;
-  uint32_t request_digest = 0;  // of the whole create request
-  uint64_t history = 0;
-  absl::Time create_time;
-};
-
-// Where version 0 comes from: a checked plan, or numbers that are known to be finite in float32 and
-// of the layout's size. Their bytes must live until the session is made.
-using InitialSource = std::variant<core::InitialValues, core::EncodedVector>;
-
-// What Describe tells.
-struct SessionDescription {
-  SessionIdentity identity;
-  std::optional<core::SessionConfig> config;
-  uint64_t config_version = 0;
-  uint64_t version = 0;
-  uint64_t memory_bytes = 0;
-  uint32_t num_workers = 0;
-  uint32_t num_live_workers = 0;
-  std::optional<core::StepReport> last_step;
-  std::optional<uint32_t> checksum;
-};
-
-// A contribution as it came from the wire, with the whole gradient, whose bytes must live until the
-// answer.
-struct StepInput {
-  core::Contribution contribution;  // the gradient's facts are filled in here
-  std::vector<double> losses;
-  core::EncodedVector gradient;
-  // The gradient staged already, in the place of `gradient`; null: the host stages it.
-  std::shared_ptr<core::StagedGradient> staged = nullptr;
-  // Whether the answer needs the lookahead.
-  bool wants_lookahead = false;
-  // Asked when its turn has come: true where nobody waits for the answer any more. Such a
-  // contribution is as if it had never arrived. Empty: somebody does.
-  std::function<bool()> abandoned = nullptr;
-};
-
-struct StepOutcome {
-  core::Answer answer;
-  std::shared_ptr<const core::Parameters> parameters;  // of the current version
-  std::shared_ptr<const core::Parameters> previous;    // where this call took the step: before it
-  // Where it was asked for and is not the parameters themselves: of the current version.
-  std::shared_ptr<const core::Parameters> lookahead;
-  double next_learning_rate = 0;  // eta of the coming step
-};
-
-// A point of the visible version.
-struct PointOutcome {
-  std::shared_ptr<const core::Parameters> values;
-  bool is_parameters = true;  // or what it comes to
-  double next_learning_rate = 0;
-};
-
-// What a worker learns when it joins or shows that it lives.
-struct JoinOutcome {
-  uint64_t history = 0;
-  uint64_t version = 0;
-  uint64_t incarnation = 0;
-  uint64_t lease_seconds = 0;
-};
 
 // Thread-safe. Callbacks run on threads of the pool.
 class SessionHost : public std::enable_shared_from_this<SessionHost> {
@@ -113,12 +56,19 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // until it is over. Where it fails the host is as if deleted.
   void Create(InitialSource source, DoneStatus done);
 
-  void Step(StepInput input, Done<StepOutcome> done);
+  // Returns the call's ticket, for Abandon. FIELD_OUT_OF_RANGE, naming its weight, where the
+  // session's reduction takes none.
+  uint64_t Step(StepInput input, Done<StepOutcome> done);
+  // Nobody waits for the answer any more. A contribution that was not judged yet is as if it had
+  // never come; the call, unless it was answered, ends as CANCELLED.
+  void Abandon(uint64_t ticket);
   // `issue` draws the incarnation when the turn has come, so that later joins get larger ones.
-  void Join(std::string worker, absl::AnyInvocable<uint64_t()> issue, Done<JoinOutcome> done);
+  // `gradient`: the worker contributes gradients.
+  void Join(std::string worker, bool gradient, absl::AnyInvocable<uint64_t()> issue,
+            Done<JoinOutcome> done);
   void Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done);
   void Leave(core::Leave leave, DoneStatus done);
-  // `change` makes the new configuration from the current one. As core::Session::Reconfigure, and
+  // `change` makes the new configuration from the newest one. As core::Session::Reconfigure, and
   // MEMORY_QUOTA where it takes more memory than there is.
   void Reconfigure(
       uint64_t history,
@@ -145,7 +95,16 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // does not keep.
   const std::shared_ptr<StepFeed>& feed() const { return feed_; }
 
-  // Every queued and later operation fails with SESSION_DELETED; the feed is closed.
+  // Who made which version, likewise.
+  const VersionRecords& records() const { return records_; }
+  // For who waits until a version is visible. It ends with SESSION_DELETED, or as Drain says.
+  VersionLine& versions() { return versions_; }
+
+  // Calls that wait for other workers end with `draining`, and so do later ones that would.
+  void Drain(const absl::Status& draining);
+
+  // Every queued, parked and later operation fails with SESSION_DELETED; feed and records are
+  // closed.
   void Delete();
   bool deleted() const;
   // Given when it is.
@@ -158,24 +117,60 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   using Next = absl::AnyInvocable<void()>;
   using Operation = absl::AnyInvocable<void(absl::Status, Next)>;
 
+  // A call that is over, but for its answer.
+  struct Due {
+    Done<StepOutcome> done;
+    absl::StatusOr<core::Answer> answer;
+    bool wants_lookahead = false;
+  };
+  // A call that waits.
+  struct Parked {
+    std::string worker;
+    bool wants_lookahead = false;
+    Done<StepOutcome> done;
+  };
+  // An operation that may end in a fold or a step, and who is told what when it is over.
+  struct Work;
+
   void Enqueue(Operation operation);
   void RunFront();
   void Finished();
-  struct StepCall;
+  void SetAlarm();
   void FinishCreate(absl::Status made, DoneStatus done);
-  void Judge(std::shared_ptr<StepCall> call);
-  void RunStage(std::shared_ptr<StepCall> call, size_t stage);
-  void EndStep(std::shared_ptr<StepCall> call, core::Answer answer);
-  // Fills `to` with the point, then calls `then`.
-  void FillPoint(core::Session::Point point, std::shared_ptr<core::Parameters> to,
-                 absl::AnyInvocable<void()> then);
-  absl::Status Change(uint64_t history, const core::SessionConfig& config);
   void Publish();
   // Adds the step that was just published to the feed.
   void Remember(absl::Time judged);
-  absl::Status Deleted() const;
   SessionDescription Description(bool with_checksum);
-  JoinOutcome Welcome(uint64_t incarnation) const;
+  absl::Status Deleted() const;
+  // Why calls cannot wait here any more; OK where they can.
+  absl::Status Over() const;
+  // Fills `to` with the point, then calls `then`.
+  void FillPoint(core::Session::Point point, std::shared_ptr<core::Parameters> to,
+                 absl::AnyInvocable<void()> then);
+
+  // --- What may fold, step or release (session_host_step.cc).
+
+  // An operation that lets only what follows from others happen.
+  void EnqueueNothing();
+  Operation FoldTaken();
+  void Tick();
+  void RunEvent(const absl::Status& status, const core::Event& event, std::shared_ptr<Work> work);
+  absl::AnyInvocable<Next(const absl::Status&)> Welcome(uint64_t incarnation,
+                                                        Done<JoinOutcome> done);
+  absl::Status Change(uint64_t history, const core::SessionConfig& config);
+  void Recharge();
+  bool IsAbandoned(uint64_t ticket) const;
+  absl::Status TakeMemory(const StepInput& input);
+  absl::Status TakeLookahead();
+  void Refuse(std::shared_ptr<Work> work, absl::Status status);
+  void Judge(std::shared_ptr<Work> work);
+  void CarryOut(std::shared_ptr<Work> work, const core::Effects& effects);
+  void RunStage(std::shared_ptr<Work> work, size_t stage);
+  Due Unpark(std::map<uint64_t, Parked>::iterator parked, absl::StatusOr<core::Answer> answer);
+  void Collect(const std::vector<core::Released>& released, Work& work);
+  void ReleaseAll(const absl::Status& status, Work& work);
+  void EndWork(std::shared_ptr<Work> work);
+  void Conclude(std::shared_ptr<Work> work, std::shared_ptr<const core::Parameters> lookahead);
 
   const SessionIdentity identity_;
   const uint64_t num_elements_;
@@ -184,18 +179,30 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   ParameterPool parameters_;
   Notice deletion_;
   const std::shared_ptr<StepFeed> feed_ = std::make_shared<StepFeed>();
+  VersionRecords records_;
+  VersionLine versions_;
+  std::atomic<uint64_t> last_ticket_{0};
 
   // Owned by the operation under way; null before the session is made.
   std::unique_ptr<core::SessionConfig> initial_config_;
   // Of contributions in one message; made with the first, for streams bring their own.
-  std::unique_ptr<core::StagedGradient> staged_;
+  std::shared_ptr<core::StagedGradient> staged_;
   std::unique_ptr<core::Session> session_;
-  absl::Time published_;  // when the visible version became so, by the monotonic clock
+  absl::Time published_;               // when the visible version became so, by the monotonic clock
+  std::map<uint64_t, Parked> parked_;  // by ticket
+  size_t num_parked_for_lookahead_ = 0;          // of them
+  std::shared_ptr<core::Parameters> next_;       // while a round is open; else null
+  std::shared_ptr<core::Parameters> lookahead_;  // while a parked call wants one; else null
+  bool recharges_ = false;  // what the session takes changes with the next version
+  uint64_t alarm_ = 0;
+  absl::Time alarm_time_ = absl::InfiniteFuture();
 
   mutable Mutex mutex_;
   std::deque<Operation> queue_ ABSL_GUARDED_BY(mutex_);
   bool running_ ABSL_GUARDED_BY(mutex_) = true;  // an operation, at first Create
   bool deleted_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status draining_ ABSL_GUARDED_BY(mutex_);         // OK: it does not
+  std::set<uint64_t> abandoned_ ABSL_GUARDED_BY(mutex_);  // tickets that may still be judged
   std::shared_ptr<const core::Parameters> visible_ ABSL_GUARDED_BY(mutex_);
   double next_learning_rate_ ABSL_GUARDED_BY(mutex_) = 0;  // of the step after the visible version
   static constexpr size_t kMaxRecent = 16;

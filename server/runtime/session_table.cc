@@ -74,6 +74,10 @@ absl::Status SessionTable::Delete(const std::string& session_id, uint64_t histor
   return absl::OkStatus();
 }
 
+void SessionTable::Drain(const absl::Status& draining) {
+  for (const auto& host : List("", max_sessions_)) host->Drain(draining);
+}
+
 std::vector<std::shared_ptr<SessionHost>> SessionTable::List(const std::string& after,
                                                              size_t limit) const {
   std::vector<std::shared_ptr<SessionHost>> page;

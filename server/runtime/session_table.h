@@ -40,6 +40,9 @@ class SessionTable {
   // is the session's, or 0.
   absl::Status Delete(const std::string& session_id, uint64_t history);
 
+  // As SessionHost::Drain, for all sessions.
+  void Drain(const absl::Status& draining);
+
   // At most `limit` sessions whose id is larger than `after`, in the order of their ids.
   std::vector<std::shared_ptr<SessionHost>> List(const std::string& after, size_t limit) const;
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/base/shard.h"
+#include "core/optimizers/optimizer.h"
 #include "gtest/gtest.h"
 #include "server/runtime/session_host.h"
 #include "server/runtime/test_support.h"
@@ -53,11 +54,16 @@ class TestSession {
     return created;
   }
 
-  JoinReply Join(uint64_t incarnation, const std::string& worker = "w") {
+  JoinReply Join(uint64_t incarnation, const std::string& worker = "w", bool gradient = true) {
     JoinReply joined;
     host_->Join(
-        worker, [incarnation] { return incarnation; }, joined.Taker());
+        worker, gradient, [incarnation] { return incarnation; }, joined.Taker());
     return joined;
+  }
+  StatusReply Leave(uint64_t incarnation, const std::string& worker = "w") {
+    StatusReply left;
+    host_->Leave({kHistory, worker, incarnation}, left.Taker());
+    return left;
   }
 
   // Creates and joins as incarnation 1.
@@ -78,10 +84,15 @@ class TestSession {
     contribution.sequence = sequence;
     return {contribution, {}, {core::Dtype::kFloat32, BytesOf(*gradients_.back())}};
   }
-  StepReply Step(uint64_t sequence, float value) {
+  StepReply Step(StepInput input, uint64_t* ticket = nullptr) {
     StepReply stepped;
-    host_->Step(Input(sequence, value), stepped.Taker());
+    const uint64_t issued = host_->Step(std::move(input), stepped.Taker());
+    if (ticket != nullptr) *ticket = issued;
     return stepped;
+  }
+  StepReply Step(uint64_t sequence, float value, const std::string& worker = "w",
+                 uint64_t incarnation = 1) {
+    return Step(Input(sequence, value, worker, incarnation));
   }
 
   SessionDescription Describe(bool with_checksum = true) {
@@ -111,5 +122,37 @@ class TestSession {
   std::shared_ptr<SessionHost> host_;
   std::vector<std::unique_ptr<std::vector<float>>> gradients_;
 };
+
+// A method whose gradient is taken elsewhere, and whose passes have nothing to do.
+class LookingAhead final : public core::Optimizer {
+ public:
+  void Configure(const core::Config&) override {}
+  void BeginStep(uint64_t) override {}
+  void Apply(const core::StepRates& rates, core::Shard shard, absl::Span<const float> gradient,
+             absl::Span<const float> from, absl::Span<float> to) override {
+    for (size_t i = shard.begin; i < shard.end; ++i) {
+      to[i] = from[i] - static_cast<float>(rates.learning_rate) * gradient[i - shard.begin];
+    }
+  }
+  size_t NumPasses() const override { return 2; }
+  bool HasLookahead() const override { return true; }
+  void Lookahead(const core::StepRates& coming, core::Shard shard, absl::Span<const float> from,
+                 absl::Span<float> to) const override {
+    for (size_t i = shard.begin; i < shard.end; ++i) {
+      to[i] = from[i] - 100 * static_cast<float>(coming.learning_rate);
+    }
+  }
+  void VisitState(core::StateVisitor&) override {}
+};
+
+inline core::SessionConfig LookingAheadConfig(uint64_t num_elements) {
+  static core::Method method = *core::FindMethod("gradient_descent");
+  method.create = [](const core::Config&, const core::ParameterSpace&) {
+    return std::unique_ptr<core::Optimizer>(std::make_unique<LookingAhead>());
+  };
+  core::SessionConfig config = TestConfig(num_elements);
+  config.method = &method;
+  return config;
+}
 
 }  // namespace talweg::server

@@ -47,6 +47,7 @@ absl::Status ContributionAssembler::Open(uint64_t num_elements) {
   open_ = true;
   num_elements_ = num_elements;
   next_element_ = 0;
+  is_difference_ = false;
   return absl::OkStatus();
 }
 
@@ -56,7 +57,11 @@ absl::StatusOr<core::EncodedVector> ContributionAssembler::Add(const v1::Chunk& 
     return MakeError(Reason::kFieldRequired, "chunk.section is required", "chunk.section");
   }
   const v1::Section& section = chunk.section();
-  const absl::StatusOr<core::EncodedVector> numbers = NumbersOf(section, v1::SECTION_KIND_GRADIENT);
+  // The first chunk says what they all are.
+  const bool is_difference =
+      next_element_ == 0 ? section.kind() == v1::SECTION_KIND_DIFFERENCE : is_difference_;
+  const absl::StatusOr<core::EncodedVector> numbers =
+      NumbersOf(section, is_difference ? v1::SECTION_KIND_DIFFERENCE : v1::SECTION_KIND_GRADIENT);
   if (!numbers.ok()) return core::PrefixField(numbers.status(), "chunk.section");
   const uint64_t bytes = numbers->bytes.size();
   const uint64_t count = bytes / core::DtypeBytes(numbers->dtype);
@@ -83,6 +88,7 @@ absl::StatusOr<core::EncodedVector> ContributionAssembler::Add(const v1::Chunk& 
     }
   }
   next_element_ += count;
+  is_difference_ = is_difference;
   return numbers;
 }
 

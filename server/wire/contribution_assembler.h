@@ -28,7 +28,8 @@ class ContributionAssembler {
 
   // A header came, for a layout of `num_elements`. FRAME_UNEXPECTED.
   absl::Status Open(uint64_t num_elements);
-  // The chunk's numbers, which come next in the vector. They are borrowed from it. Reads them where
+  // The chunk's numbers, which come next in the vector, all of a gradient or all of a difference.
+  // They are borrowed from it. Reads them where
   // they have a checksum. FRAME_UNEXPECTED, CHUNK_MISPLACED, CHUNK_CORRUPT, FIELD_REQUIRED,
   // FIELD_OUT_OF_RANGE, SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH.
   absl::StatusOr<core::EncodedVector> Add(const v1::Chunk& chunk);
@@ -38,11 +39,14 @@ class ContributionAssembler {
   // Whether a contribution is under way.
   bool open() const { return open_; }
   uint64_t next_element() const { return next_element_; }
+  // Of the contribution whose chunks came last: they held a difference, not a gradient.
+  bool is_difference() const { return is_difference_; }
 
  private:
   bool open_ = false;
   uint64_t num_elements_ = 0;
   uint64_t next_element_ = 0;
+  bool is_difference_ = false;
 };
 
 }  // namespace talweg::server

@@ -123,6 +123,29 @@ TEST_F(ContributionAssemblerTest, SectionIsAGradientInADtypeOfOurs) {
   ExpectRefused(chunk, "SECTION_UNEXPECTED", "chunk.section.values");
 }
 
+TEST_F(ContributionAssemblerTest, ChunksAreAllOfAGradientOrAllOfADifference) {
+  v1::Chunk difference = ChunkOf(0, kMin);
+  difference.mutable_section()->set_kind(v1::SECTION_KIND_DIFFERENCE);
+  ASSERT_TRUE(assembler_.Add(difference).ok());
+  EXPECT_TRUE(assembler_.is_difference());
+  ExpectRefused(ChunkOf(kMin, kMin), "SECTION_UNEXPECTED", "chunk.section.kind");
+  for (const uint64_t begin : {kMin, 2 * kMin}) {
+    difference.mutable_section()->set_begin_element(begin);
+    ASSERT_TRUE(assembler_.Add(difference).ok());
+  }
+  v1::Chunk last = ChunkOf(3 * kMin, 5);
+  last.mutable_section()->set_kind(v1::SECTION_KIND_DIFFERENCE);
+  ASSERT_TRUE(assembler_.Add(last).ok());
+  ASSERT_TRUE(assembler_.Commit().ok());
+  EXPECT_TRUE(assembler_.is_difference());
+  // Each contribution says it anew.
+  ASSERT_TRUE(assembler_.Open(kElements).ok());
+  ASSERT_TRUE(assembler_.Add(ChunkOf(0, kMin)).ok());
+  EXPECT_FALSE(assembler_.is_difference());
+  difference.mutable_section()->set_begin_element(kMin);
+  ExpectRefused(difference, "SECTION_UNEXPECTED", "chunk.section.kind");
+}
+
 TEST_F(ContributionAssemblerTest, DtypeMayChangeAndValuesMayBeListed) {
   v1::Chunk half = ChunkOf(0, kMin);  // as many bytes, twice the elements
   half.mutable_section()->set_dtype(v1::DTYPE_BFLOAT16);

@@ -22,4 +22,24 @@ void RecordToProto(const core::RunRecord& record, v1::StepRecord& proto) {
   proto.set_seconds_since_last(record.seconds_since_last);
 }
 
+void RecordToProto(const core::VersionRecord& record, v1::VersionRecord& proto) {
+  proto.set_version(record.version);
+  proto.set_config_version(record.config_version);
+  *proto.mutable_open_time() = TimeToProto(record.opened);
+  *proto.mutable_close_time() = TimeToProto(record.closed);
+  proto.mutable_members()->Reserve(static_cast<int>(record.members.size()));
+  for (const core::RoundMember& member : record.members) {
+    v1::VersionMember& told = *proto.add_members();
+    told.set_worker(member.worker);
+    told.set_incarnation(member.incarnation);
+    told.set_sequence(member.sequence);
+    told.set_base_version(member.base_version);
+    told.set_weight(member.weight);
+    *told.mutable_time() = TimeToProto(member.time);
+  }
+  proto.set_total_weight(record.total_weight);
+  proto.set_num_late(record.num_late);
+  *proto.mutable_late_workers() = {record.late_workers.begin(), record.late_workers.end()};
+}
+
 }  // namespace talweg::server

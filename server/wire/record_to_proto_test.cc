@@ -8,23 +8,47 @@ namespace talweg::server {
 namespace {
 
 // The whole message: a field that is added and not filled in shows here.
-TEST(RecordToProtoTest, CarriesEveryNumber) {
-  core::RunRecord record;
-  record.version = uint64_t{1} << 40;
-  record.time = absl::FromUnixSeconds(1'700'000'000) + absl::Nanoseconds(123'456'789);
-  record.report = {0.25, 3, 0.5, 0.75, 7, 2, -1.5};
-  record.step_seconds = 0.125;
-  record.seconds_since_last = 2.5;
-  v1::StepRecord proto;
+template <class Proto, class Record>
+std::string JsonOf(const Record& record) {
+  Proto proto;
   RecordToProto(record, proto);
   std::string json;
   google::protobuf::util::JsonPrintOptions options;
   options.preserve_proto_field_names = true;
-  ASSERT_TRUE(google::protobuf::util::MessageToJsonString(proto, &json, options).ok());
-  EXPECT_EQ(json, R"({"version":"1099511627776","time":"2023-11-14T22:13:20.123456789Z",)"
-                  R"("report":{"learning_rate":0.25,"gradient_norm":3,"update_norm":0.75,)"
-                  R"("staleness":"7","contributors":2,"loss":-1.5,"clip_factor":0.5},)"
-                  R"("step_seconds":0.125,"seconds_since_last":2.5})");
+  EXPECT_TRUE(google::protobuf::util::MessageToJsonString(proto, &json, options).ok());
+  return json;
+}
+
+TEST(RecordToProtoTest, CarriesEveryNumber) {
+  core::RunRecord record;
+  record.version = uint64_t{1} << 40;
+  record.time = absl::FromUnixSeconds(1'700'000'000) + absl::Nanoseconds(123'456'789);
+  record.report = {0.25, 3, 0.5, 0.75, 7, 2, -1.5, 2.5, 1, {"late"}};
+  record.step_seconds = 0.125;
+  record.seconds_since_last = 2.5;
+  EXPECT_EQ(JsonOf<v1::StepRecord>(record),
+            R"({"version":"1099511627776","time":"2023-11-14T22:13:20.123456789Z",)"
+            R"("report":{"learning_rate":0.25,"gradient_norm":3,"update_norm":0.75,)"
+            R"("staleness":"7","contributors":2,"loss":-1.5,"clip_factor":0.5,)"
+            R"("total_weight":2.5,"num_late":1,"late_workers":["late"]},)"
+            R"("step_seconds":0.125,"seconds_since_last":2.5})");
+}
+
+TEST(RecordToProtoTest, TellsWhoMadeAVersion) {
+  core::VersionRecord record;
+  record.version = 5;
+  record.config_version = 2;
+  record.opened = absl::FromUnixSeconds(1'700'000'000);
+  record.closed = record.opened + absl::Seconds(2);
+  record.members = {{"a", 7, 3, 4, 0.5, record.opened + absl::Seconds(1)}};
+  record.total_weight = 0.5;
+  record.num_late = 2;
+  record.late_workers = {"b", "c"};
+  EXPECT_EQ(JsonOf<v1::VersionRecord>(record),
+            R"({"version":"5","config_version":"2","open_time":"2023-11-14T22:13:20Z",)"
+            R"("close_time":"2023-11-14T22:13:22Z","members":[{"worker":"a","incarnation":"7",)"
+            R"("sequence":"3","base_version":"4","weight":0.5,"time":"2023-11-14T22:13:21Z"}],)"
+            R"("total_weight":0.5,"num_late":2,"late_workers":["b","c"]})");
 }
 
 TEST(TimeToProtoTest, TimesBeforeTheEpochAreWellFormed) {

@@ -14,6 +14,9 @@ v1::StepReport ReportToProto(const core::StepReport& report) {
   proto.set_staleness(report.staleness);
   proto.set_contributors(report.contributors);
   if (report.loss.has_value()) proto.set_loss(*report.loss);
+  proto.set_total_weight(report.total_weight);
+  proto.set_num_late(report.num_late);
+  *proto.mutable_late_workers() = {report.late_workers.begin(), report.late_workers.end()};
   return proto;
 }
 

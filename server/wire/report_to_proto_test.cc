@@ -15,6 +15,9 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   report.staleness = uint64_t{1} << 40;
   report.contributors = 2;
   report.loss = -1.5;
+  report.total_weight = 2.5;
+  report.num_late = 3;
+  report.late_workers = {"a", "b"};
   const v1::StepReport proto = ReportToProto(report);
   EXPECT_EQ(proto.learning_rate(), 0.25);
   EXPECT_EQ(proto.gradient_norm(), 3);
@@ -24,6 +27,10 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   EXPECT_EQ(proto.contributors(), 2u);
   ASSERT_TRUE(proto.has_loss());
   EXPECT_EQ(proto.loss(), -1.5);
+  EXPECT_EQ(proto.total_weight(), 2.5);
+  EXPECT_EQ(proto.num_late(), 3u);
+  ASSERT_EQ(proto.late_workers_size(), 2);
+  EXPECT_EQ(proto.late_workers(1), "b");
 }
 
 TEST(ReportToProtoTest, LossThatWasNotSentIsNotZero) {

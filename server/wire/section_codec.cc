@@ -94,21 +94,25 @@ absl::StatusOr<core::EncodedVector> NumbersOf(const v1::Section& section, v1::Se
   return core::EncodedVector{*dtype, section.data()};
 }
 
-absl::StatusOr<core::EncodedVector> GradientOf(
+absl::StatusOr<ContributedVector> GradientOf(
     const google::protobuf::RepeatedPtrField<v1::Section>& sections, uint64_t num_elements) {
   if (sections.empty()) {
-    return MakeError(Reason::kSectionMissing, "a contribution needs a section of kind GRADIENT",
-                     "sections");
+    return MakeError(Reason::kSectionMissing,
+                     "a contribution needs a section of kind GRADIENT or DIFFERENCE", "sections");
   }
-  absl::StatusOr<core::EncodedVector> vector;
+  ContributedVector vector;
   for (int index = 0; index < sections.size(); ++index) {
     const std::string field = absl::StrCat("sections[", index, "]");
-    if (index > 0 && sections[index].kind() == v1::SECTION_KIND_GRADIENT) {
-      return MakeError(Reason::kSectionRepeated, "a contribution has one section of kind GRADIENT",
-                       field);
+    const v1::SectionKind kind = sections[index].kind();
+    const bool is_difference = kind == v1::SECTION_KIND_DIFFERENCE;
+    if (index > 0 && (is_difference || kind == v1::SECTION_KIND_GRADIENT)) {
+      return MakeError(Reason::kSectionRepeated,
+                       "a contribution has one section of kind GRADIENT or DIFFERENCE", field);
     }
-    vector = WholeVector(sections[index], v1::SECTION_KIND_GRADIENT, num_elements);
-    if (!vector.ok()) return core::PrefixField(vector.status(), field);
+    const absl::StatusOr<core::EncodedVector> numbers = WholeVector(
+        sections[index], is_difference ? kind : v1::SECTION_KIND_GRADIENT, num_elements);
+    if (!numbers.ok()) return core::PrefixField(numbers.status(), field);
+    vector = {*numbers, is_difference};
   }
   return vector;
 }

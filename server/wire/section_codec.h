@@ -15,9 +15,16 @@
 
 namespace talweg::server {
 
-// The one gradient in `sections`, of exactly `num_elements`. It is borrowed from the request.
-// SECTION_MISSING, SECTION_REPEATED, SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH.
-absl::StatusOr<core::EncodedVector> GradientOf(
+// What a contribution brings: a gradient, or what a worker's own steps added to the parameters,
+// which is a gradient's negative.
+struct ContributedVector {
+  core::EncodedVector numbers;  // borrowed from the request
+  bool is_difference = false;
+};
+
+// The one gradient or difference in `sections`, of exactly `num_elements`. SECTION_MISSING,
+// SECTION_REPEATED, SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH.
+absl::StatusOr<ContributedVector> GradientOf(
     const google::protobuf::RepeatedPtrField<v1::Section>& sections, uint64_t num_elements);
 
 // The same for a whole vector of parameters in one section.

@@ -47,11 +47,20 @@ void ExpectGradientRefused(const Sections& sections, const std::string& reason,
 
 TEST(GradientOfTest, BorrowsTheBytesOfTheRequest) {
   const Sections sections = Gradient();
-  const absl::StatusOr<core::EncodedVector> vector = GradientOf(sections, kElements);
+  const absl::StatusOr<ContributedVector> vector = GradientOf(sections, kElements);
   ASSERT_TRUE(vector.ok()) << vector.status();
-  EXPECT_EQ(vector->dtype, core::Dtype::kFloat32);
-  EXPECT_EQ(vector->bytes.data(), sections[0].data().data());
-  EXPECT_EQ(vector->bytes.size(), kElements * sizeof(float));
+  EXPECT_FALSE(vector->is_difference);
+  EXPECT_EQ(vector->numbers.dtype, core::Dtype::kFloat32);
+  EXPECT_EQ(vector->numbers.bytes.data(), sections[0].data().data());
+  EXPECT_EQ(vector->numbers.bytes.size(), kElements * sizeof(float));
+}
+
+TEST(GradientOfTest, DifferenceMayStandInItsPlace) {
+  const Sections sections = One(Whole(v1::SECTION_KIND_DIFFERENCE));
+  const absl::StatusOr<ContributedVector> vector = GradientOf(sections, kElements);
+  ASSERT_TRUE(vector.ok()) << vector.status();
+  EXPECT_TRUE(vector->is_difference);
+  EXPECT_EQ(vector->numbers.bytes.data(), sections[0].data().data());
 }
 
 TEST(GradientOfTest, DtypeMayBeSaidOrNot) {
@@ -69,6 +78,10 @@ TEST(GradientOfTest, MissingSectionIsRefused) {
 TEST(GradientOfTest, SecondGradientIsRefused) {
   Sections sections = Gradient();
   *sections.Add() = Whole(v1::SECTION_KIND_GRADIENT);
+  ExpectGradientRefused(sections, "SECTION_REPEATED", "sections[1]");
+  sections[1].set_kind(v1::SECTION_KIND_DIFFERENCE);
+  ExpectGradientRefused(sections, "SECTION_REPEATED", "sections[1]");
+  sections[0].set_kind(v1::SECTION_KIND_DIFFERENCE);
   ExpectGradientRefused(sections, "SECTION_REPEATED", "sections[1]");
 }
 
@@ -97,7 +110,7 @@ TEST(GradientOfTest, HalvesTakeTwoBytesAnElement) {
     sections[0].set_dtype(proto);
     const auto vector = GradientOf(sections, kElements);
     ASSERT_TRUE(vector.ok()) << vector.status();
-    EXPECT_EQ(vector->dtype, dtype);
+    EXPECT_EQ(vector->numbers.dtype, dtype);
     sections = Gradient();
     sections[0].set_dtype(proto);
     ExpectGradientRefused(sections, "SECTION_SIZE_MISMATCH", "sections[0].data");
@@ -112,8 +125,9 @@ TEST(GradientOfTest, ValuesMayStandInTheDatasPlace) {
   for (size_t i = 0; i < kElements; ++i) section.add_values(0.5f * static_cast<float>(i));
   const auto vector = GradientOf(sections, kElements);
   ASSERT_TRUE(vector.ok()) << vector.status();
-  ASSERT_EQ(vector->bytes.size(), kElements * sizeof(float));
-  EXPECT_EQ(std::memcmp(vector->bytes.data(), section.values().data(), vector->bytes.size()), 0);
+  const absl::string_view bytes = vector->numbers.bytes;
+  ASSERT_EQ(bytes.size(), kElements * sizeof(float));
+  EXPECT_EQ(std::memcmp(bytes.data(), section.values().data(), bytes.size()), 0);
   ExpectRefused(GradientOf(sections, kElements + 1).status(), "SECTION_SIZE_MISMATCH",
                 "sections[0].values");
   section.set_dtype(v1::DTYPE_BFLOAT16);

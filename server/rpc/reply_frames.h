@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The answer to a streamed contribution as frames: its data in chunks of 1 MiB, then the trailer.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "server/rpc/step_reply.h"
+#include "server/runtime/session_host.h"
+#include "talweg/v1/training_service.pb.h"
+
+namespace talweg::server {
+
+// Thread-compatible. Holds the versions that its data are made of until the last frame is made.
+class ReplyFrames {
+ public:
+  ReplyFrames() = default;
+  // What `reply`, which is checked, asks of `outcome`.
+  ReplyFrames(const StepOutcome& outcome, uint64_t history, const v1::ReplyOptions& reply);
+
+  // Makes the next frame in `frame`, whose memory is used again. True: it was the last.
+  bool MakeNext(v1::StreamStepResponse& frame);
+
+ private:
+  void MakeChunk(v1::Chunk& chunk);
+
+  OutgoingVector vector_;
+  bool checksums_ = false;
+  uint64_t next_element_ = 0;
+  uint32_t crc_ = 0;  // of all data so far
+  v1::StepResponse trailer_;
+};
+
+}  // namespace talweg::server
