@@ -30,7 +30,7 @@
 // likewise, and a round that waits for weight closes.
 //
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts; it starts at the least clock of
-// the live gradient workers (where there are none, at the last there was), and every verdict of
+// the live gradient workers (where there are none, at the highest there was), and every verdict of
 // whatever kind advances it. A worker whose clock is more than max_rounds_ahead above the least
 // gets its answer when that has come up. One that sends another contribution before that is not
 // counted, but waits with it and is kRoundClosed. A worker that got no verdict for progress_seconds
