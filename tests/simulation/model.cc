@@ -88,6 +88,7 @@ core::Answer Model::PendingAnswer(bool replayed) const {
 void Model::TellFinal(uint32_t worker, const core::Contribution& contribution, bool replayed,
                       Expected& expected) {
   const Member& member = members_[worker];
+  expected.ahead |= member.held;
   if (!member.held) {
     expected.answer = FinalAnswer(member, replayed);
   } else if (contribution.may_wait) {
@@ -126,6 +127,7 @@ Expected Model::On(const core::Contribution& contribution) {
   if (sequence < std::max(member.pending.sequence, member.final.sequence)) {
     return fails("SEQUENCE_TOO_OLD");
   }
+  expected.repeats = sequence == member.pending.sequence || sequence == member.final.sequence;
   if (sequence == member.pending.sequence) {
     if (contribution.digest != member.pending.digest) return fails("SEQUENCE_REUSED");
     if (synchronous() && contribution.may_wait) {
@@ -152,6 +154,7 @@ Expected Model::On(const core::Contribution& contribution) {
   } else if (!contribution.finite) {
     Refuse(worker, contribution, Verdict::kRejectedNonFinite, expected);
   } else if (member.held) {
+    expected.ahead = true;
     Refuse(worker, contribution, Verdict::kRoundClosed, expected);
   } else if (synchronous() && (member.contributed == round_ ||
                                (policy.stages_all() && counted_.size() >= policy.max_workers))) {

@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "core/rounds/event.h"
 #include "tests/simulation/engine.h"
 #include "tests/simulation/messages.h"
@@ -34,6 +35,8 @@ struct Expected {
   std::string error;  // reason
   std::optional<core::Answer> answer;
   bool waits = false;
+  bool repeats = false;  // a sequence that came before
+  bool ahead = false;    // its worker is too far ahead of the slowest to be answered or counted
   bool counted = false;  // its gradient is part of the open round
   float weight = 1;
   bool step = false;  // the round closes
@@ -188,8 +191,8 @@ class Model {
   size_t num_kept_ = 0;
   size_t num_live_ = 0;
   size_t num_live_gradient_ = 0;
-  std::map<uint64_t, uint32_t> tickets_;  // that wait, and whose they are
-  std::map<uint64_t, uint32_t> clocks_;   // how many stand where
+  absl::flat_hash_map<uint64_t, uint32_t> tickets_;  // that wait, and whose they are
+  std::map<uint64_t, uint32_t> clocks_;              // how many stand where
   std::set<std::pair<uint64_t, uint32_t>> held_;
   std::priority_queue<std::pair<Nanoseconds, uint32_t>,
                       std::vector<std::pair<Nanoseconds, uint32_t>>, std::greater<>>
