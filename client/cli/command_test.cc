@@ -205,6 +205,24 @@ TEST(CommandTest, AConfigurationFileIsToldWhatIsWrongInOneLine) {
   EXPECT_THAT(complaint(""), HasSubstr("is no CreateSessionRequest: "));
 }
 
+TEST(CommandTest, APolicyIsReadBeforeTheServerIsCalledAndItsHelpNamesEveryField) {
+  const Outcome wrong = RunProgram({"session", "create", "a", "--aggregation", "mode=SOMETIMES"});
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_THAT(wrong.errors, HasSubstr("there are: ASYNCHRONOUS, SYNCHRONOUS, BOUNDED_STALENESS"));
+  EXPECT_EQ(RunProgram({"session", "create", "a", "--aggregation=mode=SYNCHRONOUS,close=ALL",
+                        "--server=127.0.0.1:1", "--timeout=0.01"})
+                .code,
+            1);
+  for (const std::string command : {"create", "update"}) {
+    const std::string help = RunProgram({"session", command, "--help"}).out;
+    const auto& policy = *v1::AggregationPolicy::descriptor();
+    for (int i = 0; i < policy.field_count(); ++i) {
+      EXPECT_THAT(help, HasSubstr(" " + policy.field(i)->name()));
+    }
+    EXPECT_THAT(help, HasSubstr("close (ALL, COUNT, WEIGHT, DEADLINE)"));
+  }
+}
+
 TEST(CommandTest, EveryCommandOfTheProgramHasAHelpOfItsOwn) {
   std::vector<Command> commands = SessionCommands();
   for (const auto& more : {WatchCommands(), TensorCommands(), ExperimentCommands()}) {

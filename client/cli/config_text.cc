@@ -36,6 +36,16 @@ const EnumValueDescriptor* FindValue(const EnumDescriptor& type, absl::string_vi
   return type.FindValueByName(PrefixOf(type) + absl::AsciiStrToUpper(text));
 }
 
+// What may be typed for an enumeration: "KERAS", without the value that says nothing.
+std::string KnownValues(const EnumDescriptor& type) {
+  std::vector<std::string> names;
+  for (int i = 0; i < type.value_count(); ++i) {
+    if (type.value(i)->number() == 0) continue;
+    names.emplace_back(absl::StripPrefix(type.value(i)->name(), PrefixOf(type)));
+  }
+  return absl::StrJoin(names, ", ");
+}
+
 std::string KnownFields(const Descriptor& type) {
   std::vector<std::string> names;
   for (int i = 0; i < type.field_count(); ++i) {
@@ -99,6 +109,26 @@ std::string ValueText(const FieldDescriptor& field, const Message& message) {
   }
 }
 
+// Whether a field of a resolved policy, beside its mode, says anything in that mode.
+bool HasMeaning(const FieldDescriptor& field, const v1::AggregationPolicy& policy) {
+  const bool synchronous = policy.mode() == v1::AGGREGATION_MODE_SYNCHRONOUS;
+  switch (field.number()) {
+    case v1::AggregationPolicy::kModeFieldNumber:
+      return false;
+    case v1::AggregationPolicy::kMaxStalenessFieldNumber:
+      return true;
+    case v1::AggregationPolicy::kMinWorkersFieldNumber:
+      return synchronous;
+    case v1::AggregationPolicy::kGradientAccumulationStepsFieldNumber:
+      return policy.mode() == v1::AGGREGATION_MODE_ASYNCHRONOUS;
+    default:
+      break;
+  }
+  // Choices are those of rounds; a number that is not used is 0.
+  if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) return synchronous;
+  return ValueText(field, policy) != "0";
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Layout> ParseLayout(absl::string_view text) {
@@ -153,6 +183,29 @@ absl::Status ParseGroups(absl::string_view text, v1::SessionConfig& config) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<std::string>> SetFields(absl::string_view text, Message& message) {
+  std::vector<std::string> names;
+  for (const absl::string_view field : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
+    const absl::Status set = SetField(field, message);
+    if (!set.ok()) return set;
+    names.emplace_back(field.substr(0, field.find('=')));
+  }
+  return names;
+}
+
+std::string FieldNames(const Descriptor& type) {
+  std::vector<std::string> names;
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor& field = *type.field(i);
+    if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) {
+      names.push_back(absl::StrCat(field.name(), " (", KnownValues(*field.enum_type()), ")"));
+    } else {
+      names.emplace_back(field.name());
+    }
+  }
+  return absl::StrJoin(names, ", ");
+}
+
 std::string GroupSettings() { return KnownFields(*v1::ParameterGroup::descriptor()); }
 
 absl::Status SetField(absl::string_view text, Message& message) {
@@ -165,8 +218,10 @@ absl::Status SetField(absl::string_view text, Message& message) {
                                    "\"; it has: ", KnownFields(type)));
   }
   if (!SetValue(*field, parts.second, message)) {
-    return UsageError(
-        absl::StrCat("\"", parts.second, "\" is no value of ", parts.first, " in ", type.name()));
+    const bool choice = field->cpp_type() == FieldDescriptor::CPPTYPE_ENUM;
+    return UsageError(absl::StrCat(
+        "\"", parts.second, "\" is no value of ", parts.first, " in ", type.name(),
+        choice ? absl::StrCat("; there are: ", KnownValues(*field->enum_type())) : ""));
   }
   return absl::OkStatus();
 }
@@ -259,6 +314,19 @@ std::string FieldsText(const Message& message) {
     if (field.is_repeated() || field.cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) continue;
     if (field.has_presence() && !message.GetReflection()->HasField(message, &field)) continue;
     words.push_back(absl::StrCat(field.name(), "=", ValueText(field, message)));
+  }
+  return absl::StrJoin(words, " ");
+}
+
+std::string PolicyText(const v1::AggregationPolicy& policy) {
+  const Descriptor& type = *v1::AggregationPolicy::descriptor();
+  const auto word = [&](const FieldDescriptor& field) {
+    return absl::StrCat(field.name(), "=", ValueText(field, policy));
+  };
+  std::vector<std::string> words = {word(*type.FindFieldByName("mode"))};
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor& field = *type.field(i);
+    if (HasMeaning(field, policy)) words.push_back(word(field));
   }
   return absl::StrJoin(words, " ");
 }

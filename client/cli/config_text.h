@@ -7,12 +7,13 @@
 //   schedule   "cosine:total_steps=1000,final_fraction=0.1"
 //   init       "w*=kaiming b*=constant:0"          a rule each; a bare value is the first field
 //   groups     "bias*=decay_factor:0 embed=learning_rate_factor:0.1,frozen"   a bare name is true
-//   fields     "beta1=0.9,dialect=KERAS"
+//   fields     "beta1=0.9,dialect=KERAS", "mode=SYNCHRONOUS,close=COUNT,close_count=3"
 //
 // Every error is a UsageError that says what is known.
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -33,6 +34,12 @@ std::string GroupSettings();
 
 // Sets one field, "beta1=0.9", of a message of numbers, flags and enumerations.
 absl::Status SetField(absl::string_view text, google::protobuf::Message& message);
+
+// Sets fields of a message, "mode=SYNCHRONOUS,close=ALL". Returns their names, in their order.
+absl::StatusOr<std::vector<std::string>> SetFields(absl::string_view text,
+                                                   google::protobuf::Message& message);
+// What SetField may set in a message: "max_staleness, lease_seconds, mode (ASYNCHRONOUS, ...)".
+std::string FieldNames(const google::protobuf::Descriptor& type);
 
 // Chooses a case of `oneof` in `message`, "cosine:total_steps=10" or "constant:0", and sets its
 // fields. Returns the case's name.
@@ -55,6 +62,8 @@ std::string LayoutText(const v1::Layout& layout, int max_tensors);
 std::string GroupsText(const v1::SessionConfig& config, int max_groups);
 // Numbers, flags and enumerations in their order, without those that say they are unset.
 std::string FieldsText(const google::protobuf::Message& message);
+// The policy that a server resolved, its mode first, without what has no meaning in that mode.
+std::string PolicyText(const v1::AggregationPolicy& policy);
 // "cosine total_steps=10 ..." for a case that is set.
 std::string CaseText(const google::protobuf::Message& message, const std::string& oneof);
 

@@ -53,7 +53,8 @@ TEST(ConfigTextTest, ShowsZerosButNothingUnset) {
   report.set_contributors(1);
   EXPECT_EQ(
       FieldsText(report),
-      "learning_rate=0 gradient_norm=0 update_norm=0 staleness=0 contributors=1 clip_factor=0");
+      "learning_rate=0 gradient_norm=0 update_norm=0 staleness=0 contributors=1 clip_factor=0 "
+      "total_weight=0 num_late=0");
 }
 
 TEST(ConfigTextTest, SaysWhichFieldsThereAre) {
@@ -61,12 +62,64 @@ TEST(ConfigTextTest, SaysWhichFieldsThereAre) {
   EXPECT_EQ(Complaint(SetField("beta=0.8", adam)),
             "Adam has no field \"beta\"; it has: beta1, beta2, epsilon, dialect, amsgrad");
   EXPECT_EQ(Complaint(SetField("beta1=much", adam)), "\"much\" is no value of beta1 in Adam");
-  EXPECT_EQ(Complaint(SetField("dialect=LATIN", adam)), "\"LATIN\" is no value of dialect in Adam");
+  EXPECT_EQ(Complaint(SetField("dialect=LATIN", adam)),
+            "\"LATIN\" is no value of dialect in Adam; there are: TORCH, KERAS, PAPER, "
+            "TUTORIAL");
   EXPECT_EQ(Complaint(SetField("beta1", adam)), "\"\" is no value of beta1 in Adam");
   v1::GradientDescent gradient_descent;
   EXPECT_THAT(Complaint(SetField("x=1", gradient_descent)), HasSubstr("it has: none"));
   v1::Schedule schedule;
   EXPECT_THAT(Complaint(SetField("cosine=1", schedule)), HasSubstr("no field \"cosine\""));
+}
+
+TEST(ConfigTextTest, SetsTheFieldsOfAPolicy) {
+  v1::AggregationPolicy policy;
+  const auto names = SetFields(
+      "mode=SYNCHRONOUS,close=COUNT,close_count=3,too_few=close,close_seconds=0.5", policy);
+  ASSERT_TRUE(names.ok()) << names.status();
+  EXPECT_THAT(*names, ElementsAre("mode", "close", "close_count", "too_few", "close_seconds"));
+  EXPECT_EQ(policy.mode(), v1::AGGREGATION_MODE_SYNCHRONOUS);
+  EXPECT_EQ(policy.close(), v1::CLOSE_RULE_COUNT);
+  EXPECT_EQ(policy.close_count(), 3u);
+  EXPECT_EQ(policy.too_few(), v1::TOO_FEW_CLOSE);
+  EXPECT_EQ(policy.close_seconds(), 0.5);
+  EXPECT_EQ(Complaint(SetFields("mode=SOMETIMES", policy).status()),
+            "\"SOMETIMES\" is no value of mode in AggregationPolicy; there are: ASYNCHRONOUS, "
+            "SYNCHRONOUS, BOUNDED_STALENESS");
+  EXPECT_THAT(Complaint(SetFields("closing=ALL", policy).status()), HasSubstr("it has: "));
+  EXPECT_THAT(FieldNames(*v1::AggregationPolicy::descriptor()),
+              HasSubstr("reduction (MEAN, TRIMMED_MEAN, MEDIAN), trim_fraction, "));
+}
+
+TEST(ConfigTextTest, AResolvedPolicyIsToldWithoutWhatItsModeDoesNotUse) {
+  // Every default spelled out, as a server does.
+  v1::AggregationPolicy policy;
+  for (int i = 0; i < policy.GetDescriptor()->field_count(); ++i) {
+    const auto& field = *policy.GetDescriptor()->field(i);
+    const bool choice = field.cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_ENUM;
+    ASSERT_TRUE(SetField(field.name() + "=" +
+                             (choice ? field.enum_type()->value(1)->name().substr(
+                                           field.enum_type()->value(0)->name().size() - 11)
+                                     : "0"),
+                         policy)
+                    .ok())
+        << field.name();
+  }
+  policy.set_lease_seconds(30);
+  policy.set_gradient_accumulation_steps(1);
+  policy.set_min_workers(1);
+  EXPECT_EQ(PolicyText(policy),
+            "mode=ASYNCHRONOUS max_staleness=0 lease_seconds=30 gradient_accumulation_steps=1");
+  policy.set_mode(v1::AGGREGATION_MODE_BOUNDED_STALENESS);
+  policy.set_max_rounds_ahead(2);
+  EXPECT_EQ(PolicyText(policy),
+            "mode=BOUNDED_STALENESS max_staleness=0 lease_seconds=30 max_rounds_ahead=2");
+  policy.set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
+  policy.set_max_rounds_ahead(0);
+  EXPECT_EQ(
+      PolicyText(policy),
+      "mode=SYNCHRONOUS max_staleness=0 lease_seconds=30 close=ALL too_few=WAIT min_workers=1 "
+      "reduction=MEAN reduce_order=ANY stale_scale=NONE");
 }
 
 TEST(ConfigTextTest, ChoosesACaseWithItsFields) {
@@ -144,6 +197,50 @@ TEST(DescribeTest, SettingsOfAStepAreShownWhereThereAreAny) {
   EXPECT_THAT(table, HasSubstr("decoupled=0.01"));
   EXPECT_THAT(table, HasSubstr("decay=0.999"));
   EXPECT_THAT(table, HasSubstr("b=frozen"));
+}
+
+TEST(DescribeTest, ASessionTellsItsPolicyAndItsLiveWorkers) {
+  v1::Session session;
+  ASSERT_TRUE(SetFields("mode=SYNCHRONOUS,close=DEADLINE,close_seconds=2.5",
+                        *session.mutable_config()->mutable_aggregation())
+                  .ok());
+  session.set_num_workers(5);
+  session.set_num_live_workers(4);
+  const std::string table = SessionTable(session);
+  EXPECT_THAT(table, HasSubstr("mode=SYNCHRONOUS"));
+  EXPECT_THAT(table, HasSubstr("close=DEADLINE close_seconds=2.5"));
+  EXPECT_THAT(table, HasSubstr("5 joined, 4 live"));
+}
+
+TEST(DescribeTest, AVersionTellsWhoMadeItAndWhoWasLate) {
+  EXPECT_EQ(VersionRecordsTable({}), "no records\n");
+  v1::VersionRecord record;
+  record.set_version(1200);
+  record.mutable_open_time()->set_seconds(1000000000);
+  record.mutable_open_time()->set_nanos(250000000);
+  record.mutable_close_time()->set_seconds(1000000002);
+  record.set_total_weight(96.5);
+  for (const char* worker : {"w0", "w1", "w2", "w3", "w4", "w5"}) {
+    v1::VersionMember& member = *record.add_members();
+    member.set_worker(worker);
+    member.set_base_version(1199);
+  }
+  record.mutable_members(2)->set_base_version(1196);
+  record.set_num_late(2);
+  record.add_late_workers("slow");
+  record.add_late_workers("slower");
+  EXPECT_EQ(VersionRecordsTable({record}),
+            "version  opened                   seconds  weight  staleness  contributors        "
+            "late\n"
+            "  1,200  2001-09-09 01:46:40 UTC    1.750    96.5          3  6: w0 w1 w2 w3 ...  "
+            "2: slow slower\n");
+  StepResult result;
+  result.verdict = v1::VERDICT_APPLIED;
+  result.report.emplace().set_num_late(1);
+  result.report->add_late_workers("slow");
+  EXPECT_THAT(StepTable(result), HasSubstr("1: slow\n"));
+  result.report->set_num_late(2);
+  EXPECT_THAT(StepTable(result), HasSubstr("2: slow ...\n"));
 }
 
 TEST(DescribeTest, PendingContributionWaitsForItsVersion) {

@@ -61,6 +61,8 @@ absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<
   ClientOptions options;
   options.connect_timeout = absl::Seconds(timeout_seconds);
   options.retry.overall_timeout = absl::Seconds(timeout_seconds);
+  // Other workers may take their time, unless somebody says otherwise.
+  if (seconds->has_value()) options.retry.round_timeout = absl::Seconds(timeout_seconds);
   options.retry.stop = std::move(stop);
   return Client::Connect(server, options);
 }

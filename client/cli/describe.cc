@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/describe.h"
 
+#include <algorithm>
+#include <cstdint>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "client/cli/config_text.h"
@@ -13,10 +17,28 @@ namespace {
 
 constexpr int kShownTensors = 8;
 constexpr int kShownGroups = 8;
+constexpr size_t kShownWorkers = 4;
+
+absl::Time TimeOf(const google::protobuf::Timestamp& time) {
+  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
 
 std::string TimeText(const google::protobuf::Timestamp& time) {
-  const absl::Time created = absl::FromUnixSeconds(time.seconds());
-  return absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", created, absl::UTCTimeZone());
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", TimeOf(time), absl::UTCTimeZone());
+}
+
+// "6: a b c d ...": at most kShownWorkers of `names`, which may lack some of the `number`.
+std::string WorkersText(size_t number, std::vector<std::string> names) {
+  if (number == 0) return "";
+  names.resize(std::min(names.size(), kShownWorkers));
+  if (names.size() < number) names.emplace_back("...");
+  return absl::StrCat(number, ": ", absl::StrJoin(names, " "));
+}
+
+template <class Message>
+std::string LateText(const Message& message) {
+  const auto& names = message.late_workers();
+  return WorkersText(message.num_late(), {names.begin(), names.end()});
 }
 
 }  // namespace
@@ -31,7 +53,7 @@ std::string SessionTable(const v1::Session& session) {
   const std::string decay = CaseText(config.schedule(), "decay");
   table.AddRow(
       {"schedule", absl::StrCat(FieldsText(config.schedule()), decay.empty() ? "" : "  ", decay)});
-  table.AddRow({"policy", FieldsText(config.aggregation())});
+  table.AddRow({"policy", PolicyText(config.aggregation())});
   const v1::Clipping& clipping = config.clipping();
   if (clipping.max_norm() > 0 || clipping.max_value() > 0) {
     table.AddRow({"clipping", FieldsText(clipping)});
@@ -79,7 +101,36 @@ std::string StepTable(const StepResult& result) {
   const char* version = result.applied() ? "made version" : "judged at version";
   if (result.verdict == v1::VERDICT_PENDING) version = "waits for version";
   table.AddRow({version, absl::StrCat(result.applied_version)});
-  if (result.report.has_value()) table.AddRow({"report", FieldsText(*result.report)});
+  if (result.report.has_value()) {
+    table.AddRow({"report", FieldsText(*result.report)});
+    const std::string late = LateText(*result.report);
+    if (!late.empty()) table.AddRow({"late", late});
+  }
+  return table.Text();
+}
+
+std::string VersionRecordsTable(absl::Span<const v1::VersionRecord> records) {
+  if (records.empty()) return "no records\n";
+  Table table({{"version", Align::kRight},
+               {"opened"},
+               {"seconds", Align::kRight},
+               {"weight", Align::kRight},
+               {"staleness", Align::kRight},
+               {"contributors"},
+               {"late"}});
+  for (const v1::VersionRecord& record : records) {
+    uint64_t staleness = 0;
+    std::vector<std::string> members;
+    for (const v1::VersionMember& member : record.members()) {
+      members.push_back(member.worker());
+      staleness = std::max(staleness, record.version() - 1 - member.base_version());
+    }
+    const absl::Duration open = TimeOf(record.close_time()) - TimeOf(record.open_time());
+    table.AddRow({GroupDigits(record.version()), TimeText(record.open_time()),
+                  absl::StrFormat("%.3f", absl::ToDoubleSeconds(open)),
+                  absl::StrFormat("%g", record.total_weight()), absl::StrCat(staleness),
+                  WorkersText(members.size(), members), LateText(record)});
+  }
   return table.Text();
 }
 

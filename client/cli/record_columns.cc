@@ -40,6 +40,8 @@ const std::vector<RecordColumn>& RecordColumns() {
       {"clip_factor", [](const StepRecord& r) { return Value(r.report().clip_factor()); }},
       {"staleness", [](const StepRecord& r) { return Value(r.report().staleness()); }},
       {"contributors", [](const StepRecord& r) { return Value(r.report().contributors()); }},
+      {"total_weight", [](const StepRecord& r) { return Value(r.report().total_weight()); }},
+      {"num_late", [](const StepRecord& r) { return Value(r.report().num_late()); }},
       {"step_seconds", [](const StepRecord& r) { return Value(r.step_seconds()); }},
       {"seconds_since_last", [](const StepRecord& r) { return Value(r.seconds_since_last()); }},
   };

@@ -22,6 +22,8 @@ v1::StepRecord Record() {
   report.set_clip_factor(1);
   report.set_staleness(3);
   report.set_contributors(4);
+  report.set_total_weight(96.5);
+  report.set_num_late(2);
   record.set_step_seconds(0.5);
   record.set_seconds_since_last(1e300);
   return record;
@@ -32,7 +34,8 @@ TEST(RecordColumnsTest, AreTheNumbersOfTheWire) {
   std::set<std::string> expected;
   const auto add = [&](const google::protobuf::Descriptor& type) {
     for (int index = 0; index < type.field_count(); ++index) {
-      if (type.field(index)->message_type() == nullptr) expected.insert(type.field(index)->name());
+      const auto& field = *type.field(index);
+      if (field.message_type() == nullptr && !field.is_repeated()) expected.insert(field.name());
     }
   };
   add(*v1::StepRecord::descriptor());
@@ -46,8 +49,8 @@ TEST(RecordColumnsTest, AreTheNumbersOfTheWire) {
 TEST(RecordColumnsTest, ALineForAPerson) {
   EXPECT_EQ(RecordLine(Record()),
             "version=12 time=2023-11-14T22:13:20.250Z loss=0.1 learning_rate=0.001 gradient_norm=2 "
-            "update_norm=4.94066e-324 clip_factor=1 staleness=3 contributors=4 step_seconds=0.5 "
-            "seconds_since_last=1e+300");
+            "update_norm=4.94066e-324 clip_factor=1 staleness=3 contributors=4 total_weight=96.5 "
+            "num_late=2 step_seconds=0.5 seconds_since_last=1e+300");
 }
 
 TEST(RecordColumnsTest, CsvHasAHeaderAndEveryDigit) {
@@ -55,11 +58,12 @@ TEST(RecordColumnsTest, CsvHasAHeaderAndEveryDigit) {
   other.set_version(13);
   other.mutable_report()->clear_loss();
   other.mutable_report()->set_gradient_norm(1.0 / 3);
-  EXPECT_EQ(RecordsCsv({Record(), other}),
-            "version,time,loss,learning_rate,gradient_norm,update_norm,clip_factor,staleness,"
-            "contributors,step_seconds,seconds_since_last\n"
-            "12,2023-11-14T22:13:20.250000Z,0.1,0.001,2,5e-324,1,3,4,0.5,1e+300\n"
-            "13,2023-11-14T22:13:20.250000Z,,0.001,0.3333333333333333,5e-324,1,3,4,0.5,1e+300\n");
+  EXPECT_EQ(
+      RecordsCsv({Record(), other}),
+      "version,time,loss,learning_rate,gradient_norm,update_norm,clip_factor,staleness,"
+      "contributors,total_weight,num_late,step_seconds,seconds_since_last\n"
+      "12,2023-11-14T22:13:20.250000Z,0.1,0.001,2,5e-324,1,3,4,96.5,2,0.5,1e+300\n"
+      "13,2023-11-14T22:13:20.250000Z,,0.001,0.3333333333333333,5e-324,1,3,4,96.5,2,0.5,1e+300\n");
 }
 
 TEST(RecordColumnsTest, SecondsHaveTheirFraction) {

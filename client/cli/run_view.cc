@@ -28,6 +28,8 @@ bool IsShown(const std::string& name, const ChartColumns& columns) {
   if (name == "clip_factor") return columns.low < 1;
   if (name == "staleness") return columns.high > 0;
   if (name == "contributors") return columns.high > 1;
+  if (name == "total_weight") return columns.low < columns.high;
+  if (name == "num_late") return columns.high > 0;
   return true;
 }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "client/cli/command.h"
 #include "client/cli/config_text.h"
 #include "client/cli/context.h"
@@ -27,6 +28,9 @@ std::vector<Flag> ConfigFlags() {
           {"schedule", "DECAY",
            absl::StrCat("how the rate falls, such as cosine:total_steps=1000; one of ",
                         CaseNames(*v1::Schedule::descriptor(), "decay"))},
+          {"aggregation", "FIELD=VALUE,...",
+           "how a fleet makes versions, such as mode=SYNCHRONOUS,close=COUNT,close_count=3; see "
+           "above"},
           {"max_staleness", "VERSIONS", "largest age of a contribution that still counts"},
           {"lease_seconds", "SECONDS", "how long a silent worker is called live"},
           {"accumulation_steps", "NUMBER", "contributions whose mean makes a step (1)"},
@@ -76,6 +80,11 @@ absl::Status ApplyConfigFlags(const Arguments& arguments, v1::SessionConfig& con
         SetField(absl::StrCat(row.field, "=", arguments.Text(row.flag)), message);
     if (!set.ok()) return set;
     paths.push_back(absl::StrCat(row.message, ".", row.field));
+  }
+  for (const std::string& fields : arguments.Texts("aggregation")) {
+    const auto set = SetFields(fields, *config.mutable_aggregation());
+    if (!set.ok()) return set.status();
+    for (const std::string& field : *set) paths.push_back(absl::StrCat("aggregation.", field));
   }
   if (arguments.Has("groups")) {
     config.clear_groups();
@@ -221,6 +230,23 @@ absl::Status RunDelete(const Arguments& arguments, std::ostream& out) {
   return absl::OkStatus();
 }
 
+// Lines of at most 90 characters, cut at commas.
+std::string AggregationHelp() {
+  constexpr size_t kLineCharacters = 90;
+  std::string text = "\nFields of --aggregation:\n";
+  std::string line = " ";
+  const std::string names = FieldNames(*v1::AggregationPolicy::descriptor());
+  for (const absl::string_view name : absl::StrSplit(names, ", ")) {
+    if (line.size() + name.size() > kLineCharacters) {
+      absl::StrAppend(&text, line, "\n");
+      line = " ";
+    }
+    absl::StrAppend(&line, " ", name, ",");
+  }
+  line.back() = '\n';
+  return text + line;
+}
+
 std::vector<Flag> CreateFlags() {
   std::vector<Flag> flags = {
       {"layout", "TENSORS",
@@ -252,7 +278,9 @@ std::vector<Command> SessionCommands() {
        "\\\n"
        "      --learning_rate 0.001 --schedule cosine:total_steps=1000 \\\n"
        "      --init \"w=kaiming b=constant:0\" --seed 1 \\\n"
-       "      --clip_norm 1 --weight_decay 0.01 --groups \"b=decay_factor:0\"\n",
+       "      --clip_norm 1 --weight_decay 0.01 --groups \"b=decay_factor:0\" \\\n"
+       "      --aggregation mode=SYNCHRONOUS,close=COUNT,close_count=3\n" +
+           AggregationHelp(),
        CreateFlags(), RunCreate},
       {"session get",
        "ID",
@@ -262,8 +290,8 @@ std::vector<Command> SessionCommands() {
        RunGet},
       {"session list", "", "List all sessions", "", {}, RunList},
       {"session update", "ID", "Change hyper-parameters from the next version on",
-       "  talweg session update mlp --learning_rate 0.0001 --set beta1=0.95\n", UpdateFlags(),
-       RunUpdate},
+       "  talweg session update mlp --learning_rate 0.0001 --set beta1=0.95\n" + AggregationHelp(),
+       UpdateFlags(), RunUpdate},
       {"session delete", "ID", "Forget a session", "", {}, RunDelete},
   };
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // talweg step | pull: gradients from, and parameters to, .npy files.
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -9,7 +10,9 @@
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
 #include "client/cli/npy.h"
+#include "client/cli/stop_signals.h"
 #include "client/cli/transfer.h"
+#include "client/cpp/talweg/worker_name.h"
 #include "client/terminal/table.h"
 
 namespace talweg {
@@ -45,11 +48,14 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
     const absl::Status writable = CheckWritable(arguments.Text("output"));
     if (!writable.ok()) return writable;
   }
-  const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments, Stopped);
   if (!client.ok()) return client.status();
+  const std::string name = std::getenv("TALWEG_WORKER") != nullptr ? WorkerName() : kDefaultWorker;
   absl::StatusOr<Session> session =
-      client->Join(arguments.positional(0), arguments.Text("worker", kDefaultWorker));
+      client->Join(arguments.positional(0), arguments.Text("worker", name));
   if (!session.ok()) return session.status();
+  // Whoever stops to wait for others leaves first, so that they do not wait for it.
+  StopOnSignals(SecondSignal::kKills);
   std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
   const absl::StatusOr<StepResult> result =
       session->Step(*gradient, absl::MakeSpan(parameters), losses, *options);
@@ -108,24 +114,31 @@ std::vector<Command> TensorCommands() {
        "ID",
        "Contribute one gradient, taken at the current version",
        "Joins, steps once and leaves. A process that works under the same name is fenced.\n"
-       "Ends with 1 where the verdict refuses the gradient.\n",
+       "Where the session makes versions of many workers, waits for the others, as long as that\n"
+       "takes or --timeout says. Ends with 1 where the verdict refuses the gradient.\n",
        {{"gradient", "FILE.npy", "the gradient: float32, as many elements as the session"},
         {"output", "FILE.npy", "where the new parameters go, if the step was taken"},
         {"point", "POINT", "what comes back: parameters (default), or lookahead"},
         {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
         {"checksums", "", "check what travels, both ways"},
-        {"worker", "NAME", absl::StrCat("who contributes (", kDefaultWorker, ")")},
-        {"loss", "NUMBER", "the loss at the current version"}},
+        {"worker", "NAME",
+         absl::StrCat("who contributes; else $TALWEG_WORKER, else ", kDefaultWorker)},
+        {"loss", "NUMBER", "the loss at the current version"},
+        {"weight", "NUMBER", "of the contribution in the mean, such as its samples (1)"},
+        {"difference", "",
+         "the file holds no gradient, but what own steps added to the parameters"},
+        {"no_wait", "", "do not wait for other workers: end where the contribution is pending"}},
        RunStep},
       {"pull",
        "ID",
        "Write the current parameters to a file",
-       "",
+       "With --min_version, waits as long as it takes or --timeout says.\n",
        {{"output", "FILE.npy", "where they go: float32, one dimension"},
         {"point", "POINT",
          "parameters (default), lookahead or average; where there is none, the parameters"},
         {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
-        {"checksums", "", "check what travels"}},
+        {"checksums", "", "check what travels"},
+        {"min_version", "VERSION", "wait until the session is at this version"}},
        RunPull},
   };
 }

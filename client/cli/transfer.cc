@@ -42,7 +42,12 @@ absl::StatusOr<StepOptions> StepOptionsOf(const Arguments& arguments) {
   }
   const absl::StatusOr<v1::Dtype> dtype = DtypeOf(arguments);
   if (!dtype.ok()) return dtype.status();
+  const absl::StatusOr<std::optional<double>> weight = arguments.Number("weight");
+  if (!weight.ok()) return weight.status();
   StepOptions options;
+  if (weight->has_value()) options.weight = static_cast<float>(**weight);
+  options.difference = arguments.Has("difference");
+  options.return_pending = arguments.Has("no_wait");
   options.point = *point;
   options.gradient_dtype = options.reply_dtype = *dtype;
   options.checksums = arguments.Has("checksums");
@@ -55,7 +60,10 @@ absl::StatusOr<PullOptions> PullOptionsOf(const Arguments& arguments) {
   if (!point.ok()) return point.status();
   const absl::StatusOr<v1::Dtype> dtype = DtypeOf(arguments);
   if (!dtype.ok()) return dtype.status();
+  const absl::StatusOr<std::optional<uint64_t>> min_version = arguments.Whole("min_version");
+  if (!min_version.ok()) return min_version.status();
   PullOptions options;
+  options.min_version = min_version->value_or(0);
   options.point = *point;
   options.dtype = *dtype;
   options.checksums = arguments.Has("checksums");

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How numbers travel to and from a server: the flags --point, --dtype and --checksums of step and
-// pull, and their progress bar.
+// What goes to and from a server, and how: the flags --point, --dtype and --checksums of step and
+// pull, --weight, --difference and --no_wait of step, --min_version of pull, and their progress
+// bar.
 #pragma once
 
 #include <cstdio>
@@ -13,8 +14,8 @@
 
 namespace talweg {
 
-// UsageError for a point or dtype that is none, or that no step brings back. --dtype is for both
-// directions.
+// UsageError for a point, dtype or number that is none, or a point that no step brings back.
+// --dtype is for both directions.
 absl::StatusOr<StepOptions> StepOptionsOf(const Arguments& arguments);
 absl::StatusOr<PullOptions> PullOptionsOf(const Arguments& arguments);
 

@@ -10,8 +10,10 @@ namespace talweg {
 namespace {
 
 Arguments Typed(const std::vector<std::string>& words) {
-  const std::vector<Flag> flags = {
-      {"point", "POINT", ""}, {"dtype", "DTYPE", ""}, {"checksums", "", ""}};
+  const std::vector<Flag> flags = {{"point", "POINT", ""},   {"dtype", "DTYPE", ""},
+                                   {"checksums", "", ""},    {"weight", "NUMBER", ""},
+                                   {"difference", "", ""},   {"no_wait", "", ""},
+                                   {"min_version", "NR", ""}};
   return Arguments::Parse(flags, 0, words).value();
 }
 
@@ -27,6 +29,22 @@ TEST(TransferTest, FlagsSayHowNumbersTravel) {
   EXPECT_EQ(pull.point, v1::POINT_AVERAGE);
   EXPECT_EQ(pull.dtype, v1::DTYPE_FLOAT16);
   EXPECT_FALSE(pull.checksums);
+}
+
+TEST(TransferTest, FlagsSayWhatIsContributedAndWhatIsWaitedFor) {
+  const StepOptions plain = StepOptionsOf(Typed({})).value();
+  EXPECT_FALSE(plain.weight.has_value());
+  EXPECT_FALSE(plain.difference);
+  EXPECT_FALSE(plain.return_pending);
+  const StepOptions step =
+      StepOptionsOf(Typed({"--weight", "2.5", "--difference", "--no_wait"})).value();
+  EXPECT_EQ(step.weight, 2.5f);
+  EXPECT_TRUE(step.difference);
+  EXPECT_TRUE(step.return_pending);
+  EXPECT_EQ(PullOptionsOf(Typed({}))->min_version, 0u);
+  EXPECT_EQ(PullOptionsOf(Typed({"--min_version", "7"}))->min_version, 7u);
+  EXPECT_TRUE(IsUsageError(StepOptionsOf(Typed({"--weight", "much"})).status()));
+  EXPECT_TRUE(IsUsageError(PullOptionsOf(Typed({"--min_version", "-1"})).status()));
 }
 
 TEST(TransferTest, WithoutFlagsParametersTravelAsFloat32) {

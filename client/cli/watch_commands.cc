@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// talweg session watch | export
+// talweg session watch | export | records
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "client/cli/command.h"
 #include "client/cli/context.h"
+#include "client/cli/describe.h"
 #include "client/cli/record_columns.h"
 #include "client/cli/run_view.h"
 #include "client/cli/stop_signals.h"
@@ -147,6 +148,28 @@ absl::Status RunExport(const Arguments& arguments, std::ostream& out) {
   return arguments.Has("json") ? PrintJson(all, out) : absl::OkStatus();
 }
 
+absl::Status RunRecords(const Arguments& arguments, std::ostream& out) {
+  const auto after = arguments.Whole("after_version");
+  if (!after.ok()) return after.status();
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
+  if (!client.ok()) return client.status();
+  const std::string& session_id = arguments.positional(0);
+  // The records are of the history that is told with them.
+  const absl::StatusOr<v1::Session> session = client->GetSession(session_id);
+  if (!session.ok()) return session.status();
+  const absl::StatusOr<std::vector<v1::VersionRecord>> records =
+      client->VersionRecords(session_id, {session->history(), after->value_or(0)});
+  if (!records.ok()) return records.status();
+  if (!arguments.Has("json")) {
+    out << VersionRecordsTable(*records);
+    return absl::OkStatus();
+  }
+  v1::ListVersionRecordsResponse all;
+  all.set_history(session->history());
+  all.mutable_records()->Assign(records->begin(), records->end());
+  return PrintJson(all, out);
+}
+
 }  // namespace
 
 std::vector<Command> WatchCommands() {
@@ -168,6 +191,13 @@ std::vector<Command> WatchCommands() {
         {"tensorboard", "FOLDER",
          "an event file for TensorBoard, made anew each time: tensorboard --logdir FOLDER"}},
        RunExport},
+      {"session records",
+       "ID",
+       "Tell who made which version",
+       "Of the newest versions, as many as the server keeps: whose contributions, their weights\n"
+       "and staleness, who was late. With --json also each contribution by itself.\n",
+       {{"after_version", "VERSION", "only later versions (0)"}},
+       RunRecords},
   };
 }
 

@@ -103,6 +103,12 @@ expect 0 "session" session update tuned --groups ""
 [[ $("$talweg" session get tuned) != *groups* ]] || fail "groups are still there"
 expect 1 "config.groups[0].tensors" session update tuned --groups "x=frozen"
 expect 2 "ParameterGroup has no field" session update tuned --groups "b=rate:1"
+expect 0 "close=COUNT close_count=3" session create fleet --layout "w:2 b" --optimizer adam \
+  --learning_rate 0.5 --init "*=constant:1" --dry_run \
+  --aggregation mode=SYNCHRONOUS,close=COUNT,close_count=3
+expect 1 "aggregation.close_count" session create fleet --layout "w:2 b" --optimizer adam \
+  --learning_rate 0.5 --init "*=constant:1" --dry_run --aggregation mode=SYNCHRONOUS,close=COUNT
+expect 2 "there are: ALL, COUNT" session update tuned --aggregation close=SOMETIMES
 expect 0 "" session delete tuned
 expect 0 "" session delete mlp
 expect 0 "" session delete line

@@ -24,7 +24,7 @@ import time
 TALWEG, ADDRESS = sys.argv[1], sys.argv[2]
 ENVIRONMENT = dict(os.environ, TALWEG_SERVER=ADDRESS, TERM="xterm")
 NUMBERS = ["loss", "learning_rate", "gradient_norm", "update_norm", "clip_factor", "staleness",
-           "contributors", "step_seconds", "seconds_since_last"]
+           "contributors", "total_weight", "num_late", "step_seconds", "seconds_since_last"]
 
 
 def talweg(*arguments, code=0):

@@ -127,6 +127,32 @@ absl::StatusOr<v1::Session> Client::UpdateSession(const v1::UpdateSessionRequest
   return std::move(*response.mutable_session());
 }
 
+absl::StatusOr<std::vector<v1::VersionRecord>> Client::VersionRecords(
+    absl::string_view session_id, const VersionRecordsOptions& options) const {
+  std::vector<v1::VersionRecord> records;
+  v1::ListVersionRecordsRequest request;
+  request.set_session_id(std::string(session_id));
+  request.set_history(options.history);
+  request.set_after_version(options.after_version);
+  request.set_page_size(kPageSize);
+  for (bool more = true; more;) {
+    v1::ListVersionRecordsResponse page;
+    const absl::Status status = CallWithRetry(request, page);
+    if (!status.ok()) return status;
+    for (v1::VersionRecord& record : *page.mutable_records()) {
+      if (record.version() <= request.after_version()) {
+        return absl::InternalError("the server told a version twice");
+      }
+      request.set_after_version(record.version());
+      records.push_back(std::move(record));
+    }
+    more = page.more() && page.records_size() > 0;
+    // All pages are of one history.
+    request.set_history(page.history());
+  }
+  return records;
+}
+
 absl::Status Client::DeleteSession(absl::string_view session_id, uint64_t history) const {
   if (history == 0) {
     const absl::StatusOr<v1::Session> found = GetSession(session_id);
@@ -151,8 +177,9 @@ absl::StatusOr<PulledVersion> Client::Pull(absl::string_view session_id,
   return PullParameters(*transport_, options_.retry, session_id, 0, parameters, options);
 }
 
-absl::StatusOr<Session> Client::Join(absl::string_view session_id, absl::string_view worker) const {
-  return Session::Join(transport_, options_, session_id, worker);
+absl::StatusOr<Session> Client::Join(absl::string_view session_id, absl::string_view worker,
+                                     const JoinOptions& options) const {
+  return Session::Join(transport_, options_, session_id, worker, options);
 }
 
 uint64_t LayoutDigest(const v1::Layout& layout) {

@@ -54,6 +54,12 @@ struct WatchOptions {
   std::function<void()> idle = {};
 };
 
+// Which records of versions are asked for.
+struct VersionRecordsOptions {
+  uint64_t history = 0;        // 0: whichever is current
+  uint64_t after_version = 0;  // only of later ones
+};
+
 // Cheap to copy; copies share the connection, and a Session may outlive its Client. Thread-safe.
 class Client {
  public:
@@ -91,17 +97,22 @@ class Client {
       absl::string_view session_id, const WatchOptions& options,
       absl::FunctionRef<absl::Status(const v1::WatchSessionResponse& message)> take) const;
 
+  // Who made which version: the records that the server keeps, in the order of their versions.
+  absl::StatusOr<std::vector<v1::VersionRecord>> VersionRecords(
+      absl::string_view session_id, const VersionRecordsOptions& options = {}) const;
+
   // Forgets a session. With `history` 0 the one that stands there now is meant; a retry never
   // deletes a session that was made anew in between.
   absl::Status DeleteSession(absl::string_view session_id, uint64_t history = 0) const;
 
-  // Fills `parameters` with the current version, without joining.
+  // Fills `parameters` with the current version, or one that is waited for, without joining.
   absl::StatusOr<PulledVersion> Pull(absl::string_view session_id, absl::Span<float> parameters,
                                      const PullOptions& options = {}) const;
 
   // Joins a session as `worker`: its identity across restarts. A process that joined under the same
-  // name before is fenced.
-  absl::StatusOr<Session> Join(absl::string_view session_id, absl::string_view worker) const;
+  // name before is fenced. WorkerName() (worker_name.h) makes a name of the environment.
+  absl::StatusOr<Session> Join(absl::string_view session_id, absl::string_view worker,
+                               const JoinOptions& options = {}) const;
 
  private:
   template <class Request, class Response>

@@ -140,6 +140,27 @@ TEST_F(ClientTest, MakesNoRetryOnceToldToStop) {
   EXPECT_EQ(server_->faults.size(), 1u);
 }
 
+TEST_F(ClientTest, VersionRecordsAreReadPageByPageInOneHistory) {
+  for (const uint64_t version : {3, 4, 5, 6, 8}) {
+    server_->made.emplace_back().set_version(version);
+  }
+  server_->faults = {Fault::kNone, Fault::kLoseReply};
+  const auto records = MakeClient().VersionRecords("mlp", {.after_version = 3});
+  ASSERT_TRUE(records.ok()) << records.status();
+  std::vector<uint64_t> versions;
+  for (const v1::VersionRecord& record : *records) versions.push_back(record.version());
+  EXPECT_THAT(versions, ::testing::ElementsAre(4, 5, 6, 8));
+  ASSERT_EQ(server_->record_requests.size(), 3u);  // the second page twice
+  EXPECT_EQ(server_->record_requests[0].history(), 0u);
+  EXPECT_EQ(server_->record_requests[1].history(), 7u);
+  EXPECT_EQ(server_->record_requests[1].after_version(), 5u);
+  EXPECT_EQ(server_->record_requests[2].after_version(), 5u);
+}
+
+TEST_F(ClientTest, VersionRecordsOfASessionWithoutAnyAreNone) {
+  EXPECT_TRUE(MakeClient().VersionRecords("mlp")->empty());
+}
+
 TEST_F(ClientTest, MissedDeadlineOpensANewConnection) {
   server_->faults = {Fault::kLateReply, Fault::kLoseReply};
   EXPECT_TRUE(MakeClient().CreateSession(AdamRequest()).ok());

@@ -12,6 +12,7 @@ namespace talweg {
 namespace {
 
 constexpr size_t kChunkBytes = size_t{1} << 20;
+constexpr absl::Duration kLookEvery = absl::Milliseconds(100);  // while others are waited for
 
 void BeginAttempt(Contribution& contribution) {
   contribution.num_sent = contribution.num_received = contribution.num_good = 0;
@@ -40,7 +41,8 @@ bool IsAsked(const Contribution& contribution, v1::SectionKind kind) {
 }  // namespace
 
 absl::Status ContributionStream::Run(const std::vector<Contribution*>& contributions,
-                                     absl::Duration timeout, absl::FunctionRef<bool()> reached) {
+                                     absl::Duration timeout, const RoundWait& wait,
+                                     absl::FunctionRef<bool()> reached) {
   EnsureOpen();
   for (Contribution* contribution : contributions) {
     const bool queued = std::find(queue_.begin(), queue_.end(), contribution) != queue_.end();
@@ -48,7 +50,7 @@ absl::Status ContributionStream::Run(const std::vector<Contribution*>& contribut
     BeginAttempt(*contribution);
     queue_.push_back(contribution);
   }
-  absl::Status status = Advance(timeout, reached);
+  absl::Status status = Advance(timeout, wait, reached);
   if (!status.ok()) Close();
   return status;
 }
@@ -70,13 +72,21 @@ void ContributionStream::EnsureOpen() {
   if (stream_ == nullptr) stream_ = transport_.OpenStepStream();
 }
 
-absl::Status ContributionStream::Advance(absl::Duration timeout,
+bool ContributionStream::WaitsForOthers() const {
+  return !queue_.empty() && queue_.front()->waits && queue_.front()->committed &&
+         queue_.front()->num_received == 0;
+}
+
+absl::Status ContributionStream::Advance(absl::Duration timeout, const RoundWait& wait,
                                          absl::FunctionRef<bool()> reached) {
   absl::Duration waited;  // for a grant
+  absl::Duration silent;  // since the last event, for others
   for (;;) {
     if (!writing_) WriteNext();
     if (!writing_ && reached()) return absl::OkStatus();
-    const StreamEvent event = stream_->Next(timeout);
+    const bool for_others = WaitsForOthers();
+    const StreamEvent event = stream_->Next(for_others ? std::min(timeout, kLookEvery) : timeout);
+    if (event.kind != StreamEvent::Kind::kTimeout) silent = absl::ZeroDuration();
     switch (event.kind) {
       case StreamEvent::Kind::kWritten:
         writing_ = false;
@@ -89,7 +99,17 @@ absl::Status ContributionStream::Advance(absl::Duration timeout,
       case StreamEvent::Kind::kEnded:
         return event.status.ok() ? absl::UnavailableError("the stream ended early") : event.status;
       case StreamEvent::Kind::kTimeout:
-        // Pings watch the connection meanwhile.
+        // Pings watch the connection in both waits.
+        if (for_others && !wait.over()) {
+          silent += kLookEvery;
+          if (silent >= wait.attempt_timeout()) {
+            ++queue_.front()->num_waits;
+            silent = absl::ZeroDuration();
+          }
+          absl::Status look = wait.Look();
+          if (!look.ok()) return look;
+          break;
+        }
         if (!writing_ && !granted_ && !queue_.front()->committed &&
             (waited += timeout) < grant_timeout_) {
           break;
@@ -117,7 +137,7 @@ void ContributionStream::WriteNext() {
     const absl::Span<const float> values =
         contribution.gradient.subspan(contribution.num_sent, kChunkBytes / element_bytes);
     stream_->WriteChunk({dtype, contribution.num_sent, values.size() * element_bytes,
-                         contribution.options.checksums},
+                         contribution.options.checksums, KindOf(contribution.options)},
                         [&](char* bytes) { EncodeFloats(dtype, values, bytes); });
     contribution.num_sent += values.size();
     NoteProgress(contribution);

@@ -22,6 +22,7 @@
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "client/cpp/talweg/options.h"
+#include "client/cpp/talweg/retry.h"
 #include "client/cpp/talweg/step_stream.h"
 #include "talweg/v1/training_service.pb.h"
 
@@ -35,9 +36,11 @@ struct Contribution {
   absl::Span<const float> gradient;
   absl::Span<float> parameters;  // where the answer's data go; empty: none were asked for
   StepOptions options;
+  bool waits = false;  // its answer may wait for other workers: silence is no failure then
 
   std::optional<v1::StepResponse> answer;  // set by the trailer, or by an unary call
   uint64_t farthest_bytes = 0;             // both ways, of the attempt that came farthest
+  uint64_t num_waits = 0;  // silences for others so long that the server was there meanwhile
 
   // Of this attempt, in elements; a data frame that does not fit its checksum ends `good`.
   uint64_t num_sent = 0;
@@ -59,16 +62,20 @@ class ContributionStream {
   // Goes on with `contributions` (oldest first, those that are answered passed over) until
   // `reached` says so; opens the stream where there is none. Fails as the server said, with
   // UNAVAILABLE where the stream broke, or with DEADLINE_EXCEEDED where nothing moved for
-  // `timeout` (but for the wait for a grant); after a failure the stream is gone, and the next Run
-  // begins every contribution anew.
+  // `timeout` (but for the waits for a grant and for other workers); after a failure the stream is
+  // gone, and the next Run begins every contribution anew.
   absl::Status Run(const std::vector<Contribution*>& contributions, absl::Duration timeout,
-                   absl::FunctionRef<bool()> reached);
+                   const RoundWait& wait, absl::FunctionRef<bool()> reached);
 
   // Forgets the stream.
   void Close();
 
  private:
-  absl::Status Advance(absl::Duration timeout, absl::FunctionRef<bool()> reached);
+  absl::Status Advance(absl::Duration timeout, const RoundWait& wait,
+                       absl::FunctionRef<bool()> reached);
+  // Whether the oldest contribution is committed, may wait for other workers, and nothing of its
+  // answer has come.
+  bool WaitsForOthers() const;
   void EnsureOpen();
   // Begins the next write, if there is one that may be made.
   void WriteNext();

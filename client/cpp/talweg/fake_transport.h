@@ -7,6 +7,8 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -55,6 +57,7 @@ enum class StreamFault {
   kMidData,        // behind the first data frame, which the caller has
   kBeforeTrailer,  // behind the last
   kHang,           // the step was taken; nothing comes, nothing breaks
+  kMidWait,        // behind twenty looks of a contribution that waits for others
   kCorruptChunk,   // the server refuses it
   kCorruptData,    // the second data frame does not fit its checksum
   kCorruptSum,     // all data frames together do not fit theirs
@@ -90,8 +93,41 @@ struct FakeServer {
   std::vector<v1::WatchSessionRequest> watches;  // every Watch that came
   std::deque<absl::Status> watch_ends;           // how the next watches end; none: OK
   size_t end_watch_after = 0;                    // records of each watch until its end; 0: all
+  // A fleet: while the round is open a contribution waits for others. Calls that wait are silent, a
+  // look or an attempt each, until `num_silences` of them have passed; then the others come, and
+  // the round closes. A pull that waits for a version waits for the next one.
+  bool replies_wait = false;
+  bool round_open = false;
+  bool answers_pending = false;  // whoever would wait is told at once that it is pending
+  int num_silences = 0;
+  std::optional<std::vector<float>> pending;  // that waits in the round
+  std::vector<v1::JoinRequest> joins;         // every Join that came
+  std::vector<v1::SectionKind> chunk_kinds;   // of every chunk that came
+  std::vector<v1::VersionRecord> made;        // what ListVersionRecords tells, two on a page
+  std::vector<v1::ListVersionRecordsRequest> record_requests;
+  int num_connections = 0;  // transports that were made
+  std::set<int> heartbeat_connections;
+  std::set<int> step_connections;
   int num_heartbeats = 0;
   int num_reconnects = 0;
+
+  void Apply(absl::Span<const float> gradient) {
+    for (size_t i = 0; i < gradient.size(); ++i) parameters[i] += gradient[i];
+    last_version = ++version;
+  }
+  // The others have come.
+  void CloseRound() {
+    round_open = false;
+    if (pending.has_value()) Apply(*pending);
+    pending.reset();
+  }
+  // Whether whoever waits has still to wait; `end` is what happens when it has not.
+  template <class End>
+  bool StaysSilent(const End& end) {
+    if (num_silences == 0) return false;
+    if (--num_silences == 0) end();
+    return true;
+  }
 };
 
 inline absl::Status HistoryChanged(const FakeServer& server) {
@@ -100,7 +136,8 @@ inline absl::Status HistoryChanged(const FakeServer& server) {
       {{"history", std::to_string(server.history)}, {"version", std::to_string(server.version)}});
 }
 
-// What became of a contribution: the step, or the remembered answer.
+// What became of a contribution: the step, or the remembered answer; VERDICT_PENDING while it
+// waits.
 inline absl::Status Judge(FakeServer& server, const v1::ContributionHeader& header,
                           absl::Span<const float> gradient, v1::StepResponse& response) {
   if (header.history() != server.history) return HistoryChanged(server);
@@ -109,17 +146,21 @@ inline absl::Status Judge(FakeServer& server, const v1::ContributionHeader& head
   }
   const bool replayed = header.sequence() == server.last_sequence;
   if (!replayed) {
-    for (size_t i = 0; i < gradient.size(); ++i) server.parameters[i] += gradient[i];
     server.last_sequence = header.sequence();
-    server.last_version = ++server.version;
+    if (server.round_open) {
+      server.pending.emplace(gradient.begin(), gradient.end());
+    } else {
+      server.Apply(gradient);
+    }
   }
+  const bool waits = server.pending.has_value();
   response.set_history(server.history);
-  response.set_verdict(v1::VERDICT_APPLIED);
+  response.set_verdict(waits ? v1::VERDICT_PENDING : v1::VERDICT_APPLIED);
   response.set_replayed(replayed);
-  response.set_applied_version(server.last_version);
+  response.set_applied_version(waits ? server.version + 1 : server.last_version);
   response.set_data_version(server.version);
   response.set_next_learning_rate(server.next_learning_rate);
-  response.mutable_report()->set_contributors(1);
+  if (!waits) response.mutable_report()->set_contributors(1);
   return absl::OkStatus();
 }
 
@@ -157,6 +198,7 @@ class FakeStepStream final : public StepStream {
       server_->stream_headers.push_back(header_);
       Trace("header ", header_.header().sequence());
       gradient_.clear();
+      num_looks_ = 0;
       fault_ = StreamFault::kNone;
       if (!server_->stream_faults.empty()) {
         fault_ = server_->stream_faults.front();
@@ -178,6 +220,7 @@ class FakeStepStream final : public StepStream {
     written_ = true;
     if (ended_) return;
     Trace("chunk ", header_.header().sequence());
+    server_->chunk_kinds.push_back(head.kind);
     if (!granted_ || head.begin_element != gradient_.size() ||
         head.checksum != header_.reply().checksums()) {
       return End(ServerError(absl::StatusCode::kInvalidArgument, "CHUNK_MISPLACED"));
@@ -206,6 +249,8 @@ class FakeStepStream final : public StepStream {
       return {StreamEvent::Kind::kFrame, {}};
     }
     if (ended_) return {StreamEvent::Kind::kEnded, end_};
+    if (waits_ && fault_ == StreamFault::kMidWait && ++num_looks_ == 20) Break();
+    if (waits_ && !ended_ && !server_->StaysSilent([&] { server_->CloseRound(); })) Answer();
     return {StreamEvent::Kind::kTimeout, {}};
   }
 
@@ -238,6 +283,10 @@ class FakeStepStream final : public StepStream {
         Judge(*server_, header_.header(), gradient_, *trailer.mutable_response());
     if (!judged.ok()) return End(judged);
     if (fault_ == StreamFault::kBeforeData) return Break();
+    const bool pending = trailer.response().verdict() == v1::VERDICT_PENDING;
+    if (waits_ && !pending) trailer.mutable_response()->set_replayed(false);
+    waits_ = pending && !header_.reply().return_pending() && !server_->answers_pending;
+    if (waits_) return;
     if (fault_ == StreamFault::kHang) return;
     SendGrant();
     const v1::ReplyOptions& reply = header_.reply();
@@ -269,6 +318,8 @@ class FakeStepStream final : public StepStream {
   std::vector<float> gradient_;
   StreamFault fault_ = StreamFault::kNone;
   bool granted_ = false;
+  bool waits_ = false;  // the contribution, for others
+  int num_looks_ = 0;   // at it meanwhile
   bool written_ = false;
   bool ended_ = false;
   absl::Status end_;
@@ -279,7 +330,10 @@ class FakeStepStream final : public StepStream {
 
 class FakeTransport final : public Transport {
  public:
-  explicit FakeTransport(std::shared_ptr<FakeServer> server) : server_(std::move(server)) {}
+  explicit FakeTransport(std::shared_ptr<FakeServer> server) : server_(std::move(server)) {
+    const std::lock_guard<std::mutex> lock(server_->mutex);
+    connection_ = server_->num_connections++;
+  }
 
   absl::Status Call(const v1::CreateSessionRequest& request, v1::CreateSessionResponse& response,
                     absl::Duration) override {
@@ -330,9 +384,12 @@ class FakeTransport final : public Transport {
       return absl::OkStatus();
     });
   }
-  absl::Status Call(const v1::JoinRequest&, v1::JoinResponse& response, absl::Duration) override {
+  absl::Status Call(const v1::JoinRequest& request, v1::JoinResponse& response,
+                    absl::Duration) override {
     return Through([&] {
+      server_->joins.push_back(request);
       server_->joined = true;
+      response.set_replies_wait(server_->replies_wait);
       server_->last_sequence = 0;
       response.set_history(server_->history);
       response.set_version(server_->version);
@@ -345,6 +402,7 @@ class FakeTransport final : public Transport {
                     absl::Duration) override {
     const std::lock_guard<std::mutex> lock(server_->mutex);
     ++server_->num_heartbeats;
+    server_->heartbeat_connections.insert(connection_);
     response.set_lease_seconds(server_->lease_seconds);
     return absl::OkStatus();
   }
@@ -357,16 +415,42 @@ class FakeTransport final : public Transport {
       return absl::OkStatus();
     });
   }
+  absl::Status WaitForStep(const v1::StepRequest& request, v1::StepResponse& response, Idle idle,
+                           absl::Duration) override {
+    const absl::Status go_on = idle();
+    return go_on.ok() ? Call(request, response, absl::InfiniteDuration()) : go_on;
+  }
+  absl::Status Call(const v1::ListVersionRecordsRequest& request,
+                    v1::ListVersionRecordsResponse& response, absl::Duration) override {
+    return Through([&] {
+      server_->record_requests.push_back(request);
+      response.Clear();
+      response.set_history(server_->history);
+      for (const v1::VersionRecord& record : server_->made) {
+        if (record.version() <= request.after_version()) continue;
+        response.set_more(response.records_size() == 2);
+        if (response.more()) break;
+        *response.add_records() = record;
+      }
+      return absl::OkStatus();
+    });
+  }
   absl::Status Call(const v1::StepRequest& request, v1::StepResponse& response,
                     absl::Duration) override {
-    return Through([&] {
+    return Through([&]() -> absl::Status {
       server_->steps.push_back(request);
+      server_->step_connections.insert(connection_);
       response.Clear();
       std::vector<float> gradient(server_->parameters.size());
       const v1::Section& section = request.sections(0);
       DecodeFloats(section.dtype(), section.data().data(), absl::MakeSpan(gradient));
       const absl::Status judged = Judge(*server_, request.header(), gradient, response);
       if (!judged.ok()) return judged;
+      if (response.verdict() == v1::VERDICT_PENDING && !request.reply().return_pending() &&
+          !server_->answers_pending) {
+        server_->StaysSilent([&] { server_->CloseRound(); });
+        return absl::DeadlineExceededError("the round is open");
+      }
       if (request.reply().data() != v1::REPLY_DATA_NONE) {
         const v1::Point point = request.reply().data() == v1::REPLY_DATA_LOOKAHEAD
                                     ? v1::POINT_LOOKAHEAD
@@ -377,9 +461,16 @@ class FakeTransport final : public Transport {
       return absl::OkStatus();
     });
   }
-  absl::Status Pull(const v1::PullRequest& request, TakeMessage take, absl::Duration) override {
+  absl::Status Pull(const v1::PullRequest& request, TakeMessage take, Idle idle,
+                    absl::Duration) override {
     return Through([&]() -> absl::Status {
       server_->pulls.push_back(request);
+      if (request.min_version() > server_->version) {
+        const absl::Status go_on = idle();
+        if (!go_on.ok()) return go_on;
+        server_->StaysSilent([&] { ++server_->version; });
+        return absl::DeadlineExceededError("that version is not made yet");
+      }
       if (request.has_version() && request.version() != server_->version) {
         return ServerError(absl::StatusCode::kFailedPrecondition, "VERSION_GONE");
       }
@@ -476,6 +567,7 @@ class FakeTransport final : public Transport {
   }
 
   const std::shared_ptr<FakeServer> server_;
+  int connection_ = 0;
 };
 
 }  // namespace talweg

@@ -52,7 +52,7 @@ void SetTimeout(grpc::ClientContext& context, absl::Duration timeout) {
   context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
 }
 
-// How long a silent watch goes without a look about itself.
+// How long a silent call goes without a look about itself.
 constexpr absl::Duration kIdle = absl::Milliseconds(100);
 
 constexpr int kPingMilliseconds = 20000;
@@ -68,6 +68,31 @@ Operation OperationOf(void* tag) { return *static_cast<const Operation*>(tag); }
 absl::Status NothingMoved(absl::Duration timeout) {
   return absl::DeadlineExceededError(
       absl::StrCat("nothing moved for ", absl::FormatDuration(timeout)));
+}
+
+// Waits for the next operation of a call, as long as `timeout` and while `idle` says so. An error
+// is why this side ends it.
+absl::Status Await(grpc::CompletionQueue& queue, absl::Duration timeout, Transport::Idle idle,
+                   void** tag, bool* ok) {
+  const absl::Time deadline = absl::Now() + timeout;
+  for (;;) {
+    const absl::Time look = std::min(deadline, absl::Now() + kIdle);
+    if (queue.AsyncNext(tag, ok, absl::ToChronoTime(look)) == grpc::CompletionQueue::GOT_EVENT) {
+      return absl::OkStatus();
+    }
+    if (absl::Now() >= deadline) return NothingMoved(timeout);
+    absl::Status go_on = idle();
+    if (!go_on.ok()) return go_on;
+  }
+}
+
+// Takes what is still to come of a call that is over or was cancelled.
+void Empty(grpc::CompletionQueue& queue) {
+  queue.Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue.Next(&tag, &ok)) {
+  }
 }
 
 // Memory of chunks on their way out, used over and over. Thread-safe: gRPC gives it back when and
@@ -119,11 +144,7 @@ class GrpcStepStream final : public StepStream {
   }
   ~GrpcStepStream() override {
     context_.TryCancel();
-    queue_.Shutdown();
-    void* tag = nullptr;
-    bool ok = false;
-    while (queue_.Next(&tag, &ok)) {
-    }
+    Empty(queue_);
   }
 
   void Write(const v1::StreamStepRequest& frame) override {
@@ -286,7 +307,28 @@ class GrpcTransport final : public Transport {
                  timeout);
   }
 
-  absl::Status Pull(const v1::PullRequest& request, TakeMessage take,
+  absl::Status WaitForStep(const v1::StepRequest& request, v1::StepResponse& response, Idle idle,
+                           absl::Duration timeout) override {
+    const std::shared_ptr<Connection> held = connection();
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const auto call = held->training->AsyncStep(&context, request, &queue);
+    grpc::Status status;
+    call->Finish(&response, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    absl::Status ours = Await(queue, timeout, idle, &tag, &ok);  // why this side ended it
+    if (!ours.ok()) context.TryCancel();
+    Empty(queue);
+    return ours.ok() ? FromGrpc(status) : ours;
+  }
+  absl::Status Call(const v1::ListVersionRecordsRequest& request,
+                    v1::ListVersionRecordsResponse& response, absl::Duration timeout) override {
+    return Unary(&Connection::sessions, &v1::SessionService::Stub::ListVersionRecords, request,
+                 response, timeout);
+  }
+
+  absl::Status Pull(const v1::PullRequest& request, TakeMessage take, Idle idle,
                     absl::Duration timeout) override {
     const std::shared_ptr<Connection> held = connection();
     grpc::ClientContext context;
@@ -298,11 +340,8 @@ class GrpcTransport final : public Transport {
     void* tag = nullptr;
     bool ok = false;
     for (bool done = false; !done;) {
-      const auto deadline = absl::ToChronoTime(absl::Now() + timeout);
-      if (queue.AsyncNext(&tag, &ok, deadline) != grpc::CompletionQueue::GOT_EVENT) {
-        ours = NothingMoved(timeout);
-        break;
-      }
+      ours = Await(queue, timeout, idle, &tag, &ok);
+      if (!ours.ok()) break;
       done = tag == TagOf(kFinish);
       if (tag == TagOf(kRead) && ok) ours = take(message);
       if (!ours.ok()) break;
@@ -312,9 +351,7 @@ class GrpcTransport final : public Transport {
       }
     }
     if (!ours.ok()) context.TryCancel();
-    queue.Shutdown();
-    while (queue.Next(&tag, &ok)) {
-    }
+    Empty(queue);
     return ours.ok() ? FromGrpc(status) : ours;
   }
 
@@ -379,6 +416,9 @@ class GrpcTransport final : public Transport {
     // Calls on a connection whose other end has vanished end as UNAVAILABLE within half a minute.
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMilliseconds);
     arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPongMilliseconds);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+    // Also while a call waits for other workers and nothing is sent: two pings are all by default.
+    arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
     // Channels of one process share connections unless told not to.
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstRedialMilliseconds);

@@ -8,6 +8,10 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/talweg/client.h"
@@ -23,6 +27,12 @@ namespace {
 constexpr uint64_t kMaxMessageBytes = uint64_t{65} << 20;
 
 class SessionServiceStub final : public v1::SessionService::Service {
+ public:
+  std::atomic<bool> replies_wait{false};
+  std::mutex mutex;
+  std::vector<std::string> heartbeat_peers;
+
+ private:
   grpc::Status GetSession(grpc::ServerContext*, const v1::GetSessionRequest*,
                           v1::GetSessionResponse*) override {
     google::rpc::ErrorInfo info;
@@ -39,7 +49,8 @@ class SessionServiceStub final : public v1::SessionService::Service {
   grpc::Status Join(grpc::ServerContext*, const v1::JoinRequest*, v1::JoinResponse* r) override {
     r->set_history(1);
     r->set_incarnation(1);
-    r->set_lease_seconds(30);
+    r->set_lease_seconds(replies_wait ? 1 : 30);
+    r->set_replies_wait(replies_wait);
     return grpc::Status::OK;
   }
   // Three steps, one a message, then silence where it follows.
@@ -51,6 +62,18 @@ class SessionServiceStub final : public v1::SessionService::Service {
       writer->Write(message);
     }
     while (request->follow() && !context->IsCancelled()) absl::SleepFor(absl::Milliseconds(5));
+    return grpc::Status::OK;
+  }
+  grpc::Status Heartbeat(grpc::ServerContext* context, const v1::HeartbeatRequest*,
+                         v1::HeartbeatResponse* response) override {
+    const std::lock_guard<std::mutex> lock(mutex);
+    heartbeat_peers.push_back(context->peer());
+    response->set_lease_seconds(1);
+    return grpc::Status::OK;
+  }
+  grpc::Status ListVersionRecords(grpc::ServerContext*, const v1::ListVersionRecordsRequest*,
+                                  v1::ListVersionRecordsResponse* response) override {
+    response->add_records()->set_version(9);
     return grpc::Status::OK;
   }
   // As a server that stops does to calls under way.
@@ -65,6 +88,10 @@ constexpr size_t kStreamed = 400000;  // elements of a streamed contribution
 class TrainingServiceStub final : public v1::TrainingService::Service {
  public:
   std::atomic<int> num_steps{0};
+  std::atomic<int> num_calls{0};
+  std::string step_peer;  // of the last Step
+  // Asked, for the so-manieth call, until a Step is answered.
+  std::function<bool(int call)> round_closes = [](int) { return true; };
 
  private:
   grpc::Status StreamStep(
@@ -100,6 +127,12 @@ class TrainingServiceStub final : public v1::TrainingService::Service {
   }
   grpc::Status Step(grpc::ServerContext* context, const v1::StepRequest* request,
                     v1::StepResponse* response) override {
+    step_peer = context->peer();
+    const int call = ++num_calls;
+    while (!round_closes(call)) {
+      if (context->IsCancelled()) return grpc::Status::CANCELLED;
+      absl::SleepFor(absl::Milliseconds(1));
+    }
     if (num_steps++ == 0 && request->header().losses_size() > 0) {
       // The first attempt hangs until its deadline.
       while (!context->IsCancelled()) absl::SleepFor(absl::Milliseconds(1));
@@ -227,6 +260,55 @@ TEST_F(GrpcTransportTest, AttemptThatHangsIsMadeAgain) {
   EXPECT_EQ(parameters[0], 2.0f);
 }
 
+TEST_F(GrpcTransportTest, HeartbeatsGoOnOverAnotherConnectionWhileAStepWaits) {
+  sessions_.replies_wait = true;
+  training_.round_closes = [this](int) {
+    const std::lock_guard<std::mutex> lock(sessions_.mutex);
+    return sessions_.heartbeat_peers.size() >= 2;
+  };
+  const Client client = Client::Connect(address_).value();
+  Session session = client.Join("a", "w").value();
+  std::vector<float> parameters(1);
+  const auto result = session.Step({2.0f}, absl::MakeSpan(parameters));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->num_attempts, 1);
+  EXPECT_EQ(parameters[0], 2.0f);
+  const std::lock_guard<std::mutex> lock(sessions_.mutex);
+  EXPECT_THAT(sessions_.heartbeat_peers, ::testing::Each(::testing::Ne(training_.step_peer)));
+}
+
+TEST_F(GrpcTransportTest, StepThatWaitsIsSentAgainAfterAWhile) {
+  sessions_.replies_wait = true;
+  training_.round_closes = [](int call) { return call >= 2; };
+  ClientOptions options;
+  options.retry.attempt_timeout = absl::Milliseconds(50);
+  options.retry.round_attempt_timeout = absl::Milliseconds(200);
+  const Client client = Client::Connect(address_, options).value();
+  Session session = client.Join("a", "w").value();
+  std::vector<float> parameters(1);
+  const auto result = session.Step({2.0f}, absl::MakeSpan(parameters));
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_GE(result->num_attempts, 2);
+  EXPECT_EQ(parameters[0], 2.0f);
+}
+
+TEST_F(GrpcTransportTest, StepThatWaitsEndsWhenItIsToldTo) {
+  sessions_.replies_wait = true;
+  const auto stop = std::make_shared<std::atomic<bool>>(false);
+  training_.round_closes = [stop](int) { return !(*stop = true); };
+  ClientOptions options;
+  options.retry.stop = [stop] { return stop->load(); };
+  const Client client = Client::Connect(address_, options).value();
+  Session session = client.Join("a", "w").value();
+  const absl::Status stopped = session.Step({2.0f}, {}).status();
+  EXPECT_TRUE(absl::IsCancelled(stopped)) << stopped;
+}
+
+TEST_F(GrpcTransportTest, VersionRecordsCome) {
+  const Client client = Client::Connect(address_).value();
+  EXPECT_EQ(client.VersionRecords("a")->at(0).version(), 9u);
+}
+
 TEST_F(GrpcTransportTest, CallThatTheServerCancelsIsUnavailable) {
   const auto transport = ConnectGrpc(address_, kMaxMessageBytes, absl::Seconds(10)).value();
   v1::LeaveResponse response;
@@ -252,7 +334,7 @@ TEST_F(GrpcTransportTest, AnErrorOfTheTakerEndsThePull) {
         ++num_messages;
         return absl::InternalError("enough");
       },
-      absl::Seconds(10));
+      [] { return absl::OkStatus(); }, absl::Seconds(10));
   EXPECT_EQ(status, absl::InternalError("enough"));
   EXPECT_EQ(num_messages, 1);
 }

@@ -17,25 +17,24 @@ namespace {
 class Puller {
  public:
   Puller(absl::string_view session_id, uint64_t history, absl::Span<float> parameters,
-         const PullOptions& options)
-      : parameters_(parameters), options_(options) {
+         const PullOptions& options, const RoundWait& wait)
+      : parameters_(parameters), options_(options), wait_(wait) {
     request_.set_session_id(std::string(session_id));
     request_.set_history(history);
     request_.set_point(options.point);
     request_.set_dtype(options.dtype);
     request_.set_checksums(options.checksums);
+    request_.set_min_version(options.min_version);
   }
 
   void GoOnFrom(const PullStart& start) {
-    request_.set_version(start.version);
+    GoOnAt(start.version);
     request_.set_begin_element(start.begin_element);
     next_learning_rate_ = start.next_learning_rate;
   }
 
   absl::Status Attempt(Transport& transport, absl::Duration timeout) {
-    const absl::Status attempt = transport.Pull(
-        v1::PullRequest(request_), [&](const v1::PullResponse& message) { return Take(message); },
-        timeout);
+    const absl::Status attempt = Call(transport, timeout);
     if (ReasonOf(attempt) == "VERSION_GONE") return StartOver(attempt.message());
     const bool complete = request_.has_version() && request_.begin_element() == parameters_.size();
     if (complete && IsRetryable(attempt)) return absl::OkStatus();
@@ -46,12 +45,32 @@ class Puller {
   PulledVersion pulled() const {
     return {request_.history(), request_.version(), next_learning_rate_.value_or(0)};
   }
-  // Elements there at the farthest.
-  const uint64_t& farthest() const { return farthest_; }
+  // Grows with every element that is there for the first time, and with every wait.
+  const uint64_t& progress() const { return progress_; }
 
  private:
+  absl::Status Call(Transport& transport, absl::Duration timeout) {
+    for (;;) {
+      const bool waits = request_.min_version() > 0;
+      const absl::Status attempt = transport.Pull(
+          v1::PullRequest(request_), [&](const v1::PullResponse& message) { return Take(message); },
+          [&] { return waits ? wait_.Look() : absl::OkStatus(); },
+          waits ? wait_.attempt_timeout() : timeout);
+      // Nothing came, and pings say that the server is there.
+      const bool silent = absl::IsDeadlineExceeded(attempt) && request_.min_version() > 0;
+      if (!silent || wait_.over()) return attempt;
+      ++progress_;
+    }
+  }
+
+  void GoOnAt(uint64_t version) {
+    request_.set_version(version);
+    request_.clear_min_version();
+  }
+
   absl::Status StartOver(absl::string_view why) {
     request_.clear_version();
+    request_.set_min_version(options_.min_version);
     request_.set_begin_element(0);
     next_learning_rate_.reset();
     return absl::UnavailableError(why);
@@ -87,9 +106,10 @@ class Puller {
     }
     DecodeFloats(options_.dtype, data.data(), parameters_.subspan(begin, size));
     request_.set_history(message.history());
-    request_.set_version(message.version());
+    GoOnAt(message.version());
     request_.set_begin_element(begin + size);
     next_learning_rate_ = message.next_learning_rate();
+    if (begin + size > farthest_) progress_ += begin + size - farthest_;
     farthest_ = std::max<uint64_t>(farthest_, begin + size);
     if (options_.progress) {
       options_.progress((begin + size) * element_bytes, parameters_.size() * element_bytes);
@@ -99,9 +119,11 @@ class Puller {
 
   const absl::Span<float> parameters_;
   const PullOptions& options_;
+  const RoundWait& wait_;
   v1::PullRequest request_;  // what is still missing
   std::optional<double> next_learning_rate_;
-  uint64_t farthest_ = 0;
+  uint64_t farthest_ = 0;  // elements
+  uint64_t progress_ = 0;
 };
 
 }  // namespace
@@ -110,11 +132,13 @@ absl::StatusOr<PulledVersion> PullParameters(Transport& transport, const RetryOp
                                              absl::string_view session_id, uint64_t history,
                                              absl::Span<float> parameters,
                                              const PullOptions& options, const PullStart* start) {
-  Puller puller(session_id, history, parameters, options);
+  const RoundWait wait(retry);
+  Puller puller(session_id, history, parameters, options, wait);
   if (start != nullptr) puller.GoOnFrom(*start);
   const absl::Status status = Retry(
-      retry, transport, [&](absl::Duration timeout) { return puller.Attempt(transport, timeout); },
-      nullptr, &puller.farthest());
+      options.min_version > 0 ? wait.retry() : retry, transport,
+      [&](absl::Duration timeout) { return puller.Attempt(transport, timeout); }, nullptr,
+      &puller.progress());
   if (!status.ok()) return status;
   return puller.pulled();
 }

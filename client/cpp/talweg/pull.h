@@ -32,7 +32,8 @@ struct PullStart {
 // that does not fit its checksum, goes on from the first missing element at the same version; where
 // the server no longer holds that version, or would make another lookahead of it, the pull starts
 // over. `history` 0 means whichever is current at the first message. With `start` the pull goes on
-// there. Lasts as long as messages come: the overall timeout counts from the last new element.
+// there. Lasts as long as messages come: the overall timeout counts from the last new element. The
+// wait for `min_version` is that of RoundWait.
 // After an error the contents of `parameters` are unspecified.
 absl::StatusOr<PulledVersion> PullParameters(Transport& transport, const RetryOptions& retry,
                                              absl::string_view session_id, uint64_t history,

@@ -9,6 +9,22 @@
 
 namespace talweg {
 
+absl::Status RoundWait::Look() const {
+  const bool stop = options_.stop && options_.stop();
+  return stop ? absl::CancelledError("stopped") : absl::OkStatus();
+}
+
+absl::Duration RoundWait::attempt_timeout() const {
+  return std::min(std::max(options_.attempt_timeout, options_.round_attempt_timeout),
+                  std::max(give_up_ - absl::Now(), absl::ZeroDuration()));
+}
+
+RetryOptions RoundWait::retry() const {
+  RetryOptions options = options_;
+  options.stop = [this] { return over() || !Look().ok(); };
+  return options;
+}
+
 bool IsRetryable(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
          ReasonOf(status) == "CHUNK_CORRUPT";

@@ -9,6 +9,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/cpp/talweg/transport.h"
 
@@ -21,8 +22,37 @@ struct RetryOptions {
   absl::Duration overall_timeout = absl::Minutes(5);
   absl::Duration initial_backoff = absl::Milliseconds(50);  // before the second attempt
   absl::Duration max_backoff = absl::Seconds(2);            // doubled up to here
-  // Asked before each retry: true means make none. Unset: go on.
+  // How long an answer that waits for other workers (a step of a synchronous or bounded session, a
+  // pull that waits for a version) may take while the server is there; > 0. The two timeouts above
+  // are then of a server that is not: pings tell.
+  absl::Duration round_timeout = absl::InfiniteDuration();
+  // Of one such attempt in one message, > 0: the same call is then made again, over the same
+  // connection, and waits on. Against what lives and forgets, such as a relay on the way.
+  absl::Duration round_attempt_timeout = absl::Seconds(60);
+  // Asked before each retry, and ten times a second while an answer waits for other workers: true
+  // means give up. Unset: go on.
   std::function<bool()> stop;
+};
+
+// The wait for an answer that other workers hold up, from when it is made. Refers to its options.
+class RoundWait {
+ public:
+  explicit RoundWait(const RetryOptions& options)
+      : options_(options), give_up_(absl::Now() + options.round_timeout) {}
+
+  // Whether it has lasted `round_timeout`.
+  bool over() const { return absl::Now() >= give_up_; }
+  // CANCELLED where `stop` says so.
+  absl::Status Look() const;
+  // Of an attempt that begins now. One that lasted so long has met a server: pings would have ended
+  // it sooner.
+  absl::Duration attempt_timeout() const;
+  // For Retry: no attempt is begun when the wait is over. Refers to this wait.
+  RetryOptions retry() const;
+
+ private:
+  const RetryOptions& options_;
+  const absl::Time give_up_;
 };
 
 // Whether the call may have been lost on the way, so that the same call again can help:

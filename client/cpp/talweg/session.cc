@@ -26,6 +26,7 @@ constexpr uint64_t kMaxUnaryBytes = uint64_t{64} << 20;
 struct Waiting {
   Contribution contribution;
   int num_attempts = 0;
+  bool asks_again = false;  // whoever is told that it is pending may ask what became of it
   std::vector<float> kept;  // the gradient, once its caller has it back
 };
 
@@ -36,15 +37,17 @@ struct Session::State {
   ClientOptions options;
   std::string session_id;
   std::string worker;
+  JoinOptions join;
   uint64_t history = 0;
   uint64_t incarnation = 0;
+  bool replies_wait = false;  // as the join was told
   uint64_t version = 0;
   uint64_t sequence = 0;  // of the last contribution
   double next_learning_rate = 0;
   bool left = false;
   v1::ContributionHeader header;  // what all contributions have in common
   std::list<Waiting> waiting;     // oldest first; at most two
-  bool resumable = false;         // `waiting` is one contribution that Step left without an answer
+  bool resumable = false;         // `waiting` is one contribution that ResumeStep may ask about
   absl::Status fenced;            // the error that fenced this worker, once there was one
   v1::StepRequest request;        // keeps its memory from step to step
   v1::StepResponse response;      // likewise
@@ -53,7 +56,10 @@ struct Session::State {
 
   // Gives up what waits.
   void Forget() {
-    if (stream != nullptr && !waiting.empty()) stream->Close();
+    const bool under_way = std::any_of(waiting.begin(), waiting.end(), [](const Waiting& one) {
+      return !one.contribution.answer.has_value();
+    });
+    if (stream != nullptr && under_way) stream->Close();
     waiting.clear();
     resumable = false;
   }
@@ -69,6 +75,8 @@ struct Session::State {
                                                        : v1::REPLY_DATA_PARAMETERS);
     reply.set_dtype(step.reply_dtype);
     reply.set_checksums(step.checksums);
+    reply.set_return_pending(step.return_pending);
+    contribution.waits = replies_wait && !step.return_pending;
   }
 
   bool NeedsStream(const Contribution& contribution) const {
@@ -78,18 +86,22 @@ struct Session::State {
     return step.checksums || bytes > std::min(options.stream_threshold_bytes, kMaxUnaryBytes);
   }
 
-  // One attempt at an answer in one message.
-  absl::Status CallStep(Contribution& contribution, absl::Duration timeout) {
+  // One attempt at an answer in one message, `timeout` long unless it waits for other workers.
+  absl::Status CallStep(Contribution& contribution, absl::Duration timeout, const RoundWait& wait) {
     const StepOptions& step = contribution.options;
     *request.mutable_header() = contribution.header.header();
     *request.mutable_reply() = contribution.header.reply();
     request.mutable_reply()->set_max_reply_bytes(options.max_message_bytes);
-    if (request.sections_size() == 0) request.add_sections()->set_kind(v1::SECTION_KIND_GRADIENT);
+    if (request.sections_size() == 0) request.add_sections();
     v1::Section& gradient = *request.mutable_sections(0);
+    gradient.set_kind(KindOf(step));
     gradient.set_dtype(step.gradient_dtype);
     gradient.mutable_data()->resize(contribution.gradient.size() * DtypeBytes(step.gradient_dtype));
     EncodeFloats(step.gradient_dtype, contribution.gradient, gradient.mutable_data()->data());
-    absl::Status status = transport->Call(request, response, timeout);
+    absl::Status status = contribution.waits ? transport->WaitForStep(
+                                                   request, response, [&] { return wait.Look(); },
+                                                   wait.attempt_timeout())
+                                             : transport->Call(request, response, timeout);
     if (!status.ok()) return status;
     const absl::Span<float> parameters = contribution.parameters;
     if (!parameters.empty()) {
@@ -143,12 +155,13 @@ Session::~Session() = default;
 
 absl::StatusOr<Session> Session::Join(std::shared_ptr<Transport> transport,
                                       const ClientOptions& options, absl::string_view session_id,
-                                      absl::string_view worker) {
+                                      absl::string_view worker, const JoinOptions& join) {
   auto state = std::make_unique<State>();
   state->transport = std::move(transport);
   state->options = options;
   state->session_id = std::string(session_id);
   state->worker = std::string(worker);
+  state->join = join;
   Session session(std::move(state));
   const absl::Status joined = session.JoinAnew();
   if (!joined.ok()) return joined;
@@ -161,6 +174,7 @@ absl::Status Session::JoinAnew() {
   v1::JoinRequest request;
   request.set_session_id(state.session_id);
   request.set_worker(state.worker);
+  request.mutable_roles()->Assign(state.join.roles.begin(), state.join.roles.end());
   v1::JoinResponse response;
   const absl::Status status = Retry(
       state.options.retry, *state.transport,
@@ -169,6 +183,7 @@ absl::Status Session::JoinAnew() {
   state.history = response.history();
   state.incarnation = response.incarnation();
   state.version = response.version();
+  state.replies_wait = response.replies_wait();
   state.left = false;
   state.sequence = 0;
   state.Forget();
@@ -217,12 +232,22 @@ absl::StatusOr<StepResult> Session::Step(absl::Span<const float> gradient,
   return result;
 }
 
-absl::StatusOr<StepResult> Session::ResumeStep(absl::Span<float> parameters) {
+absl::StatusOr<StepResult> Session::ResumeStep(absl::Span<float> parameters, bool return_pending) {
   State& state = *state_;
   if (!state.resumable) {
     return absl::FailedPreconditionError("no contribution waits for its answer");
   }
-  state.Aim(state.waiting.front().contribution, parameters);
+  Waiting& waiting = state.waiting.front();
+  Contribution& contribution = waiting.contribution;
+  const bool was_pending =
+      contribution.answer.has_value() && contribution.answer->verdict() == v1::VERDICT_PENDING;
+  if (was_pending) {
+    contribution.answer.reset();
+    contribution.opened = contribution.committed = false;
+    waiting.num_attempts = 0;
+  }
+  contribution.options.return_pending = return_pending;
+  state.Aim(contribution, parameters);
   absl::StatusOr<StepResult> result = Settle();
   state.resumable = !state.waiting.empty();
   return result;
@@ -231,6 +256,9 @@ absl::StatusOr<StepResult> Session::ResumeStep(absl::Span<float> parameters) {
 absl::Status Session::SubmitStep(absl::Span<const float> gradient, absl::Span<float> parameters,
                                  absl::Span<const double> losses, const StepOptions& options) {
   State& state = *state_;
+  if (options.return_pending) {
+    return absl::InvalidArgumentError("return_pending is for Step and ResumeStep");
+  }
   if (state.resumable) state.Forget();
   if (state.waiting.size() == 2) {
     return absl::FailedPreconditionError("two contributions wait for AwaitStep");
@@ -256,7 +284,9 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
   if (options.point != v1::POINT_PARAMETERS && options.point != v1::POINT_LOOKAHEAD) {
     return absl::InvalidArgumentError("a step brings back POINT_PARAMETERS or POINT_LOOKAHEAD");
   }
-  Contribution& contribution = state.waiting.emplace_back().contribution;
+  Waiting& waiting = state.waiting.emplace_back();
+  waiting.asks_again = options.return_pending;
+  Contribution& contribution = waiting.contribution;
   contribution.options = options;
   contribution.gradient = gradient;
   v1::ContributionHeader& header = *contribution.header.mutable_header();
@@ -265,6 +295,7 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
   header.set_sequence(++state.sequence);
   header.set_base_version(state.version);
   header.mutable_losses()->Assign(losses.begin(), losses.end());
+  if (options.weight.has_value()) header.set_weight(*options.weight);
   state.Aim(contribution, parameters);
   return absl::OkStatus();
 }
@@ -272,15 +303,20 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
 // Brings what waits as far as `reached` says, through lost calls and broken streams.
 absl::Status Session::Drive(absl::FunctionRef<bool()> reached) {
   State& state = *state_;
-  uint64_t farthest = 0;
+  const RoundWait wait(state.options.retry);
+  uint64_t farthest_bytes = 0;
+  uint64_t num_waits = 0;  // that met the server
+  uint64_t progress = 0;   // grows with both
   const auto attempt = [&](absl::Duration timeout) -> absl::Status {
     std::vector<Contribution*> streamed;
     const auto run = [&](absl::FunctionRef<bool()> far_enough) -> absl::Status {
       if (streamed.empty() || far_enough()) return absl::OkStatus();
-      absl::Status ran = state.stream->Run(streamed, timeout, far_enough);
+      absl::Status ran = state.stream->Run(streamed, timeout, wait, far_enough);
       for (const Contribution* contribution : streamed) {
-        farthest = std::max(farthest, contribution->farthest_bytes);
+        farthest_bytes = std::max(farthest_bytes, contribution->farthest_bytes);
+        num_waits = std::max(num_waits, contribution->num_waits);
       }
+      progress = farthest_bytes + num_waits;
       return ran;
     };
     for (Waiting& waiting : state.waiting) {
@@ -293,13 +329,21 @@ absl::Status Session::Drive(absl::FunctionRef<bool()> reached) {
       }
       // In the order of their sequences.
       absl::Status done = run([&] { return streamed.back()->answer.has_value(); });
-      ++waiting.num_attempts;
-      if (done.ok()) done = state.CallStep(contribution, timeout);
+      if (!done.ok()) return done;
+      for (;;) {
+        ++waiting.num_attempts;
+        done = state.CallStep(contribution, timeout, wait);
+        if (!contribution.waits || !absl::IsDeadlineExceeded(done) || wait.over()) break;
+        progress = farthest_bytes + ++num_waits;
+      }
       if (!done.ok()) return done;
     }
     return run(reached);
   };
-  absl::Status status = Retry(state.options.retry, *state.transport, attempt, nullptr, &farthest);
+  const bool waits = std::any_of(state.waiting.begin(), state.waiting.end(),
+                                 [](const Waiting& one) { return one.contribution.waits; });
+  absl::Status status = Retry(waits ? wait.retry() : state.options.retry, *state.transport, attempt,
+                              nullptr, &progress);
   return Failed(status);
 }
 
@@ -339,7 +383,7 @@ absl::StatusOr<StepResult> Session::Settle() {
   }
   if (!contribution.parameters.empty()) state.version = result.data_version;
   state.next_learning_rate = result.next_learning_rate;
-  state.waiting.pop_front();
+  if (!result.pending() || !state.waiting.front().asks_again) state.waiting.pop_front();
   return result;
 }
 
@@ -391,6 +435,7 @@ void Session::Note(const absl::Status& status) {
 
 const std::string& Session::session_id() const { return state_->session_id; }
 const std::string& Session::worker() const { return state_->worker; }
+bool Session::replies_wait() const { return state_->replies_wait; }
 uint64_t Session::history() const { return state_->history; }
 uint64_t Session::version() const { return state_->version; }
 double Session::next_learning_rate() const { return state_->next_learning_rate; }

@@ -25,14 +25,20 @@ struct ClientOptions;
 // What became of a contribution.
 struct StepResult {
   v1::Verdict verdict = v1::VERDICT_UNSPECIFIED;
-  bool replayed = false;         // the remembered answer of an attempt whose reply was lost
-  uint64_t applied_version = 0;  // version made; where not applied, the one it was judged at
-  uint64_t data_version = 0;     // version of the parameters that came back
-  std::optional<v1::StepReport> report;  // set where the verdict is APPLIED
-  double next_learning_rate = 0;         // of the coming step; a lookahead was made with it
-  int num_attempts = 1;                  // calls made, streams begun, for this answer
+  bool replayed = false;  // the remembered answer of an attempt whose reply was lost
+  // Version made, or, where it is pending, that it will be part of; otherwise the one it was judged
+  // at.
+  uint64_t applied_version = 0;
+  uint64_t data_version = 0;  // version of the parameters that came back
+  // How many contributed and who was late, learning rate, norms, loss. Set where the verdict is
+  // APPLIED, but for a late repeat of a pending contribution.
+  std::optional<v1::StepReport> report;
+  double next_learning_rate = 0;  // of the coming step; a lookahead was made with it
+  int num_attempts = 1;           // calls made, streams begun, for this answer
 
   bool applied() const { return verdict == v1::VERDICT_APPLIED; }
+  // It waits for other contributions, or for slower workers: no acknowledgement yet.
+  bool pending() const { return verdict == v1::VERDICT_PENDING; }
 };
 
 // Made by Client::Join(). Heartbeats of its own keep the lease from a background thread. Sequence
@@ -59,17 +65,22 @@ class Session {
   // Large contributions (ClientOptions::stream_threshold_bytes) go over one stream that stays open
   // from step to step, and take as long as they move.
   //
-  // Fails with UNAVAILABLE or DEADLINE_EXCEEDED where no answer came within the overall timeout:
-  // the contribution may have been applied, and ResumeStep() finds out (its copy of the gradient is
-  // made only then); or with the server's error, which changed nothing. After an error the contents
-  // of `parameters` are unspecified: they may be of any version, or of several.
+  // Where replies_wait(), the answer comes when other workers have done their part, within
+  // RetryOptions::round_timeout; or is VERDICT_PENDING at once where `options` says so.
+  //
+  // Fails with UNAVAILABLE or DEADLINE_EXCEEDED where no answer came in time, with CANCELLED where
+  // RetryOptions::stop ended a wait: the contribution may have been applied, and ResumeStep() finds
+  // out (its copy of the gradient is made only then); or with the server's error, which changed
+  // nothing. After an error the contents of `parameters` are unspecified: they may be of any
+  // version, or of several.
   absl::StatusOr<StepResult> Step(absl::Span<const float> gradient, absl::Span<float> parameters,
                                   absl::Span<const double> losses = {},
                                   const StepOptions& options = {});
 
   // Sends the last contribution again, under its own sequence and options, after a Step or
-  // ResumeStep that got no answer; FAILED_PRECONDITION where there is none such.
-  absl::StatusOr<StepResult> ResumeStep(absl::Span<float> parameters);
+  // ResumeStep that got no answer, or, with StepOptions::return_pending, a pending one;
+  // FAILED_PRECONDITION where there is none such. Waits for other workers unless `return_pending`.
+  absl::StatusOr<StepResult> ResumeStep(absl::Span<float> parameters, bool return_pending = false);
 
   // Step in two halves, for sessions with max_staleness > 0: while one contribution's parameters
   // come in, the next one's gradient goes out.
@@ -82,8 +93,9 @@ class Session {
   // version(), which AwaitStep moves. Exactly once, as Step: the second is committed when the first
   // is answered.
   //
-  // After UNAVAILABLE or DEADLINE_EXCEEDED what was submitted waits on, and AwaitStep goes on with
-  // it; after an error with the server's reason nothing waits.
+  // After UNAVAILABLE, DEADLINE_EXCEEDED or CANCELLED what was submitted waits on, and AwaitStep
+  // goes on with it; after an error with the server's reason nothing waits. INVALID_ARGUMENT for
+  // return_pending.
   absl::Status SubmitStep(absl::Span<const float> gradient, absl::Span<float> parameters,
                           absl::Span<const double> losses = {}, const StepOptions& options = {});
 
@@ -104,8 +116,9 @@ class Session {
 
   const std::string& session_id() const;
   const std::string& worker() const;
-  uint64_t history() const;  // history of every version below
-  uint64_t version() const;  // of the parameters that came last; before that, at the join
+  bool replies_wait() const;  // whether a step may wait for other workers
+  uint64_t history() const;   // history of every version below
+  uint64_t version() const;   // of the parameters that came last; before that, at the join
   // Of the step after that version, with which a lookahead was made; 0 before the first reply.
   double next_learning_rate() const;
   uint64_t incarnation() const;  // this process among all that had the worker's name
@@ -115,7 +128,7 @@ class Session {
   struct State;
   static absl::StatusOr<Session> Join(std::shared_ptr<Transport> transport,
                                       const ClientOptions& options, absl::string_view session_id,
-                                      absl::string_view worker);
+                                      absl::string_view worker, const JoinOptions& join);
   explicit Session(std::unique_ptr<State> state);
   absl::Status Submit(absl::Span<const float> gradient, absl::Span<float> parameters,
                       absl::Span<const double> losses, const StepOptions& options);

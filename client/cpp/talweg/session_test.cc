@@ -184,8 +184,12 @@ TEST_F(SessionTest, HeartbeatsComeByThemselves) {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
+  ASSERT_TRUE(session.Step(gradient_, absl::MakeSpan(parameters_)).ok());
   EXPECT_TRUE(session.Leave().ok());  // ends the thread
   EXPECT_GE(server_->num_heartbeats, 2);
+  // A step on its way never holds them up.
+  EXPECT_THAT(server_->step_connections, ElementsAre(0));
+  EXPECT_THAT(server_->heartbeat_connections, ElementsAre(1));
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ struct ChunkHead {
   uint64_t begin_element = 0;
   size_t num_bytes = 0;
   bool checksum = false;  // whether it carries its CRC32C
+  v1::SectionKind kind = v1::SECTION_KIND_GRADIENT;
 };
 
 struct StreamEvent {

@@ -82,7 +82,7 @@ bool ReadChunkField(CodedInputStream& in, uint32_t tag, v1::Chunk& chunk, DataPo
 
 std::string BytesBeforeData(const ChunkHead& head) {
   v1::Section section;
-  section.set_kind(v1::SECTION_KIND_GRADIENT);
+  section.set_kind(head.kind);
   section.set_dtype(head.dtype);
   section.set_begin_element(head.begin_element);
   const uint64_t data_field_bytes =

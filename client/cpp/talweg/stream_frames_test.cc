@@ -16,16 +16,17 @@ TEST(StreamFramesTest, ChunksAreTheBytesThatGeneratedCodeMakes) {
   for (const uint64_t begin : {uint64_t{0}, uint64_t{262144}, uint64_t{1} << 39}) {
     for (const size_t num_bytes : {size_t{4}, size_t{200}, size_t{1} << 20}) {
       for (const bool checksum : {false, true}) {
+        const auto kind = checksum ? v1::SECTION_KIND_DIFFERENCE : v1::SECTION_KIND_GRADIENT;
         const std::string data(num_bytes, 'x');
         v1::StreamStepRequest expected;
         v1::Chunk& chunk = *expected.mutable_chunk();
-        chunk.mutable_section()->set_kind(v1::SECTION_KIND_GRADIENT);
+        chunk.mutable_section()->set_kind(kind);
         chunk.mutable_section()->set_dtype(v1::DTYPE_BFLOAT16);
         chunk.mutable_section()->set_begin_element(begin);
         chunk.mutable_section()->set_data(data);
         if (checksum) chunk.set_crc32c(0xdeadbeef);
         const std::string bytes =
-            BytesBeforeData({v1::DTYPE_BFLOAT16, begin, num_bytes, checksum}) + data +
+            BytesBeforeData({v1::DTYPE_BFLOAT16, begin, num_bytes, checksum, kind}) + data +
             (checksum ? BytesAfterData(0xdeadbeef) : "");
         EXPECT_EQ(bytes, expected.SerializeAsString());
       }

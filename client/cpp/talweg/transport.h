@@ -16,8 +16,9 @@
 namespace talweg {
 
 // One server. Each call makes one attempt of at most `timeout` and fails as the server said, with
-// UNAVAILABLE where the connection is lost, or with DEADLINE_EXCEEDED; to Pull `timeout` is how
-// long it waits for a message. Thread-safe.
+// UNAVAILABLE where the connection is lost (pings notice within half a minute that its other end
+// has vanished), or with DEADLINE_EXCEEDED; to Pull `timeout` is how long it waits for a message.
+// Thread-safe.
 class Transport {
  public:
   // Takes a message of the stream; an error ends the stream, and is what Pull returns.
@@ -25,7 +26,7 @@ class Transport {
 
   // The same for the messages of a watch.
   using TakeSteps = absl::FunctionRef<absl::Status(const v1::WatchSessionResponse& message)>;
-  // Called ten times a second while a stream is silent; an error ends it, and is what it returns.
+  // Called ten times a second while nothing comes; an error ends the call, and is what it returns.
   using Idle = absl::FunctionRef<absl::Status()>;
 
   virtual ~Transport() = default;
@@ -47,7 +48,12 @@ class Transport {
                             absl::Duration timeout) = 0;
   virtual absl::Status Call(const v1::StepRequest& request, v1::StepResponse& response,
                             absl::Duration timeout) = 0;
-  virtual absl::Status Pull(const v1::PullRequest& request, TakeMessage take,
+  // The same for a step that waits for other workers.
+  virtual absl::Status WaitForStep(const v1::StepRequest& request, v1::StepResponse& response,
+                                   Idle idle, absl::Duration timeout) = 0;
+  virtual absl::Status Call(const v1::ListVersionRecordsRequest& request,
+                            v1::ListVersionRecordsResponse& response, absl::Duration timeout) = 0;
+  virtual absl::Status Pull(const v1::PullRequest& request, TakeMessage take, Idle idle,
                             absl::Duration timeout) = 0;
   // With `follow` it has no end of its own: `timeout` may be infinite.
   virtual absl::Status Watch(const v1::WatchSessionRequest& request, TakeSteps take, Idle idle,
