@@ -55,6 +55,7 @@ uint64_t RoundMachine::history() const { return state_->history; }
 uint64_t RoundMachine::version() const { return state_->version; }
 const Schedule& RoundMachine::schedule() const { return state_->config.schedule; }
 const AggregationConfig& RoundMachine::aggregation() const { return state_->aggregation; }
+uint64_t RoundMachine::config_version() const { return state_->config.config_version; }
 uint32_t RoundMachine::num_folded() const {
   return static_cast<uint32_t>(state_->round.members.size());
 }
@@ -92,9 +93,9 @@ void RoundMachine::State::Freeze() {
   }
 }
 
-void RoundMachine::State::FreezeIfDue() {
-  if (!aggregation.synchronous() || round.open || round.members.empty()) return;
-  if (version > 0 || num_live_gradient >= aggregation.min_workers) Freeze();
+bool RoundMachine::State::MayFreeze() const {
+  return aggregation.synchronous() && !round.open && !round.members.empty() &&
+         (version > 0 || num_live_gradient >= aggregation.min_workers);
 }
 
 bool RoundMachine::State::IsDue() const {
@@ -120,7 +121,9 @@ bool RoundMachine::State::IsDue() const {
 }
 
 void RoundMachine::State::CloseIfDue(Effects& effects) {
-  if (!open_step.has_value() && IsDue()) Order(effects);
+  if (open_step.has_value()) return;
+  if (MayFreeze()) Freeze();
+  if (IsDue()) Order(effects);
 }
 
 // --- Contributions.
@@ -268,13 +271,7 @@ void RoundMachine::State::Add(uint32_t index, const Contribution& contribution, 
                               Effects& effects) {
   Worker& worker = workers[index];
   Count(worker);
-  if (round.members.empty()) {
-    round.first = now;
-    if (aggregation.synchronous() &&
-        (version > 0 || num_live_gradient >= aggregation.min_workers)) {
-      Freeze();
-    }
-  }
+  if (round.members.empty()) round.first = now;
   if (Expects(worker)) --round.outstanding;
   worker.contributed_to = round.serial;
   worker.pending = {contribution.sequence, contribution.digest};
@@ -310,12 +307,17 @@ void RoundMachine::State::Order(Effects& effects) {
   if (mutation == Mutation::kWrongDenominator) record->total_weight += expected;
   record->num_late = static_cast<uint32_t>(expected);
   if (expected > 0) {
+    // The first by name, so that every machine that decides the same says the same.
+    std::vector<std::string>& names = record->late_workers;
     workers.ForEach([&](uint32_t index) {
-      if (record->late_workers.size() < kMaxLateNames && Expects(workers[index])) {
-        record->late_workers.push_back(workers[index].name);
+      const Worker& worker = workers[index];
+      if (!Expects(worker)) return;
+      if (names.size() == kMaxLateNames) {
+        if (worker.name >= names.back()) return;
+        names.pop_back();
       }
+      names.insert(std::upper_bound(names.begin(), names.end(), worker.name), worker.name);
     });
-    std::sort(record->late_workers.begin(), record->late_workers.end());
   }
   StepReport& report = open.report;
   report.learning_rate = config.schedule.LearningRate(version + 1);
@@ -367,13 +369,13 @@ void RoundMachine::State::On(const StepTaken& taken, Effects& effects) {
     const auto [index, digest] = open.round.places[place];
     Worker& worker = workers[index];
     const RoundMember& member = members[place];
-    // It may have gone, or joined anew, meanwhile: then nobody can repeat this sequence.
-    if (worker.incarnation != member.incarnation) continue;
     if (worker.left) {
       --num_left;
       workers.Erase(index);
       continue;
     }
+    // It may have gone, or joined anew, meanwhile: then nobody can repeat this sequence.
+    if (worker.incarnation != member.incarnation) continue;
     if (member.sequence > worker.settled.sequence) {
       worker.settled = {member.sequence, version, last_step, digest, Verdict::kApplied};
     }
@@ -403,12 +405,12 @@ void RoundMachine::State::On(const StepTaken& taken, Effects& effects) {
   }
 }
 
-void RoundMachine::State::On(const Configure& configure, Effects& effects) {
+void RoundMachine::State::On(const Configure& configure, Effects& /*effects*/) {
   TALWEG_CHECK(!open_step.has_value());
-  if (round.members.empty()) {
+  // One that waits for workers to come, before version 1, is not open.
+  if (round.members.empty() || (aggregation.synchronous() && !round.open)) {
     next.reset();
     Apply(configure);
-    LetGo(effects);
   } else {
     next = configure;
   }
@@ -416,7 +418,7 @@ void RoundMachine::State::On(const Configure& configure, Effects& effects) {
 
 void RoundMachine::State::Apply(const Configure& configure) {
   config = configure;
-  workers.RingAll(now);  // leases and deadlines may have become shorter
+  workers.RingAll(now);  // deadlines may have become shorter, and rounds or bounds wider
 }
 
 }  // namespace talweg::core

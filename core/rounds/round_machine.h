@@ -85,6 +85,7 @@ class RoundMachine {
   // In force: those of the version that is made next.
   const Schedule& schedule() const;
   const AggregationConfig& aggregation() const;
+  uint64_t config_version() const;
   // Contributions folded so far into the next version.
   uint32_t num_folded() const;
   // Calls that wait.
@@ -100,8 +101,10 @@ class RoundMachine {
   // keeps the saved one; another begins there where steps, verdicts or joins may have been lost.
   absl::Status Load(ByteReader& reader, absl::Time now, uint64_t history = 0);
 
-  // Tests only.
+  // Tests only: a deliberate bug; and INTERNAL where a counter is not what a recount says, where a
+  // call waits for nothing, or where nobody is told of what is due. O(n).
   void SwitchOn(Mutation mutation);
+  absl::Status Audit() const;
 
  private:
   struct State;

@@ -55,6 +55,7 @@ class Clocks {
   bool empty() const { return counts_.empty(); }
   uint64_t least() const { return counts_.begin()->first; }
   void Clear() { counts_.clear(); }
+  bool Are(const std::map<uint64_t, uint32_t>& counts) const { return counts_ == counts; }
 
  private:
   std::map<uint64_t, uint32_t> counts_;  // as many entries as clocks differ, which is few
@@ -104,7 +105,7 @@ struct RoundMachine::State {
   bool Expects(const Worker& worker) const;
   void ExpectNoLonger(Worker& worker);
   void Freeze();
-  void FreezeIfDue();
+  bool MayFreeze() const;
   bool IsDue() const;
   void CloseIfDue(Effects& effects);
   void Repeat(Worker& worker, const Contribution& contribution, Effects& effects);

@@ -143,9 +143,10 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
     }
     state->SetAlarm(index);
   }
-  state->workers.ForEach([&](uint32_t index) {
+  // In an order that hashing does not choose: they are answered in it.
+  for (const uint32_t index : state->workers.Sorted()) {
     if (state->IsAhead(state->workers[index])) state->Hold(index);
-  });
+  }
   if (history != 0) state->history = history;
   state_ = std::move(state);
   return absl::OkStatus();

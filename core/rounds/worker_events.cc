@@ -52,6 +52,8 @@ void RoundMachine::State::SetLive(uint32_t index) {
     Count(worker);
   }
   SetAlarm(index);
+  // Only a tick opens a round for one that comes back.
+  if (MayFreeze()) workers.SetAlarm(index, now);
 }
 
 void RoundMachine::State::SetDead(uint32_t index) {
@@ -72,7 +74,7 @@ absl::Time RoundMachine::State::OwesSince(const Worker& worker) const {
 
 void RoundMachine::State::SetAlarm(uint32_t index) {
   const Worker& worker = workers[index];
-  absl::Time time = worker.lease_end;
+  absl::Time time = worker.calls.empty() ? worker.lease_end : LeaseEnd();
   if (aggregation.progress_seconds > 0) {
     // Who owes nothing now may from this moment on.
     const absl::Time since = std::min(OwesSince(worker), now);
@@ -84,8 +86,7 @@ void RoundMachine::State::SetAlarm(uint32_t index) {
 void RoundMachine::State::Look(uint32_t index) {
   Worker& worker = workers[index];
   if (!worker.live) return;
-  if (!worker.calls.empty()) worker.lease_end = std::max(worker.lease_end, LeaseEnd());
-  if (worker.lease_end <= now) {
+  if (worker.calls.empty() && worker.lease_end <= now) {
     if (mutation == Mutation::kUnfoldAtExpiry && worker.contributed_to == round.serial) {
       for (const RoundMember& member : round.members) {
         if (member.incarnation == worker.incarnation) round.weight.Add(-member.weight);
@@ -109,6 +110,8 @@ void RoundMachine::State::EndCalls(Worker& worker, const absl::Status& status, E
 }
 
 void RoundMachine::State::AnswerCalls(Worker& worker, const Answer& answer, Effects& effects) {
+  if (worker.calls.empty()) return;
+  worker.lease_end = std::max(worker.lease_end, LeaseEnd());  // it lived until now
   for (const WaitingCall& call : worker.calls) {
     Released& released = effects.released.emplace_back();
     released.ticket = call.ticket;
@@ -201,11 +204,10 @@ void RoundMachine::State::On(const Join& join, Effects& effects) {
   fresh.gradient = join.gradient;
   fresh.contributed_to = worker.contributed_to;
   fresh.excluded_from = worker.excluded_from;
-  fresh.scheduled = worker.scheduled;
+  fresh.alarm = worker.alarm;
   fresh.lease_end = LeaseEnd();
   worker = std::move(fresh);
   SetLive(index);
-  FreezeIfDue();
   CloseIfDue(effects);
   LetGo(effects);
 }
@@ -214,7 +216,11 @@ bool RoundMachine::State::ForgetExpiredWorker() {
   uint32_t oldest = WorkerTable::kNone;
   workers.ForEach([&](uint32_t index) {
     const Worker& worker = workers[index];
-    if (worker.live || worker.contributed_to == round.serial || !worker.calls.empty()) return;
+    // One that has left holds no place but in the round it is part of.
+    if (worker.live || worker.left || worker.contributed_to == round.serial ||
+        !worker.calls.empty()) {
+      return;
+    }
     if (oldest == WorkerTable::kNone || worker.lease_end < workers[oldest].lease_end ||
         (worker.lease_end == workers[oldest].lease_end && worker.name < workers[oldest].name)) {
       oldest = index;

@@ -30,9 +30,8 @@ uint32_t WorkerTable::Insert(const std::string& name) {
 
 void WorkerTable::Erase(uint32_t index) {
   TALWEG_CHECK(by_name_.erase(index) == 1);
-  const bool scheduled = workers_[index].scheduled;
-  workers_[index] = Worker{};
-  workers_[index].scheduled = scheduled;  // the alarm still names this place
+  workers_[index] = Worker{};  // and no alarm
+  DropStale();
   free_.push_back(index);
 }
 
@@ -51,16 +50,30 @@ std::vector<uint32_t> WorkerTable::Sorted() const {
 }
 
 void WorkerTable::SetAlarm(uint32_t index, absl::Time time) {
-  if (workers_[index].scheduled) return;
-  workers_[index].scheduled = true;
+  if (workers_[index].alarm <= time) return;
+  workers_[index].alarm = time;
   alarms_.push({time, index});
+  // Overtaken ones are dropped when their time comes, or when they are most.
+  if (alarms_.size() > 2 * workers_.size() + 16) {
+    alarms_ = {};
+    for (uint32_t each = 0; each < workers_.size(); ++each) {
+      if (workers_[each].alarm < absl::InfiniteFuture()) alarms_.push({workers_[each].alarm, each});
+    }
+  }
+}
+
+void WorkerTable::DropStale() {
+  while (!alarms_.empty() && workers_[alarms_.top().index].alarm != alarms_.top().time) {
+    alarms_.pop();
+  }
 }
 
 uint32_t WorkerTable::TakeDue(absl::Time now) {
   if (alarms_.empty() || alarms_.top().time > now) return kNone;
   const uint32_t index = alarms_.top().index;
   alarms_.pop();
-  workers_[index].scheduled = false;
+  workers_[index].alarm = absl::InfiniteFuture();
+  DropStale();
   return index;
 }
 
@@ -70,7 +83,7 @@ absl::Time WorkerTable::NextAlarm() const {
 
 void WorkerTable::RingAll(absl::Time time) {
   alarms_ = {};
-  for (Worker& worker : workers_) worker.scheduled = false;
+  for (Worker& worker : workers_) worker.alarm = absl::InfiniteFuture();
   ForEach([&](uint32_t index) {
     if (workers_[index].live) SetAlarm(index, time);
   });

@@ -43,7 +43,8 @@ struct Worker {
   std::string name;
   uint64_t incarnation = 0;
   absl::Time lease_end;
-  absl::Time progress_from;  // of its last verdict, or of its arrival
+  absl::Time progress_from;                   // of its last verdict, or of its arrival
+  absl::Time alarm = absl::InfiniteFuture();  // when it is looked at next
   Settled settled;
   Pending pending;
   absl::InlinedVector<WaitingCall, 1>
@@ -56,7 +57,6 @@ struct Worker {
   bool live = false;            // its lease runs
   bool counted = false;         // its clock is among those that others wait for
   bool held = false;            // its settled answer waits for slower workers
-  bool scheduled = false;       // an alarm of its own is set
 };
 
 // Thread-compatible. Indexes stay good until their worker is erased; references until the next
@@ -94,8 +94,8 @@ class WorkerTable {
   // In the order of the names.
   std::vector<uint32_t> Sorted() const;
 
-  // Alarms: a worker has at most one, which may ring early, never late. SetAlarm does nothing where
-  // one is set.
+  // Alarms: a worker has one, which may ring early, never late. SetAlarm does nothing where an
+  // earlier one is set.
   void SetAlarm(uint32_t index, absl::Time time);
   // The next worker whose alarm is due, which has none then; kNone.
   uint32_t TakeDue(absl::Time now);
@@ -127,6 +127,9 @@ class WorkerTable {
   std::vector<Worker> workers_;
   std::vector<uint32_t> free_;
   absl::flat_hash_set<uint32_t, ByName, ByName> by_name_;
+  void DropStale();
+
+  // The earliest is its worker's alarm; others may have been overtaken by an earlier one.
   std::priority_queue<Alarm, std::vector<Alarm>, std::greater<>> alarms_;
 };
 

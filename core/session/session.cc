@@ -91,21 +91,16 @@ Session::Session(SessionConfig config, uint64_t history, std::shared_ptr<Paramet
 
 Effects Session::Handle(const Event& event, absl::Time now) { return machine_.Handle(event, now); }
 
-absl::Status Session::Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now,
-                                  std::vector<Released>* released) {
+absl::Status Session::Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now) {
   if (history != 0) TALWEG_RETURN_IF_ERROR(machine_.CheckHistory(history));
   TALWEG_RETURN_IF_ERROR(CheckLiveChange(newest_config(), config));
   if (SameConfig(newest_config(), config)) return absl::OkStatus();
   ++config_version_;
-  const bool round_is_open = machine_.num_folded() > 0;
-  Effects effects =
-      machine_.Handle(Configure{config.schedule, config.aggregation.value(), config_version_}, now);
-  TALWEG_CHECK(released != nullptr || effects.released.empty());
-  if (released != nullptr) *released = std::move(effects.released);
-  if (round_is_open) {
-    next_config_ = config;
-  } else {
+  machine_.Handle(Configure{config.schedule, config.aggregation.value(), config_version_}, now);
+  if (machine_.config_version() == config_version_) {
     PutInForce(config);
+  } else {
+    next_config_ = config;
   }
   return absl::OkStatus();
 }

@@ -54,10 +54,8 @@ class Session {
 
   // Changes hyper-parameters from the next version on: at once, or where a round is open when that
   // has closed. `history` 0 stands for the current one. FIELD_IMMUTABLE as CheckLiveChange,
-  // HISTORY_CHANGED. Without a difference nothing changes. Adds the calls whose wait it ends to
-  // `released`, which may be null where none waits.
-  absl::Status Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now,
-                           std::vector<Released>* released = nullptr);
+  // HISTORY_CHANGED. Without a difference nothing changes.
+  absl::Status Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now);
 
   // Takes the memory that a contribution may need, before it is judged: a decision cannot fail.
   // MEMORY_QUOTA where the system has none.

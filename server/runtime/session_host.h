@@ -157,8 +157,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void RunEvent(const absl::Status& status, const core::Event& event, std::shared_ptr<Work> work);
   absl::AnyInvocable<Next(const absl::Status&)> Welcome(uint64_t incarnation,
                                                         Done<JoinOutcome> done);
-  absl::Status Change(uint64_t history, const core::SessionConfig& config,
-                      std::vector<core::Released>& released);
+  absl::Status Change(uint64_t history, const core::SessionConfig& config);
   void Recharge();
   bool IsAbandoned(uint64_t ticket) const;
   absl::Status TakeMemory(const StepInput& input);

@@ -130,24 +130,21 @@ void SessionHost::Reconfigure(
         done(std::move(outcome));
       };
     };
-    core::Effects effects;
     if (status.ok() && history != 0) status = session_->machine().CheckHistory(history);
     if (status.ok()) {
       const absl::StatusOr<core::SessionConfig> config = change(session_->newest_config());
-      status = config.ok() ? Change(history, *config, effects.released) : config.status();
+      status = config.ok() ? Change(history, *config) : config.status();
       Publish();
     }
     work->status = std::move(status);
-    Collect(effects.released, *work);
     EndWork(std::move(work));
   });
 }
 
-absl::Status SessionHost::Change(uint64_t history, const core::SessionConfig& config,
-                                 std::vector<core::Released>& released) {
+absl::Status SessionHost::Change(uint64_t history, const core::SessionConfig& config) {
   const uint64_t before = memory_.bytes();
   TALWEG_RETURN_IF_ERROR(memory_.Resize(std::max(before, config.MemoryBytes())));
-  const absl::Status changed = session_->Reconfigure(history, config, MonotonicNow(), &released);
+  const absl::Status changed = session_->Reconfigure(history, config, MonotonicNow());
   if (changed.ok()) {
     Recharge();
   } else {

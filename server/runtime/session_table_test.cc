@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/base/reasons.h"
@@ -54,6 +55,19 @@ TEST_F(SessionTableTest, IdIsTakenOnce) {
   ASSERT_TRUE(table_.Insert(first).ok());
   EXPECT_EQ(core::ReasonName(table_.Insert(Host("a", 2))), "SESSION_EXISTS");
   EXPECT_EQ(*table_.Find("a"), first);
+}
+
+TEST_F(SessionTableTest, DrainReachesEverySession) {
+  std::vector<absl::Status> told;
+  for (const char* id : {"a", "b", "c"}) {
+    const auto host = Host(id);
+    host->versions().Await(1, [&](absl::Status status) { told.push_back(std::move(status)); });
+    ASSERT_TRUE(table_.Insert(host).ok());
+  }
+  table_.Drain(absl::UnavailableError("stopping"));
+  EXPECT_THAT(told, testing::ElementsAre(absl::UnavailableError("stopping"),
+                                         absl::UnavailableError("stopping"),
+                                         absl::UnavailableError("stopping")));
 }
 
 TEST_F(SessionTableTest, HoldsAsManySessionsAsItMay) {

@@ -472,7 +472,7 @@ TEST_F(ServingTest, HalvesAndListsOfNumbersTravelBothWays) {
   const std::vector<float> whole = PullAll("s");
   for (const v1::Dtype dtype : {v1::DTYPE_BFLOAT16, v1::DTYPE_FLOAT16}) {
     again.mutable_reply()->set_dtype(dtype);
-    again.mutable_reply()->set_max_reply_bytes(1024 + 6);
+    again.mutable_reply()->set_max_reply_bytes(4096 + 6);
     ASSERT_TRUE(wire_->Step(again, &step).ok());
     EXPECT_EQ(step.sections(0).dtype(), dtype);
     std::string expected(6, '\0');

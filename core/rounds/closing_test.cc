@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// When a round closes: its rule, once, and with at least one contribution.
+#include "core/rounds/rounds_testing.h"
+
+namespace talweg::core {
+namespace {
+
+AggregationConfig Count(uint64_t count, TooFew too_few = TooFew::kWait) {
+  AggregationConfig aggregation = Synchronous(CloseRule::kCount);
+  aggregation.close_count = count;
+  aggregation.too_few = too_few;
+  return aggregation;
+}
+
+AggregationConfig Weight(double weight, TooFew too_few = TooFew::kWait) {
+  AggregationConfig aggregation = Synchronous(CloseRule::kWeight);
+  aggregation.close_weight = weight;
+  aggregation.too_few = too_few;
+  return aggregation;
+}
+
+AggregationConfig Deadline(double seconds) {
+  AggregationConfig aggregation = Synchronous(CloseRule::kDeadline);
+  aggregation.close_seconds = seconds;
+  return aggregation;
+}
+
+TEST(ClosingTest, AllClosesWhenAllLiveMembersHaveContributed) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b", "c"});
+  fleet.Contribute("c");
+  fleet.Contribute("a");
+  EXPECT_EQ(fleet.machine.version(), 0u);
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.machine.version(), 1u);
+}
+
+TEST(ClosingTest, ARoundWithNoContributionNeverCloses) {
+  for (const AggregationConfig& aggregation :
+       {Synchronous(), Count(1, TooFew::kClose), Weight(1, TooFew::kClose), Deadline(1)}) {
+    Fleet fleet(aggregation);
+    fleet.JoinAll({"a", "b"});
+    Contribution broken = fleet.Gradient("a");
+    broken.finite = false;
+    fleet.Send(broken);
+    EXPECT_TRUE(fleet.Leave("a").ok());
+    fleet.Pass(absl::Hours(1));
+    EXPECT_EQ(fleet.machine.num_live_workers(), 0u);
+    EXPECT_TRUE(fleet.orders.empty());
+  }
+}
+
+TEST(ClosingTest, CountClosesWithThatManyDistinctWorkers) {
+  Fleet fleet(Count(2));
+  fleet.JoinAll({"a", "b", "c"});
+  const uint64_t a = fleet.Contribute("a");
+  const uint64_t again = fleet.Contribute("a");  // not another worker
+  EXPECT_EQ(fleet.machine.version(), 0u);
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(a), "PENDING 1");
+  EXPECT_EQ(fleet.Told(again), "ROUND_CLOSED 1");
+  EXPECT_EQ(fleet.MembersOf(1), "a b");
+}
+
+TEST(ClosingTest, CountTellsWhoCameLate) {
+  Fleet fleet(Count(2));
+  fleet.JoinAll({"a", "b", "c"});
+  const Contribution late = fleet.Gradient("c");
+  fleet.Contribute("a");
+  const uint64_t b = fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(fleet.Send(late)), "ROUND_CLOSED 1");
+  EXPECT_EQ(fleet.answers[b].report->num_late, 1u);
+  EXPECT_EQ(fleet.answers[b].report->late_workers, std::vector<std::string>{"c"});
+}
+
+TEST(ClosingTest, ALateOneMayBePartOfTheNextRoundWhereStalenessAllows) {
+  AggregationConfig aggregation = Count(2);
+  aggregation.max_staleness = 1;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b", "c"});
+  const Contribution late = fleet.Gradient("c");
+  fleet.Contribute("a");
+  fleet.Contribute("b");
+  const uint64_t c = fleet.Send(late);
+  EXPECT_EQ(fleet.Told(c), "waits");
+  fleet.Contribute("a");
+  EXPECT_EQ(fleet.Told(c), "APPLIED 2");
+  EXPECT_EQ(fleet.MembersOf(2), "c a");
+}
+
+TEST(ClosingTest, WithFewerLiveThanCountARoundWaitsForMore) {
+  Fleet fleet(Count(3, TooFew::kWait));
+  fleet.JoinAll({"a", "b"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.Contribute("b");
+  fleet.Pass(absl::Hours(1));
+  EXPECT_EQ(fleet.Told(a), "waits");
+  fleet.JoinAll({"c"});
+  EXPECT_EQ(fleet.Told(a), "waits");
+  fleet.Contribute("c");
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+}
+
+TEST(ClosingTest, OrWithFewerLiveThanCountItClosesWithThose) {
+  Fleet fleet(Count(3, TooFew::kClose));
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  EXPECT_EQ(fleet.machine.version(), 0u);
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.MembersOf(1), "a b");
+}
+
+TEST(ClosingTest, OrItClosesWhenTheOthersAreGone) {
+  Fleet fleet(Count(3, TooFew::kClose));
+  fleet.JoinAll({"a", "b", "c", "d"});
+  const uint64_t a = fleet.Contribute("a");
+  EXPECT_TRUE(fleet.Leave("b").ok());
+  fleet.JoinAll({"c"});  // fenced
+  EXPECT_EQ(fleet.Told(a), "waits");
+  fleet.Pass(absl::Seconds(30));  // d expires
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+}
+
+TEST(ClosingTest, WeightClosesWhenTheSumIsReached) {
+  Fleet fleet(Weight(10));
+  fleet.JoinAll({"a", "b", "c", "d"});
+  fleet.Contribute("a", 4);
+  fleet.Contribute("b", 5.75);
+  EXPECT_EQ(fleet.machine.version(), 0u);
+  const uint64_t c = fleet.Contribute("c", 0.25);
+  EXPECT_EQ(fleet.Told(c), "APPLIED 1");
+  EXPECT_EQ(fleet.MembersOf(1), "a b c");
+  EXPECT_EQ(fleet.orders[0].total_weight, 10);
+  EXPECT_EQ(fleet.made[0]->late_workers, std::vector<std::string>{"d"});
+}
+
+TEST(ClosingTest, WeightIsSummedExactly) {
+  // In float32 the small ones would vanish.
+  Fleet fleet(Weight(16777216 + 2));
+  fleet.JoinAll({"a", "b", "c"});
+  fleet.Contribute("a", 16777216);
+  fleet.Contribute("b", 1);
+  EXPECT_EQ(fleet.machine.version(), 0u);
+  fleet.Contribute("c", 1);
+  EXPECT_EQ(fleet.machine.version(), 1u);
+}
+
+TEST(ClosingTest, WithTooLittleWeightARoundWaitsOrCloses) {
+  for (const TooFew too_few : {TooFew::kWait, TooFew::kClose}) {
+    Fleet fleet(Weight(100, too_few));
+    fleet.JoinAll({"a", "b"});
+    fleet.Contribute("a", 1);
+    const uint64_t b = fleet.Contribute("b", 1);
+    EXPECT_EQ(fleet.Told(b), too_few == TooFew::kWait ? "waits" : "APPLIED 1");
+    fleet.JoinAll({"c"});
+    fleet.Contribute("c", 98);
+    EXPECT_EQ(fleet.Told(b), "APPLIED 1");
+  }
+}
+
+TEST(ClosingTest, DeadlineCountsFromTheFirstContribution) {
+  Fleet fleet(Deadline(2.5));
+  fleet.JoinAll({"a", "b", "c"});
+  fleet.Pass(absl::Seconds(10));
+  const absl::Time first = fleet.now;
+  const uint64_t a = fleet.Contribute("a");
+  EXPECT_EQ(fleet.machine.NextTick(), first + absl::Seconds(2.5));
+  fleet.Pass(absl::Seconds(2));
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.machine.NextTick(), first + absl::Seconds(2.5));
+  fleet.Pass(absl::Milliseconds(499));
+  EXPECT_EQ(fleet.Told(a), "waits");
+  fleet.Pass(absl::Milliseconds(1));
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+  EXPECT_EQ(fleet.MembersOf(1), "a b");
+  EXPECT_EQ(fleet.made[0]->late_workers, std::vector<std::string>{"c"});
+}
+
+TEST(ClosingTest, DeadlineClosesEarlyWhenAllHaveContributed) {
+  Fleet fleet(Deadline(60));
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("b")), "APPLIED 1");
+  EXPECT_GT(fleet.machine.NextTick(), fleet.now + absl::Seconds(20));  // leases only
+}
+
+TEST(ClosingTest, ADeadlineIsOfItsRoundOnly) {
+  Fleet fleet(Deadline(10));
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.Pass(absl::Seconds(10));
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  fleet.Pass(absl::Seconds(5));
+  fleet.Contribute("b");
+  fleet.Pass(absl::Seconds(6));
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  fleet.Pass(absl::Seconds(4));
+  EXPECT_EQ(fleet.machine.version(), 2u);
+}
+
+TEST(ClosingTest, QueuedInputComesBeforeTimers) {
+  // A contribution that is handed in when the deadline has passed, before its tick, still counts.
+  Fleet fleet(Deadline(1));
+  fleet.JoinAll({"a", "b", "c"});
+  fleet.Contribute("a");
+  fleet.now += absl::Seconds(5);
+  EXPECT_EQ(fleet.Told(fleet.Contribute("b")), "APPLIED 1");
+  EXPECT_EQ(fleet.MembersOf(1), "a b");
+}
+
+TEST(ClosingTest, ARoundClosesOnce) {
+  Fleet fleet(Deadline(1));
+  fleet.JoinAll({"a", "b"});
+  fleet.hold_steps = true;
+  fleet.Contribute("a");
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.orders.size(), 1u);
+  // Workers come and go while its step is taken.
+  EXPECT_TRUE(fleet.Heartbeat("a").ok());
+  fleet.JoinAll({"c", "b"});
+  EXPECT_TRUE(fleet.Leave("c").ok());
+  EXPECT_TRUE(fleet.Leave("a").ok());
+  EXPECT_EQ(fleet.orders.size(), 1u);
+  fleet.TakeStep();
+  EXPECT_EQ(fleet.MembersOf(1), "a b");
+  EXPECT_EQ(fleet.machine.num_workers(), 1u);
+}
+
+}  // namespace
+}  // namespace talweg::core

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Configuration changes take effect at version boundaries.
+#include <cmath>
+
+#include "core/rounds/rounds_testing.h"
+
+namespace talweg::core {
+namespace {
+
+AggregationConfig Count(uint64_t count) {
+  AggregationConfig aggregation = Synchronous(CloseRule::kCount);
+  aggregation.close_count = count;
+  return aggregation;
+}
+
+TEST(ConfigureTest, TakesEffectAtOnceWhereNoRoundIsOpen) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a"});
+  fleet.Contribute("a");
+  fleet.Configure(Count(1), /*learning_rate=*/8);
+  EXPECT_EQ(fleet.machine.aggregation().close, CloseRule::kCount);
+  EXPECT_EQ(fleet.machine.schedule().LearningRate(1), 8);
+  fleet.Contribute("a");
+  EXPECT_EQ(fleet.orders[1].learning_rate, 8 / std::sqrt(2.0));
+  EXPECT_EQ(fleet.made[0]->config_version, 1u);
+  EXPECT_EQ(fleet.made[1]->config_version, 2u);
+}
+
+TEST(ConfigureTest, TakesEffectWithTheNextVersionWhereARoundIsOpen) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b", "c"});
+  fleet.Contribute("a");
+  fleet.Configure(Count(1), /*learning_rate=*/8);
+  EXPECT_EQ(fleet.machine.aggregation().close, CloseRule::kAll);
+  EXPECT_EQ(fleet.machine.schedule().LearningRate(1), 0.5);
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.machine.version(), 0u);  // one is not enough yet
+  fleet.Contribute("c");
+  EXPECT_EQ(fleet.orders[0].learning_rate, 0.5);
+  EXPECT_EQ(fleet.made[0]->config_version, 1u);
+  EXPECT_EQ(fleet.machine.aggregation().close, CloseRule::kCount);
+  fleet.Contribute("a");
+  EXPECT_EQ(fleet.machine.version(), 2u);
+  EXPECT_EQ(fleet.orders[1].learning_rate, 8 / std::sqrt(2.0));
+  EXPECT_EQ(fleet.made[1]->config_version, 2u);
+}
+
+TEST(ConfigureTest, TheLastOfSeveralChangesCounts) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.Configure(Count(1));
+  fleet.Configure(Count(2));
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.machine.aggregation().close_count, 2u);
+  fleet.Contribute("a");
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.made[1]->config_version, 3u);
+}
+
+TEST(ConfigureTest, AccumulatedGradientsAreARoundToo) {
+  Fleet fleet(Accumulating(4));
+  fleet.JoinAll({"a"});
+  for (int time = 0; time < 3; ++time) fleet.Contribute("a");
+  fleet.Configure(Accumulating(2));
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 1");
+  EXPECT_EQ(fleet.orders[0].contributors, 4u);
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "PENDING 2");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
+}
+
+TEST(ConfigureTest, AShorterLeaseHoldsFromTheNextSignOfLife) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  AggregationConfig aggregation = Synchronous();
+  aggregation.lease_seconds = 2;
+  fleet.Configure(aggregation);
+  EXPECT_TRUE(fleet.Heartbeat("a").ok());
+  fleet.Pass(absl::Seconds(2));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 1u);
+  fleet.Pass(absl::Seconds(28));  // what was promised is kept
+  EXPECT_EQ(fleet.machine.num_live_workers(), 0u);
+}
+
+TEST(ConfigureTest, AProgressDeadlineMayBeSetLive) {
+  Fleet fleet(Synchronous(CloseRule::kAll));
+  fleet.JoinAll({"a", "b"});
+  AggregationConfig aggregation = Synchronous();
+  aggregation.progress_seconds = 3;
+  fleet.Configure(aggregation);
+  const uint64_t a = fleet.Contribute("a");
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(2));
+  EXPECT_EQ(fleet.Told(a), "waits");
+  fleet.Pass(absl::Seconds(1));
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+}
+
+TEST(ConfigureTest, FewerWorkersMayBeAllowedThanThereAre) {
+  AggregationConfig aggregation = Synchronous();
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b", "c"});
+  aggregation.max_workers = 2;
+  fleet.Configure(aggregation);
+  EXPECT_EQ(fleet.machine.num_workers(), 3u);
+  EXPECT_EQ(ReasonName(fleet.Join("d")), "TOO_MANY_WORKERS");
+  EXPECT_TRUE(fleet.Join("a").ok());
+  fleet.Contribute("a");
+  fleet.Contribute("b");
+  fleet.Contribute("c");
+  EXPECT_EQ(fleet.MembersOf(1), "a b c");
+}
+
+TEST(ConfigureDeathTest, NoChangeMayComeWhileAStepIsTaken) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a"});
+  fleet.hold_steps = true;
+  fleet.Contribute("a");
+  EXPECT_DEATH(fleet.Configure(Synchronous()), "broken promise");
+  fleet.TakeStep();
+}
+
+}  // namespace
+}  // namespace talweg::core

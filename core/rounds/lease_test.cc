@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Leases: what renews one, what its end means, and when a tick is due.
+#include "core/rounds/rounds_testing.h"
+
+namespace talweg::core {
+namespace {
+
+AggregationConfig WithLease(AggregationConfig aggregation, uint64_t seconds) {
+  aggregation.lease_seconds = seconds;
+  return aggregation;
+}
+
+TEST(LeaseTest, RunsFromTheLastSignOfLife) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a"});
+  EXPECT_EQ(fleet.machine.num_live_workers(), 1u);
+  fleet.Pass(absl::Milliseconds(9999));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 1u);
+  fleet.Pass(absl::Milliseconds(1));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 0u);
+  EXPECT_EQ(fleet.machine.num_workers(), 1u);
+}
+
+TEST(LeaseTest, AnyMessageRenews) {
+  Fleet fleet(WithLease(AggregationConfig{}, 10));
+  fleet.JoinAll({"a"});
+  const Contribution contribution = fleet.Gradient("a");
+  Contribution ahead = fleet.Gradient("a");
+  ahead.base_version = 9;
+  for (const Contribution& message : {contribution, contribution, ahead}) {
+    fleet.Pass(absl::Seconds(9));
+    fleet.Send(message);  // a contribution, its repeat, an error
+  }
+  fleet.Pass(absl::Seconds(9));
+  EXPECT_TRUE(fleet.Heartbeat("a").ok());
+  fleet.Pass(absl::Seconds(9));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 1u);
+}
+
+TEST(LeaseTest, AMessageOfAnotherHistoryRenewsNothing) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a"});
+  fleet.Pass(absl::Seconds(9));
+  EXPECT_FALSE(fleet.Do(Heartbeat{1, "a", fleet.incarnation("a")}).status.ok());
+  fleet.Pass(absl::Seconds(1));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 0u);
+}
+
+TEST(LeaseTest, ExpiredWorkerLeavesTheDenominator) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a", "b"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.Pass(absl::Seconds(10));
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+  EXPECT_EQ(fleet.orders[0].contributors, 1u);
+  EXPECT_EQ(fleet.orders[0].total_weight, 1);
+  EXPECT_EQ(fleet.made[0]->num_late, 0u);  // it is not live
+  // Nobody waits for it in the next round.
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
+}
+
+TEST(LeaseTest, NoRoundWaitsForAnExpiredWorkerLongerThanItsLease) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a", "b", "c"});
+  fleet.Pass(absl::Seconds(4));
+  EXPECT_TRUE(fleet.Heartbeat("b").ok());
+  const uint64_t a = fleet.Contribute("a");
+  fleet.Pass(absl::Seconds(6));  // c expires
+  EXPECT_EQ(fleet.Told(a), "waits");
+  EXPECT_EQ(fleet.machine.NextTick(), fleet.now + absl::Seconds(4));
+  fleet.Pass(absl::Seconds(4));
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+}
+
+TEST(LeaseTest, AnExpiredWorkerIsNotFencedAndMayGoOn) {
+  for (const AggregationConfig& mode : {AggregationConfig{}, Synchronous(), BoundedStaleness(1)}) {
+    Fleet fleet(WithLease(mode, 10));
+    fleet.JoinAll({"a"});
+    const Contribution first = fleet.Gradient("a");
+    EXPECT_EQ(fleet.Told(fleet.Send(first)), "APPLIED 1");
+    fleet.Pass(absl::Hours(3));
+    EXPECT_EQ(fleet.machine.num_live_workers(), 0u);
+    EXPECT_EQ(fleet.Told(fleet.Send(first)), "again APPLIED 1");
+    EXPECT_EQ(fleet.machine.num_live_workers(), 1u);
+    fleet.Pass(absl::Hours(3));
+    EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
+    fleet.Pass(absl::Hours(3));
+    EXPECT_TRUE(fleet.Heartbeat("a").ok());
+    EXPECT_EQ(fleet.machine.num_live_workers(), 1u);
+  }
+}
+
+TEST(LeaseTest, AnExpiredWorkersContributionStillCounts) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a", "b", "c"});
+  fleet.PassWithHeartbeatsOf({"b", "c"}, absl::Seconds(11));
+  fleet.Contribute("b");
+  const uint64_t a = fleet.Contribute("a");
+  EXPECT_TRUE(fleet.last.fold);
+  EXPECT_EQ(fleet.Told(a), "waits");  // for c alone
+  fleet.Contribute("c");
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+  EXPECT_EQ(fleet.MembersOf(1), "b a c");
+}
+
+TEST(LeaseTest, AParkedCallKeepsItsWorkerAlive) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a", "b"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Minutes(5));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 2u);
+  EXPECT_EQ(fleet.Told(a), "waits");
+}
+
+TEST(LeaseTest, ALeaseRunsAnewFromTheEndOfAParkedCall) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a", "b"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(25));
+  fleet.Break(a);
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(9));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 2u);
+  fleet.Pass(absl::Seconds(1));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 1u);
+}
+
+TEST(LeaseTest, OneOfTwoParkedCallsKeepsItsWorkerAlive) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a", "b"});
+  const Contribution contribution = fleet.Gradient("a");
+  const uint64_t first = fleet.Send(contribution);
+  fleet.Send(contribution);
+  fleet.Break(first);
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Minutes(5));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 2u);
+}
+
+TEST(LeaseTest, IsJudgedByTheTimeOfTheTickNotByAReading) {
+  // A clock that is read backwards moves nothing.
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a", "b"});
+  fleet.Pass(absl::Seconds(8));
+  EXPECT_TRUE(fleet.Heartbeat("a").ok());
+  fleet.now -= absl::Hours(1);
+  EXPECT_TRUE(fleet.Heartbeat("b").ok());  // as of the latest time that was seen
+  fleet.Do(Tick{});
+  EXPECT_EQ(fleet.machine.num_live_workers(), 2u);
+  fleet.now += absl::Hours(1);
+  fleet.Pass(absl::Seconds(9));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 2u);
+  fleet.Pass(absl::Seconds(1));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 0u);
+}
+
+TEST(LeaseTest, QueuedInputComesBeforeTimers) {
+  // A heartbeat that is handed in before the tick renews, however late it is.
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a", "b"});
+  const uint64_t b = fleet.Contribute("b");
+  fleet.now += absl::Seconds(60);
+  EXPECT_TRUE(fleet.Heartbeat("a").ok());
+  fleet.Do(Tick{});
+  EXPECT_EQ(fleet.machine.num_live_workers(), 2u);
+  EXPECT_EQ(fleet.Told(b), "waits");
+}
+
+TEST(LeaseTest, ATickThatComesEarlyOrOftenDoesNothing) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  const std::string before = fleet.Bytes();
+  for (int time = 0; time < 50; ++time) {
+    fleet.now += absl::Milliseconds(100);
+    const Effects effects = fleet.Do(Tick{});
+    EXPECT_TRUE(effects.status.ok() && effects.released.empty() && !effects.step.has_value());
+  }
+  EXPECT_EQ(fleet.machine.num_live_workers(), 2u);
+  EXPECT_TRUE(fleet.Bytes() == before);
+}
+
+TEST(LeaseTest, ATickThatComesLateStillDoesEverything) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a", "b", "c"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.now += absl::Hours(1);
+  fleet.Do(Tick{});
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+}
+
+TEST(LeaseTest, NothingIsDueWithoutLiveWorkers) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  EXPECT_EQ(fleet.machine.NextTick(), absl::InfiniteFuture());
+  fleet.JoinAll({"a"});
+  EXPECT_EQ(fleet.machine.NextTick(), fleet.now + absl::Seconds(10));
+  fleet.Pass(absl::Minutes(1));
+  EXPECT_EQ(fleet.machine.NextTick(), absl::InfiniteFuture());
+  EXPECT_TRUE(fleet.Heartbeat("a").ok());
+  EXPECT_EQ(fleet.machine.NextTick(), fleet.now + absl::Seconds(10));
+}
+
+TEST(LeaseTest, HeartbeatsCostNoTicks) {
+  Fleet fleet(WithLease(Synchronous(), 10));
+  fleet.JoinAll({"a"});
+  for (int second = 0; second < 100; ++second) {
+    fleet.now += absl::Seconds(0.1);
+    EXPECT_TRUE(fleet.Heartbeat("a").ok());
+  }
+  // One alarm, set when it joined, and that one rings early.
+  EXPECT_LE(fleet.machine.NextTick(), fleet.now);
+  fleet.Do(Tick{});
+  EXPECT_EQ(fleet.machine.NextTick(), fleet.now + absl::Seconds(10));
+}
+
+}  // namespace
+}  // namespace talweg::core

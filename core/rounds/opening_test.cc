@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// When a round opens, and whom it expects then.
+#include "core/rounds/rounds_testing.h"
+
+namespace talweg::core {
+namespace {
+
+TEST(OpeningTest, OpensWithItsFirstContribution) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  // Before that, whoever comes is expected, and nobody is late.
+  fleet.Pass(absl::Seconds(20));
+  fleet.JoinAll({"c"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(a), "waits");
+  fleet.Contribute("c");
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+}
+
+TEST(OpeningTest, MembershipIsFrozenWhenARoundOpens) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.JoinAll({"c"});
+  const uint64_t b = fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(b), "APPLIED 1");
+  EXPECT_EQ(fleet.made[0]->num_late, 0u);
+  // It is expected in the next one.
+  fleet.Contribute("a");
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  fleet.Contribute("c");
+  EXPECT_EQ(fleet.machine.version(), 2u);
+}
+
+TEST(OpeningTest, WhoIsNotExpectedMayContribute) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.JoinAll({"c"});
+  const uint64_t c = fleet.Contribute("c");
+  EXPECT_EQ(fleet.Told(c), "waits");
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(c), "APPLIED 1");
+  EXPECT_EQ(fleet.MembersOf(1), "a c b");
+}
+
+TEST(OpeningTest, WhoComesBackIsNotExpectedInTheOpenRound) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b", "c"});
+  fleet.PassWithHeartbeatsOf({"a", "b"}, absl::Seconds(40));  // c expires
+  fleet.Contribute("a");
+  EXPECT_TRUE(fleet.Heartbeat("c").ok());
+  EXPECT_EQ(fleet.Told(fleet.Contribute("b")), "APPLIED 1");
+}
+
+TEST(OpeningTest, FirstVersionIsNotBegunBeforeMinWorkersAreLive) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.min_workers = 3;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  const uint64_t a = fleet.Contribute("a");
+  const uint64_t b = fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(a), "waits");
+  EXPECT_EQ(fleet.Told(b), "waits");
+  fleet.Pass(absl::Hours(1));
+  EXPECT_EQ(fleet.Told(b), "waits");
+  fleet.JoinAll({"c"});
+  EXPECT_EQ(fleet.Told(b), "waits");  // for c, which is expected
+  fleet.Contribute("c");
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+  EXPECT_EQ(fleet.MembersOf(1), "a b c");
+  // Later ones are begun with whoever is live.
+  EXPECT_TRUE(fleet.Leave("a").ok());
+  EXPECT_TRUE(fleet.Leave("b").ok());
+  EXPECT_EQ(fleet.Told(fleet.Contribute("c")), "APPLIED 2");
+}
+
+TEST(OpeningTest, MinWorkersCountsGradientWorkersThatAreLive) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.min_workers = 2;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a"});
+  EXPECT_TRUE(fleet.Join("reader", /*gradient=*/false).ok());
+  const uint64_t a = fleet.Contribute("a");
+  EXPECT_EQ(fleet.Told(a), "waits");
+  fleet.JoinAll({"b"});
+  EXPECT_TRUE(fleet.Leave("b").ok());
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");  // they were enough, and nobody else is expected now
+}
+
+TEST(OpeningTest, ContributionsBeforeTheRoundOpensCountOnceToo) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.min_workers = 2;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a"});
+  fleet.Contribute("a");
+  const uint64_t again = fleet.Contribute("a");
+  EXPECT_EQ(fleet.Told(again), "waits");
+  fleet.JoinAll({"a", "b"});  // a as a new incarnation
+  EXPECT_EQ(fleet.Told(again), "INCARNATION_FENCED");
+  const uint64_t anew = fleet.Contribute("a");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("b")), "APPLIED 1");
+  EXPECT_EQ(fleet.Told(anew), "ROUND_CLOSED 1");
+  EXPECT_EQ(fleet.MembersOf(1), "a b");
+}
+
+}  // namespace
+}  // namespace talweg::core

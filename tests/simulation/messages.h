@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What goes over the simulated network, and the queue that holds everything that is yet to happen.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <queue>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "core/rounds/event.h"
+#include "tests/simulation/random.h"
+#include "tests/simulation/trace.h"
+
+namespace talweg::simulation {
+
+inline std::string WorkerName(uint32_t worker) { return absl::StrFormat("w%06u", worker); }
+inline uint32_t WorkerOf(const std::string& name) {
+  uint32_t worker = 0;
+  for (size_t index = 1; index < name.size(); ++index) {
+    worker = worker * 10 + static_cast<uint32_t>(name[index] - '0');
+  }
+  return worker;
+}
+
+// What names a contribution for ever: incarnations are never issued twice.
+struct Key {
+  uint32_t worker = 0;
+  uint64_t incarnation = 0;
+  uint64_t sequence = 0;
+
+  bool operator==(const Key& other) const {
+    return worker == other.worker && incarnation == other.incarnation && sequence == other.sequence;
+  }
+  template <class H>
+  friend H AbslHashValue(H state, const Key& key) {
+    return H::combine(std::move(state), key.worker, key.incarnation, key.sequence);
+  }
+};
+
+// What a worker sends beside its key. Its gradient follows from `content`.
+struct Payload {
+  uint64_t base_version = 0;
+  uint64_t content = 0;
+  bool finite = true;
+  float weight = 1;
+  std::optional<double> loss;
+
+  uint32_t Digest() const { return static_cast<uint32_t>(Mix(content ^ Mix(base_version))); }
+};
+
+enum class Subject : uint8_t { kJoin, kPull, kHeartbeat, kLeave, kContribute };
+
+struct Request {
+  Subject subject = Subject::kJoin;
+  uint32_t process = 0;  // that sent it
+  uint64_t call = 0;     // of that process
+  bool gradient = true;  // role of a joiner
+  uint64_t history = 0;
+  Key key;  // sequence 0 where it is no contribution
+  Payload payload;
+  bool may_wait = true;
+};
+
+struct Reply {
+  Subject subject = Subject::kJoin;
+  uint32_t process = 0;
+  uint64_t call = 0;
+  std::string error;  // a reason's name; "" for none, "UNREACHABLE" where no server answered
+  uint64_t history = 0;
+  uint64_t version = 0;
+  uint64_t incarnation = 0;
+  uint64_t lease_seconds = 0;
+  core::Answer answer;
+};
+
+enum class Happening : uint8_t {
+  kRequest,  // arrives at the server; `index` in the network's requests
+  kReply,    // arrives at a process
+  kWake,     // a process's own timer; `index` is the process, `number` the timer's generation
+  kBeat,     // a process's heartbeat timer
+  kBroken,   // the server learns that the caller of ticket `number` is gone
+  kTick,
+  kStepDone,
+  kWorkerFault,
+  kServerCrash,
+  kServerStart,
+  kDelete,
+  kConfigure,
+  kClockJump,
+  kSnapshot,
+  kCalm,
+  kEnd,
+};
+
+struct Occasion {
+  Nanoseconds time = 0;
+  uint64_t order = 0;  // of those at one time, the first that was planned
+  Happening happening = Happening::kEnd;
+  uint32_t index = 0;
+  uint64_t number = 0;
+
+  bool operator>(const Occasion& other) const {
+    return time != other.time ? time > other.time : order > other.order;
+  }
+};
+
+// Virtual time.
+class Agenda {
+ public:
+  Nanoseconds now() const { return now_; }
+  void At(Nanoseconds time, Happening happening, uint32_t index = 0, uint64_t number = 0) {
+    occasions_.push({time < now_ ? now_ : time, ++order_, happening, index, number});
+  }
+  void In(Nanoseconds delay, Happening happening, uint32_t index = 0, uint64_t number = 0) {
+    At(now_ + delay, happening, index, number);
+  }
+  bool empty() const { return occasions_.empty(); }
+  Occasion Next() {
+    const Occasion occasion = occasions_.top();
+    occasions_.pop();
+    now_ = occasion.time;
+    return occasion;
+  }
+
+ private:
+  std::priority_queue<Occasion, std::vector<Occasion>, std::greater<>> occasions_;
+  Nanoseconds now_ = 0;
+  uint64_t order_ = 0;
+};
+
+}  // namespace talweg::simulation

@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Contributions, rounds, steps.
+#include "tests/simulation/model.h"
+
+#include <algorithm>
+#include <variant>
+
+#include "tests/simulation/exact_number.h"
+
+namespace talweg::simulation {
+
+using core::CloseRule;
+using core::Verdict;
+
+Model::Model(const WorldConfig& world) : world_(world), members_(world.num_workers) {}
+
+void Model::Create(uint64_t history, const Settings& settings, Nanoseconds now) {
+  Restore(Saved{}, history, settings, now);
+  now_ = std::numeric_limits<Nanoseconds>::min();  // nothing was seen yet
+}
+
+Model::Saved Model::Save() const {
+  Saved saved{history_, version_, {}};
+  for (uint32_t worker = 0; worker < members_.size(); ++worker) {
+    if (members_[worker].joined) saved.members.emplace_back(worker, members_[worker]);
+  }
+  return saved;
+}
+
+void Model::Restore(const Saved& saved, uint64_t history, const Settings& settings,
+                    Nanoseconds now) {
+  history_ = history != 0 ? history : saved.history;
+  version_ = saved.version;
+  settings_ = settings;
+  next_settings_.reset();
+  now_ = now;
+  std::fill(members_.begin(), members_.end(), Member{});
+  num_joined_ = saved.members.size();
+  num_kept_ = num_live_ = num_live_gradient_ = 0;
+  tickets_.clear();
+  clocks_.clear();
+  held_.clear();
+  alarms_ = {};
+  frozen_ = step_open_ = false;
+  num_outstanding_ = 0;
+  counted_.clear();
+  bystanders_.clear();
+  ++round_;
+  for (const auto& [worker, was] : saved.members) {
+    Member& member = members_[worker];
+    member.joined = true;
+    member.gradient = was.gradient;
+    member.incarnation = was.incarnation;
+    member.clock = was.clock;
+    member.final = was.final;
+    member.live = true;
+    member.lease_end = now_ + Lease();
+    member.progress_from = now_;
+    ++num_live_;
+    if (member.gradient) ++num_live_gradient_;
+    if (bounded() && member.gradient) {
+      member.in_clocks = true;
+      ++clocks_[member.clock];
+    }
+  }
+  for (const auto& [worker, was] : saved.members) {
+    (void)was;
+    if (IsAhead(members_[worker])) Hold(worker);
+    SetAlarm(worker);
+  }
+}
+
+Expected Model::Handle(const core::Event& event, const Payload& payload, Nanoseconds now) {
+  now_ = std::max(now_, now);
+  payload_ = payload;
+  return std::visit([this](const auto& typed) { return On(typed); }, event);
+}
+
+core::Answer Model::FinalAnswer(const Member& member, bool replayed) const {
+  return {member.final.verdict, replayed, member.final.version, nullptr};
+}
+
+core::Answer Model::PendingAnswer(bool replayed) const {
+  return {Verdict::kPending, replayed, version_ + 1, nullptr};
+}
+
+void Model::TellFinal(uint32_t worker, const core::Contribution& contribution, bool replayed,
+                      Expected& expected) {
+  const Member& member = members_[worker];
+  if (!member.held) {
+    expected.answer = FinalAnswer(member, replayed);
+  } else if (contribution.may_wait) {
+    Wait(worker, contribution, replayed, expected);
+  } else {
+    expected.answer = core::Answer{Verdict::kPending, replayed, member.final.version, nullptr};
+  }
+}
+
+void Model::Refuse(uint32_t worker, const core::Contribution& contribution, Verdict verdict,
+                   Expected& expected) {
+  Member& member = members_[worker];
+  EndExpectation(worker);
+  member.pending = {};
+  member.final = {contribution.sequence, contribution.digest, verdict, version_};
+  Unhold(worker);
+  Enter(worker);
+  Advance(worker);
+  if (IsAhead(member)) Hold(worker);
+  TellFinal(worker, contribution, false, expected);
+}
+
+Expected Model::On(const core::Contribution& contribution) {
+  Expected expected;
+  const uint32_t worker = WorkerOf(contribution.worker);
+  expected.error = Identify(contribution.history, worker, contribution.incarnation);
+  if (!expected.error.empty()) return expected;
+  Member& member = members_[worker];
+  const core::AggregationConfig& policy = settings_.policy;
+  const uint64_t sequence = contribution.sequence;
+  const auto fails = [&](const char* reason) {
+    expected.error = reason;
+    return expected;
+  };
+  if (!member.gradient) return fails("ROLE_MISSING");
+  if (sequence < std::max(member.pending.sequence, member.final.sequence)) {
+    return fails("SEQUENCE_TOO_OLD");
+  }
+  if (sequence == member.pending.sequence) {
+    if (contribution.digest != member.pending.digest) return fails("SEQUENCE_REUSED");
+    if (synchronous() && contribution.may_wait) {
+      Wait(worker, contribution, true, expected);
+    } else {
+      expected.answer = PendingAnswer(true);
+    }
+    return expected;
+  }
+  if (sequence == member.final.sequence) {
+    if (contribution.digest != member.final.digest) return fails("SEQUENCE_REUSED");
+    TellFinal(worker, contribution, true, expected);
+    return expected;
+  }
+  if (contribution.base_version > version_) return fails("VERSION_AHEAD");
+
+  // It has moved on: whatever it still waits for is told how it stands.
+  AnswerCalls(worker, member.held ? FinalAnswer(member, false) : PendingAnswer(false), expected);
+  const uint64_t staleness = version_ - contribution.base_version;
+  const bool unlimited = bounded() && policy.max_staleness == 0;
+  if (!unlimited && staleness > policy.max_staleness) {
+    Refuse(worker, contribution,
+           policy.max_staleness == 0 ? Verdict::kRoundClosed : Verdict::kTooStale, expected);
+  } else if (!contribution.finite) {
+    Refuse(worker, contribution, Verdict::kRejectedNonFinite, expected);
+  } else if (member.held) {
+    Refuse(worker, contribution, Verdict::kRoundClosed, expected);
+  } else if (synchronous() && (member.contributed == round_ ||
+                               (policy.stages_all() && counted_.size() >= policy.max_workers))) {
+    EndExpectation(worker);
+    member.pending = {sequence, contribution.digest, true};
+    bystanders_.push_back(worker);
+    if (contribution.may_wait) {
+      Wait(worker, contribution, false, expected);
+    } else {
+      expected.answer = PendingAnswer(false);
+    }
+  } else {
+    Enter(worker);
+    EndExpectation(worker);
+    member.contributed = round_;
+    member.pending = {sequence, contribution.digest, false};
+    expected.counted = true;
+    expected.weight = contribution.weight;
+    if (policy.stale_scale == core::StaleScale::kInverse) {
+      const double share = 1.0 + static_cast<double>(staleness);
+      expected.weight = static_cast<float>(static_cast<double>(contribution.weight) / share);
+    }
+    counted_.push_back(
+        {{worker, contribution.incarnation, sequence}, payload_, expected.weight, now_});
+    FreezeIfDue();
+    if (IsDue() || (synchronous() && contribution.may_wait)) {
+      Wait(worker, contribution, false, expected);
+    } else {
+      expected.answer = PendingAnswer(false);
+    }
+  }
+  Settle(expected);
+  return expected;
+}
+
+bool Model::MayFreeze() const {
+  return synchronous() && !frozen_ && !step_open_ && !counted_.empty() &&
+         (version_ > 0 || num_live_gradient_ >= settings_.policy.min_workers);
+}
+
+void Model::FreezeIfDue() {
+  if (!MayFreeze()) return;
+  frozen_ = true;
+  frozen_at_ = now_;
+  num_outstanding_ = 0;
+  for (uint32_t worker = 0; worker < members_.size(); ++worker) {
+    Member& member = members_[worker];
+    const bool is_here = member.joined && member.live && member.gradient;
+    member.expected_at_open = is_here;
+    if (!is_here || member.contributed == round_) continue;
+    member.expected_in = round_;
+    ++num_outstanding_;
+    if (settings_.policy.progress_seconds > 0) SetAlarm(worker);
+  }
+}
+
+bool Model::IsDue() const {
+  if (step_open_ || counted_.empty()) return false;
+  const core::AggregationConfig& policy = settings_.policy;
+  if (bounded()) return true;
+  if (!synchronous()) return counted_.size() >= policy.gradient_accumulation_steps;
+  if (!frozen_) return false;
+  const bool nobody_else = num_outstanding_ == 0;
+  const bool closes_with_fewer = nobody_else && policy.too_few == core::TooFew::kClose;
+  switch (policy.close) {
+    case CloseRule::kAll:
+      return nobody_else;
+    case CloseRule::kCount:
+      return counted_.size() >= policy.close_count || closes_with_fewer;
+    case CloseRule::kWeight: {
+      ExactNumber weight;
+      for (const Counted& one : counted_) weight.Add(one.weight);
+      return weight.Value() >= policy.close_weight || closes_with_fewer;
+    }
+    case CloseRule::kDeadline:
+      return nobody_else || now_ >= counted_.front().time + Seconds(policy.close_seconds);
+  }
+  return false;
+}
+
+void Model::Settle(Expected& expected) {
+  FreezeIfDue();
+  if (IsDue()) {
+    expected.step = true;
+    step_open_ = true;
+  } else {
+    LetGo(expected);  // a step lets go when it is taken
+  }
+}
+
+Expected Model::On(const core::StepTaken& /*taken*/) {
+  Expected expected;
+  ++version_;
+  step_open_ = false;
+  for (const Counted& one : counted_) {
+    Member& member = members_[one.key.worker];
+    if (!member.joined || member.incarnation != one.key.incarnation) continue;
+    const uint64_t sequence = one.key.sequence;
+    if (sequence > member.final.sequence) {
+      member.final = {sequence, one.payload.Digest(), Verdict::kApplied, version_};
+    }
+    Advance(one.key.worker);
+    if (member.pending.sequence != sequence) continue;
+    member.pending = {};
+    if (IsAhead(member)) {
+      Hold(one.key.worker);
+    } else {
+      AnswerCalls(one.key.worker, FinalAnswer(member, false), expected);
+    }
+    SetAlarm(one.key.worker);
+  }
+  for (const uint32_t worker : bystanders_) {
+    Member& member = members_[worker];
+    if (!member.joined || !member.pending.bystander) continue;
+    member.final = {member.pending.sequence, member.pending.digest, Verdict::kRoundClosed,
+                    version_};
+    member.pending = {};
+    member.progress_from = now_;
+    AnswerCalls(worker, FinalAnswer(member, false), expected);
+  }
+  for (Member& member : members_) {
+    if (num_kept_ == 0) break;
+    if (member.kept != round_) continue;
+    member.kept = 0;
+    --num_kept_;
+  }
+  ++round_;
+  counted_.clear();
+  bystanders_.clear();
+  frozen_ = false;
+  num_outstanding_ = 0;
+  LetGo(expected);
+  if (next_settings_.has_value()) {
+    settings_ = *next_settings_;
+    next_settings_.reset();
+    for (uint32_t worker = 0; worker < members_.size(); ++worker) SetAlarm(worker);
+  }
+  return expected;
+}
+
+Expected Model::On(const core::Configure& configure) {
+  Expected expected;
+  const Settings settings{configure.aggregation, configure.schedule.rate().value().learning_rate,
+                          configure.config_version};
+  // A synchronous round that nobody could open yet is not open.
+  const bool is_open = synchronous() ? frozen_ : !counted_.empty();
+  if (is_open) {
+    next_settings_ = settings;
+    return expected;
+  }
+  settings_ = settings;
+  next_settings_.reset();
+  for (uint32_t worker = 0; worker < members_.size(); ++worker) SetAlarm(worker);
+  return expected;
+}
+
+}  // namespace talweg::simulation

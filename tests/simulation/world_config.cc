@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/simulation/world_config.h"
+
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+
+#include "core/base/check.h"
+
+namespace talweg::simulation {
+namespace {
+
+using core::AggregationConfig;
+using core::AggregationMode;
+using core::CloseRule;
+
+constexpr absl::string_view kSmallWorlds[] = {
+    "all",          "count",       "count_or_fewer", "weight",           "deadline",
+    "late_welcome", "crowded",     "beginners",      "bounded",          "bounded_limited",
+    "asynchronous", "accumulated", "one_trainer",    "exact_mean",       "by_worker",
+    "trimmed_mean", "median",      "exact_bounded",  "exact_accumulated"};
+constexpr absl::string_view kBigWorlds[] = {"big_synchronous", "big_bounded", "big_asynchronous"};
+
+// A time span that every clock can tell exactly.
+double Span(Random& random, double low, double high) {
+  return std::ceil(random.Between(low, high) * 64) / 64;
+}
+
+// Everything may go wrong, each seed in its own measure; in one of ten nothing does.
+Faults DrawFaults(Random& random) {
+  Faults faults;
+  faults.tick_late_seconds = random.Chance(0.5) ? 0 : random.Between(0.0, 2.0);
+  if (random.Chance(0.1)) return faults;
+  const auto maybe = [&](double chance, double value) { return random.Chance(chance) ? value : 0; };
+  faults.request_loss = maybe(0.7, random.Between(0.0, 0.15));
+  faults.reply_loss = maybe(0.7, random.Between(0.0, 0.25));
+  faults.duplicates = maybe(0.7, random.Between(0.0, 0.2));
+  faults.slow_share = maybe(0.7, random.Between(0.0, 0.1));
+  faults.slow_seconds = random.Between(1.0, 30.0);
+  faults.worker_every = maybe(0.8, random.Between(0.5, 15.0));
+  faults.server_crash_every = maybe(0.6, random.Between(10.0, 60.0));
+  faults.delete_every = maybe(0.3, random.Between(20.0, 80.0));
+  faults.configure_every = maybe(0.5, random.Between(3.0, 30.0));
+  faults.clock_jump_every = maybe(0.3, random.Between(10.0, 60.0));
+  faults.not_finite = maybe(0.5, 0.05);
+  faults.reuses_sequence = maybe(0.3, 0.02);
+  faults.impatient = maybe(0.4, random.Between(0.0, 0.1));
+  faults.breaks_off = random.Unit();
+  return faults;
+}
+
+WorldConfig DrawFleet(absl::string_view name, uint64_t seed, Random& random) {
+  WorldConfig world;
+  world.name = std::string(name);
+  world.seed = seed;
+  world.num_workers = static_cast<uint32_t>(random.Whole(2, 16));
+  world.num_observers = random.Chance(0.3) ? 1 : 0;
+  world.compute_seconds = random.Between(0.2, 2.0);
+  world.straggler_share = random.Chance(0.5) ? random.Between(0.0, 0.4) : 0;
+  world.straggler_factor = random.Between(2.0, 10.0);
+  world.delay_seconds = random.Between(0.001, 0.2);
+  world.step_seconds = random.Chance(0.5) ? 0 : random.Between(0.0, 0.3);
+  world.call_timeout = random.Between(3.0, 40.0);
+  world.asks_not_to_wait = random.Chance(0.4) ? random.Between(0.0, 0.5) : 0;
+  world.goes_on_pending = random.Chance(0.4) ? random.Unit() : 0;
+  world.heartbeat_share = random.Chance(0.6) ? 1 : random.Unit();
+  if (random.Chance(0.6)) {
+    world.lightest = 0.5;
+    world.heaviest = random.Chance(0.5) ? 2 : 64;
+  }
+  world.policy.lease_seconds = random.Whole(2, 15);
+  world.faults = DrawFaults(random);
+  world.lets_policy_change = world.faults.configure_every > 0;
+  return world;
+}
+
+// Room in the calm for the slowest: a lease that ends, a call that is tried again, work and wait.
+void SetCalm(WorldConfig& world) {
+  const double slowest = world.compute_seconds * 1.5 * std::max(1.0, world.straggler_factor) * 4;
+  world.calm_seconds = 60 + 2 * (world.call_timeout + slowest) + world.faults.slow_seconds * 6;
+}
+
+void SetSynchronous(WorldConfig& world, CloseRule close, Random& random) {
+  AggregationConfig& policy = world.policy;
+  policy.mode = AggregationMode::kSynchronous;
+  policy.close = close;
+  const uint64_t gradient_workers = world.num_workers - world.num_observers;
+  if (close == CloseRule::kCount) {
+    policy.close_count = random.Whole(1, gradient_workers);
+  }
+  // No more than all of them together weigh at least.
+  if (close == CloseRule::kWeight) {
+    policy.close_weight =
+        random.Between(0.1, 1.0) * world.lightest * static_cast<double>(gradient_workers);
+  }
+  if (close == CloseRule::kDeadline) policy.close_seconds = Span(random, 0.5, 8.0);
+  if (random.Chance(0.3)) policy.progress_seconds = Span(random, 2.0, 20.0);
+  world.must_be_applied = close == CloseRule::kAll && policy.progress_seconds == 0;
+}
+
+void SetBounded(WorldConfig& world, Random& random) {
+  AggregationConfig& policy = world.policy;
+  policy.mode = AggregationMode::kBoundedStaleness;
+  policy.max_rounds_ahead = random.Below(4);
+  if (random.Chance(0.3)) policy.progress_seconds = Span(random, 2.0, 20.0);
+  world.must_be_applied = true;
+}
+
+void SetAsynchronous(WorldConfig& world, uint64_t steps, Random& random) {
+  AggregationConfig& policy = world.policy;
+  policy.gradient_accumulation_steps = steps;
+  policy.max_staleness = random.Whole(4, 40);
+  if (steps > 1 && random.Chance(0.5)) policy.stale_scale = core::StaleScale::kInverse;
+}
+
+void SetStaging(WorldConfig& world) {
+  world.policy.max_workers = world.num_workers + 2;
+  world.lightest = world.heaviest = 1;
+}
+
+WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
+  WorldConfig world;
+  world.name = std::string(name);
+  world.seed = seed;
+  world.num_workers = 100'000;
+  world.num_observers = 100;
+  world.compute_seconds = 10;
+  world.straggler_share = 0.01;
+  world.straggler_factor = 3;
+  world.delay_seconds = 0.2;
+  world.call_timeout = 40;
+  world.heartbeat_share = 0.1;
+  world.all_beat_in_calm = false;
+  world.policy.lease_seconds = 60;
+  world.lightest = 0.5;
+  world.heaviest = 4;
+  world.faults.request_loss = 0.01;
+  world.faults.reply_loss = 0.01;
+  world.faults.duplicates = 0.02;
+  world.faults.slow_share = 0.02;
+  world.faults.slow_seconds = 5;
+  world.faults.worker_every = 0.01;
+  world.faults.server_crash_every = 60;
+  world.faults.not_finite = 0.001;
+  world.faults.impatient = 0.001;
+  world.faults.tick_late_seconds = 0.5;
+  world.faults.breaks_off = 0.5;
+  world.fault_seconds = 100;
+  world.calm_seconds = 200;
+  if (name == "big_synchronous") {
+    SetSynchronous(world, CloseRule::kAll, random);
+    world.policy.progress_seconds = 0;
+    world.must_be_applied = true;
+  } else if (name == "big_bounded") {
+    SetBounded(world, random);
+    world.policy.progress_seconds = 0;
+    world.policy.max_rounds_ahead = 2;
+  } else {
+    SetAsynchronous(world, 64, random);
+    world.policy.max_staleness = 1'000'000;
+    world.must_be_applied = false;
+  }
+  return world;
+}
+
+}  // namespace
+
+absl::Span<const absl::string_view> SmallWorlds() { return kSmallWorlds; }
+absl::Span<const absl::string_view> BigWorlds() { return kBigWorlds; }
+
+bool IsWorld(absl::string_view name) {
+  const auto in = [&](absl::Span<const absl::string_view> names) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  return in(kSmallWorlds) || in(kBigWorlds);
+}
+
+WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
+  TALWEG_CHECK(IsWorld(name));
+  uint64_t own = seed;
+  for (const char letter : name) own = Mix(own + static_cast<uint64_t>(letter));
+  Random random(own);
+  if (name.substr(0, 4) == "big_") {
+    WorldConfig world = MakeBig(name, seed, random);
+    TALWEG_CHECK(world.policy.Validate().ok());
+    return world;
+  }
+  WorldConfig world = DrawFleet(name, seed, random);
+  AggregationConfig& policy = world.policy;
+  if (name == "count" || name == "count_or_fewer") {
+    SetSynchronous(world, CloseRule::kCount, random);
+    if (name == "count_or_fewer") policy.too_few = core::TooFew::kClose;
+  } else if (name == "weight") {
+    SetSynchronous(world, CloseRule::kWeight, random);
+    if (random.Chance(0.5)) policy.too_few = core::TooFew::kClose;
+  } else if (name == "deadline") {
+    SetSynchronous(world, CloseRule::kDeadline, random);
+  } else if (name == "late_welcome") {
+    SetSynchronous(world, CloseRule::kCount, random);
+    policy.max_staleness = random.Whole(1, 8);
+    policy.stale_scale = core::StaleScale::kInverse;
+  } else if (name == "crowded") {
+    // More names than places: the table is full, and only who expired makes room.
+    SetSynchronous(world, random.Chance(0.5) ? CloseRule::kAll : CloseRule::kDeadline, random);
+    world.num_observers = 0;
+    policy.max_workers = std::max<uint64_t>(1, world.num_workers - random.Whole(1, 3));
+    policy.lease_seconds = random.Whole(1, 4);
+    world.min_answers = 0;
+    world.must_be_applied = false;
+  } else if (name == "beginners") {
+    SetSynchronous(world, random.Chance(0.5) ? CloseRule::kAll : CloseRule::kDeadline, random);
+    policy.min_workers = random.Whole(1, world.num_workers - world.num_observers);
+  } else if (name == "bounded" || name == "exact_bounded") {
+    SetBounded(world, random);
+  } else if (name == "bounded_limited") {
+    SetBounded(world, random);
+    policy.max_workers = world.num_workers;
+    policy.max_staleness = (policy.max_workers - 1) * (2 * policy.max_rounds_ahead + 1);
+    // A worker that is left behind for want of progress may be overtaken by more than that.
+    world.must_be_applied = policy.progress_seconds == 0;
+  } else if (name == "asynchronous") {
+    SetAsynchronous(world, 1, random);
+  } else if (name == "accumulated" || name == "exact_accumulated") {
+    SetAsynchronous(world, random.Whole(2, 12), random);
+  } else if (name == "one_trainer") {
+    world.num_workers = static_cast<uint32_t>(random.Whole(1, 2));
+    world.num_observers = 0;
+  } else {
+    SetSynchronous(world, random.Chance(0.5) ? CloseRule::kAll : CloseRule::kDeadline, random);
+  }
+  if (name == "by_worker") {
+    policy.reduce_order = core::ReduceOrder::kByWorker;
+    policy.max_workers = world.num_workers + 2;
+  } else if (name == "trimmed_mean") {
+    policy.reduction = core::Reduction::kTrimmedMean;
+    policy.trim_fraction = random.Between(0.05, 0.45);
+    SetStaging(world);
+  } else if (name == "median") {
+    policy.reduction = core::Reduction::kMedian;
+    SetStaging(world);
+  }
+  const absl::string_view with_arrays[] = {"exact_mean", "by_worker",     "trimmed_mean",
+                                           "median",     "exact_bounded", "exact_accumulated"};
+  if (std::find(std::begin(with_arrays), std::end(with_arrays), name) != std::end(with_arrays)) {
+    world.num_elements = static_cast<uint32_t>(random.Whole(1, 6));
+    world.fault_seconds = 40;
+  }
+  SetCalm(world);
+  TALWEG_CHECK(policy.Validate().ok());
+  return world;
+}
+
+AggregationConfig ChangePolicy(const WorldConfig& world, const AggregationConfig& from,
+                               Random& random) {
+  const bool synchronous = from.mode == AggregationMode::kSynchronous;
+  const uint64_t gradient_workers = world.num_workers - world.num_observers;
+  for (int tries = 0; tries < 20; ++tries) {
+    AggregationConfig to = from;
+    switch (random.Below(8)) {
+      case 0:
+        to.lease_seconds = random.Whole(1, 20);
+        break;
+      case 1:
+        if (from.max_staleness == 0) break;
+        to.max_staleness = from.max_staleness + random.Below(8);
+        break;
+      case 2:
+        to.progress_seconds = from.progress_seconds == 0 ? 0 : Span(random, 1.0, 20.0);
+        break;
+      case 3:
+        if (from.mode == AggregationMode::kBoundedStaleness) to.max_rounds_ahead = random.Below(5);
+        if (from.gradient_accumulation_steps > 1) {
+          to.gradient_accumulation_steps = random.Whole(2, 12);
+        }
+        break;
+      case 4:
+        if (!synchronous || from.close == CloseRule::kAll || from.stages_all()) break;
+        to.close = CloseRule::kCount;
+        to.close_count = random.Whole(1, gradient_workers);
+        to.close_weight = 0;
+        to.close_seconds = 0;
+        break;
+      case 5:
+        if (!synchronous || from.close == CloseRule::kAll) break;
+        to.close = CloseRule::kDeadline;
+        to.close_seconds = Span(random, 0.5, 8.0);
+        to.close_count = 0;
+        to.close_weight = 0;
+        to.too_few = core::TooFew::kWait;
+        break;
+      case 6:
+        if (synchronous) to.min_workers = random.Whole(1, gradient_workers);
+        break;
+      default:
+        if (from.reduction == core::Reduction::kTrimmedMean) {
+          to.trim_fraction = random.Between(0.05, 0.45);
+        }
+        break;
+    }
+    if (to.Validate().ok()) return to;
+  }
+  return from;
+}
+
+}  // namespace talweg::simulation

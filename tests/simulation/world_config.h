@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a world is like: its fleet, its policy, and how much goes wrong in it. A name and a seed say
+// all of it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "core/rounds/aggregation_config.h"
+#include "core/rounds/mutation.h"
+#include "tests/simulation/random.h"
+
+namespace talweg::simulation {
+
+// Means are in seconds of virtual time; 0: never.
+struct Faults {
+  double request_loss = 0;  // shares of messages
+  double reply_loss = 0;
+  double duplicates = 0;    // of requests
+  double slow_share = 0;    // of messages that take slow_seconds, so that others overtake them
+  double slow_seconds = 0;  // mean
+  double worker_every = 0;  // between two things that happen to some worker
+  double server_crash_every = 0;
+  double delete_every = 0;
+  double configure_every = 0;
+  double clock_jump_every = 0;
+  double tick_late_seconds = 0;  // largest
+  double not_finite = 0;         // shares of contributions
+  double reuses_sequence = 0;
+  double impatient = 0;   // sends the next one while the last one waits
+  double breaks_off = 0;  // share of calls given up whose end the server is told of
+};
+
+struct WorldConfig {
+  std::string name;
+  uint64_t seed = 0;
+
+  uint32_t num_workers = 1;
+  uint32_t num_observers = 0;  // of them: joined without the role of contributing gradients
+  uint32_t num_elements = 0;   // parameters; 0: a machine without arrays
+  core::AggregationConfig policy;
+  double learning_rate = 0.125;
+  bool lets_policy_change = false;
+
+  double compute_seconds = 1;  // of most workers
+  double straggler_share = 0;
+  double straggler_factor = 1;  // slower
+  double delay_seconds = 0.02;  // of a message, mean
+  double step_seconds = 0;      // that a step takes, largest
+  double call_timeout = 20;     // then the same again
+  double asks_not_to_wait = 0;  // share of contributions
+  double goes_on_pending = 0;   // share of pending contributions that are not asked about again
+  double heartbeat_share = 1;   // of the workers
+  bool all_beat_in_calm = true;
+  double lightest = 1;  // weights are drawn from [lightest, heaviest]
+  double heaviest = 1;
+
+  Faults faults;
+  double fault_seconds = 60;     // then nothing goes wrong any more,
+  double calm_seconds = 60;      // and everyone must get on
+  uint64_t min_answers = 1;      // verdicts that each worker must have got in the calm
+  bool must_be_applied = false;  // and one of them APPLIED
+  core::Mutation mutation = core::Mutation::kNone;
+};
+
+// Every small world; the test walks them all.
+absl::Span<const absl::string_view> SmallWorlds();
+// A hundred thousand workers each.
+absl::Span<const absl::string_view> BigWorlds();
+
+bool IsWorld(absl::string_view name);
+WorldConfig MakeWorld(absl::string_view name, uint64_t seed);
+
+// Another policy that a live session may change to, under which the world can still get on.
+core::AggregationConfig ChangePolicy(const WorldConfig& world, const core::AggregationConfig& from,
+                                     Random& random);
+
+}  // namespace talweg::simulation
