@@ -54,6 +54,11 @@ absl::Status AggregationConfig::Validate() const {
   if (close == CloseRule::kDeadline && close_seconds == 0) {
     return Bad("close_seconds", "is required");
   }
+  if (progress_seconds > 0 && progress_seconds < kMinProgressSeconds) {
+    return Bad("progress_seconds",
+               absl::StrCat("is ", progress_seconds, ", allowed: 0 or at least ",
+                            kMinProgressSeconds, ", for each worker is looked at so often"));
+  }
   if (reduction == Reduction::kTrimmedMean && trim_fraction == 0) {
     return Bad("trim_fraction", "is required");
   }

@@ -23,6 +23,8 @@ struct AggregationConfig {
   // Workers that a session may have at most, and where their contributions are staged.
   static constexpr uint64_t kMaxWorkers = 131072;
   static constexpr uint64_t kMaxStagedWorkers = 4096;
+  // Each worker has a timer that rings as often as it may have to make progress.
+  static constexpr double kMinProgressSeconds = 0.1;
 
   uint64_t max_staleness = 0;                // versions; 0 in kBoundedStaleness: no limit
   uint64_t lease_seconds = 30;               // a silent worker is called live so long

@@ -204,6 +204,12 @@ TEST(AggregationConfigTest, ACombinationThatWouldStarveSlowWorkersIsRefused) {
               HasSubstr("at least 15"));
 }
 
+TEST(AggregationConfigTest, AProgressDeadlineIsNotSoShortThatTimersWouldNeverRest) {
+  EXPECT_EQ(Blamed(Synchronous, [](C& c) { c.progress_seconds = 1e-12; }), "progress_seconds");
+  EXPECT_EQ(Blamed(Synchronous, [](C& c) { c.progress_seconds = 0.099; }), "progress_seconds");
+  EXPECT_EQ(Blamed(Synchronous, [](C& c) { c.progress_seconds = 0.1; }), "");
+}
+
 TEST(AggregationConfigTest, ErrorsSayWhereAFieldIsUsed) {
   const absl::Status status = Make(Synchronous, [](C& c) { c.max_rounds_ahead = 1; }).Validate();
   EXPECT_EQ(status.message(), "max_rounds_ahead is used only with mode BOUNDED_STALENESS");

@@ -53,6 +53,11 @@ absl::Status RoundMachine::Audit() const {
     if (worker.counted) ++clocks[worker.clock];
     if (worker.counted && !(worker.live && worker.gradient)) wrong("is counted though it is gone");
     if (worker.left && (worker.live || !worker.calls.empty())) wrong("has left and is still here");
+    const uint64_t part_of = worker.contributed_to;
+    if (worker.left && part_of != round.serial &&
+        !(state.open_step.has_value() && part_of == state.open_step->round.serial)) {
+      wrong("has left and is kept for no round");
+    }
     if (!worker.live && !worker.calls.empty()) wrong("waits and is not live");
     const bool has_part = parts.count({index, worker.incarnation}) > 0;
     if (worker.pending.sequence != 0 && !has_part) wrong("is pending without a round");
@@ -65,10 +70,11 @@ absl::Status RoundMachine::Audit() const {
           std::count(found->second.begin(), found->second.end(), index) == 0) {
         wrong("is held and nobody will let it go");
       }
-      if (!state.open_step.has_value() && !state.IsAhead(worker)) wrong("is held without a reason");
+      // A tick lets go whom a wider bound holds no longer.
+      if (!state.open_step.has_value() && !state.IsAhead(worker)) due = std::min(due, state.now);
     }
     if (worker.live) {
-      due = std::min(due, worker.lease_end);
+      if (worker.calls.empty()) due = std::min(due, worker.lease_end);  // a call keeps it
       if (state.aggregation.progress_seconds > 0) {
         due = std::min(due,
                        state.OwesSince(worker) + absl::Seconds(state.aggregation.progress_seconds));

@@ -112,6 +112,19 @@ TEST(BoundedStalenessTest, ARepeatOfAHeldAnswerWaitsToo) {
   EXPECT_EQ(fleet.Told(again), "again APPLIED 1");
 }
 
+TEST(BoundedStalenessTest, WhoDoesNotWaitIsToldPendingWhileItIsAhead) {
+  Fleet fleet(BoundedStaleness(0));
+  fleet.JoinAll({"a", "b"});
+  Contribution contribution = fleet.Gradient("a");
+  contribution.may_wait = false;
+  const uint64_t a = fleet.Send(contribution);
+  EXPECT_EQ(fleet.Told(a), "PENDING 1");
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  EXPECT_EQ(fleet.Told(fleet.Send(contribution)), "again PENDING 1");
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(fleet.Send(contribution)), "again APPLIED 1");
+}
+
 TEST(BoundedStalenessTest, WhoDoesNotWaitIsToldPendingOfARefusalToo) {
   Fleet fleet(BoundedStaleness(0));
   fleet.JoinAll({"a", "b"});
@@ -231,6 +244,29 @@ TEST(BoundedStalenessTest, ComingBackDoesNotForgetHowFarAheadAWorkerIs) {
   EXPECT_EQ(fleet.Told(a), "waits");
 }
 
+TEST(BoundedStalenessTest, WhoComesWhileNobodyIsLiveDoesNotHoldUpThoseWhoComeBack) {
+  Fleet fleet(BoundedStaleness(2));
+  fleet.JoinAll({"a"});
+  for (int round = 0; round < 100; ++round) fleet.Contribute("a");
+  fleet.Pass(absl::Minutes(1));
+  EXPECT_EQ(fleet.machine.num_live_workers(), 0u);
+  fleet.JoinAll({"b"});
+  // It is not 100 rounds behind a.
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 101");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 102");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("b")), "APPLIED 103");
+}
+
+TEST(BoundedStalenessTest, AnOlderOneThatComesBackAloneDoesNotEither) {
+  Fleet fleet(BoundedStaleness(2));
+  fleet.JoinAll({"a", "b"});
+  fleet.PassWithHeartbeatsOf({"a"}, absl::Minutes(1));
+  for (int round = 0; round < 100; ++round) fleet.Contribute("a");
+  fleet.Pass(absl::Minutes(1));
+  EXPECT_TRUE(fleet.Heartbeat("b").ok());
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 101");
+}
+
 TEST(BoundedStalenessTest, AHeldWorkerMayLeaveOrBeFenced) {
   for (const bool leaves : {false, true}) {
     Fleet fleet(BoundedStaleness(0));
@@ -273,6 +309,28 @@ TEST(BoundedStalenessTest, AWorkerMayJoinWhileAStepIsTaken) {
 
 // --- Progress.
 
+TEST(BoundedStalenessTest, AStalledWorkerNoLongerCounts) {
+  AggregationConfig aggregation = BoundedStaleness(0);
+  aggregation.progress_seconds = 5;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(4));
+  EXPECT_EQ(fleet.Told(a), "waits");
+  fleet.Pass(absl::Seconds(1));
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+  EXPECT_EQ(fleet.machine.num_live_workers(), 2u);
+  for (int round = 0; round < 10; ++round) {
+    fleet.Contribute("a");
+    EXPECT_TRUE(fleet.Heartbeat("b").ok());
+  }
+  EXPECT_EQ(fleet.num_waiting(), 0u);
+  // Its next contribution brings it back, at the least clock.
+  EXPECT_EQ(fleet.Told(fleet.Contribute("b")), "waits");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 13");
+  EXPECT_EQ(fleet.num_waiting(), 0u);
+}
+
 TEST(BoundedStalenessTest, AHeldWorkerIsNotStalled) {
   AggregationConfig aggregation = BoundedStaleness(0);
   aggregation.progress_seconds = 5;
@@ -291,11 +349,22 @@ TEST(BoundedStalenessTest, AHeldWorkerIsNotStalled) {
   EXPECT_EQ(fleet.num_waiting(), 0u);
 }
 
+TEST(BoundedStalenessTest, AllMayBeStalled) {
+  AggregationConfig aggregation = BoundedStaleness(0);
+  aggregation.progress_seconds = 5;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  fleet.PassWithHeartbeatsOf({"a", "b"}, absl::Minutes(1));
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 1");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
+}
+
 TEST(BoundedStalenessTest, ARaisedBoundLetsGo) {
   Fleet fleet(BoundedStaleness(0));
   fleet.JoinAll({"a", "b"});
   const uint64_t a = fleet.Contribute("a");
   fleet.Configure(BoundedStaleness(1));
+  fleet.Pass(absl::ZeroDuration());  // a tick is due at once
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "waits");
 }

@@ -227,5 +227,34 @@ TEST(ClosingTest, ARoundClosesOnce) {
   EXPECT_EQ(fleet.machine.num_workers(), 1u);
 }
 
+TEST(ClosingTest, WhoFindsAStagedRoundFullIsNotWaitedFor) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.reduction = Reduction::kMedian;
+  aggregation.max_workers = 2;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  EXPECT_TRUE(fleet.Leave("a").ok());
+  fleet.JoinAll({"c"});
+  const uint64_t c = fleet.Contribute("c");
+  EXPECT_EQ(fleet.Told(c), "waits");
+  const uint64_t b = fleet.Contribute("b");  // there is memory for two
+  EXPECT_FALSE(fleet.last.fold);
+  EXPECT_EQ(fleet.Told(c), "APPLIED 1");
+  EXPECT_EQ(fleet.Told(b), "ROUND_CLOSED 1");
+  EXPECT_EQ(fleet.MembersOf(1), "a c");
+}
+
+TEST(ClosingTest, AStagedRoundThatIsFullCloses) {
+  // Nobody who comes could be folded: to wait for more weight would be to wait for ever.
+  AggregationConfig aggregation = Weight(100);
+  aggregation.reduce_order = ReduceOrder::kByWorker;
+  aggregation.max_workers = 2;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 1");
+}
+
 }  // namespace
 }  // namespace talweg::core

@@ -93,10 +93,10 @@ struct StepReport {
   double update_norm = 0;
   uint64_t staleness = 0;      // versions; the largest of the contributions
   uint32_t contributors = 0;   // contributions in the step
-  std::optional<double> loss;  // mean of the contributions' first losses, exact, rounded once
+  std::optional<double> loss;  // mean of the contributions' first losses, of their exact sum
   double total_weight = 0;     // of the contributions as counted, exact, rounded once
   uint32_t num_late = 0;       // expected when the round opened, live when it closed, not in it
-  std::vector<std::string> late_workers;  // some of them
+  std::vector<std::string> late_workers;  // the first of them by name, at most kMaxLateNames
 };
 
 // The answer to a contribution; kept, and given again to a repeat.

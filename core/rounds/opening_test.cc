@@ -91,6 +91,49 @@ TEST(OpeningTest, MinWorkersCountsGradientWorkersThatAreLive) {
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");  // they were enough, and nobody else is expected now
 }
 
+TEST(OpeningTest, AnExpiredWorkerThatComesBackMayBeTheOneThatWasMissing) {
+  // By a heartbeat, a contribution, a repeat, or a contribution that is an error.
+  for (const absl::string_view by : {"heartbeat", "contribution", "repeat", "error"}) {
+    SCOPED_TRACE(std::string(by));
+    AggregationConfig aggregation = Synchronous();
+    aggregation.min_workers = 2;
+    Fleet fleet(aggregation);
+    fleet.JoinAll({"b"});
+    Contribution of_b = fleet.Gradient("b");
+    of_b.may_wait = false;
+    if (by != "contribution") fleet.Send(of_b);
+    fleet.Pass(absl::Seconds(40));  // b expires
+    fleet.JoinAll({"a"});
+    const uint64_t a = fleet.Contribute("a");
+    EXPECT_EQ(fleet.Told(a), "waits");
+    if (by == "heartbeat") {
+      EXPECT_TRUE(fleet.Heartbeat("b").ok());
+    } else if (by == "error") {
+      Contribution ahead = fleet.Gradient("b");
+      ahead.base_version = 9;
+      EXPECT_EQ(fleet.Told(fleet.Send(ahead)), "VERSION_AHEAD");
+    } else {
+      fleet.Send(of_b);
+    }
+    fleet.Pass(absl::ZeroDuration());  // what is due by now
+    EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+    EXPECT_EQ(fleet.MembersOf(1), by == "contribution" ? "a b" : "b a");
+  }
+}
+
+TEST(OpeningTest, WhoLeavesDoesNotOpenTheFirstRoundByIt) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.min_workers = 2;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"b"});
+  fleet.Pass(absl::Seconds(40));
+  fleet.JoinAll({"a"});
+  const uint64_t a = fleet.Contribute("a");
+  EXPECT_TRUE(fleet.Leave("b").ok());  // which had expired
+  fleet.Pass(absl::ZeroDuration());
+  EXPECT_EQ(fleet.Told(a), "waits");
+}
+
 TEST(OpeningTest, ContributionsBeforeTheRoundOpensCountOnceToo) {
   AggregationConfig aggregation = Synchronous();
   aggregation.min_workers = 2;

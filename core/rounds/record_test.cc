@@ -204,6 +204,16 @@ TEST(LossTest, DoesNotDependOnTheOrderOfArrival) {
   } while (std::next_permutation(losses.begin(), losses.end()));
 }
 
+TEST(LossTest, ThatIsNotFiniteIsToldAsItIs) {
+  EXPECT_EQ(LossOf({kInfinity}), kInfinity);
+  EXPECT_EQ(LossOf({-kInfinity}), -kInfinity);
+  EXPECT_TRUE(std::isnan(LossOf({std::nan("")})));
+  EXPECT_EQ(LossOf({1, kInfinity, -5}), kInfinity);
+  EXPECT_EQ(LossOf({kInfinity, kInfinity}), kInfinity);
+  EXPECT_TRUE(std::isnan(LossOf({kInfinity, 1, -kInfinity})));
+  EXPECT_TRUE(std::isnan(LossOf({kInfinity, std::nan("")})));
+}
+
 // --- Late workers.
 
 TEST(LateTest, TellsWhoWasExpectedAndDidNotCome) {
@@ -219,6 +229,24 @@ TEST(LateTest, TellsWhoWasExpectedAndDidNotCome) {
   EXPECT_THAT(fleet.made[0]->late_workers, ElementsAre("d", "e"));
   EXPECT_EQ(fleet.machine.last_step()->num_late, 2u);
   EXPECT_EQ(fleet.machine.last_step()->late_workers, fleet.made[0]->late_workers);
+}
+
+TEST(LateTest, NamesAreTheFirstOnesAndTheirNumberIsWhole) {
+  // The same in every run: they are part of the state that is saved.
+  AggregationConfig aggregation = Synchronous(CloseRule::kCount);
+  aggregation.close_count = 1;
+  Fleet fleet(aggregation);
+  std::vector<std::string> names;
+  for (int number = 0; number < 100; ++number) {
+    names.push_back(absl::StrCat("worker ", (number * 37) % 100 + 100));
+    EXPECT_TRUE(fleet.Join(names.back()).ok());
+  }
+  fleet.Contribute("worker 105");
+  EXPECT_EQ(fleet.made[0]->num_late, 99u);
+  std::sort(names.begin(), names.end());
+  names.erase(names.begin() + 5);
+  names.resize(kMaxLateNames);
+  EXPECT_EQ(fleet.made[0]->late_workers, names);
 }
 
 // --- What the reduction needs to know.

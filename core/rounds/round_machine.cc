@@ -41,6 +41,8 @@ Effects RoundMachine::Handle(const Event& event, absl::Time now) {
 
 absl::Time RoundMachine::NextTick() const {
   const Round& round = state_->round;
+  // Due already, where a worker that had expired came back and was the one that was missing.
+  if (!state_->open_step.has_value() && state_->IsDue()) return state_->now;
   absl::Time next = state_->workers.NextAlarm();
   if (round.open && state_->aggregation.close == CloseRule::kDeadline) {
     next = std::min(next, round.first + absl::Seconds(state_->aggregation.close_seconds));
@@ -84,7 +86,7 @@ void RoundMachine::State::Freeze() {
   round.open = true;
   round.opened = now;
   round.outstanding = num_live_gradient;
-  // Those whose contributions have waited for enough workers to come.
+  // Those whose contributions are there, and may have waited for enough workers to come.
   for (const Round::Place& place : round.places) {
     const Worker& worker = workers[place.index];
     if (worker.live && worker.gradient && worker.contributed_to == round.serial) {
@@ -96,6 +98,10 @@ void RoundMachine::State::Freeze() {
 bool RoundMachine::State::MayFreeze() const {
   return aggregation.synchronous() && !round.open && !round.members.empty() &&
          (version > 0 || num_live_gradient >= aggregation.min_workers);
+}
+
+bool RoundMachine::State::IsFull() const {
+  return aggregation.stages_all() && round.members.size() >= aggregation.worker_limit();
 }
 
 bool RoundMachine::State::IsDue() const {
@@ -112,7 +118,7 @@ bool RoundMachine::State::IsDue() const {
       return count >= aggregation.close_count ||
              (nobody_expected && aggregation.too_few == TooFew::kClose);
     case CloseRule::kWeight:
-      return round.weight.Value() >= aggregation.close_weight ||
+      return round.weight.Value() >= aggregation.close_weight || IsFull() ||
              (nobody_expected && aggregation.too_few == TooFew::kClose);
     case CloseRule::kDeadline:
       return nobody_expected || now >= round.first + absl::Seconds(aggregation.close_seconds);
@@ -133,13 +139,17 @@ Answer RoundMachine::State::SettledAnswer(const Worker& worker, bool replayed) c
   return {settled.verdict, replayed, settled.version, settled.report};
 }
 
+Answer RoundMachine::State::HeldAnswer(const Worker& worker, bool replayed) const {
+  return {Verdict::kPending, replayed, worker.settled.version, nullptr};
+}
+
 Answer RoundMachine::State::PendingAnswer(bool replayed) const {
   return {Verdict::kPending, replayed, version + 1, nullptr};
 }
 
 void RoundMachine::State::Wait(Worker& worker, const Contribution& contribution, bool repeats,
                                Effects& effects) {
-  worker.calls.push_back({contribution.ticket, repeats});
+  worker.calls.push_back({contribution.ticket, repeats, contribution.may_wait});
   ++num_waiting;
   effects.waits = true;
 }
@@ -152,7 +162,7 @@ void RoundMachine::State::TellSettled(uint32_t index, const Contribution& contri
   } else if (contribution.may_wait) {
     Wait(worker, contribution, replayed, effects);
   } else {
-    effects.answer = Answer{Verdict::kPending, replayed, worker.settled.version, nullptr};
+    effects.answer = HeldAnswer(worker, replayed);
   }
 }
 
@@ -243,8 +253,7 @@ void RoundMachine::State::On(const Contribution& contribution, Effects& effects)
 
   const bool contributed_already =
       worker.contributed_to == round.serial && mutation != Mutation::kCountDuplicate;
-  const bool full = aggregation.stages_all() && round.members.size() >= aggregation.worker_limit();
-  if (aggregation.synchronous() && (contributed_already || full)) {
+  if (aggregation.synchronous() && (contributed_already || IsFull())) {
     ExpectNoLonger(worker);
     worker.pending = {sequence, contribution.digest};
     round.bystanders.push_back({index, worker.incarnation});
@@ -287,12 +296,38 @@ void RoundMachine::State::Add(uint32_t index, const Contribution& contribution, 
   round.staleness = std::max(round.staleness, staleness);
   round.weight.Add(effects.weight);
   if (contribution.loss.has_value()) {
-    round.losses.Add(*contribution.loss);
+    if (std::isfinite(*contribution.loss)) {
+      round.losses.Add(*contribution.loss);
+    } else {
+      round.infinite_losses += *contribution.loss;
+      // One NaN for all, for its bits are saved.
+      if (std::isnan(round.infinite_losses)) round.infinite_losses = std::nan("");
+    }
     ++round.num_losses;
   }
 }
 
 // --- The step.
+
+// The first in the order of names, for they are part of the state, which is the same in every run.
+std::vector<std::string> RoundMachine::State::LateNames() const {
+  const auto less = [&](uint32_t a, uint32_t b) { return workers[a].name < workers[b].name; };
+  std::vector<uint32_t> first;  // a heap, the last of them on top
+  workers.ForEach([&](uint32_t index) {
+    if (!Expects(workers[index])) return;
+    if (first.size() == kMaxLateNames) {
+      if (!less(index, first.front())) return;
+      std::pop_heap(first.begin(), first.end(), less);
+      first.pop_back();
+    }
+    first.push_back(index);
+    std::push_heap(first.begin(), first.end(), less);
+  });
+  std::sort_heap(first.begin(), first.end(), less);
+  std::vector<std::string> names;
+  for (const uint32_t index : first) names.push_back(workers[index].name);
+  return names;
+}
 
 void RoundMachine::State::Order(Effects& effects) {
   OpenStep& open = open_step.emplace();
@@ -306,24 +341,15 @@ void RoundMachine::State::Order(Effects& effects) {
   record->total_weight = round.weight.Value();
   if (mutation == Mutation::kWrongDenominator) record->total_weight += expected;
   record->num_late = static_cast<uint32_t>(expected);
-  if (expected > 0) {
-    // The first by name, so that every machine that decides the same says the same.
-    std::vector<std::string>& names = record->late_workers;
-    workers.ForEach([&](uint32_t index) {
-      const Worker& worker = workers[index];
-      if (!Expects(worker)) return;
-      if (names.size() == kMaxLateNames) {
-        if (worker.name >= names.back()) return;
-        names.pop_back();
-      }
-      names.insert(std::upper_bound(names.begin(), names.end(), worker.name), worker.name);
-    });
-  }
+  if (expected > 0) record->late_workers = LateNames();
   StepReport& report = open.report;
   report.learning_rate = config.schedule.LearningRate(version + 1);
   report.staleness = round.staleness;
   report.contributors = static_cast<uint32_t>(count);
-  if (round.num_losses > 0) report.loss = round.losses.Value() / round.num_losses;
+  if (round.num_losses > 0) {
+    const bool finite = round.infinite_losses == 0;
+    report.loss = finite ? round.losses.Value() / round.num_losses : round.infinite_losses;
+  }
   report.total_weight = record->total_weight;
   report.num_late = record->num_late;
   report.late_workers = record->late_workers;
@@ -370,8 +396,7 @@ void RoundMachine::State::On(const StepTaken& taken, Effects& effects) {
     Worker& worker = workers[index];
     const RoundMember& member = members[place];
     if (worker.left) {
-      --num_left;
-      workers.Erase(index);
+      Forget(index);
       continue;
     }
     // It may have gone, or joined anew, meanwhile: then nobody can repeat this sequence.
@@ -384,6 +409,7 @@ void RoundMachine::State::On(const StepTaken& taken, Effects& effects) {
     worker.pending = {};
     if (IsAhead(worker)) {
       Hold(index);
+      EndImpatientCalls(worker, effects);
     } else {
       AnswerCalls(worker, SettledAnswer(worker, false), effects);
     }

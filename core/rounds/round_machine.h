@@ -25,24 +25,26 @@
 // leaving, fencing, a refusal, and progress_seconds without a verdict end an expectation, never
 // what was folded. It closes by its rule, once and with at least one contribution. Each worker
 // counts once a round, whatever its incarnation: a second contribution waits for the close and is
-// kRoundClosed.
+// kRoundClosed. Where contributions are staged a round has places for max_workers: who comes when
+// they are taken waits likewise, and a round that waits for weight closes.
 //
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts; it starts at the least clock of
-// the live gradient workers, and every verdict of whatever kind advances it. A worker whose clock
-// is more than max_rounds_ahead above the least gets its answer when that has come up. One that
-// sends another contribution before that is not counted, but waits with it and is kRoundClosed. A
-// worker that got no verdict for progress_seconds is not among the least until it contributes
-// again, and then starts at the least clock.
+// the live gradient workers (where there are none, at the last there was), and every verdict of
+// whatever kind advances it. A worker whose clock is more than max_rounds_ahead above the least
+// gets its answer when that has come up. One that sends another contribution before that is not
+// counted, but waits with it and is kRoundClosed. A worker that got no verdict for progress_seconds
+// is not among the least until it contributes again, and then starts at the least clock.
 //
 // Leases. Any message of a live incarnation renews its lease, and a call that waits keeps it. An
 // expired worker is no longer expected, but not fenced: it may go on. Where the table is full a new
-// worker takes the place of one that expired, the one silent for longest first.
+// worker takes the place of one that expired, the one silent for longest first. Who left takes no
+// place.
 //
 // Configure takes effect with the next version: at once where no round is open.
 //
 // Cost of an event: O(log n) in the number of workers, and what it releases; opening a round is
-// O(1). Thread-compatible. Between an Effects with a step and StepTaken no contribution, tick or
-// configuration may come.
+// O(1), closing one that some were late for O(n). Thread-compatible. Between an Effects with a step
+// and StepTaken no contribution, tick or configuration may come.
 #pragma once
 
 #include <cstdint>

@@ -40,7 +40,8 @@ struct Round {
   std::vector<Bystander> bystanders;  // wait for the close and do not count
   uint64_t staleness = 0;             // the largest
   ExactSum weight;
-  ExactSum losses;
+  ExactSum losses;             // of those that are finite
+  double infinite_losses = 0;  // sum of the others: an infinity or a NaN, whatever their order
   uint32_t num_losses = 0;
 };
 
@@ -50,15 +51,18 @@ class Clocks {
   void Add(uint64_t clock) { ++counts_[clock]; }
   void Remove(uint64_t clock) {
     const auto found = counts_.find(clock);
-    if (--found->second == 0) counts_.erase(found);
+    if (--found->second > 0) return;
+    counts_.erase(found);
+    if (counts_.empty()) last_ = clock;
   }
   bool empty() const { return counts_.empty(); }
-  uint64_t least() const { return counts_.begin()->first; }
-  void Clear() { counts_.clear(); }
+  // Where there is none, the last there was: who comes then is no rounds behind those who went.
+  uint64_t least() const { return counts_.empty() ? last_ : counts_.begin()->first; }
   bool Are(const std::map<uint64_t, uint32_t>& counts) const { return counts_ == counts; }
 
  private:
   std::map<uint64_t, uint32_t> counts_;  // as many entries as clocks differ, which is few
+  uint64_t last_ = 0;
 };
 
 struct RoundMachine::State {
@@ -87,9 +91,15 @@ struct RoundMachine::State {
   void Look(uint32_t index);
   // Since when a worker that is waited for has owed a verdict; InfiniteFuture where it is not.
   absl::Time OwesSince(const Worker& worker) const;
-  bool ForgetExpiredWorker();
+  bool DropExpiredWorker();
+  // A worker without a lease is no more. One that is part of the open round is kept until that
+  // closes: it counts once.
+  void Drop(uint32_t index);
+  void Forget(uint32_t index);
   void EndCalls(Worker& worker, const absl::Status& status, Effects& effects);
   void AnswerCalls(Worker& worker, const Answer& answer, Effects& effects);
+  // Tells those that may not wait for other workers that a held answer is pending.
+  void EndImpatientCalls(Worker& worker, Effects& effects);
 
   // --- Clocks (worker_events.cc).
   bool bounded() const { return aggregation.mode == AggregationMode::kBoundedStaleness; }
@@ -106,6 +116,8 @@ struct RoundMachine::State {
   void ExpectNoLonger(Worker& worker);
   void Freeze();
   bool MayFreeze() const;
+  // Whether it can fold no more.
+  bool IsFull() const;
   bool IsDue() const;
   void CloseIfDue(Effects& effects);
   void Repeat(Worker& worker, const Contribution& contribution, Effects& effects);
@@ -115,7 +127,9 @@ struct RoundMachine::State {
   void Wait(Worker& worker, const Contribution& contribution, bool repeats, Effects& effects);
   void Add(uint32_t index, const Contribution& contribution, uint64_t staleness, Effects& effects);
   Answer SettledAnswer(const Worker& worker, bool replayed) const;
+  Answer HeldAnswer(const Worker& worker, bool replayed) const;
   Answer PendingAnswer(bool replayed) const;
+  std::vector<std::string> LateNames() const;
   void Order(Effects& effects);
   void Apply(const Configure& configure);  // as `config`
 

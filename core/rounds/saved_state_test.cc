@@ -166,6 +166,21 @@ TEST(SavedStateTest, AHeldAnswerIsStillHeld) {
   EXPECT_EQ(fleet.Told(again), "again APPLIED 1");
 }
 
+TEST(SavedStateTest, TheSameEventsGiveTheSameBytes) {
+  const auto run = [] {
+    AggregationConfig aggregation = Synchronous(CloseRule::kCount);
+    aggregation.close_count = 20;
+    Fleet fleet(aggregation);
+    for (int number = 0; number < 60; ++number) {
+      EXPECT_TRUE(fleet.Join(absl::StrCat("worker ", number)).ok());
+    }
+    for (int number = 0; number < 20; ++number) fleet.Contribute(absl::StrCat("worker ", number));
+    return fleet.Bytes();
+  };
+  const std::string bytes = run();
+  for (int time = 0; time < 5; ++time) EXPECT_TRUE(run() == bytes);
+}
+
 TEST(SavedStateTest, BytesDoNotDependOnTheOrderInWhichWorkersCame) {
   const auto run = [](const std::vector<std::string>& order) {
     RoundMachine machine(kHistory, {RateOf(0.5), AggregationConfig{}});

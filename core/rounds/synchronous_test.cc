@@ -238,5 +238,18 @@ TEST(RoundTest, AnErrorEndsNoExpectation) {
   EXPECT_EQ(fleet.Told(a), "waits");
 }
 
+TEST(RoundTest, WhoLeftAsANewIncarnationLeavesNoTrace) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.JoinAll({"a"});
+  EXPECT_TRUE(fleet.Leave("a").ok());
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.MembersOf(1), "a b");
+  EXPECT_EQ(fleet.machine.num_workers(), 1u);
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.machine.num_workers(), 1u);
+}
+
 }  // namespace
 }  // namespace talweg::core

@@ -122,10 +122,22 @@ void RoundMachine::State::AnswerCalls(Worker& worker, const Answer& answer, Effe
   worker.calls.clear();
 }
 
+void RoundMachine::State::EndImpatientCalls(Worker& worker, Effects& effects) {
+  const auto impatient =
+      std::stable_partition(worker.calls.begin(), worker.calls.end(),
+                            [](const WaitingCall& call) { return call.may_wait; });
+  for (auto call = impatient; call != worker.calls.end(); ++call) {
+    effects.released.push_back({call->ticket, {}, HeldAnswer(worker, call->repeats)});
+    --num_waiting;
+  }
+  worker.calls.erase(impatient, worker.calls.end());
+}
+
 void RoundMachine::State::Count(Worker& worker) {
   if (!bounded() || worker.counted || !worker.live || !worker.gradient) return;
-  if (!clocks.empty()) worker.clock = std::max(worker.clock, clocks.least());
+  worker.clock = std::max(worker.clock, clocks.least());
   worker.counted = true;
+  worker.progress_from = now;  // it owes from now on
   clocks.Add(worker.clock);
 }
 
@@ -178,13 +190,15 @@ void RoundMachine::State::LetGo(Effects& effects) {
 
 void RoundMachine::State::On(const Join& join, Effects& effects) {
   uint32_t index = workers.Find(join.worker);
+  const bool is_new = index == WorkerTable::kNone || workers[index].left;
+  const size_t num_workers = workers.size() - num_left;
+  if (is_new && num_workers >= aggregation.worker_limit() && !DropExpiredWorker()) {
+    effects.status = MakeError(Reason::kTooManyWorkers,
+                               absl::StrCat("the session has ", num_workers,
+                                            " workers, allowed: ", aggregation.worker_limit()));
+    return;
+  }
   if (index == WorkerTable::kNone) {
-    if (workers.size() >= aggregation.worker_limit() && !ForgetExpiredWorker()) {
-      effects.status = MakeError(Reason::kTooManyWorkers,
-                                 absl::StrCat("the session has ", workers.size() - num_left,
-                                              " workers, allowed: ", aggregation.worker_limit()));
-      return;
-    }
     index = workers.Insert(join.worker);
   } else {
     Worker& older = workers[index];
@@ -212,23 +226,30 @@ void RoundMachine::State::On(const Join& join, Effects& effects) {
   LetGo(effects);
 }
 
-bool RoundMachine::State::ForgetExpiredWorker() {
+bool RoundMachine::State::DropExpiredWorker() {
   uint32_t oldest = WorkerTable::kNone;
   workers.ForEach([&](uint32_t index) {
     const Worker& worker = workers[index];
-    // One that has left holds no place but in the round it is part of.
-    if (worker.live || worker.left || worker.contributed_to == round.serial ||
-        !worker.calls.empty()) {
-      return;
-    }
+    if (worker.live || worker.left) return;
     if (oldest == WorkerTable::kNone || worker.lease_end < workers[oldest].lease_end ||
         (worker.lease_end == workers[oldest].lease_end && worker.name < workers[oldest].name)) {
       oldest = index;
     }
   });
   if (oldest == WorkerTable::kNone) return false;
-  workers.Erase(oldest);
+  Drop(oldest);
   return true;
+}
+
+void RoundMachine::State::Drop(uint32_t index) {
+  if (workers[index].contributed_to != round.serial) return Forget(index);
+  workers[index].left = true;
+  ++num_left;
+}
+
+void RoundMachine::State::Forget(uint32_t index) {
+  if (workers[index].left) --num_left;
+  workers.Erase(index);
 }
 
 void RoundMachine::State::On(const Heartbeat& heartbeat, Effects& effects) {
@@ -245,12 +266,7 @@ void RoundMachine::State::On(const Leave& leave, Effects& effects) {
       worker,
       MakeError(Reason::kWorkerNotJoined, absl::StrCat("worker \"", leave.worker, "\" has left")),
       effects);
-  if (worker.contributed_to == round.serial && !round.members.empty()) {
-    worker.left = true;
-    ++num_left;
-  } else {
-    workers.Erase(*found);
-  }
+  Drop(*found);
   CloseIfDue(effects);
   LetGo(effects);
 }

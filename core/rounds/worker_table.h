@@ -23,6 +23,7 @@ namespace talweg::core {
 struct WaitingCall {
   uint64_t ticket = 0;
   bool repeats = false;  // the answer will be a remembered one
+  bool may_wait = true;  // for other workers; else for the step under way alone
 };
 
 struct Worker {
