@@ -71,6 +71,36 @@ TEST(ConfigureTest, AccumulatedGradientsAreARoundToo) {
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
 }
 
+TEST(ConfigureTest, ARoundThatWaitsForMinWorkersIsNotOpenYet) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.min_workers = 5;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.Contribute("b");
+  aggregation.min_workers = 2;
+  fleet.Configure(aggregation);
+  EXPECT_EQ(fleet.machine.config_version(), 2u);
+  EXPECT_EQ(fleet.machine.aggregation().min_workers, 2u);
+  fleet.Pass(absl::ZeroDuration());
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+  EXPECT_EQ(fleet.made[0]->config_version, 2u);
+}
+
+TEST(ConfigureTest, TellsWhichOneIsInForce) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  EXPECT_EQ(fleet.machine.config_version(), 1u);
+  fleet.Configure(Count(1));
+  EXPECT_EQ(fleet.machine.config_version(), 2u);
+  fleet.Configure(Synchronous());
+  fleet.Contribute("a");
+  fleet.Configure(Count(1));
+  EXPECT_EQ(fleet.machine.config_version(), 3u);
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.machine.config_version(), 4u);
+}
+
 TEST(ConfigureTest, AShorterLeaseHoldsFromTheNextSignOfLife) {
   Fleet fleet(Synchronous());
   fleet.JoinAll({"a", "b"});
@@ -95,6 +125,22 @@ TEST(ConfigureTest, AProgressDeadlineMayBeSetLive) {
   EXPECT_EQ(fleet.Told(a), "waits");
   fleet.Pass(absl::Seconds(1));
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+}
+
+TEST(ConfigureTest, WhoWasGivenUpStaysSoWhenTheDeadlineGoes) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.progress_seconds = 3;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(4));
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  fleet.Configure(Synchronous());
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
+  fleet.Contribute("b");
+  const uint64_t a = fleet.Contribute("a");
+  EXPECT_EQ(fleet.Told(a), "APPLIED 3");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "waits");
 }
 
 TEST(ConfigureTest, FewerWorkersMayBeAllowedThanThereAre) {

@@ -113,6 +113,23 @@ TEST(LeaseTest, AParkedCallKeepsItsWorkerAlive) {
   EXPECT_EQ(fleet.Told(a), "waits");
 }
 
+TEST(LeaseTest, ALeaseRunsAnewFromTheAnswerToAParkedCall) {
+  // Whenever that comes, its worker has a whole lease to take the next gradient.
+  for (int tenths = 0; tenths < 100; tenths += 7) {
+    Fleet fleet(WithLease(Synchronous(), 10));
+    fleet.JoinAll({"a", "b"});
+    const uint64_t a = fleet.Contribute("a");
+    fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(12));
+    fleet.Pass(absl::Seconds(0.1 * tenths) / 2);
+    fleet.Contribute("b");
+    ASSERT_EQ(fleet.Told(a), "APPLIED 1");
+    fleet.Pass(absl::Milliseconds(9999));
+    EXPECT_EQ(fleet.machine.num_live_workers(), 2u) << tenths;
+    fleet.Pass(absl::Milliseconds(1));
+    EXPECT_EQ(fleet.machine.num_live_workers(), 0u) << tenths;
+  }
+}
+
 TEST(LeaseTest, ALeaseRunsAnewFromTheEndOfAParkedCall) {
   Fleet fleet(WithLease(Synchronous(), 10));
   fleet.JoinAll({"a", "b"});

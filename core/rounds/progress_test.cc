@@ -56,6 +56,41 @@ TEST(ProgressTest, AVerdictOfWhateverKindIsProgress) {
   EXPECT_EQ(fleet.Told(a), "waits");
 }
 
+TEST(ProgressTest, WhoMadeNoneIsNotWaitedForInLaterRoundsEither) {
+  Fleet fleet(WithProgress(Synchronous(), 5));
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(6));
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  for (uint64_t version = 2; version < 5; ++version) {
+    EXPECT_EQ(fleet.Told(fleet.Contribute("a")), absl::StrCat("APPLIED ", version));
+    EXPECT_TRUE(fleet.Heartbeat("b").ok());
+  }
+}
+
+TEST(ProgressTest, ItCountsAgainWithItsNextContribution) {
+  for (const bool finite : {true, false}) {
+    Fleet fleet(WithProgress(Synchronous(), 5));
+    fleet.JoinAll({"a", "b", "c"});
+    fleet.Contribute("a");
+    fleet.Contribute("c");
+    fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(6));
+    EXPECT_EQ(fleet.machine.version(), 1u);
+    // The contribution that opens a round makes it one of the expected; c is another.
+    Contribution contribution = fleet.Gradient("b");
+    contribution.finite = finite;
+    fleet.Send(contribution);
+    fleet.Contribute("a");
+    fleet.Contribute("c");
+    EXPECT_EQ(fleet.machine.version(), finite ? 2u : 1u);
+    if (!finite) fleet.Contribute("b");
+    EXPECT_EQ(fleet.MembersOf(2), finite ? "b a c" : "a c b");
+    const uint64_t a = fleet.Contribute("a");
+    fleet.Contribute("c");
+    EXPECT_EQ(fleet.Told(a), "waits");
+  }
+}
+
 TEST(ProgressTest, AContributionAfterItWasGivenUpChangesNobodyElsesExpectation) {
   AggregationConfig aggregation = WithProgress(Synchronous(CloseRule::kCount), 5);
   aggregation.close_count = 3;

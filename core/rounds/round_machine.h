@@ -23,10 +23,11 @@
 // kSynchronous: a round opens with its first contribution (before version 1: not before min_workers
 // are live), and freezes who is expected: the live gradient workers of that moment. Expiry,
 // leaving, fencing, a refusal, and progress_seconds without a verdict end an expectation, never
-// what was folded. It closes by its rule, once and with at least one contribution. Each worker
-// counts once a round, whatever its incarnation: a second contribution waits for the close and is
-// kRoundClosed. Where contributions are staged a round has places for max_workers: who comes when
-// they are taken waits likewise, and a round that waits for weight closes.
+// what was folded. Who made no progress is expected in no round before it contributes again. It
+// closes by its rule, once and with at least one contribution. Each worker counts once a round,
+// whatever its incarnation: a second contribution waits for the close and is kRoundClosed. Where
+// contributions are staged a round has places for max_workers: who comes when they are taken waits
+// likewise, and a round that waits for weight closes.
 //
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts; it starts at the least clock of
 // the live gradient workers (where there are none, at the last there was), and every verdict of
@@ -40,7 +41,8 @@
 // worker takes the place of one that expired, the one silent for longest first. Who left takes no
 // place.
 //
-// Configure takes effect with the next version: at once where no round is open.
+// Configure takes effect with the next version: at once where no round is open, and so also where
+// contributions wait for min_workers. What closes a round by it is due at once.
 //
 // Cost of an event: O(log n) in the number of workers, and what it releases; opening a round is
 // O(1), closing one that some were late for O(n). Thread-compatible. Between an Effects with a step

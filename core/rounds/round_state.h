@@ -48,6 +48,7 @@ struct Round {
 // The clocks that others wait for, with bounded staleness.
 class Clocks {
  public:
+  explicit Clocks(uint64_t last = 0) : last_(last) {}
   void Add(uint64_t clock) { ++counts_[clock]; }
   void Remove(uint64_t clock) {
     const auto found = counts_.find(clock);
@@ -62,7 +63,7 @@ class Clocks {
 
  private:
   std::map<uint64_t, uint32_t> counts_;  // as many entries as clocks differ, which is few
-  uint64_t last_ = 0;
+  uint64_t last_;
 };
 
 struct RoundMachine::State {
@@ -103,6 +104,8 @@ struct RoundMachine::State {
 
   // --- Clocks (worker_events.cc).
   bool bounded() const { return aggregation.mode == AggregationMode::kBoundedStaleness; }
+  // A worker makes progress: it counts again where it did not.
+  void Resume(Worker& worker);
   void Count(Worker& worker);
   void Uncount(Worker& worker);
   void Advance(Worker& worker);
@@ -144,6 +147,7 @@ struct RoundMachine::State {
   size_t num_left = 0;  // that are kept for the round they are part of
   size_t num_live = 0;
   size_t num_live_gradient = 0;
+  size_t num_stalled = 0;  // of them
   size_t num_waiting = 0;
   Clocks clocks;
   std::map<uint64_t, std::vector<uint32_t>> held;  // workers whose answer waits, by clock

@@ -56,6 +56,7 @@ struct Worker {
   bool gradient = true;         // its role
   bool left = false;            // kept only because it is part of the open round
   bool live = false;            // its lease runs
+  bool stalled = false;         // lives without progress: no round expects it
   bool counted = false;         // its clock is among those that others wait for
   bool held = false;            // its settled answer waits for slower workers
 };
