@@ -92,7 +92,11 @@ absl::Status RoundMachine::Audit() const {
   status.Update(Differ("places", round.places.size(), round.members.size()));
   if (!state.clocks.Are(clocks)) status.Update(absl::InternalError("clocks differ"));
   if (!state.open_step.has_value() && state.IsDue()) due = std::min(due, state.now);
-  if (NextTick() > due) status.Update(absl::InternalError("an alarm would ring too late"));
+  if (NextTick() > std::max(due, state.now)) {
+    status.Update(absl::InternalError(absl::StrCat(
+        "next tick ", absl::FormatDuration(NextTick() - state.now),
+        " from now, but something is due in ", absl::FormatDuration(due - state.now))));
+  }
   return status;
 }
 

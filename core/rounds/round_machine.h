@@ -30,7 +30,7 @@
 // likewise, and a round that waits for weight closes.
 //
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts; it starts at the least clock of
-// the live gradient workers (where there are none, at the highest there was), and every verdict of
+// the live gradient workers (where there are none, at the greatest there was), and every verdict of
 // whatever kind advances it. A worker whose clock is more than max_rounds_ahead above the least
 // gets its answer when that has come up. One that sends another contribution before that is not
 // counted, but waits with it and is kRoundClosed. A worker that got no verdict for progress_seconds
@@ -42,7 +42,7 @@
 // place.
 //
 // Configure takes effect with the next version: at once where no round is open, and so also where
-// contributions wait for min_workers. What closes a round by it is due at once.
+// contributions wait for min_workers. What follows from it a tick does, which is due at once.
 //
 // Cost of an event: O(log n) in the number of workers, and what it releases; opening a round is
 // O(1), closing one that some were late for O(n). Thread-compatible. Between an Effects with a step
@@ -89,7 +89,7 @@ class RoundMachine {
   // In force: those of the version that is made next.
   const Schedule& schedule() const;
   const AggregationConfig& aggregation() const;
-  uint64_t config_version() const;
+  uint64_t config_version() const;  // of the configuration in force
   // Contributions folded so far into the next version.
   uint32_t num_folded() const;
   // Calls that wait.

@@ -49,25 +49,24 @@ struct Round {
 // The clocks that others wait for, with bounded staleness.
 class Clocks {
  public:
-  explicit Clocks(uint64_t highest = 0) : highest_(highest) {}
+  explicit Clocks(uint64_t greatest = 0) : greatest_(greatest) {}
   void Add(uint64_t clock) {
     ++counts_[clock];
-    highest_ = std::max(highest_, clock);
+    greatest_ = std::max(greatest_, clock);
   }
   void Remove(uint64_t clock) {
     const auto found = counts_.find(clock);
     if (--found->second == 0) counts_.erase(found);
   }
   bool empty() const { return counts_.empty(); }
-  // Where there is none, the highest there ever was: who comes then is no rounds behind those who
-  // went, in whatever order they did.
-  uint64_t least() const { return counts_.empty() ? highest_ : counts_.begin()->first; }
-  uint64_t highest() const { return highest_; }
+  // Where there is none, the greatest there ever was: all who come then begin at the same.
+  uint64_t least() const { return counts_.empty() ? greatest_ : counts_.begin()->first; }
+  uint64_t greatest() const { return greatest_; }
   bool Are(const std::map<uint64_t, uint32_t>& counts) const { return counts_ == counts; }
 
  private:
   std::map<uint64_t, uint32_t> counts_;  // as many entries as clocks differ, which is few
-  uint64_t highest_;
+  uint64_t greatest_;
 };
 
 struct RoundMachine::State {

@@ -75,7 +75,7 @@ void RoundMachine::Save(ByteWriter& writer) const {
   writer.Uint64(state.history);
   writer.Uint64(state.version);
   WriteReport(state.last_step, writer);
-  writer.Uint64(state.clocks.highest());
+  writer.Uint64(state.clocks.greatest());
   writer.Uint64(num_workers());
   for (const uint32_t index : state.workers.Sorted()) {
     const Worker& worker = state.workers[index];
@@ -100,17 +100,17 @@ void RoundMachine::Save(ByteWriter& writer) const {
 absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t history) {
   auto state = std::make_unique<State>(1, state_->config);
   state->now = now;
-  uint64_t highest_clock = 0;
+  uint64_t greatest_clock = 0;
   uint64_t num_workers = 0;
   TALWEG_RETURN_IF_ERROR(reader.Uint64(state->history));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(state->version));
   TALWEG_RETURN_IF_ERROR(ReadReport(reader, state->last_step));
-  TALWEG_RETURN_IF_ERROR(reader.Uint64(highest_clock));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(greatest_clock));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(num_workers));
   if (state->history == 0 || num_workers > AggregationConfig::kMaxWorkers) {
     return MakeError(Reason::kStateCorrupt, "state has no history or too many workers");
   }
-  state->clocks = Clocks(highest_clock);
+  state->clocks = Clocks(greatest_clock);
   for (uint64_t number = 0; number < num_workers; ++number) {
     std::string name;
     uint8_t flags = 0;
@@ -152,6 +152,7 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
     worker.held = (flags & kHeld) != 0;
     state->SetAlarm(index);
   }
+  // In an order that hashing does not choose: they are answered in it.
   for (const uint32_t index : state->workers.Sorted()) {
     Worker& worker = state->workers[index];
     if (!worker.held) continue;
