@@ -39,7 +39,8 @@ absl::StatusOr<Arguments> Arguments::Parse(absl::Span<const Flag> flags, size_t 
       continue;
     }
     const size_t equals = word.find('=');
-    const std::string name = word.substr(2, equals == std::string::npos ? equals : equals - 2);
+    std::string name = word.substr(2, equals == std::string::npos ? equals : equals - 2);
+    std::replace(name.begin(), name.end(), '-', '_');
     const auto flag =
         std::find_if(flags.begin(), flags.end(), [&](const Flag& f) { return f.name == name; });
     if (flag == flags.end()) return UsageError(absl::StrCat("no flag --", name));

@@ -2,7 +2,8 @@
 //
 // A command's arguments: positional ones and flags, as its table names them.
 //
-//   talweg pull ID --output FILE          --output=FILE is the same; flags may stand anywhere
+//   talweg pull ID --output FILE          --output=FILE is the same; flags may stand anywhere;
+//                                         --dry-run is --dry_run
 #pragma once
 
 #include <cstdint>

@@ -32,6 +32,13 @@ TEST(ArgumentsTest, TakesFlagsInEitherFormAnywhere) {
   EXPECT_EQ(arguments->Text("rate", "otherwise"), "otherwise");
 }
 
+TEST(ArgumentsTest, DashesInsideAFlagAreUnderscores) {
+  const auto arguments =
+      Arguments::Parse({{"kill_every", "TIME", ""}}, 0, {"--kill-every=5s", "--kill_every", "a-b"});
+  ASSERT_TRUE(arguments.ok()) << arguments.status();
+  EXPECT_THAT(arguments->Texts("kill_every"), ElementsAre("5s", "a-b"));
+}
+
 TEST(ArgumentsTest, SaysWhatIsWrong) {
   EXPECT_EQ(Complaint(Parse({"mlp", "--sett=1"}).status()), "no flag --sett");
   EXPECT_EQ(Complaint(Parse({"mlp", "--rate"}).status()), "--rate needs a value: NUMBER");

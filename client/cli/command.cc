@@ -48,7 +48,7 @@ bool StartsWithWords(absl::Span<const std::string> words,
 std::string ListHelp(absl::Span<const Command> commands, absl::string_view prefix) {
   Table table({{""}, {""}});
   for (const Command& command : commands) {
-    if (!absl::StartsWith(command.name, prefix)) continue;
+    if (command.hidden || !absl::StartsWith(command.name, prefix)) continue;
     table.AddRow({absl::StrCat("  talweg ", command.name, command.arguments.empty() ? "" : " ",
                                command.arguments),
                   command.summary});

@@ -26,6 +26,7 @@ struct Command {
   std::vector<Flag> flags;
   // Writes its result to `out`.
   absl::Status (*run)(const Arguments& arguments, std::ostream& out);
+  bool hidden = false;  // left out of lists: it has help, but is for other commands to run
 };
 
 // What each room of commands offers.

@@ -45,14 +45,19 @@ bool HasHostAndPort(absl::string_view server) {
 
 }  // namespace
 
-absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<bool()> stop) {
+absl::StatusOr<std::string> ServerAsAsked(const Arguments& arguments) {
   const char* environment = std::getenv("TALWEG_SERVER");
-  const std::string server =
-      arguments.Text("server", environment != nullptr ? environment : kDefaultServer);
+  if (!arguments.Has("server") && environment == nullptr) return std::string();
+  const std::string server = arguments.Has("server") ? arguments.Text("server") : environment;
   if (!HasHostAndPort(server)) {
     return UsageError(absl::StrCat(arguments.Has("server") ? "--server" : "$TALWEG_SERVER",
                                    " is \"", server, "\", expected HOST:PORT"));
   }
+  return server;
+}
+
+absl::StatusOr<ClientOptions> OptionsAsAsked(const Arguments& arguments,
+                                             std::function<bool()> stop) {
   const absl::StatusOr<std::optional<double>> seconds = arguments.Number("timeout");
   if (!seconds.ok()) return seconds.status();
   const double timeout_seconds = seconds->value_or(kDefaultTimeoutSeconds);
@@ -64,7 +69,15 @@ absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<
   // Other workers may take their time, unless somebody says otherwise.
   if (seconds->has_value()) options.retry.round_timeout = absl::Seconds(timeout_seconds);
   options.retry.stop = std::move(stop);
-  return Client::Connect(server, options);
+  return options;
+}
+
+absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<bool()> stop) {
+  const absl::StatusOr<std::string> server = ServerAsAsked(arguments);
+  if (!server.ok()) return server.status();
+  const absl::StatusOr<ClientOptions> options = OptionsAsAsked(arguments, std::move(stop));
+  if (!options.ok()) return options.status();
+  return Client::Connect(server->empty() ? kDefaultServer : *server, *options);
 }
 
 absl::Status PrintJson(const google::protobuf::Message& message, std::ostream& out) {

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <ostream>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -14,7 +15,12 @@
 
 namespace talweg {
 
-// Connects as --server, --timeout and the environment say. `stop` ends retries (see RetryOptions).
+// The server that --server or the environment name; empty where neither does.
+absl::StatusOr<std::string> ServerAsAsked(const Arguments& arguments);
+// How to reach it and how long, as --timeout says. `stop` ends retries (see RetryOptions).
+absl::StatusOr<ClientOptions> OptionsAsAsked(const Arguments& arguments,
+                                             std::function<bool()> stop = {});
+// Connects as both say, to 127.0.0.1:50551 where nothing names a server.
 absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<bool()> stop = {});
 
 // Protobuf's JSON, with the proto's names and every number, also zero.

@@ -2,23 +2,37 @@
 //
 // talweg experiment NAME
 #include <cstdio>
+#include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/time.h"
 #include "client/cli/command.h"
 #include "client/cli/context.h"
 #include "client/cli/stop_signals.h"
+#include "client/cpp/talweg/worker_name.h"
+#include "client/experiments/fleet.h"
+#include "client/experiments/fleet_worker.h"
 #include "client/experiments/ill_conditioned.h"
 #include "client/experiments/mnist.h"
 #include "client/experiments/rates.h"
+#include "client/experiments/scaling.h"
 
 namespace talweg {
 namespace {
 
-// Connects and runs, with the flags that every experiment has. What `run` calls invalid was
-// mistyped, unless the server said so.
+// What an experiment calls invalid was mistyped, unless the server said so.
+absl::Status Mistyped(const absl::Status& status) {
+  const bool mistyped = absl::IsInvalidArgument(status) && ReasonOf(status).empty();
+  return mistyped && !IsUsageError(status) ? UsageError(status.message()) : status;
+}
+
+// Connects and runs, with the flags that every experiment has.
 template <class Options>
 absl::Status RunExperiment(absl::Status (*run)(const Client&, const Options&, std::ostream&,
                                                std::FILE*),
@@ -29,9 +43,33 @@ absl::Status RunExperiment(absl::Status (*run)(const Client&, const Options&, st
   StopOnSignals(SecondSignal::kKills);
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments, options.stop);
   if (!client.ok()) return client.status();
-  const absl::Status status = run(*client, options, out, stderr);
-  const bool mistyped = absl::IsInvalidArgument(status) && ReasonOf(status).empty();
-  return mistyped ? UsageError(status.message()) : status;
+  return Mistyped(run(*client, options, out, stderr));
+}
+
+// "5s", "20ms"; a bare number is seconds. Nothing where the flag was not given.
+absl::StatusOr<std::optional<absl::Duration>> TimeOf(const Arguments& arguments,
+                                                     const std::string& flag) {
+  if (!arguments.Has(flag)) return std::nullopt;
+  const std::string text = arguments.Text(flag);
+  absl::Duration time;
+  double seconds = 0;
+  if (absl::SimpleAtod(text, &seconds)) return absl::Seconds(seconds);
+  if (absl::ParseDuration(text, &time)) return time;
+  return UsageError(absl::StrCat("--", flag, " takes a time such as 5s, not \"", text, "\""));
+}
+
+// Whole numbers of flags that were given.
+struct WholeFlag {
+  const char* flag;
+  uint64_t& value;
+};
+absl::Status ReadWhole(const Arguments& arguments, absl::Span<const WholeFlag> flags) {
+  for (const auto& [flag, value] : flags) {
+    const auto number = arguments.Whole(flag);
+    if (!number.ok()) return number.status();
+    value = number->value_or(value);
+  }
+  return absl::OkStatus();
 }
 
 absl::Status RunMnistCommand(const Arguments& arguments, std::ostream& out) {
@@ -68,22 +106,101 @@ absl::Status RunIllConditionedCommand(const Arguments& arguments, std::ostream& 
 
 absl::Status RunRatesCommand(const Arguments& arguments, std::ostream& out) {
   RatesOptions options;
-  const struct {
-    const char* flag;
-    uint64_t& value;
-  } numbers[] = {{"steps", options.num_steps},
-                 {"noisy_steps", options.num_noisy_steps},
-                 {"seeds", options.num_seeds},
-                 {"seed", options.seed}};
-  for (const auto& [flag, value] : numbers) {
-    const auto number = arguments.Whole(flag);
-    if (!number.ok()) return number.status();
-    value = number->value_or(value);
-  }
+  const absl::Status read = ReadWhole(arguments, {{"steps", options.num_steps},
+                                                  {"noisy_steps", options.num_noisy_steps},
+                                                  {"seeds", options.num_seeds},
+                                                  {"seed", options.seed}});
+  if (!read.ok()) return read;
   if (options.num_noisy_steps > 10000000 || options.num_seeds > 1000) {
     return UsageError("--noisy_steps takes at most 10000000, --seeds at most 1000");
   }
   return RunExperiment(RunRates, options, arguments, out);
+}
+
+absl::Status RunScalingCommand(const Arguments& arguments, std::ostream& out) {
+  ScalingOptions options;
+  const absl::Status read =
+      ReadWhole(arguments, {{"max_workers", options.max_workers}, {"seed", options.seed}});
+  if (!read.ok()) return read;
+  if (arguments.Has("noise")) {
+    options.noises.clear();
+    for (const absl::string_view text : absl::StrSplit(arguments.Text("noise"), ',')) {
+      double& noise = options.noises.emplace_back();
+      if (!absl::SimpleAtod(text, &noise)) return UsageError("--noise takes numbers");
+    }
+  }
+  return RunExperiment(RunScaling, options, arguments, out);
+}
+
+absl::Status RunFleetCommand(const Arguments& arguments, std::ostream& out) {
+  FleetOptions options;
+  options.mode = arguments.Text("mode", options.mode);
+  options.compare = arguments.Has("compare");
+  if (options.compare && arguments.Has("mode")) {
+    return UsageError("--compare runs every mode, --mode only one");
+  }
+  options.data_dir = arguments.Text("data_dir");
+  options.out_dir = arguments.Text("out_dir", options.out_dir);
+  options.json = arguments.Has("json");
+  uint64_t k = 0;
+  uint64_t num_rounds = 0;
+  const absl::Status read = ReadWhole(arguments, {{"workers", options.num_workers},
+                                                  {"k", k},
+                                                  {"rounds", num_rounds},
+                                                  {"batch", options.batch_size},
+                                                  {"lease_seconds", options.lease_seconds},
+                                                  {"seed", options.seed}});
+  if (!read.ok()) return read;
+  if (arguments.Has("k")) options.k = k;
+  if (arguments.Has("rounds")) options.num_rounds = num_rounds;
+  const auto slowdown = arguments.Number("straggler");
+  if (!slowdown.ok()) return slowdown.status();
+  options.slowdown = *slowdown;
+  const auto pace = TimeOf(arguments, "pace");
+  if (!pace.ok()) return pace.status();
+  options.pace = *pace;
+  const auto kill_every = TimeOf(arguments, "kill_every");
+  if (!kill_every.ok()) return kill_every.status();
+  options.kill_every = kill_every->value_or(options.kill_every);
+  if (kill_every->has_value() && options.kill_every <= absl::ZeroDuration()) {
+    return UsageError("--kill_every takes a time above 0");
+  }
+  options.stop = Stopped;
+  const absl::StatusOr<std::string> server = ServerAsAsked(arguments);
+  if (!server.ok()) return server.status();
+  options.server = *server;
+  const absl::StatusOr<ClientOptions> client = OptionsAsAsked(arguments, options.stop);
+  if (!client.ok()) return client.status();
+  options.client = *client;
+  // Tidily, however often it is asked: there are processes to stop, and a terminal to restore.
+  StopOnSignals(SecondSignal::kIgnored);
+  return Mistyped(RunFleet(options, out, stderr));
+}
+
+absl::Status RunFleetWorkerCommand(const Arguments& arguments, std::ostream& out) {
+  FleetWorkerOptions options;
+  options.session_id = arguments.Text("session");
+  if (options.session_id.empty()) return UsageError("--session is needed");
+  options.worker = arguments.Text("worker", WorkerName());
+  options.data_dir = arguments.Text("data_dir");
+  options.num_versions = std::numeric_limits<uint64_t>::max();
+  const absl::Status read = ReadWhole(arguments, {{"versions", options.num_versions},
+                                                  {"batch", options.batch_size},
+                                                  {"life", options.life},
+                                                  {"seed", options.seed}});
+  if (!read.ok()) return read;
+  const auto slowdown = arguments.Number("slowdown");
+  if (!slowdown.ok()) return slowdown.status();
+  options.slowdown = slowdown->value_or(options.slowdown);
+  if (!(options.slowdown >= 1)) return UsageError("--slowdown takes a number from 1 on");
+  const auto pace = TimeOf(arguments, "pace");
+  if (!pace.ok()) return pace.status();
+  options.pace = pace->value_or(options.pace);
+  options.stop = Stopped;
+  StopOnSignals(SecondSignal::kKills);
+  const absl::StatusOr<Client> client = ConnectAsAsked(arguments, options.stop);
+  if (!client.ok()) return client.status();
+  return Mistyped(RunFleetWorker(*client, options, out));
 }
 
 }  // namespace
@@ -92,6 +209,8 @@ std::vector<Command> ExperimentCommands() {
   const MnistOptions defaults;
   const IllConditionedOptions ill;
   const RatesOptions rates;
+  const FleetOptions fleet;
+  const ScalingOptions scaling;
   return {
       {"experiment ill_conditioned",
        "",
@@ -128,6 +247,68 @@ std::vector<Command> ExperimentCommands() {
         {"out_dir", "FOLDER", "where plot and numbers go (" + defaults.out_dir + ")"},
         {"data_dir", "FOLDER", "where MNIST is; else $TALWEG_DATA_DIR, else beside the program"}},
        RunMnistCommand},
+      {"experiment fleet",
+       "",
+       "Train on MNIST with many worker processes",
+       "A 784-128-10 network: each worker is a process of its own that contributes gradients of "
+       "its\n"
+       "own batches. Draws the fleet at work, writes the loss against rounds and against time "
+       "(SVG,\n"
+       "CSV), and prints a table. A round is a gradient of every worker. Without --server or\n"
+       "$TALWEG_SERVER it starts a talweg-server for itself.\n",
+       {{"workers", "NUMBER", "processes (" + std::to_string(fleet.num_workers) + ")"},
+        {"mode", "MODE",
+         "synchronous, bounded_staleness, asynchronous, k_of_n (" + fleet.mode + ")"},
+        {"k", "NUMBER", "contributions that close a round of k_of_n (all workers but one)"},
+        {"rounds", "NUMBER", "to train (1000; 300 with --compare)"},
+        {"batch", "NUMBER", "images of a gradient (" + std::to_string(fleet.batch_size) + ")"},
+        {"kill_every", "TIME", "kill -9 a worker at random, such as every 5s, and start it again"},
+        {"straggler", "FACTOR", "how much slower the last worker is (1; 10 with --compare)"},
+        {"pace", "TIME", "what a gradient takes at least (0s; 20ms with --compare)"},
+        {"compare", "", "every mode, one after the other, with a straggler"},
+        {"lease_seconds", "NUMBER",
+         "after which a silent worker is given up (" + std::to_string(fleet.lease_seconds) + ")"},
+        {"seed", "NUMBER",
+         "of initial values, batches and kills (" + std::to_string(fleet.seed) + ")"},
+        {"out_dir", "FOLDER", "where plots and numbers go (" + fleet.out_dir + ")"},
+        {"data_dir", "FOLDER", "where MNIST is; else $TALWEG_DATA_DIR, else beside the program"}},
+       RunFleetCommand},
+      {"experiment fleet_worker",
+       "",
+       "Work in a fleet: what `experiment fleet` starts",
+       "One worker process. Joins a session of `experiment fleet`, contributes gradients until it "
+       "is\n"
+       "at its last version, and leaves. Prints a line for each contribution:\n"
+       "  step VERDICT VERSION LOSS COMPUTE_SECONDS WAIT_SECONDS\n"
+       "Started by hand it joins a fleet that is at work, also from another machine.\n",
+       {{"session", "ID", "the session to work on; needed"},
+        {"worker", "NAME", "its name; else one of the environment, see $TALWEG_WORKER"},
+        {"versions", "NUMBER", "it ends when the session has that many (never)"},
+        {"batch", "NUMBER", "images of a gradient (128)"},
+        {"seed", "NUMBER", "of its batches, with its name and --life (1)"},
+        {"life", "NUMBER", "processes it had before this one (0)"},
+        {"pace", "TIME", "what a gradient takes at least (0s)"},
+        {"slowdown", "FACTOR", "and then so many times as long (1)"},
+        {"data_dir", "FOLDER", "where MNIST is; else $TALWEG_DATA_DIR, else beside the program"}},
+       RunFleetWorkerCommand,
+       /*hidden=*/true},
+      {"experiment scaling",
+       "",
+       "More accurate gradients against more frequent updates",
+       "A noisy quadratic, descended by 1, 2, 4, ... workers: in synchronous rounds, which "
+       "average\n"
+       "their gradients, and in turn, each contribution a step. Counts the gradients that each\n"
+       "worker takes until 1 % of the loss is left, beside theory's number. Writes a plot (SVG, "
+       "CSV)\n"
+       "and prints a table.\n",
+       {{"max_workers", "NUMBER",
+         "up to which to double (" + std::to_string(scaling.max_workers) + ")"},
+        {"noise", "A,B",
+         "variances of the gradients' noise, times curvature (" +
+             absl::StrJoin(scaling.noises, ",") + ")"},
+        {"seed", "NUMBER", "of the noise (" + std::to_string(scaling.seed) + ")"},
+        {"out_dir", "FOLDER", "where plot and numbers go (" + scaling.out_dir + ")"}},
+       RunScalingCommand},
   };
 }
 

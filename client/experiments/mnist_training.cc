@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "client/experiments/mnist_batches.h"
+#include "client/experiments/network_session.h"
 #include "client/experiments/own_session.h"
 #include "client/experiments/parallel_gradient.h"
 #include "client/terminal/progress.h"
@@ -18,77 +20,20 @@ namespace talweg {
 namespace {
 
 constexpr size_t kWidths[] = {MnistSet::kPixels, 512, 512, 10};
-constexpr size_t kEvaluationBatch = 1000;
 constexpr double kShownLossWindow = 50;  // steps
 
 v1::CreateSessionRequest MakeRequest(const MnistMethod& method, uint64_t num_steps, uint64_t seed) {
   v1::CreateSessionRequest request;
   request.set_session_id(OwnSessionId(absl::StrCat("mnist-", method.name)));
   v1::SessionConfig& config = *request.mutable_config();
-  for (size_t layer = 1; layer < std::size(kWidths); ++layer) {
-    v1::Tensor& weights = *config.mutable_layout()->add_tensors();
-    weights.set_name(absl::StrCat("w", layer));
-    weights.add_shape(kWidths[layer]);
-    weights.add_shape(kWidths[layer - 1]);
-    v1::Tensor& biases = *config.mutable_layout()->add_tensors();
-    biases.set_name(absl::StrCat("b", layer));
-    biases.add_shape(kWidths[layer]);
-  }
+  SetNetwork(kWidths, seed, request);
   method.set(*config.mutable_optimizer());
   v1::Schedule& schedule = *config.mutable_schedule();
   schedule.set_learning_rate(method.learning_rate);
   schedule.set_warmup_steps(
       static_cast<uint64_t>(method.warmup_share * static_cast<double>(num_steps)));
   schedule.mutable_cosine()->set_total_steps(num_steps);
-  v1::SeededValues& seeded = *request.mutable_initial_values()->mutable_seeded();
-  seeded.set_seed(seed);
-  v1::InitialValueRule& weights = *seeded.add_rules();
-  weights.set_tensors("w*");
-  weights.mutable_kaiming();
-  v1::InitialValueRule& biases = *seeded.add_rules();
-  biases.set_tensors("b*");
-  biases.mutable_constant();
   return request;
-}
-
-// Images and labels of one batch, as the network takes them.
-struct Batch {
-  std::vector<float> inputs;
-  std::vector<uint8_t> labels;
-
-  void Fill(const MnistSet& set, absl::Span<const uint32_t> indices) {
-    inputs.resize(indices.size() * MnistSet::kPixels);
-    labels.resize(indices.size());
-    for (size_t i = 0; i < indices.size(); ++i) {
-      set.CopyInput(indices[i],
-                    absl::MakeSpan(inputs).subspan(i * MnistSet::kPixels, MnistSet::kPixels));
-      labels[i] = set.labels[indices[i]];
-    }
-  }
-};
-
-std::vector<uint32_t> Numbers(size_t size) {
-  std::vector<uint32_t> numbers(size);
-  std::iota(numbers.begin(), numbers.end(), 0u);
-  return numbers;
-}
-
-// Fisher and Yates, written out: std::shuffle differs between libraries.
-void Shuffle(std::mt19937_64& random, std::vector<uint32_t>& order) {
-  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random() % i]);
-}
-
-// Share of `set` that is classified rightly.
-double Accuracy(ParallelGradient& network, absl::Span<const float> parameters,
-                const MnistSet& set) {
-  const std::vector<uint32_t> indices = Numbers(set.size());
-  size_t num_correct = 0;
-  Batch batch;
-  for (size_t begin = 0; begin < set.size(); begin += kEvaluationBatch) {
-    batch.Fill(set, absl::MakeConstSpan(indices).subspan(begin, kEvaluationBatch));
-    num_correct += network.Evaluate(parameters, batch.inputs, batch.labels).num_correct;
-  }
-  return static_cast<double>(num_correct) / static_cast<double>(set.size());
 }
 
 // The loop around one session.
@@ -201,7 +146,7 @@ class Trainer {
   std::vector<float> point_;  // where the coming gradient is taken
   std::vector<float> parameters_;
   std::vector<float> gradient_;
-  Batch batch_;
+  MnistBatch batch_;
   MnistRun run_;
   double shown_loss_ = 0;
   std::optional<Progress> progress_;

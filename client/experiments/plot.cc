@@ -72,8 +72,12 @@ std::string Axes(const Frame& frame, const PlotText& text) {
   const double bottom = kHeight - kBottom;
   const double right = kWidth - kRight;
   std::string picture;
-  for (const double tick : frame.x.log ? LogTicks(frame.x.low, frame.x.high)
-                                       : LinearTicks(frame.x.low, frame.x.high, 8)) {
+  std::vector<double> x_ticks = text.x_ticks;
+  if (x_ticks.empty()) {
+    x_ticks = frame.x.log ? LogTicks(frame.x.low, frame.x.high)
+                          : LinearTicks(frame.x.low, frame.x.high, 8);
+  }
+  for (const double tick : x_ticks) {
     const double x = frame.x(tick);
     if (frame.x.log) picture += svg::Line(x, kTop, x, bottom, "#E4E4E4", 1);
     picture += svg::Line(x, bottom, x, bottom + 5, "#444444", 1);
@@ -109,10 +113,17 @@ std::string Polyline(const Frame& frame, const Curve& curve, absl::string_view c
     drawing = true;
     last = x;
   }
-  return absl::StrFormat(
+  std::string dots;
+  for (size_t i = 0; curve.dots && i < curve.x.size(); ++i) {
+    if (!frame.Drawable(curve.x[i], curve.y[i])) continue;
+    absl::StrAppendFormat(&dots, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3.5\" fill=\"%s\"/>\n",
+                          frame.x(curve.x[i]), frame.y(curve.y[i]), colour);
+  }
+  const std::string line = absl::StrFormat(
       "<path d=\"%s\" fill=\"none\" stroke=\"%s\" stroke-width=\"%g\" "
       "stroke-linejoin=\"round\"%s/>\n",
       path, colour, curve.dashed ? 1.5 : 2.0, curve.dashed ? " stroke-dasharray=\"6 4\"" : "");
+  return line + dots;
 }
 
 // Whether a box would hide a part of `curve`. Lines are looked at every few pixels.

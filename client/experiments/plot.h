@@ -20,13 +20,15 @@ struct Curve {
   std::vector<double> y;
   bool dashed = false;
   std::optional<size_t> colour = std::nullopt;  // unset: the curve's own position
+  bool dots = false;                            // one at each point
 };
 
 struct PlotText {
   std::string title;
   std::string x_label;
   std::string y_label;
-  bool log_x = false;  // the horizontal axis logarithmic, too
+  bool log_x = false;           // the horizontal axis logarithmic, too
+  std::vector<double> x_ticks;  // values to mark below; empty: round numbers
 };
 
 // Draws `curves`; the horizontal axis takes in zero, or is logarithmic. Where an axis is, values

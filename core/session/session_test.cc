@@ -188,7 +188,8 @@ TEST_P(EveryMethodTest, MemoryIsWhatSlotsAndScratchTake) {
   optimizer->VisitState(counter);
   EXPECT_EQ(config.MemoryBytes(), counter.bytes + optimizer->ScratchBytes() +
                                       3 * kElements * sizeof(float) +
-                                      config.layout->memory_bytes() + RunSeries::kBytes);
+                                      config.layout->memory_bytes() + RunSeries::kBytes +
+                                      config.aggregation.value().RecordBytes());
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryMethodTest, testing::ValuesIn(Methods()),

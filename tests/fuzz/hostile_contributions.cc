@@ -287,7 +287,8 @@ namespace {
 // A session, and the way of a message through what Step is made of.
 class Bench {
  public:
-  Bench(uint64_t num_elements, Seen* seen)
+  // Rounds of the one worker there is make no difference, but for how they are made.
+  Bench(uint64_t num_elements, v1::AggregationMode mode, Seen* seen)
       : seen_(seen), staged_(num_elements), model_("s", kHistory, num_elements) {
     v1::SessionConfig config;
     v1::Tensor& tensor = *config.mutable_layout()->add_tensors();
@@ -295,6 +296,7 @@ class Bench {
     tensor.add_shape(num_elements);
     config.mutable_optimizer()->mutable_momentum();
     config.mutable_schedule()->set_learning_rate(SessionModel::kRate);
+    config.mutable_aggregation()->set_mode(mode);
     session_ = std::make_unique<core::Session>(*server::ConfigFromProto(config), kHistory,
                                                std::make_shared<core::Parameters>(num_elements));
     Join();
@@ -350,6 +352,7 @@ class Bench {
                             input.contribution.weight, sent.is_difference);
     input.contribution.ticket = ++ticket_;
     if (!input.losses.empty()) input.contribution.loss = input.losses.front();
+    TALWEG_RETURN_IF_ERROR(session_->Prepare());
     const core::Effects effects = session_->Handle(input.contribution, absl::UnixEpoch());
     TALWEG_RETURN_IF_ERROR(effects.status);
     server::StepOutcome outcome;
@@ -360,6 +363,7 @@ class Bench {
       TALWEG_CHECK(taken.released.size() == 1 && taken.released[0].ticket == ticket_);
       outcome.answer = taken.released[0].answer;
     } else {
+      TALWEG_CHECK(effects.answer.has_value());  // there is nobody to wait for
       outcome.answer = *effects.answer;
     }
     outcome.parameters = session_->parameters();
@@ -386,7 +390,10 @@ class Bench {
 std::string RunContributions(absl::string_view bytes, Seen* seen) {
   ByteSource source(bytes);
   constexpr uint64_t kSizes[] = {1, 2, 5, 31, 4097};
-  Bench bench(kSizes[source.Once(32) ? 4 : source.Below(4)], seen);
+  const uint64_t num_elements = kSizes[source.Once(32) ? 4 : source.Below(4)];
+  Bench bench(num_elements,
+              source.Once(2) ? v1::AGGREGATION_MODE_SYNCHRONOUS : v1::AGGREGATION_MODE_ASYNCHRONOUS,
+              seen);
   while (!source.empty()) {
     const v1::StepRequest request = HostileStep(source, bench.model());
     const std::string wrong = bench.Run(request);

@@ -5,7 +5,7 @@
 #
 # The experiments by the command line: they are listed, print JSON and leave the files it names, and
 # Ctrl-C half-way leaves no session. (What they find: tests/conformance/theory_test.cc; mnist:
-# demo_test.sh.)
+# demo_test.sh; fleet: fleet_test.sh.)
 set -euo pipefail
 talweg=$1
 python=$2
@@ -20,7 +20,7 @@ fail() {
 }
 
 listed=$("$talweg" experiment --help)
-for name in ill_conditioned mnist rates; do
+for name in fleet ill_conditioned mnist rates scaling; do
   [[ $listed == *"talweg experiment $name"* ]] || fail "not listed: $name in $listed"
 done
 bare=$("$talweg" experiment 2>&1) && fail "an experiment without a name ran"
@@ -42,6 +42,18 @@ PYTHON
 }
 runs ill_conditioned 4 --condition 20
 runs rates 3 --steps 100 --noisy_steps 200 --seeds 2
+runs scaling 2 --max_workers 4 --noise 0.03
+# As counted, and by theory.
+"$python" - scaling.json <<'PYTHON' || fail "scaling: $(cat scaling.json)"
+import json, sys
+points = json.load(open(sys.argv[1]))["runs"]
+assert [point["workers"] for point in points] == [1, 2, 4, 1, 2, 4]
+for point in points:
+    assert abs(point["gradients_per_worker"] / point["expected"] - 1) < 0.15, point
+    stale = point["workers"] - 1 if point["way"] == "frequent" else 0
+    assert point["max_staleness"] == stale, point
+assert points[0]["gradients_per_worker"] > 2 * points[2]["gradients_per_worker"]
+PYTHON
 table=$("$talweg" experiment rates --steps 100 --noisy_steps 200 --seeds 2 --out_dir out/rates \
   2>/dev/null)
 [[ $table == *"out/rates/rates.svg"* ]] || fail "the table does not end with its files: $table"

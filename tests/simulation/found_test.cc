@@ -184,13 +184,11 @@ TEST(FoundTest, WhoLeftIsNotForgottenTwice) {
   EXPECT_TRUE(bench.Contribute(1, 0).waits);
   bench.Leave(2, 0);
   ASSERT_TRUE(bench.Contribute(3, 1).step.has_value());
-  // While the step is taken the place is still held.
-  EXPECT_FALSE(bench.At(4, core::Join{WorkerName(2), 9}).status.ok());
-  EXPECT_EQ(bench.machine().num_workers(), 1u);
-  bench.Step(5);
-  EXPECT_EQ(bench.machine().num_workers(), 1u);
-  bench.Join(6, 3);
+  bench.Join(4, 2);  // while the step is taken: who left takes no place
   EXPECT_EQ(bench.machine().num_workers(), 2u);
+  bench.Step(5);
+  EXPECT_EQ(bench.machine().num_workers(), 2u);
+  EXPECT_FALSE(bench.At(6, core::Join{WorkerName(3), 9}).status.ok());
 }
 
 TEST(FoundTest, LateWorkersAreTheFirstByName) {
@@ -205,6 +203,33 @@ TEST(FoundTest, LateWorkersAreTheFirstByName) {
   ASSERT_EQ(effects.made->late_workers.size(), core::kMaxLateNames);
   for (uint32_t place = 0; place < core::kMaxLateNames; ++place) {
     EXPECT_EQ(effects.made->late_workers[place], WorkerName(place < 3 ? place : place + 1));
+  }
+}
+
+TEST(FoundTest, NewcomerStartsAtOneClockInWhateverOrderTheOthersWent) {
+  core::AggregationConfig policy;
+  policy.mode = core::AggregationMode::kBoundedStaleness;
+  policy.max_rounds_ahead = 3;
+  std::string first_order;
+  for (const bool fast_goes_first : {true, false}) {
+    Bench bench(policy);
+    bench.Join(0, 0);
+    bench.Join(0, 1);
+    for (int round = 0; round < 3; ++round) {
+      ASSERT_TRUE(bench.Contribute(1, 0).step.has_value());
+      EXPECT_EQ(bench.Step(1).released.size(), 1u);
+    }
+    bench.Leave(2, fast_goes_first ? 0 : 1);
+    bench.Leave(2, fast_goes_first ? 1 : 0);
+    // As far as anybody was. Where it starts is part of the state.
+    bench.Join(3, 2);
+    core::ByteWriter writer;
+    bench.machine().Save(writer);
+    if (fast_goes_first) {
+      first_order = writer.bytes();
+    } else {
+      EXPECT_EQ(writer.bytes(), first_order);
+    }
   }
 }
 

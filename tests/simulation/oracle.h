@@ -57,6 +57,7 @@ class Oracle {
   void Check(bool holds, const char* label, const std::string& text);
   void CheckContribution(const core::Contribution& contribution, const Expected& expected,
                          const core::Effects& effects);
+  bool IsCounted(const Key& key) const;
   void CheckReleased(const Expected& expected, const core::Effects& effects);
   void CheckOrder(const core::StepOrder& order);
   void CheckRecord(const std::vector<Counted>& counted, const Settings& settings,
