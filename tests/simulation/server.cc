@@ -106,7 +106,6 @@ void Server::OnDelete() {
   ++totals_.deletions;
   trace_.Say(agenda_.now(), "deleted");
   Shut("SESSION_DELETED");
-  oracle_.Deleted();
   snapshots_.clear();
   marks_ = 0;
   is_deleted_ = true;
