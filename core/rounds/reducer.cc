@@ -20,11 +20,15 @@ std::vector<WeightedVector> PartOf(const std::vector<WeightedVector>& whole, Sha
 }  // namespace
 
 Reducer::Reducer(const AggregationConfig& config, size_t num_elements)
-    : stages_all_(config.stages_all()), reduction_(config.reduction), num_elements_(num_elements) {}
+    : stages_all_(config.stages_all()),
+      max_staged_(config.worker_limit()),
+      reduction_(config.reduction),
+      num_elements_(num_elements) {}
 
 void Reducer::Prepare(size_t num_waiting) {
   if (stages_all_) {
-    while (staged_.size() <= weights_.size() + num_waiting) staged_.emplace_back(num_elements_);
+    const size_t wanted = std::min(weights_.size() + num_waiting + 1, max_staged_);
+    while (staged_.size() < wanted) staged_.emplace_back(num_elements_);
     return;
   }
   if (high_.size() == num_elements_) return;
