@@ -35,7 +35,8 @@ class Reducer {
   Reducer(const AggregationConfig& config, size_t num_elements);
 
   // Takes the memory that one more contribution may need, where `num_waiting` are to be folded
-  // before it. Throws std::bad_alloc.
+  // before it; none where max_workers are staged, for then it will not be folded. Throws
+  // std::bad_alloc.
   void Prepare(size_t num_waiting);
 
   // Adds contributions, [num_elements] each, which live until EndFold.
