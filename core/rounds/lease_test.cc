@@ -53,9 +53,9 @@ TEST(LeaseTest, ExpiredWorkerLeavesTheDenominator) {
   const uint64_t a = fleet.Contribute("a");
   fleet.Pass(absl::Seconds(10));
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");
-  EXPECT_EQ(fleet.orders[0].contributors, 1u);
-  EXPECT_EQ(fleet.orders[0].total_weight, 1);
-  EXPECT_EQ(fleet.made[0]->num_late, 0u);  // it is not live
+  EXPECT_EQ(fleet.OrderOf(1).contributors, 1u);
+  EXPECT_EQ(fleet.OrderOf(1).total_weight, 1);
+  EXPECT_EQ(fleet.RecordOf(1).num_late, 0u);  // it is not live
   // Nobody waits for it in the next round.
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
 }

@@ -26,7 +26,7 @@ TEST(OpeningTest, MembershipIsFrozenWhenARoundOpens) {
   fleet.JoinAll({"c"});
   const uint64_t b = fleet.Contribute("b");
   EXPECT_EQ(fleet.Told(b), "APPLIED 1");
-  EXPECT_EQ(fleet.made[0]->num_late, 0u);
+  EXPECT_EQ(fleet.RecordOf(1).num_late, 0u);
   // It is expected in the next one.
   fleet.Contribute("a");
   fleet.Contribute("b");

@@ -232,7 +232,6 @@ void RoundMachine::State::On(const Join& join, Effects& effects) {
   fresh.incarnation = join.incarnation;
   fresh.gradient = join.gradient;
   fresh.contributed_to = worker.contributed_to;
-  fresh.excluded_from = worker.excluded_from;
   fresh.alarm = worker.alarm;
   fresh.lease_end = LeaseEnd();
   worker = std::move(fresh);

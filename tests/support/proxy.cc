@@ -75,6 +75,7 @@ void Proxy::CutAndHeal() {
   }
   dropping_ = false;
   silent_ = false;
+  silent_.notify_all();
 }
 
 void Proxy::Accept() {
@@ -115,6 +116,7 @@ void Proxy::Relay(int from, int to, bool from_server) {
     }
     if (!SendAll(to, buffer, size)) break;
   }
+  silent_.wait(true);  // an end, too, is something to be told
   shutdown(from, SHUT_RDWR);
   shutdown(to, SHUT_RDWR);
 }

@@ -26,8 +26,8 @@ class Proxy {
 
   // From now on bytes from the server are read and thrown away; those to it still pass.
   void DropReplies();
-  // From now on whatever comes is thrown away, both ways, and nobody is told: connections are
-  // half-open, as after a pulled cable, and new ones lead nowhere.
+  // From now on whatever comes is thrown away, both ways, and nobody is told, not even of the other
+  // side's end: connections are half-open, as after a pulled cable, and new ones lead nowhere.
   void FallSilent();
   // After this many more bytes in one direction every open connection is closed, in the middle of
   // whatever is on its way; once.
