@@ -244,7 +244,14 @@ void RoundMachine::State::On(const Contribution& contribution, Effects& effects)
   if (refusal.has_value()) {
     worker.pending = {};
     worker.settled = {sequence, version, nullptr, contribution.digest, *refusal};
-    ExpectNoLonger(worker);
+    // One that was too old is told the version to go on from, and waited for: it would come too
+    // late for every round, did each close while it takes the gradient of the last. But once.
+    if (*refusal != Verdict::kRejectedNonFinite && Expects(worker) &&
+        worker.outdated_in != round.serial) {
+      worker.outdated_in = round.serial;
+    } else {
+      ExpectNoLonger(worker);
+    }
     Advance(worker);
     worker.held = false;
     if (IsAhead(worker)) Hold(index);

@@ -22,12 +22,13 @@
 // those before it are kPending at once. kBoundedStaleness: every contribution closes one.
 // kSynchronous: a round opens with its first contribution (before version 1: not before min_workers
 // are live), and freezes who is expected: the live gradient workers of that moment. Expiry,
-// leaving, fencing, a refusal, and progress_seconds without a verdict end an expectation, never
-// what was folded. Who made no progress is expected in no round before it contributes again. It
-// closes by its rule, once and with at least one contribution. Each worker counts once a round,
-// whatever its incarnation: a second contribution waits for the close and is kRoundClosed. Where
-// contributions are staged a round has places for max_workers: who comes when they are taken waits
-// likewise, and a round that waits for weight closes.
+// leaving, fencing, a gradient that is not finite, a second one that is too old, and
+// progress_seconds without a verdict end an expectation, never what was folded. Who made no
+// progress is expected in no round before it contributes again. It closes by its rule, once and
+// with at least one contribution. Each worker counts once a round, whatever its incarnation: a
+// second contribution waits for the close and is kRoundClosed. Where contributions are staged a
+// round has places for max_workers: who comes when they are taken waits likewise, and a round that
+// waits for weight closes.
 //
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts; it starts at the least clock of
 // the live gradient workers (where there are none, at the greatest there was), and every verdict of

@@ -101,7 +101,12 @@ void Model::TellFinal(uint32_t worker, const core::Contribution& contribution, b
 void Model::Refuse(uint32_t worker, const core::Contribution& contribution, Verdict verdict,
                    Expected& expected) {
   Member& member = members_[worker];
-  EndExpectation(worker);
+  // It comes again with the version that it is told now, and is waited for, but once.
+  if (verdict != Verdict::kRejectedNonFinite && Expects(member) && member.outdated_in != round_) {
+    member.outdated_in = round_;
+  } else {
+    EndExpectation(worker);
+  }
   member.pending = {};
   member.final = {contribution.sequence, contribution.digest, verdict, version_};
   Unhold(worker);

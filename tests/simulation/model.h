@@ -118,6 +118,7 @@ class Model {
     bool expected_at_open = false;
     uint64_t incarnation = 0;
     uint64_t expected_in = 0;  // number of the round that still expects it
+    uint64_t outdated_in = 0;  // number of the last round in which it was refused for its age
     uint64_t contributed = 0;  // number of the last round that it is part of
     uint64_t clock = 0;
     Nanoseconds lease_end = 0;
