@@ -26,6 +26,7 @@ struct FleetMode {
   absl::string_view title;  // in a legend
   // Whether a version is made of the gradients of a round; else each gradient makes one.
   bool rounds;
+  double learning_rate;  // at the top of the cosine
   void (*set)(const FleetShape& shape, v1::AggregationPolicy& policy);
 };
 
@@ -40,7 +41,7 @@ uint64_t VersionsARound(const FleetMode& mode, const FleetShape& shape);
 uint64_t NumVersions(const FleetMode& mode, const FleetShape& shape);
 
 // The session `session_id` of a fleet: a 784-128-10 network, Adam with a warm-up over a tenth of
-// the versions and a cosine over all of them. Method and rate are the same in every mode.
+// the versions and a cosine over all of them.
 v1::CreateSessionRequest FleetRequest(absl::string_view session_id, const FleetMode& mode,
                                       const FleetShape& shape, uint64_t seed);
 

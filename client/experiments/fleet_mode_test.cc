@@ -69,7 +69,7 @@ TEST(FleetModeTest, EveryModeTakesAsManyGradientsOverTheSameSchedule) {
     const v1::Schedule schedule = ConfigOf(mode.name).schedule();
     EXPECT_EQ(schedule.cosine().total_steps(), num_versions) << mode.name;
     EXPECT_EQ(schedule.warmup_steps(), num_versions / 10) << mode.name;
-    EXPECT_EQ(schedule.learning_rate(), ConfigOf("synchronous").schedule().learning_rate());
+    EXPECT_EQ(schedule.learning_rate(), mode.rounds ? 0.006 : 0.003);
   }
 }
 

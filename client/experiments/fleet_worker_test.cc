@@ -24,7 +24,7 @@ class FleetWorkerTest : public ::testing::Test {
     SetNetwork({784, 4, 10}, 1, request);
     *server_->session.mutable_config() = request.config();
     server_->session.set_session_id("fleet");
-    server_->parameters.assign(784 * 4 + 4 + 4 * 10 + 10, 0.01f);
+    server_->parameters = Start();
     client_options_.heartbeats = false;
     client_options_.retry.initial_backoff = absl::Milliseconds(1);
     options_.session_id = "fleet";
@@ -32,6 +32,14 @@ class FleetWorkerTest : public ::testing::Test {
     options_.num_versions = 3;
     options_.batch_size = 16;
     options_.data_dir = TALWEG_MNIST_FOLDER;
+  }
+  // Not all alike, so that the loss depends on the images.
+  static std::vector<float> Start() {
+    std::vector<float> parameters(784 * 4 + 4 + 4 * 10 + 10);
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      parameters[i] = 0.01f * static_cast<float>(i % 7) - 0.03f;
+    }
+    return parameters;
   }
   absl::Status Run() {
     const Client client(std::make_shared<FakeTransport>(server_), client_options_);
@@ -67,7 +75,7 @@ TEST_F(FleetWorkerTest, BatchesAreThoseOfItsSeedNameAndLife) {
   options_.num_versions = 1;
   const auto first_loss = [this] {
     server_->version = 0;
-    std::fill(server_->parameters.begin(), server_->parameters.end(), 0.01f);
+    server_->parameters = Start();
     EXPECT_TRUE(Run().ok());
     return Losses().at(0);
   };
@@ -81,10 +89,15 @@ TEST_F(FleetWorkerTest, BatchesAreThoseOfItsSeedNameAndLife) {
 }
 
 TEST_F(FleetWorkerTest, GoesOnAfterAChangedHistory) {
-  server_->refusals = {absl::OkStatus(), absl::OkStatus(), absl::OkStatus(),
-                       HistoryChanged(*server_)};
+  int num_asked = 0;
+  options_.stop = [&] {
+    const std::lock_guard<std::mutex> lock(server_->mutex);
+    if (++num_asked == 4) server_->history = 8;
+    return false;
+  };
   ASSERT_TRUE(Run().ok());
   EXPECT_EQ(server_->version, 3u);
+  EXPECT_EQ(server_->steps.back().header().history(), 8u);
 }
 
 TEST_F(FleetWorkerTest, StoppedItLeaves) {

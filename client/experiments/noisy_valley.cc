@@ -32,16 +32,18 @@ uint64_t ExpectedSteps(const NoisyValley& valley, const DescentScheme& scheme, d
   for (uint64_t t = 0; t < max_steps; ++t) {
     const size_t now = (t % memory) * size;
     const size_t next = ((t + 1) % memory) * size;  // also where t - delay stands
-    double loss = 0;
+    double descended = 0;                           // the loss that the start has left
+    double noisy = 0;                               // and what noise has made since: it only grows
     for (size_t i = 0; i < size; ++i) {
       const double h = valley.curvatures[i];
-      loss += h * (m[now + i] * m[now + i] + noise * h * sums[i]) / 2;
+      descended += h * m[now + i] * m[now + i] / 2;
+      noisy += noise * h * h * sums[i] / 2;
       sums[i] += r[now + i] * r[now + i];
       m[next + i] = m[now + i] - rate * h * m[next + i];
       r[next + i] = r[now + i] - rate * h * r[next + i];
     }
-    if (loss <= target) return t;
-    if (!(loss < kDiverged * valley.FirstLoss())) break;
+    if (descended + noisy <= target) return t;
+    if (noisy > target || !(descended < kDiverged * valley.FirstLoss())) break;
   }
   return max_steps;
 }

@@ -27,8 +27,8 @@ struct PlotText {
   std::string title;
   std::string x_label;
   std::string y_label;
-  bool log_x = false;           // the horizontal axis logarithmic, too
-  std::vector<double> x_ticks;  // values to mark below; empty: round numbers
+  bool log_x = false;                // the horizontal axis logarithmic, too
+  std::vector<double> x_ticks = {};  // values to mark below; empty: round numbers
 };
 
 // Draws `curves`; the horizontal axis takes in zero, or is logarithmic. Where an axis is, values

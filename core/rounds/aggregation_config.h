@@ -72,7 +72,7 @@ struct AggregationConfig {
         Field<C, double>{"trim_fraction", &C::trim_fraction, HalfOpen(0, 0.5)},
         ChoiceField<C, ReduceOrder>{"reduce_order", &C::reduce_order, kReduceOrders,
                                     Change::kFixed},
-        Field<C, uint64_t>{"max_workers", &C::max_workers, Closed(0, 65536)},
+        Field<C, uint64_t>{"max_workers", &C::max_workers, Closed(0, kMaxWorkers)},
         ChoiceField<C, StaleScale>{"stale_scale", &C::stale_scale, kStaleScales}};
   }
 

@@ -150,5 +150,26 @@ TEST(OpeningTest, ContributionsBeforeTheRoundOpensCountOnceToo) {
   EXPECT_EQ(fleet.MembersOf(1), "a b");
 }
 
+// Two came, contributed and left before enough were there at the same time.
+TEST(OpeningTest, WhoFindsTheRoundFullIsNotWaitedForWhenItOpens) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.reduction = Reduction::kMedian;
+  aggregation.max_workers = 2;
+  aggregation.min_workers = 2;
+  Fleet fleet(aggregation);
+  for (const char* worker : {"a", "b"}) {
+    fleet.JoinAll({worker});
+    fleet.Contribute(worker);
+    EXPECT_TRUE(fleet.Leave(worker).ok());
+  }
+  fleet.JoinAll({"c"});
+  const uint64_t c = fleet.Contribute("c");
+  EXPECT_EQ(fleet.Told(c), "waits");
+  fleet.JoinAll({"d"});
+  const uint64_t d = fleet.Contribute("d");
+  EXPECT_EQ(fleet.Told(c), "ROUND_CLOSED 1");
+  EXPECT_EQ(fleet.Told(d), "ROUND_CLOSED 1");
+}
+
 }  // namespace
 }  // namespace talweg::core

@@ -3,8 +3,7 @@
 // The contributions of a round on their way to one gradient.
 //
 //   MEAN, ANY         float32(round(exact sum of w g) / round(exact sum of w)): no order in it
-//   MEAN, BY_WORKER   float32((sum of w g in float64, in the order of the workers' names) / round(
-//                     exact sum of w))
+//   MEAN, BY_WORKER   float32((sum of w g in float64, in the order of names) / sum of w)
 //   TRIMMED_MEAN      of each element, the mean without the `trim` largest and smallest values
 //   MEDIAN            of each element
 //
@@ -55,10 +54,14 @@ class Reducer {
   // Forgets the round.
   void Reset();
 
+  // Bytes that this round takes beyond AggregationConfig::RoundBytes: of elements whose terms lie
+  // further apart than two doubles hold. No fold may be under way.
+  uint64_t ExtraBytes() const;
+
  private:
   const bool stages_all_;
-  const size_t max_staged_;
   const Reduction reduction_;
+  const size_t max_staged_;
   const size_t num_elements_;
 
   // The exact sum.

@@ -91,6 +91,11 @@ void RoundMachine::State::Freeze() {
     const Worker& worker = workers[place.index];
     if (worker.live && worker.gradient && !worker.stalled) --round.outstanding;
   }
+  // Nor those who found the round full, and wait for its close.
+  for (const auto [index, incarnation] : round.bystanders) {
+    Worker& worker = workers[index];
+    if (worker.incarnation == incarnation) ExpectNoLonger(worker);
+  }
 }
 
 bool RoundMachine::State::MayFreeze() const {

@@ -2,7 +2,7 @@
 //
 // Exactly-once and rounds for one session: who may contribute, what was contributed already, who is
 // waited for, and when the next version is made. A state machine that is handed time with each
-// event and touches no arrays. DESIGN section 4 is its specification.
+// event and touches no arrays.
 //
 // Identity. A message of another history is HISTORY_CHANGED. A worker must join; a newer
 // incarnation fences the older ones; an incarnation never issued, or one that left, is

@@ -74,7 +74,6 @@ class WorkerTable {
   uint32_t Find(absl::string_view name) const;
   uint32_t Insert(const std::string& name);  // which is new
   void Erase(uint32_t index);
-  void Clear();
   size_t size() const { return by_name_.size(); }
 
   Worker& operator[](uint32_t index) { return workers_[index]; }

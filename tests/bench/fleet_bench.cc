@@ -6,8 +6,8 @@
 // both is in both.
 //
 // fleet_memory_async, fleet_memory_sync: how much the server's process grows, at its largest, while
-// 64 streams are open at the same time and each brings contributions of 64 MiB, against what DESIGN
-// says that takes: what the session was said to take (Session.memory_bytes) and a staged
+// 64 streams are open at the same time and each brings contributions of 64 MiB, against what
+// that is said to take: what the session was said to take (Session.memory_bytes) and a staged
 // contribution for each stream. Synchronous: all contribute at once and get the parameters of the
 // version they made. Asynchronous: all at once without parameters back, and then in turn with them;
 // other versions than the last two, which slow readers would hold, come on top of the statement.

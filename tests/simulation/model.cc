@@ -203,6 +203,7 @@ void Model::FreezeIfDue() {
     const bool is_here = member.joined && member.live && member.gradient && !member.stalled;
     member.expected_at_open = is_here;
     if (!is_here || member.contributed == round_) continue;
+    if (member.pending.bystander) continue;  // found the round full
     member.expected_in = round_;
     ++num_outstanding_;
     if (settings_.policy.progress_seconds > 0) SetAlarm(worker);

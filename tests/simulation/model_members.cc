@@ -65,6 +65,7 @@ void Model::Enter(uint32_t worker) {
   member.progress_from = now_;  // it owes from now on
   ++clocks_[member.clock];
   highest_clock_ = std::max(highest_clock_, member.clock);
+  SetAlarm(worker);
 }
 
 void Model::LeaveClocks(uint32_t worker) {

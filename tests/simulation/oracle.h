@@ -38,7 +38,6 @@ class Oracle {
   Oracle(const WorldConfig& world, Trace& trace);
 
   void Created(uint64_t history, const Settings& settings, Nanoseconds now);
-  void Deleted() {}
   std::shared_ptr<const Memory> Remember() const;
   // `history` 0: the saved one. `engine` null: its state was refused.
   void Restored(const Memory& memory, uint64_t history, const Settings& settings, Nanoseconds now,
@@ -62,7 +61,6 @@ class Oracle {
   void CheckOrder(const core::StepOrder& order);
   void CheckRecord(const std::vector<Counted>& counted, const Settings& settings,
                    const core::VersionRecord& record);
-  void CheckLate(const core::VersionRecord& record);
   void CheckCounters(const Engine& engine);
   void CheckFinal(const Key& key, const core::Answer& answer);
 
