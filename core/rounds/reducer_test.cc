@@ -176,11 +176,11 @@ TEST(ReducerTest, AnyThreadsGiveTheSameBits) {
 TEST(ReducerTest, ByWorkerSumsInTheOrderThatIsNamed) {
   // 2^60 + 3 - 2^60 in float64 is 0 or 3, by the order.
   const float big = std::ldexp(1.0f, 60);
-  const std::vector<Part> parts = {{Vector(9, big)}, {Vector(9, 3)}, {Vector(9, -big)}};
+  const std::vector<Part> parts = {{Vector(9, big)}, {Vector(9, -big)}, {Vector(9, 3)}};
   const struct {
     std::vector<uint32_t> by_worker;
     float mean;
-  } rows[] = {{{0, 1, 2}, 0}, {{1, 0, 2}, 0}, {{0, 2, 1}, 1}, {{2, 0, 1}, 1}};
+  } rows[] = {{{0, 1, 2}, 1}, {{1, 0, 2}, 1}, {{0, 2, 1}, 0}, {{2, 0, 1}, 0}};
   for (const auto& row : rows) {
     for (const size_t at_close : {0, 1, 2, 3}) {
       Reducer reducer(Staged(Reduction::kMean, ReduceOrder::kByWorker), 9);
