@@ -37,6 +37,20 @@ struct Sample {
   }
 };
 
+enum class Rule { kAll, kCount, kWeight };
+
+struct Chosen {
+  static constexpr absl::string_view kRules[] = {"ALL", "COUNT", "WEIGHT"};
+  Rule rule = Rule::kCount;
+  Rule first = Rule::kAll;
+  static auto Fields() {
+    return std::tuple{
+        ChoiceField{"rule", &Chosen::rule, absl::Span<const absl::string_view>(kRules)},
+        ChoiceField{"first", &Chosen::first, absl::Span<const absl::string_view>(kRules),
+                    Change::kFixed}};
+  }
+};
+
 struct Empty {
   static auto Fields() { return std::tuple{}; }
 };
@@ -196,6 +210,76 @@ TEST(FieldTest, ACloneStandsAlone) {
   ASSERT_TRUE(config.Set("beta", 0.75).ok());
   EXPECT_EQ(ValueOf<Sample>(*clone).beta, 0.5);
   EXPECT_EQ(ValueOf<Sample>(config).beta, 0.75);
+}
+
+TEST(ChoiceFieldTest, IsListedByTheNamesOfItsValues) {
+  const std::vector<FieldInfo> fields = ConfigOf<Chosen>().Fields();
+  ASSERT_EQ(fields.size(), 2u);
+  EXPECT_EQ(fields[0].name, "rule");
+  EXPECT_EQ(fields[0].default_value, FieldValue(Choice{"COUNT"}));
+  EXPECT_EQ(fields[0].range, "ALL, COUNT or WEIGHT");
+  EXPECT_EQ(fields[0].change, Change::kLive);
+  EXPECT_EQ(fields[0].presence, Presence::kOptional);
+  EXPECT_EQ(fields[1].change, Change::kFixed);
+  EXPECT_EQ(fields[1].default_value, FieldValue(Choice{"ALL"}));
+}
+
+TEST(ChoiceFieldTest, ValuesTravelByName) {
+  for (const auto& [name, rule] :
+       {std::pair{"ALL", Rule::kAll}, {"COUNT", Rule::kCount}, {"WEIGHT", Rule::kWeight}}) {
+    ConfigOf<Chosen> config;
+    ASSERT_TRUE(config.Set("rule", Choice{name}).ok());
+    EXPECT_EQ(config.value().rule, rule);
+    EXPECT_EQ(config.value().first, Rule::kAll);
+    EXPECT_EQ(config.Get("rule"), FieldValue(Choice{name}));
+    EXPECT_EQ(FieldValueText(config.Get("rule")), name);
+  }
+}
+
+TEST(ChoiceFieldTest, AnotherNameIsRefusedAndChangesNothing) {
+  for (const absl::string_view name : {"", "all", "ALLOW", "ALL ", "DEADLINE"}) {
+    ConfigOf<Chosen> config;
+    const absl::Status status = config.Set("rule", Choice{name});
+    EXPECT_EQ(ReasonName(status), "HYPERPARAMETER_OUT_OF_RANGE") << name;
+    EXPECT_EQ(FieldName(status), "rule");
+    EXPECT_EQ(config.value().rule, Rule::kCount);
+  }
+  EXPECT_EQ(ConfigOf<Chosen>().Set("rule", Choice{"MEAN"}).message(),
+            "rule is MEAN, allowed: ALL, COUNT or WEIGHT");
+}
+
+TEST(ChoiceFieldTest, WhatIsReadOutlivesTheTextItWasSetBy) {
+  ConfigOf<Chosen> config;
+  FieldValue read;
+  {
+    std::string name = "WEIGHT";
+    ASSERT_TRUE(config.Set("rule", Choice{name}).ok());
+    read = config.Get("rule");
+    name = "overwritten";
+  }
+  EXPECT_EQ(read, FieldValue(Choice{"WEIGHT"}));
+}
+
+TEST(ChoiceFieldDeathTest, ADialectIsNoChoice) {
+  ConfigOf<Chosen> config;
+  EXPECT_DEATH((void)config.Set("rule", Dialect::kTorch), "broken promise");
+  EXPECT_DEATH((void)config.Set("rule", uint64_t{1}), "broken promise");
+}
+
+TEST(ChoiceTest, IsItsName) {
+  const std::string all = "ALL";
+  EXPECT_EQ(Choice{"ALL"}, Choice{all});
+  EXPECT_NE(Choice{"ALL"}, Choice{"COUNT"});
+  EXPECT_NE(Choice{"ALL"}, Choice{"all"});
+}
+
+TEST(ChoiceTest, NamesReadAsAList) {
+  const absl::string_view names[] = {"MEAN", "TRIMMED_MEAN", "MEDIAN"};
+  const absl::Span<const absl::string_view> all(names);
+  EXPECT_EQ(ChoicesText(all), "MEAN, TRIMMED_MEAN or MEDIAN");
+  EXPECT_EQ(ChoicesText(all.first(2)), "MEAN or TRIMMED_MEAN");
+  EXPECT_EQ(ChoicesText(all.first(1)), "MEAN");
+  EXPECT_EQ(ChoicesText({}), "");
 }
 
 TEST(FieldDeathTest, OurOwnMistakesStopTheProgram) {

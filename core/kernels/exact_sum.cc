@@ -145,8 +145,8 @@ HWY_EXPORT(CloseKernel);
 
 namespace {
 
-constexpr size_t kStep = 32;          // elements done one by one where a kernel stops
-constexpr size_t kMostResidues = 16;  // an element; above that they are compacted
+constexpr size_t kStep = 32;         // elements done one by one where a kernel stops
+constexpr size_t kMostResidues = 4;  // an element; above that they are compacted
 
 double ScalarTwoSum(double& sum, double x) {
   const double a = sum;

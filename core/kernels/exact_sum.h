@@ -44,7 +44,7 @@ struct Residue {
 //
 // Element k of the spans is called `first_element` + k in `residues`, which belong to these
 // elements alone: each shard has its own, and shards may be folded at the same time. They are
-// compacted before they exceed 24 an element, whatever comes.
+// compacted where they exceed 4 an element, and so are at most 11 an element after any fold.
 void FoldExact(absl::Span<const WeightedVector> contributions, bool first, absl::Span<double> hi,
                absl::Span<double> lo, size_t first_element, std::vector<Residue>& residues);
 

@@ -3,8 +3,10 @@
 // Means that a few strange vectors cannot carry away, coordinate by coordinate.
 //
 //   y_1 <= … <= y_n: the n values of a coordinate in order, -0 before +0
-//   trimmed mean   float32((y_(trim+1) + … + y_(n-trim)) / (n - 2 trim))   the sum in double,
-//   ascending median         y_((n+1)/2), or float32((y_(n/2) + y_(n/2+1)) / 2) where n is even
+//   trimmed mean   float32((y_(trim+1) + … + y_(n-trim)) / (n - 2 trim))
+//   median         y_((n+1)/2), or float32((y_(n/2) + y_(n/2+1)) / 2) where n is even
+//
+// The sum is in double, ascending.
 //
 // The order in which vectors are given does not matter, to the bit.
 //

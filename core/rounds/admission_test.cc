@@ -130,6 +130,19 @@ TEST(AdmissionTest, WhoLeftBeforeItsStepIsForgottenThough) {
   EXPECT_EQ(fleet.machine.num_workers(), 2u);
 }
 
+TEST(AdmissionTest, WhoLeftComesBackAsANewWorker) {
+  AggregationConfig aggregation = AtMost(Synchronous(CloseRule::kWeight), 2);
+  aggregation.close_weight = 3;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  EXPECT_TRUE(fleet.Leave("a").ok());
+  EXPECT_TRUE(fleet.Join("c").ok());
+  EXPECT_EQ(ReasonName(fleet.Join("a")), "TOO_MANY_WORKERS");  // b and c have the places
+  EXPECT_TRUE(fleet.Leave("c").ok());
+  EXPECT_TRUE(fleet.Join("a").ok());
+}
+
 TEST(AdmissionTest, ZeroStandsForAsManyAsASessionMayHave) {
   AggregationConfig aggregation;
   EXPECT_EQ(aggregation.worker_limit(), 131072u);

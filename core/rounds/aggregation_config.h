@@ -72,7 +72,7 @@ struct AggregationConfig {
         Field<C, double>{"trim_fraction", &C::trim_fraction, HalfOpen(0, 0.5)},
         ChoiceField<C, ReduceOrder>{"reduce_order", &C::reduce_order, kReduceOrders,
                                     Change::kFixed},
-        Field<C, uint64_t>{"max_workers", &C::max_workers, Closed(0, 65536)},
+        Field<C, uint64_t>{"max_workers", &C::max_workers, Closed(0, kMaxWorkers)},
         ChoiceField<C, StaleScale>{"stale_scale", &C::stale_scale, kStaleScales}};
   }
 
@@ -92,6 +92,9 @@ struct AggregationConfig {
   // Whether a contribution may bring a weight.
   bool takes_weights() const { return reduction == Reduction::kMean; }
   uint64_t worker_limit() const { return max_workers == 0 ? kMaxWorkers : max_workers; }
+
+  // Bytes that may be kept of the records of versions.
+  uint64_t RecordBytes() const { return uint64_t{folds() ? 4096u : 512u} << 10; }
 
   // Bytes that an open round takes for `num_elements` parameters, beside contributions that are
   // still to be folded: accumulators and the reduced gradient, or one vector a worker and that.

@@ -41,7 +41,7 @@ TEST(AccumulationTest, AllButTheLastArePendingAtOnce) {
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 1");
   EXPECT_TRUE(fleet.last.fold);
   EXPECT_EQ(fleet.MembersOf(1), "a b a");
-  EXPECT_EQ(fleet.orders[0].contributors, 3u);
+  EXPECT_EQ(fleet.OrderOf(1).contributors, 3u);
   EXPECT_EQ(fleet.machine.num_folded(), 0u);
 }
 

@@ -37,7 +37,7 @@ absl::Status RoundMachine::Audit() const {
     AddParts(state.open_step->round, state.open_step->record->members, parts);
   }
   absl::Status status;
-  size_t left = 0, live = 0, live_gradient = 0, waiting = 0, expected = 0;
+  size_t left = 0, live = 0, live_gradient = 0, stalled = 0, waiting = 0, expected = 0;
   std::map<uint64_t, uint32_t> clocks;
   absl::Time due = absl::InfiniteFuture();
   state.workers.ForEach([&](uint32_t index) {
@@ -48,6 +48,8 @@ absl::Status RoundMachine::Audit() const {
     left += worker.left;
     live += worker.live;
     live_gradient += worker.live && worker.gradient;
+    stalled += worker.stalled;
+    if (worker.stalled && !(worker.live && worker.gradient)) wrong("is stalled though it is gone");
     waiting += worker.calls.size();
     expected += state.Expects(worker);
     if (worker.counted) ++clocks[worker.clock];
@@ -84,12 +86,17 @@ absl::Status RoundMachine::Audit() const {
   status.Update(Differ("workers that left", state.num_left, left));
   status.Update(Differ("live workers", state.num_live, live));
   status.Update(Differ("live gradient workers", state.num_live_gradient, live_gradient));
+  status.Update(Differ("stalled workers", state.num_stalled, stalled));
   status.Update(Differ("calls", state.num_waiting, waiting));
   status.Update(Differ("expected workers", round.outstanding, expected));
   status.Update(Differ("places", round.places.size(), round.members.size()));
   if (!state.clocks.Are(clocks)) status.Update(absl::InternalError("clocks differ"));
   if (!state.open_step.has_value() && state.IsDue()) due = std::min(due, state.now);
-  if (NextTick() > due) status.Update(absl::InternalError("an alarm would ring too late"));
+  if (NextTick() > std::max(due, state.now)) {
+    status.Update(absl::InternalError(absl::StrCat(
+        "next tick ", absl::FormatDuration(NextTick() - state.now),
+        " from now, but something is due in ", absl::FormatDuration(due - state.now))));
+  }
   return status;
 }
 

@@ -131,8 +131,8 @@ TEST(ClosingTest, WeightClosesWhenTheSumIsReached) {
   const uint64_t c = fleet.Contribute("c", 0.25);
   EXPECT_EQ(fleet.Told(c), "APPLIED 1");
   EXPECT_EQ(fleet.MembersOf(1), "a b c");
-  EXPECT_EQ(fleet.orders[0].total_weight, 10);
-  EXPECT_EQ(fleet.made[0]->late_workers, std::vector<std::string>{"d"});
+  EXPECT_EQ(fleet.OrderOf(1).total_weight, 10);
+  EXPECT_EQ(fleet.RecordOf(1).late_workers, std::vector<std::string>{"d"});
 }
 
 TEST(ClosingTest, WeightIsSummedExactly) {
@@ -174,7 +174,7 @@ TEST(ClosingTest, DeadlineCountsFromTheFirstContribution) {
   fleet.Pass(absl::Milliseconds(1));
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");
   EXPECT_EQ(fleet.MembersOf(1), "a b");
-  EXPECT_EQ(fleet.made[0]->late_workers, std::vector<std::string>{"c"});
+  EXPECT_EQ(fleet.RecordOf(1).late_workers, std::vector<std::string>{"c"});
 }
 
 TEST(ClosingTest, DeadlineClosesEarlyWhenAllHaveContributed) {

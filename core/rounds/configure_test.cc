@@ -22,9 +22,9 @@ TEST(ConfigureTest, TakesEffectAtOnceWhereNoRoundIsOpen) {
   EXPECT_EQ(fleet.machine.aggregation().close, CloseRule::kCount);
   EXPECT_EQ(fleet.machine.schedule().LearningRate(1), 8);
   fleet.Contribute("a");
-  EXPECT_EQ(fleet.orders[1].learning_rate, 8 / std::sqrt(2.0));
-  EXPECT_EQ(fleet.made[0]->config_version, 1u);
-  EXPECT_EQ(fleet.made[1]->config_version, 2u);
+  EXPECT_EQ(fleet.OrderOf(2).learning_rate, 8 / std::sqrt(2.0));
+  EXPECT_EQ(fleet.RecordOf(1).config_version, 1u);
+  EXPECT_EQ(fleet.RecordOf(2).config_version, 2u);
 }
 
 TEST(ConfigureTest, TakesEffectWithTheNextVersionWhereARoundIsOpen) {
@@ -37,13 +37,13 @@ TEST(ConfigureTest, TakesEffectWithTheNextVersionWhereARoundIsOpen) {
   fleet.Contribute("b");
   EXPECT_EQ(fleet.machine.version(), 0u);  // one is not enough yet
   fleet.Contribute("c");
-  EXPECT_EQ(fleet.orders[0].learning_rate, 0.5);
-  EXPECT_EQ(fleet.made[0]->config_version, 1u);
+  EXPECT_EQ(fleet.OrderOf(1).learning_rate, 0.5);
+  EXPECT_EQ(fleet.RecordOf(1).config_version, 1u);
   EXPECT_EQ(fleet.machine.aggregation().close, CloseRule::kCount);
   fleet.Contribute("a");
   EXPECT_EQ(fleet.machine.version(), 2u);
-  EXPECT_EQ(fleet.orders[1].learning_rate, 8 / std::sqrt(2.0));
-  EXPECT_EQ(fleet.made[1]->config_version, 2u);
+  EXPECT_EQ(fleet.OrderOf(2).learning_rate, 8 / std::sqrt(2.0));
+  EXPECT_EQ(fleet.RecordOf(2).config_version, 2u);
 }
 
 TEST(ConfigureTest, TheLastOfSeveralChangesCounts) {
@@ -57,7 +57,7 @@ TEST(ConfigureTest, TheLastOfSeveralChangesCounts) {
   fleet.Contribute("a");
   EXPECT_EQ(fleet.machine.version(), 1u);
   fleet.Contribute("b");
-  EXPECT_EQ(fleet.made[1]->config_version, 3u);
+  EXPECT_EQ(fleet.RecordOf(2).config_version, 3u);
 }
 
 TEST(ConfigureTest, AccumulatedGradientsAreARoundToo) {
@@ -66,9 +66,39 @@ TEST(ConfigureTest, AccumulatedGradientsAreARoundToo) {
   for (int time = 0; time < 3; ++time) fleet.Contribute("a");
   fleet.Configure(Accumulating(2));
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 1");
-  EXPECT_EQ(fleet.orders[0].contributors, 4u);
+  EXPECT_EQ(fleet.OrderOf(1).contributors, 4u);
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "PENDING 2");
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
+}
+
+TEST(ConfigureTest, ARoundThatWaitsForMinWorkersIsNotOpenYet) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.min_workers = 5;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.Contribute("b");
+  aggregation.min_workers = 2;
+  fleet.Configure(aggregation);
+  EXPECT_EQ(fleet.machine.config_version(), 2u);
+  EXPECT_EQ(fleet.machine.aggregation().min_workers, 2u);
+  fleet.Pass(absl::ZeroDuration());
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+  EXPECT_EQ(fleet.RecordOf(1).config_version, 2u);
+}
+
+TEST(ConfigureTest, TellsWhichOneIsInForce) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  EXPECT_EQ(fleet.machine.config_version(), 1u);
+  fleet.Configure(Count(1));
+  EXPECT_EQ(fleet.machine.config_version(), 2u);
+  fleet.Configure(Synchronous());
+  fleet.Contribute("a");
+  fleet.Configure(Count(1));
+  EXPECT_EQ(fleet.machine.config_version(), 3u);
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.machine.config_version(), 4u);
 }
 
 TEST(ConfigureTest, AShorterLeaseHoldsFromTheNextSignOfLife) {
@@ -95,6 +125,22 @@ TEST(ConfigureTest, AProgressDeadlineMayBeSetLive) {
   EXPECT_EQ(fleet.Told(a), "waits");
   fleet.Pass(absl::Seconds(1));
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+}
+
+TEST(ConfigureTest, WhoWasGivenUpStaysSoWhenTheDeadlineGoes) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.progress_seconds = 3;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(4));
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  fleet.Configure(Synchronous());
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
+  fleet.Contribute("b");
+  const uint64_t a = fleet.Contribute("a");
+  EXPECT_EQ(fleet.Told(a), "APPLIED 3");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "waits");
 }
 
 TEST(ConfigureTest, FewerWorkersMayBeAllowedThanThereAre) {

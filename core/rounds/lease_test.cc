@@ -53,9 +53,9 @@ TEST(LeaseTest, ExpiredWorkerLeavesTheDenominator) {
   const uint64_t a = fleet.Contribute("a");
   fleet.Pass(absl::Seconds(10));
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");
-  EXPECT_EQ(fleet.orders[0].contributors, 1u);
-  EXPECT_EQ(fleet.orders[0].total_weight, 1);
-  EXPECT_EQ(fleet.made[0]->num_late, 0u);  // it is not live
+  EXPECT_EQ(fleet.OrderOf(1).contributors, 1u);
+  EXPECT_EQ(fleet.OrderOf(1).total_weight, 1);
+  EXPECT_EQ(fleet.RecordOf(1).num_late, 0u);  // it is not live
   // Nobody waits for it in the next round.
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
 }
@@ -111,6 +111,23 @@ TEST(LeaseTest, AParkedCallKeepsItsWorkerAlive) {
   fleet.PassWithHeartbeatsOf({"b"}, absl::Minutes(5));
   EXPECT_EQ(fleet.machine.num_live_workers(), 2u);
   EXPECT_EQ(fleet.Told(a), "waits");
+}
+
+TEST(LeaseTest, ALeaseRunsAnewFromTheAnswerToAParkedCall) {
+  // Whenever that comes, its worker has a whole lease to take the next gradient.
+  for (int tenths = 0; tenths < 100; tenths += 7) {
+    Fleet fleet(WithLease(Synchronous(), 10));
+    fleet.JoinAll({"a", "b"});
+    const uint64_t a = fleet.Contribute("a");
+    fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(12));
+    fleet.Pass(absl::Seconds(0.1 * tenths) / 2);
+    fleet.Contribute("b");
+    ASSERT_EQ(fleet.Told(a), "APPLIED 1");
+    fleet.Pass(absl::Milliseconds(9999));
+    EXPECT_EQ(fleet.machine.num_live_workers(), 2u) << tenths;
+    fleet.Pass(absl::Milliseconds(1));
+    EXPECT_EQ(fleet.machine.num_live_workers(), 0u) << tenths;
+  }
 }
 
 TEST(LeaseTest, ALeaseRunsAnewFromTheEndOfAParkedCall) {

@@ -26,7 +26,7 @@ TEST(OpeningTest, MembershipIsFrozenWhenARoundOpens) {
   fleet.JoinAll({"c"});
   const uint64_t b = fleet.Contribute("b");
   EXPECT_EQ(fleet.Told(b), "APPLIED 1");
-  EXPECT_EQ(fleet.made[0]->num_late, 0u);
+  EXPECT_EQ(fleet.RecordOf(1).num_late, 0u);
   // It is expected in the next one.
   fleet.Contribute("a");
   fleet.Contribute("b");
@@ -148,6 +148,27 @@ TEST(OpeningTest, ContributionsBeforeTheRoundOpensCountOnceToo) {
   EXPECT_EQ(fleet.Told(fleet.Contribute("b")), "APPLIED 1");
   EXPECT_EQ(fleet.Told(anew), "ROUND_CLOSED 1");
   EXPECT_EQ(fleet.MembersOf(1), "a b");
+}
+
+// Two came, contributed and left before enough were there at the same time.
+TEST(OpeningTest, WhoFindsTheRoundFullIsNotWaitedForWhenItOpens) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.reduction = Reduction::kMedian;
+  aggregation.max_workers = 2;
+  aggregation.min_workers = 2;
+  Fleet fleet(aggregation);
+  for (const char* worker : {"a", "b"}) {
+    fleet.JoinAll({worker});
+    fleet.Contribute(worker);
+    EXPECT_TRUE(fleet.Leave(worker).ok());
+  }
+  fleet.JoinAll({"c"});
+  const uint64_t c = fleet.Contribute("c");
+  EXPECT_EQ(fleet.Told(c), "waits");
+  fleet.JoinAll({"d"});
+  const uint64_t d = fleet.Contribute("d");
+  EXPECT_EQ(fleet.Told(c), "ROUND_CLOSED 1");
+  EXPECT_EQ(fleet.Told(d), "ROUND_CLOSED 1");
 }
 
 }  // namespace

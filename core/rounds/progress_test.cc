@@ -42,7 +42,7 @@ TEST(ProgressTest, TheDeadlineRunsFromTheOpeningOfTheRound) {
   EXPECT_EQ(fleet.Told(a), "waits");
   fleet.Pass(absl::Seconds(1));
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");
-  EXPECT_EQ(fleet.made[0]->closed, opened + absl::Seconds(5));
+  EXPECT_EQ(fleet.RecordOf(1).closed, opened + absl::Seconds(5));
 }
 
 TEST(ProgressTest, AVerdictOfWhateverKindIsProgress) {
@@ -56,6 +56,41 @@ TEST(ProgressTest, AVerdictOfWhateverKindIsProgress) {
   EXPECT_EQ(fleet.Told(a), "waits");
 }
 
+TEST(ProgressTest, WhoMadeNoneIsNotWaitedForInLaterRoundsEither) {
+  Fleet fleet(WithProgress(Synchronous(), 5));
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(6));
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  for (uint64_t version = 2; version < 5; ++version) {
+    EXPECT_EQ(fleet.Told(fleet.Contribute("a")), absl::StrCat("APPLIED ", version));
+    EXPECT_TRUE(fleet.Heartbeat("b").ok());
+  }
+}
+
+TEST(ProgressTest, ItCountsAgainWithItsNextContribution) {
+  for (const bool finite : {true, false}) {
+    Fleet fleet(WithProgress(Synchronous(), 5));
+    fleet.JoinAll({"a", "b", "c"});
+    fleet.Contribute("a");
+    fleet.Contribute("c");
+    fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(6));
+    EXPECT_EQ(fleet.machine.version(), 1u);
+    // The contribution that opens a round makes it one of the expected; c is another.
+    Contribution contribution = fleet.Gradient("b");
+    contribution.finite = finite;
+    fleet.Send(contribution);
+    fleet.Contribute("a");
+    fleet.Contribute("c");
+    EXPECT_EQ(fleet.machine.version(), finite ? 2u : 1u);
+    if (!finite) fleet.Contribute("b");
+    EXPECT_EQ(fleet.MembersOf(2), finite ? "b a c" : "a c b");
+    const uint64_t a = fleet.Contribute("a");
+    fleet.Contribute("c");
+    EXPECT_EQ(fleet.Told(a), "waits");
+  }
+}
+
 TEST(ProgressTest, AContributionAfterItWasGivenUpChangesNobodyElsesExpectation) {
   AggregationConfig aggregation = WithProgress(Synchronous(CloseRule::kCount), 5);
   aggregation.close_count = 3;
@@ -67,7 +102,30 @@ TEST(ProgressTest, AContributionAfterItWasGivenUpChangesNobodyElsesExpectation) 
   EXPECT_EQ(fleet.machine.version(), 0u);
   fleet.Contribute("c");
   EXPECT_EQ(fleet.MembersOf(1), "a b c");
-  EXPECT_EQ(fleet.made[0]->num_late, 0u);
+  EXPECT_EQ(fleet.RecordOf(1).num_late, 0u);
+}
+
+TEST(ProgressTest, WhoResumesWithinARoundIsExpectedInTheNext) {
+  for (const bool finite : {true, false}) {
+    Fleet fleet(WithProgress(Synchronous(), 5));
+    fleet.JoinAll({"a", "b", "c"});
+    fleet.Contribute("a");
+    fleet.Contribute("c");
+    fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(6));
+    EXPECT_EQ(fleet.machine.version(), 1u);
+    const uint64_t a = fleet.Contribute("a");  // opens a round that expects a and c
+    Contribution contribution = fleet.Gradient("b");
+    contribution.finite = finite;
+    fleet.Send(contribution);
+    EXPECT_EQ(fleet.Told(a), "waits");
+    fleet.Contribute("c");
+    EXPECT_EQ(fleet.MembersOf(2), finite ? "a b c" : "a c");
+    fleet.Contribute("a");
+    fleet.Contribute("c");
+    EXPECT_EQ(fleet.machine.version(), 2u);
+    fleet.Contribute("b");
+    EXPECT_EQ(fleet.machine.version(), 3u);
+  }
 }
 
 TEST(ProgressTest, AnExpiredOneThatComesBackCountsAnew) {
@@ -95,7 +153,7 @@ TEST(ProgressTest, WhoWaitsOwesNothing) {
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");
   fleet.Contribute("b");
   fleet.Contribute("c");
-  EXPECT_EQ(fleet.made[1]->late_workers, std::vector<std::string>{"a"});  // it was expected
+  EXPECT_EQ(fleet.RecordOf(2).late_workers, std::vector<std::string>{"a"});  // it was expected
 }
 
 TEST(ProgressTest, TicksAreFewWhenNobodyIsWaitedFor) {

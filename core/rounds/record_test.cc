@@ -44,7 +44,7 @@ TEST(RecordTest, HoldsMembersWeightsAndTimes) {
   old.weight = 0.5;
   fleet.Send(old);
   ASSERT_EQ(fleet.made.size(), 2u);
-  const VersionRecord& record = *fleet.made[1];
+  const VersionRecord& record = fleet.RecordOf(2);
   EXPECT_EQ(record.version, 2u);
   EXPECT_EQ(record.config_version, 1u);
   EXPECT_EQ(record.opened, opened);
@@ -90,10 +90,10 @@ TEST(RecordTest, OrderReportAndRecordSayTheSame) {
   fleet.Contribute("a", 2);
   fleet.Contribute("b", 0.25);
   fleet.Contribute("c", 1024);
-  const StepOrder& order = fleet.orders[0];
-  EXPECT_EQ(order.number, fleet.made[0]->version);
+  const StepOrder& order = fleet.OrderOf(1);
+  EXPECT_EQ(order.number, fleet.RecordOf(1).version);
   EXPECT_EQ(order.total_weight, 1026.25);
-  EXPECT_EQ(order.total_weight, fleet.made[0]->total_weight);
+  EXPECT_EQ(order.total_weight, fleet.RecordOf(1).total_weight);
   EXPECT_EQ(order.total_weight, fleet.machine.last_step()->total_weight);
   EXPECT_EQ(order.learning_rate, fleet.machine.last_step()->learning_rate);
   EXPECT_EQ(order.contributors, fleet.machine.last_step()->contributors);
@@ -109,8 +109,8 @@ TEST(RecordTest, TotalWeightDoesNotDependOnTheOrderOfArrival) {
     Fleet fleet(Accumulating(weights.size()));
     fleet.JoinAll({"a"});
     for (const float weight : weights) fleet.Contribute("a", weight);
-    if (first == 0) first = fleet.orders[0].total_weight;
-    EXPECT_EQ(fleet.orders[0].total_weight, first);
+    if (first == 0) first = fleet.OrderOf(1).total_weight;
+    EXPECT_EQ(fleet.OrderOf(1).total_weight, first);
   } while (std::next_permutation(weights.begin(), weights.end()));
 }
 
@@ -141,8 +141,8 @@ TEST(WeightTest, StalenessScalesItByOneOverOnePlusTau) {
     EXPECT_EQ(fleet.last.weight, scaled) << staleness;
     fleet.Contribute("b");
     ASSERT_EQ(fleet.machine.version(), version + 1);
-    EXPECT_EQ(fleet.made.back()->members[0].weight, scaled);
-    EXPECT_EQ(fleet.made.back()->total_weight, 1.0 + static_cast<double>(scaled));
+    EXPECT_EQ(fleet.RecordOf(fleet.made.size()).members[0].weight, scaled);
+    EXPECT_EQ(fleet.RecordOf(fleet.made.size()).total_weight, 1.0 + static_cast<double>(scaled));
     EXPECT_EQ(fleet.machine.last_step()->staleness, staleness);
   }
 }
@@ -156,7 +156,7 @@ TEST(WeightTest, IsNotScaledUnlessAskedFor) {
   Contribution contribution = fleet.Gradient("a");
   contribution.base_version = 0;
   fleet.Send(contribution);
-  EXPECT_EQ(fleet.made.back()->members[0].weight, 1);
+  EXPECT_EQ(fleet.RecordOf(fleet.made.size()).members[0].weight, 1);
 }
 
 TEST(WeightTest, StaysPositiveHoweverSmall) {
@@ -170,8 +170,8 @@ TEST(WeightTest, StaysPositiveHoweverSmall) {
   contribution.base_version = 0;
   contribution.weight = std::numeric_limits<float>::denorm_min();
   fleet.Send(contribution);
-  EXPECT_GT(fleet.made.back()->members[0].weight, 0);
-  EXPECT_GT(fleet.orders.back().total_weight, 0);
+  EXPECT_GT(fleet.RecordOf(fleet.made.size()).members[0].weight, 0);
+  EXPECT_GT(fleet.OrderOf(fleet.orders.size()).total_weight, 0);
 }
 
 // --- Losses.
@@ -225,10 +225,10 @@ TEST(LateTest, TellsWhoWasExpectedAndDidNotCome) {
   fleet.JoinAll({"joined later", "b"});  // b is a new incarnation
   EXPECT_TRUE(fleet.Leave("a").ok());
   fleet.Pass(absl::Seconds(5));
-  EXPECT_EQ(fleet.made[0]->num_late, 2u);
-  EXPECT_THAT(fleet.made[0]->late_workers, ElementsAre("d", "e"));
+  EXPECT_EQ(fleet.RecordOf(1).num_late, 2u);
+  EXPECT_THAT(fleet.RecordOf(1).late_workers, ElementsAre("d", "e"));
   EXPECT_EQ(fleet.machine.last_step()->num_late, 2u);
-  EXPECT_EQ(fleet.machine.last_step()->late_workers, fleet.made[0]->late_workers);
+  EXPECT_EQ(fleet.machine.last_step()->late_workers, fleet.RecordOf(1).late_workers);
 }
 
 TEST(LateTest, NamesAreTheFirstOnesAndTheirNumberIsWhole) {
@@ -242,11 +242,11 @@ TEST(LateTest, NamesAreTheFirstOnesAndTheirNumberIsWhole) {
     EXPECT_TRUE(fleet.Join(names.back()).ok());
   }
   fleet.Contribute("worker 105");
-  EXPECT_EQ(fleet.made[0]->num_late, 99u);
+  EXPECT_EQ(fleet.RecordOf(1).num_late, 99u);
   std::sort(names.begin(), names.end());
   names.erase(names.begin() + 5);
   names.resize(kMaxLateNames);
-  EXPECT_EQ(fleet.made[0]->late_workers, names);
+  EXPECT_EQ(fleet.RecordOf(1).late_workers, names);
 }
 
 // --- What the reduction needs to know.
@@ -258,7 +258,7 @@ TEST(OrderTest, ByWorkerNamesContributionsInTheOrderOfTheirWorkers) {
   Fleet fleet(aggregation);
   fleet.JoinAll({"a", "b", "c", "d"});
   for (const char* worker : {"c", "a", "d", "b"}) fleet.Contribute(worker);
-  EXPECT_THAT(fleet.orders[0].by_worker, ElementsAre(1, 3, 0, 2));
+  EXPECT_THAT(fleet.OrderOf(1).by_worker, ElementsAre(1, 3, 0, 2));
   EXPECT_EQ(fleet.MembersOf(1), "c a d b");  // the record is in the order of arrival
 }
 
@@ -280,8 +280,8 @@ TEST(OrderTest, TrimIsTheFloorOfTheShareOfThoseWhoCame) {
     }
     for (int number = 0; number < count; ++number) fleet.Contribute(absl::StrCat(number));
     ASSERT_EQ(fleet.orders.size(), 1u);
-    EXPECT_EQ(fleet.orders[0].trim, trim) << fraction << " of " << count;
-    EXPECT_LT(2 * trim, fleet.orders[0].contributors);
+    EXPECT_EQ(fleet.OrderOf(1).trim, trim) << fraction << " of " << count;
+    EXPECT_LT(2 * trim, fleet.OrderOf(1).contributors);
   }
 }
 

@@ -20,11 +20,16 @@ std::vector<WeightedVector> PartOf(const std::vector<WeightedVector>& whole, Sha
 }  // namespace
 
 Reducer::Reducer(const AggregationConfig& config, size_t num_elements)
-    : stages_all_(config.stages_all()), reduction_(config.reduction), num_elements_(num_elements) {}
+    : stages_all_(config.stages_all()),
+      reduction_(config.reduction),
+      max_staged_(config.worker_limit()),
+      num_elements_(num_elements) {}
 
 void Reducer::Prepare(size_t num_waiting) {
   if (stages_all_) {
-    while (staged_.size() <= weights_.size() + num_waiting) staged_.emplace_back(num_elements_);
+    // Who finds the round full is not folded.
+    const size_t needed = std::min(weights_.size() + num_waiting + 1, max_staged_);
+    while (staged_.size() < needed) staged_.emplace_back(num_elements_);
     return;
   }
   if (high_.size() == num_elements_) return;
@@ -101,7 +106,16 @@ void Reducer::Reset() {
   empty_ = true;
   weights_.clear();
   contributions_.clear();
-  for (std::vector<Residue>& residues : residues_) residues.clear();
+  // Their memory is not counted beforehand, so it goes.
+  for (std::vector<Residue>& residues : residues_) std::vector<Residue>().swap(residues);
+}
+
+uint64_t Reducer::ExtraBytes() const {
+  uint64_t bytes = 0;
+  for (const std::vector<Residue>& residues : residues_) {
+    bytes += residues.capacity() * sizeof(Residue);
+  }
+  return bytes;
 }
 
 }  // namespace talweg::core

@@ -3,8 +3,8 @@
 // The contributions of a round on their way to one gradient.
 //
 //   MEAN, ANY         float32(round(exact sum of w g) / round(exact sum of w)): no order in it
-//   MEAN, BY_WORKER   float32((sum of w g in float64, in the order of the workers' names) / sum of
-//   w) TRIMMED_MEAN      of each element, the mean without the `trim` largest and smallest values
+//   MEAN, BY_WORKER   float32((sum of w g in float64, in the order of names) / sum of w)
+//   TRIMMED_MEAN      of each element, the mean without the `trim` largest and smallest values
 //   MEDIAN            of each element
 //
 // The exact sum is folded into accumulators, several contributions a pass; the others keep every
@@ -35,7 +35,8 @@ class Reducer {
   Reducer(const AggregationConfig& config, size_t num_elements);
 
   // Takes the memory that one more contribution may need, where `num_waiting` are to be folded
-  // before it. Throws std::bad_alloc.
+  // before it; none where max_workers are staged, for then it will not be folded. Throws
+  // std::bad_alloc.
   void Prepare(size_t num_waiting);
 
   // Adds contributions, [num_elements] each, which live until EndFold.
@@ -53,9 +54,14 @@ class Reducer {
   // Forgets the round.
   void Reset();
 
+  // Bytes that this round takes beyond AggregationConfig::RoundBytes: of elements whose terms lie
+  // further apart than two doubles hold. No fold may be under way.
+  uint64_t ExtraBytes() const;
+
  private:
   const bool stages_all_;
   const Reduction reduction_;
+  const size_t max_staged_;
   const size_t num_elements_;
 
   // The exact sum.

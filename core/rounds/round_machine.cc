@@ -72,8 +72,8 @@ void RoundMachine::SwitchOn(Mutation mutation) { state_->mutation = mutation; }
 // --- Who is expected, and whether the round is due.
 
 bool RoundMachine::State::Expects(const Worker& worker) const {
-  return round.open && worker.live && worker.gradient && worker.excluded_from != round.serial &&
-         worker.contributed_to != round.serial;
+  return round.open && worker.live && worker.gradient && !worker.stalled &&
+         worker.excluded_from != round.serial && worker.contributed_to != round.serial;
 }
 
 void RoundMachine::State::ExpectNoLonger(Worker& worker) {
@@ -85,13 +85,16 @@ void RoundMachine::State::ExpectNoLonger(Worker& worker) {
 void RoundMachine::State::Freeze() {
   round.open = true;
   round.opened = now;
-  round.outstanding = num_live_gradient;
+  round.outstanding = num_live_gradient - num_stalled;
   // Those whose contributions are there, and may have waited for enough workers to come.
   for (const Round::Place& place : round.places) {
     const Worker& worker = workers[place.index];
-    if (worker.live && worker.gradient && worker.contributed_to == round.serial) {
-      --round.outstanding;
-    }
+    if (worker.live && worker.gradient && !worker.stalled) --round.outstanding;
+  }
+  // Nor those who found the round full, and wait for its close.
+  for (const auto [index, incarnation] : round.bystanders) {
+    Worker& worker = workers[index];
+    if (worker.incarnation == incarnation) ExpectNoLonger(worker);
   }
 }
 
@@ -224,6 +227,7 @@ void RoundMachine::State::On(const Contribution& contribution, Effects& effects)
   }
 
   // A new one. Who still waits for an older one is told how that stands.
+  Resume(worker);
   if (!worker.calls.empty()) {
     AnswerCalls(worker, worker.held ? SettledAnswer(worker, false) : PendingAnswer(false), effects);
   }
@@ -238,10 +242,16 @@ void RoundMachine::State::On(const Contribution& contribution, Effects& effects)
     refusal = Verdict::kRoundClosed;
   }
   if (refusal.has_value()) {
-    Count(worker);
     worker.pending = {};
     worker.settled = {sequence, version, nullptr, contribution.digest, *refusal};
-    ExpectNoLonger(worker);
+    // One that was too old is told the version to go on from, and waited for: it would come too
+    // late for every round, did each close while it takes the gradient of the last. But once.
+    if (*refusal != Verdict::kRejectedNonFinite && Expects(worker) &&
+        worker.outdated_in != round.serial) {
+      worker.outdated_in = round.serial;
+    } else {
+      ExpectNoLonger(worker);
+    }
     Advance(worker);
     worker.held = false;
     if (IsAhead(worker)) Hold(index);
@@ -279,7 +289,6 @@ void RoundMachine::State::On(const Contribution& contribution, Effects& effects)
 void RoundMachine::State::Add(uint32_t index, const Contribution& contribution, uint64_t staleness,
                               Effects& effects) {
   Worker& worker = workers[index];
-  Count(worker);
   if (round.members.empty()) round.first = now;
   if (Expects(worker)) --round.outstanding;
   worker.contributed_to = round.serial;

@@ -2,7 +2,7 @@
 //
 // Exactly-once and rounds for one session: who may contribute, what was contributed already, who is
 // waited for, and when the next version is made. A state machine that is handed time with each
-// event and touches no arrays. DESIGN section 4 is its specification.
+// event and touches no arrays.
 //
 // Identity. A message of another history is HISTORY_CHANGED. A worker must join; a newer
 // incarnation fences the older ones; an incarnation never issued, or one that left, is
@@ -22,14 +22,16 @@
 // those before it are kPending at once. kBoundedStaleness: every contribution closes one.
 // kSynchronous: a round opens with its first contribution (before version 1: not before min_workers
 // are live), and freezes who is expected: the live gradient workers of that moment. Expiry,
-// leaving, fencing, a refusal, and progress_seconds without a verdict end an expectation, never
-// what was folded. It closes by its rule, once and with at least one contribution. Each worker
-// counts once a round, whatever its incarnation: a second contribution waits for the close and is
-// kRoundClosed. Where contributions are staged a round has places for max_workers: who comes when
-// they are taken waits likewise, and a round that waits for weight closes.
+// leaving, fencing, a gradient that is not finite, a second one that is too old, and
+// progress_seconds without a verdict end an expectation, never what was folded. Who made no
+// progress is expected in no round before it contributes again. It closes by its rule, once and
+// with at least one contribution. Each worker counts once a round, whatever its incarnation: a
+// second contribution waits for the close and is kRoundClosed. Where contributions are staged a
+// round has places for max_workers: who comes when they are taken waits likewise, and a round that
+// waits for weight closes.
 //
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts; it starts at the least clock of
-// the live gradient workers (where there are none, at the last there was), and every verdict of
+// the live gradient workers (where there are none, at the greatest there was), and every verdict of
 // whatever kind advances it. A worker whose clock is more than max_rounds_ahead above the least
 // gets its answer when that has come up. One that sends another contribution before that is not
 // counted, but waits with it and is kRoundClosed. A worker that got no verdict for progress_seconds
@@ -40,7 +42,8 @@
 // worker takes the place of one that expired, the one silent for longest first. Who left takes no
 // place.
 //
-// Configure takes effect with the next version: at once where no round is open.
+// Configure takes effect with the next version: at once where no round is open, and so also where
+// contributions wait for min_workers. What follows from it a tick does, which is due at once.
 //
 // Cost of an event: O(log n) in the number of workers, and what it releases; opening a round is
 // O(1), closing one that some were late for O(n). Thread-compatible. Between an Effects with a step
@@ -87,7 +90,7 @@ class RoundMachine {
   // In force: those of the version that is made next.
   const Schedule& schedule() const;
   const AggregationConfig& aggregation() const;
-  uint64_t config_version() const;
+  uint64_t config_version() const;  // of the configuration in force
   // Contributions folded so far into the next version.
   uint32_t num_folded() const;
   // Calls that wait.

@@ -3,6 +3,7 @@
 // What a RoundMachine is made of. Only its own files include this.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -48,21 +49,24 @@ struct Round {
 // The clocks that others wait for, with bounded staleness.
 class Clocks {
  public:
-  void Add(uint64_t clock) { ++counts_[clock]; }
+  explicit Clocks(uint64_t greatest = 0) : greatest_(greatest) {}
+  void Add(uint64_t clock) {
+    ++counts_[clock];
+    greatest_ = std::max(greatest_, clock);
+  }
   void Remove(uint64_t clock) {
     const auto found = counts_.find(clock);
-    if (--found->second > 0) return;
-    counts_.erase(found);
-    if (counts_.empty()) last_ = clock;
+    if (--found->second == 0) counts_.erase(found);
   }
   bool empty() const { return counts_.empty(); }
-  // Where there is none, the last there was: who comes then is no rounds behind those who went.
-  uint64_t least() const { return counts_.empty() ? last_ : counts_.begin()->first; }
+  // Where there is none, the greatest there ever was: all who come then begin at the same.
+  uint64_t least() const { return counts_.empty() ? greatest_ : counts_.begin()->first; }
+  uint64_t greatest() const { return greatest_; }
   bool Are(const std::map<uint64_t, uint32_t>& counts) const { return counts_ == counts; }
 
  private:
   std::map<uint64_t, uint32_t> counts_;  // as many entries as clocks differ, which is few
-  uint64_t last_ = 0;
+  uint64_t greatest_;
 };
 
 struct RoundMachine::State {
@@ -103,6 +107,8 @@ struct RoundMachine::State {
 
   // --- Clocks (worker_events.cc).
   bool bounded() const { return aggregation.mode == AggregationMode::kBoundedStaleness; }
+  // A worker makes progress: it counts again where it did not.
+  void Resume(Worker& worker);
   void Count(Worker& worker);
   void Uncount(Worker& worker);
   void Advance(Worker& worker);
@@ -144,6 +150,7 @@ struct RoundMachine::State {
   size_t num_left = 0;  // that are kept for the round they are part of
   size_t num_live = 0;
   size_t num_live_gradient = 0;
+  size_t num_stalled = 0;  // of them
   size_t num_waiting = 0;
   Clocks clocks;
   std::map<uint64_t, std::vector<uint32_t>> held;  // workers whose answer waits, by clock

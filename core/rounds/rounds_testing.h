@@ -189,6 +189,16 @@ class Fleet {
     return absl::StrJoin(made[version - 1]->members, " ", name);
   }
 
+  // The record of a version, or the order of its step; blank ones where there is none.
+  VersionRecord RecordOf(uint64_t version) const {
+    EXPECT_TRUE(version > 0 && version <= made.size()) << "no version " << version;
+    return version > 0 && version <= made.size() ? *made[version - 1] : VersionRecord{};
+  }
+  StepOrder OrderOf(uint64_t version) const {
+    EXPECT_TRUE(version > 0 && version <= orders.size()) << "no step " << version;
+    return version > 0 && version <= orders.size() ? orders[version - 1] : StepOrder{};
+  }
+
   std::string Bytes() const {
     ByteWriter writer;
     machine.Save(writer);

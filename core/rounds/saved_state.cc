@@ -15,6 +15,10 @@ namespace {
 
 using Report = std::shared_ptr<const StepReport>;
 
+// What a worker is, in a byte.
+constexpr uint8_t kGradient = 1, kCounted = 2, kHeld = 4;
+constexpr uint8_t kAllFlags = kGradient | kCounted | kHeld;
+
 void WriteReport(const Report& report, ByteWriter& writer) {
   writer.Byte(report != nullptr ? 1 : 0);
   if (report == nullptr) return;
@@ -71,13 +75,15 @@ void RoundMachine::Save(ByteWriter& writer) const {
   writer.Uint64(state.history);
   writer.Uint64(state.version);
   WriteReport(state.last_step, writer);
+  writer.Uint64(state.clocks.greatest());
   writer.Uint64(num_workers());
   for (const uint32_t index : state.workers.Sorted()) {
     const Worker& worker = state.workers[index];
     if (worker.left) continue;
     writer.Text(worker.name);
     writer.Uint64(worker.incarnation);
-    writer.Byte(worker.gradient ? 1 : 0);
+    writer.Byte((worker.gradient ? kGradient : 0) | (worker.counted ? kCounted : 0) |
+                (worker.held ? kHeld : 0));
     writer.Uint64(worker.clock);
     writer.Uint64(worker.settled.sequence);
     writer.Uint32(worker.settled.digest);
@@ -94,17 +100,20 @@ void RoundMachine::Save(ByteWriter& writer) const {
 absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t history) {
   auto state = std::make_unique<State>(1, state_->config);
   state->now = now;
+  uint64_t greatest_clock = 0;
   uint64_t num_workers = 0;
   TALWEG_RETURN_IF_ERROR(reader.Uint64(state->history));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(state->version));
   TALWEG_RETURN_IF_ERROR(ReadReport(reader, state->last_step));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(greatest_clock));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(num_workers));
   if (state->history == 0 || num_workers > AggregationConfig::kMaxWorkers) {
     return MakeError(Reason::kStateCorrupt, "state has no history or too many workers");
   }
+  state->clocks = Clocks(greatest_clock);
   for (uint64_t number = 0; number < num_workers; ++number) {
     std::string name;
-    uint8_t gradient = 0;
+    uint8_t flags = 0;
     uint8_t verdict = 0;
     uint8_t is_last = 0;
     TALWEG_RETURN_IF_ERROR(reader.Text(name));
@@ -114,38 +123,41 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
     const uint32_t index = state->workers.Insert(name);
     Worker& worker = state->workers[index];
     TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.incarnation));
-    TALWEG_RETURN_IF_ERROR(reader.Byte(gradient));
+    TALWEG_RETURN_IF_ERROR(reader.Byte(flags));
     TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.clock));
     TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.settled.sequence));
     TALWEG_RETURN_IF_ERROR(reader.Uint32(worker.settled.digest));
     TALWEG_RETURN_IF_ERROR(reader.Byte(verdict));
     TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.settled.version));
     TALWEG_RETURN_IF_ERROR(reader.Byte(is_last));
-    if (verdict >= static_cast<uint8_t>(Verdict::kPending)) {
-      return MakeError(Reason::kStateCorrupt, "state has an unknown verdict");
+    if (verdict >= static_cast<uint8_t>(Verdict::kPending) || (flags & ~kAllFlags) != 0) {
+      return MakeError(Reason::kStateCorrupt, "state has an unknown verdict or kind of worker");
     }
     worker.settled.verdict = static_cast<Verdict>(verdict);
-    worker.gradient = gradient != 0;
+    worker.gradient = (flags & kGradient) != 0;
     if (is_last != 0) {
       worker.settled.report = state->last_step;
     } else {
       TALWEG_RETURN_IF_ERROR(ReadReport(reader, worker.settled.report));
     }
     worker.lease_end = state->LeaseEnd();
-    // As they were: to begin at the least clock is for those who come later.
     worker.live = true;
     worker.progress_from = now;
     ++state->num_live;
     if (worker.gradient) ++state->num_live_gradient;
-    if (state->bounded() && worker.gradient) {
-      worker.counted = true;
-      state->clocks.Add(worker.clock);
-    }
+    // Clocks are as they were: to begin at the least is for those who come later, and who had
+    // expired or made no progress counts when it contributes again.
+    worker.counted = state->bounded() && worker.gradient && (flags & kCounted) != 0;
+    if (worker.counted) state->clocks.Add(worker.clock);
+    worker.held = (flags & kHeld) != 0;
     state->SetAlarm(index);
   }
   // In an order that hashing does not choose: they are answered in it.
   for (const uint32_t index : state->workers.Sorted()) {
-    if (state->IsAhead(state->workers[index])) state->Hold(index);
+    Worker& worker = state->workers[index];
+    if (!worker.held) continue;
+    worker.held = false;
+    if (state->IsAhead(worker)) state->Hold(index);
   }
   if (history != 0) state->history = history;
   state_ = std::move(state);

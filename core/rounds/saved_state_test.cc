@@ -166,6 +166,50 @@ TEST(SavedStateTest, AHeldAnswerIsStillHeld) {
   EXPECT_EQ(fleet.Told(again), "again APPLIED 1");
 }
 
+TEST(SavedStateTest, WhoDidNotCountDoesNotHoldUpTheOthersAfterARestart) {
+  for (const bool stalled : {false, true}) {
+    AggregationConfig aggregation = BoundedStaleness(0);
+    aggregation.progress_seconds = stalled ? 10 : 0;
+    Fleet fleet(aggregation);
+    fleet.JoinAll({"a", "b", "c"});
+    for (int second = 0; second < 40; ++second) {
+      fleet.Pass(absl::Seconds(1));
+      if (stalled) {
+        EXPECT_TRUE(fleet.Heartbeat("c").ok());
+      }
+      fleet.Contribute("a");
+      fleet.Contribute("b");
+    }
+    ASSERT_EQ(fleet.num_waiting(), 0u);
+    fleet.Restart();
+    EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "waits");  // for b alone
+    fleet.Contribute("b");
+    EXPECT_EQ(fleet.num_waiting(), 0u);
+  }
+}
+
+TEST(SavedStateTest, ALoweredBoundHoldsNobodyWhoseAnswerWasGiven) {
+  Fleet fleet(BoundedStaleness(3));
+  fleet.JoinAll({"a", "b"});
+  for (int round = 0; round < 3; ++round) fleet.Contribute("a");
+  fleet.Configure(BoundedStaleness(0));
+  fleet.Restart();
+  const uint64_t a = fleet.Contribute("a");  // which it was let go for
+  EXPECT_EQ(fleet.Told(a), "waits");
+  for (int round = 0; round < 4; ++round) fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(a), "APPLIED 4");
+}
+
+TEST(SavedStateTest, WhoComesToASleepingFleetStartsWhereItStopped) {
+  Fleet fleet(BoundedStaleness(2));
+  fleet.JoinAll({"a"});
+  for (int round = 0; round < 100; ++round) fleet.Contribute("a");
+  fleet.Pass(absl::Minutes(1));
+  fleet.Restart();
+  fleet.JoinAll({"b"});
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 101");
+}
+
 TEST(SavedStateTest, TheSameEventsGiveTheSameBytes) {
   const auto run = [] {
     AggregationConfig aggregation = Synchronous(CloseRule::kCount);

@@ -39,7 +39,7 @@ TEST(RoundTest, VersionCountsRounds) {
   for (uint64_t version = 1; version <= 4; ++version) {
     fleet.Contribute("b");
     EXPECT_EQ(fleet.Told(fleet.Contribute("a")), absl::StrCat("APPLIED ", version));
-    EXPECT_EQ(fleet.orders.back().number, version);
+    EXPECT_EQ(fleet.OrderOf(fleet.orders.size()).number, version);
     EXPECT_EQ(fleet.MembersOf(version), "b a");
   }
 }
@@ -120,7 +120,7 @@ TEST(RoundTest, OneContributionPerWorkerAndRoundWhateverItsIncarnation) {
     fleet.Contribute("b");
     EXPECT_EQ(fleet.Told(second), "ROUND_CLOSED 1");
     EXPECT_EQ(fleet.MembersOf(1), "a b");
-    EXPECT_EQ(fleet.made[0]->members[0].incarnation, 1u);
+    EXPECT_EQ(fleet.RecordOf(1).members[0].incarnation, 1u);
     EXPECT_EQ(fleet.machine.num_workers(), 2u);
   }
 }
@@ -134,6 +134,19 @@ TEST(RoundTest, WhoWaitedForTheCloseCountsInTheNextRound) {
   const uint64_t b = fleet.Contribute("b");
   EXPECT_EQ(fleet.Told(b), "waits");
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 2");
+}
+
+TEST(RoundTest, ABystanderMayBeRefusedMeanwhile) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  const uint64_t second = fleet.Contribute("a");
+  Contribution broken = fleet.Gradient("a");
+  broken.finite = false;
+  EXPECT_EQ(fleet.Told(fleet.Send(broken)), "REJECTED_NON_FINITE 0");
+  EXPECT_EQ(fleet.Told(second), "PENDING 1");
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(fleet.Send(broken)), "again REJECTED_NON_FINITE 0");
 }
 
 TEST(RoundTest, ABystanderMayBeFencedOrLeave) {

@@ -52,7 +52,7 @@ TEST(VerdictTest, OlderThanMaxStalenessIsTooStale) {
     Fleet fleet = At(5, MaxStaleness(aggregation, 2));
     EXPECT_EQ(ToldFor(fleet, 2), "TOO_STALE 5");
     EXPECT_EQ(ToldFor(fleet, 3), "APPLIED 6");
-    EXPECT_EQ(fleet.orders.back().number, 6u);
+    EXPECT_EQ(fleet.OrderOf(fleet.orders.size()).number, 6u);
   }
 }
 
@@ -137,8 +137,8 @@ TEST(VerdictTest, TheScheduleCountsVersionsNotContributions) {
   ToldFor(fleet, 0);
   ToldFor(fleet, 3, /*finite=*/false);
   fleet.Contribute("a");
-  EXPECT_EQ(fleet.orders.back().number, 4u);
-  EXPECT_EQ(fleet.orders.back().learning_rate, 0.25);  // 0.5 / sqrt(4)
+  EXPECT_EQ(fleet.OrderOf(fleet.orders.size()).number, 4u);
+  EXPECT_EQ(fleet.OrderOf(fleet.orders.size()).learning_rate, 0.25);  // 0.5 / sqrt(4)
   EXPECT_EQ(fleet.machine.last_step()->learning_rate, 0.25);
 }
 

@@ -61,6 +61,8 @@ void RoundMachine::State::SetDead(uint32_t index) {
   if (!worker.live) return;
   ExpectNoLonger(worker);
   Uncount(worker);
+  if (worker.stalled) --num_stalled;
+  worker.stalled = false;
   worker.live = false;
   --num_live;
   if (worker.gradient) --num_live_gradient;
@@ -96,7 +98,11 @@ void RoundMachine::State::Look(uint32_t index) {
   }
   if (aggregation.progress_seconds > 0 &&
       OwesSince(worker) + absl::Seconds(aggregation.progress_seconds) <= now) {
-    ExpectNoLonger(worker);
+    if (Expects(worker)) {
+      ExpectNoLonger(worker);
+      worker.stalled = true;
+      ++num_stalled;
+    }
     Uncount(worker);
   }
   SetAlarm(index);
@@ -127,10 +133,19 @@ void RoundMachine::State::EndImpatientCalls(Worker& worker, Effects& effects) {
       std::stable_partition(worker.calls.begin(), worker.calls.end(),
                             [](const WaitingCall& call) { return call.may_wait; });
   for (auto call = impatient; call != worker.calls.end(); ++call) {
+    worker.lease_end = LeaseEnd();
     effects.released.push_back({call->ticket, {}, HeldAnswer(worker, call->repeats)});
     --num_waiting;
   }
   worker.calls.erase(impatient, worker.calls.end());
+}
+
+void RoundMachine::State::Resume(Worker& worker) {
+  Count(worker);
+  if (!worker.stalled) return;
+  worker.stalled = false;
+  --num_stalled;
+  if (round.open) worker.excluded_from = round.serial;  // it froze without this one
 }
 
 void RoundMachine::State::Count(Worker& worker) {
@@ -217,7 +232,6 @@ void RoundMachine::State::On(const Join& join, Effects& effects) {
   fresh.incarnation = join.incarnation;
   fresh.gradient = join.gradient;
   fresh.contributed_to = worker.contributed_to;
-  fresh.excluded_from = worker.excluded_from;
   fresh.alarm = worker.alarm;
   fresh.lease_end = LeaseEnd();
   worker = std::move(fresh);

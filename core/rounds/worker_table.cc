@@ -35,13 +35,6 @@ void WorkerTable::Erase(uint32_t index) {
   free_.push_back(index);
 }
 
-void WorkerTable::Clear() {
-  by_name_.clear();
-  workers_.clear();
-  free_.clear();
-  alarms_ = {};
-}
-
 std::vector<uint32_t> WorkerTable::Sorted() const {
   std::vector<uint32_t> indexes(by_name_.begin(), by_name_.end());
   std::sort(indexes.begin(), indexes.end(),

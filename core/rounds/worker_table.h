@@ -53,9 +53,11 @@ struct Worker {
   uint64_t clock = 0;           // verdicts, with bounded staleness
   uint64_t contributed_to = 0;  // serial of the last round that it is part of
   uint64_t excluded_from = 0;   // serial of the last round that does not expect it any more
+  uint64_t outdated_in = 0;     // serial of the last round in which a gradient of it was too old
   bool gradient = true;         // its role
   bool left = false;            // kept only because it is part of the open round
   bool live = false;            // its lease runs
+  bool stalled = false;         // lives without progress: no round expects it
   bool counted = false;         // its clock is among those that others wait for
   bool held = false;            // its settled answer waits for slower workers
 };
@@ -73,7 +75,6 @@ class WorkerTable {
   uint32_t Find(absl::string_view name) const;
   uint32_t Insert(const std::string& name);  // which is new
   void Erase(uint32_t index);
-  void Clear();
   size_t size() const { return by_name_.size(); }
 
   Worker& operator[](uint32_t index) { return workers_[index]; }

@@ -17,7 +17,8 @@ void RunSeries::Append(const RunRecord& record) {
     stride_ *= 2;
   }
   records_.push_back(record);
-  records_.back().report.late_workers = {};  // memory of its own: the version's record has the names
+  records_.back()
+      .report.late_workers = {};  // memory of its own: the version's record has the names
   ++num_appended_;
 }
 

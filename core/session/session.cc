@@ -165,10 +165,11 @@ void Session::BeginStep(const Effects& effects, std::shared_ptr<StagedGradient> 
   taken_ = StepTaken{};
   next_ = std::move(to);
   next_->version = order_->number;
-  const bool is_whole = taken_gradients_.size() == order_->contributors;
-  if (gradient == nullptr && is_whole && order_->contributors == 1) {
-    gradient = std::move(taken_gradients_.front().gradient);
-    taken_gradients_.clear();
+  // Where several contributions may make a version, one is reduced as they are: when it was folded
+  // makes no difference then, not even to the sign of a zero.
+  if (gradient != nullptr && config_.aggregation.value().folds()) {
+    taken_gradients_.push_back({std::move(gradient), effects.weight});
+    gradient = nullptr;
   }
   if (gradient != nullptr) {
     TALWEG_CHECK(order_->contributors == 1 && gradient->size() == num_elements());

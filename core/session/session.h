@@ -67,6 +67,9 @@ class Session {
   size_t num_unfolded() const { return taken_gradients_.size(); }
   static constexpr size_t kMaxUnfolded = kMaxFold;
 
+  // Bytes that the open round takes beyond what SessionConfig::MemoryBytes says (Reducer).
+  uint64_t ExtraRoundBytes() const { return reducer_.ExtraBytes(); }
+
   // Begins to fold what was taken.
   void BeginFold();
   // Begins the step that `effects` order. `gradient` is that of a round of one, measured; null

@@ -137,6 +137,7 @@ uint64_t SessionConfig::MemoryBytes() const {
   if (average.value().decay > 0) bytes += elements * sizeof(float);
   if (!groups.empty()) bytes += group_map->memory_bytes();
   for (const ParameterGroup& group : groups) bytes += sizeof(group) + group.tensors.size();
+  bytes += aggregation.value().RecordBytes();
   return bytes + layout->memory_bytes() + RunSeries::kBytes;
 }
 

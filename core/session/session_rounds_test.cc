@@ -12,6 +12,7 @@
 
 #include "core/base/reasons.h"
 #include "core/kernels/negate.h"
+#include "core/optimizers/adam.h"
 #include "core/optimizers/optimizer_testing.h"
 #include "core/session/session.h"
 #include "core/session/session_testing.h"
@@ -352,8 +353,39 @@ TEST(SessionRoundsTest, DifferencesUnderRateOneAreFederatedAveraging) {
   EXPECT_EQ(fleet.values(), (std::vector<float>{3.75f, 1, 3.5f, 1.125f}));
 }
 
+// Algorithm 2 of Reddi et al. 2021, arXiv:2003.00295, with Adam as the server's method, from x = 0:
+//   D = sum_i p_i D_i    m = (1 - beta1) D    v = beta2 tau^2 + (1 - beta2) D^2
+//   x = eta m / (sqrt(v) + tau)
+TEST(SessionRoundsTest, FirstFedAdamStepIsThatOfThePaper) {
+  SessionConfig config = ConfigFor(Synchronous(), "adam", 4);
+  AdamConfig adam;
+  adam.dialect = Dialect::kFederated;
+  adam.beta1 = 0.9;
+  adam.beta2 = 0.99;
+  adam.epsilon = 1e-3;
+  config.optimizer = std::make_shared<ConfigOf<AdamConfig>>(adam);
+  Fleet fleet(config, 2);
+  const std::vector<std::vector<float>> differences = {{0.1f, -2, 3e-4f, 0}, {0.7f, 1, 1e-4f, 5}};
+  const float samples[] = {3, 1};
+  for (size_t worker = 0; worker < 2; ++worker) {
+    std::vector<float> gradient = differences[worker];
+    Negate(absl::MakeSpan(gradient));  // as the server does
+    fleet.Contribute(worker, gradient, samples[worker]);
+  }
+  const std::vector<float> values = fleet.values();
+  for (size_t i = 0; i < 4; ++i) {
+    const double mean = 0.75 * static_cast<double>(differences[0][i]) +
+                        0.25 * static_cast<double>(differences[1][i]);
+    const double m = 0.1 * mean;
+    const double v = 0.99 * 1e-6 + 0.01 * mean * mean;
+    EXPECT_NEAR(values[i], m / (std::sqrt(v) + 1e-3), 1e-6 * (1 + std::abs(values[i]))) << i;
+  }
+}
+
 TEST(SessionRoundsTest, MemoryForARoundIsCharged) {
-  const uint64_t plain = ConfigFor(AggregationConfig(), "momentum").MemoryBytes();
+  // But for the records of versions.
+  const uint64_t plain = ConfigFor(AggregationConfig(), "momentum").MemoryBytes() -
+                         AggregationConfig().RecordBytes() + Synchronous().RecordBytes();
   EXPECT_EQ(ConfigFor(Synchronous(), "momentum").MemoryBytes(), plain + 20 * kElements);
   AggregationConfig staged = Synchronous();
   staged.reduction = Reduction::kMedian;

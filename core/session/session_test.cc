@@ -2,7 +2,6 @@
 //
 // Walks the registry: what is promised here holds for every method that will ever be in it.
 #include "core/session/session.h"
-#include "core/session/session_testing.h"
 
 #include <algorithm>
 #include <bit>
@@ -15,6 +14,7 @@
 #include "core/base/reasons.h"
 #include "core/optimizers/optimizer_testing.h"
 #include "core/session/run_series.h"
+#include "core/session/session_testing.h"
 #include "core/session/staged_gradient.h"
 #include "gtest/gtest.h"
 
@@ -188,7 +188,8 @@ TEST_P(EveryMethodTest, MemoryIsWhatSlotsAndScratchTake) {
   optimizer->VisitState(counter);
   EXPECT_EQ(config.MemoryBytes(), counter.bytes + optimizer->ScratchBytes() +
                                       3 * kElements * sizeof(float) +
-                                      config.layout->memory_bytes() + RunSeries::kBytes);
+                                      config.layout->memory_bytes() + RunSeries::kBytes +
+                                      config.aggregation.value().RecordBytes());
 }
 
 INSTANTIATE_TEST_SUITE_P(Registry, EveryMethodTest, testing::ValuesIn(Methods()),

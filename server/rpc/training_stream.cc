@@ -352,9 +352,11 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
       MutexLock lock(mutex_);
       more = !reads_ended_ || !frames_.empty();
     }
+    // A pending one may still wait to be folded: its memory is the session's until then.
+    const bool may_be_read = outcome->answer.verdict == core::Verdict::kPending;
     if (!more || stopping_) {
       staging_.reset();
-    } else if (staging_ == nullptr || context_.staging.AnyoneWaits()) {
+    } else if (staging_ == nullptr || may_be_read || context_.staging.AnyoneWaits()) {
       staging_.reset();
       AskForMemory();
     } else {

@@ -36,9 +36,7 @@ SessionHost::SessionHost(SessionIdentity identity, core::SessionConfig config,
       memory_(std::move(memory)),
       pool_(pool),
       parameters_(num_elements_, memory_.budget()),
-      records_(config.aggregation.value().folds() ? VersionRecords::kMaxBytes
-                                                  : VersionRecords::kMaxBytesOfSingles,
-               WallNow() - MonotonicNow()),
+      records_(config.aggregation.value().RecordBytes(), WallNow() - MonotonicNow()),
       initial_config_(std::make_unique<core::SessionConfig>(std::move(config))) {}
 
 void SessionHost::Enqueue(Operation operation) {

@@ -175,6 +175,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   const SessionIdentity identity_;
   const uint64_t num_elements_;
   MemoryBudget::Reservation memory_;  // of the operation under way: changes with the groups
+  MemoryBudget::Reservation extra_;   // of the open round, as it turned out
   ComputePool& pool_;
   ParameterPool parameters_;
   Notice deletion_;

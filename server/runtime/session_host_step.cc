@@ -234,6 +234,12 @@ absl::Status SessionHost::TakeMemory(const StepInput& input) {
                      "the session's reduction takes no weights, and the contribution has one",
                      "header.weight");
   }
+  const uint64_t extra = session_->ExtraRoundBytes();
+  if (extra_.budget() != nullptr) {
+    TALWEG_RETURN_IF_ERROR(extra_.Resize(extra));
+  } else if (extra > 0 && memory_.budget() != nullptr) {
+    TALWEG_ASSIGN_OR_RETURN(extra_, memory_.budget()->Reserve(extra));
+  }
   if (next_ == nullptr) {
     TALWEG_ASSIGN_OR_RETURN(next_, parameters_.Take());
   }
@@ -383,16 +389,18 @@ void SessionHost::EndWork(std::shared_ptr<Work> work) {
   if (!wanted || session_->IsParameters(core::Session::Point::kLookahead)) {
     return Conclude(std::move(work), nullptr);
   }
+  // One for all of them. What is kept for those who still wait stays theirs.
+  std::shared_ptr<core::Parameters> kept;
+  if (num_parked_for_lookahead_ > 0) kept = std::move(lookahead_);
   const absl::Status taken = TakeLookahead();
+  std::shared_ptr<core::Parameters> to = std::move(lookahead_);
+  lookahead_ = std::move(kept);
   if (!taken.ok()) {
     for (Due& due : work->due) {
       if (due.wants_lookahead && due.answer.ok()) due.answer = taken;
     }
     return Conclude(std::move(work), nullptr);
   }
-  // One for all of them.
-  std::shared_ptr<core::Parameters> to = std::move(lookahead_);
-  lookahead_ = nullptr;
   FillPoint(core::Session::Point::kLookahead, to, [this, work, to] { Conclude(work, to); });
 }
 

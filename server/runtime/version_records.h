@@ -23,18 +23,14 @@ class VersionRecords {
  public:
   static constexpr size_t kMaxRecords = 4096;
   static constexpr size_t kMaxMembers = 65536;  // of all records together
-  // What all records but the newest take together at most; the oldest go. Enough for the numbers
-  // above where names have 32 characters.
-  static constexpr uint64_t kMaxBytes = uint64_t{4} << 20;
-  // The same where a version has one member.
-  static constexpr uint64_t kMaxBytesOfSingles = uint64_t{1} << 20;
 
   struct Page {
     std::vector<core::VersionRecord> records;  // in the order of their versions
     bool more = false;                         // later ones are kept
   };
 
-  // Times of records become wall times by `to_wall`.
+  // All records but the newest take `max_bytes` together at most; the oldest go. Times of records
+  // become wall times by `to_wall`.
   VersionRecords(uint64_t max_bytes, absl::Duration to_wall)
       : max_bytes_(max_bytes), to_wall_(to_wall) {}
 

@@ -11,6 +11,9 @@
 namespace talweg::server {
 namespace {
 
+// As AggregationConfig::RecordBytes has it.
+constexpr uint64_t kMaxBytes = uint64_t{4} << 20;
+constexpr uint64_t kMaxBytesOfSingles = uint64_t{512} << 10;
 constexpr size_t kAll = 100000;
 constexpr absl::Duration kToWall = absl::Hours(1000);
 
@@ -36,7 +39,7 @@ std::vector<uint64_t> VersionsOf(const VersionRecords::Page& page) {
 }
 
 TEST(VersionRecordsTest, RecordComesBackWholeWithWallTimes) {
-  VersionRecords records(VersionRecords::kMaxBytes, kToWall);
+  VersionRecords records(kMaxBytes, kToWall);
   core::VersionRecord record;
   record.version = uint64_t{1} << 63;
   record.config_version = 300;
@@ -73,7 +76,7 @@ TEST(VersionRecordsTest, RecordComesBackWholeWithWallTimes) {
 }
 
 TEST(VersionRecordsTest, PageBeginsAfterItsVersionAndTellsWhetherThereAreMore) {
-  VersionRecords records(VersionRecords::kMaxBytes, kToWall);
+  VersionRecords records(kMaxBytes, kToWall);
   EXPECT_TRUE(records.After(0, kAll, kAll).records.empty());
   for (uint64_t version = 1; version <= 5; ++version) records.Append(RecordOf(version, 3));
   VersionRecords::Page page = records.After(0, 2, kAll);
@@ -86,7 +89,7 @@ TEST(VersionRecordsTest, PageBeginsAfterItsVersionAndTellsWhetherThereAreMore) {
 }
 
 TEST(VersionRecordsTest, PageIsShorterWhereItsRecordsHaveManyMembersButNeverEmpty) {
-  VersionRecords records(VersionRecords::kMaxBytes, kToWall);
+  VersionRecords records(kMaxBytes, kToWall);
   for (uint64_t version = 1; version <= 5; ++version) records.Append(RecordOf(version, 3));
   VersionRecords::Page page = records.After(0, kAll, 8);
   EXPECT_THAT(VersionsOf(page), testing::ElementsAre(1, 2));
@@ -99,7 +102,7 @@ TEST(VersionRecordsTest, PageIsShorterWhereItsRecordsHaveManyMembersButNeverEmpt
 }
 
 TEST(VersionRecordsTest, OldestGoWhereThereAreTooManyRecords) {
-  VersionRecords records(VersionRecords::kMaxBytes, kToWall);
+  VersionRecords records(kMaxBytes, kToWall);
   const uint64_t newest = VersionRecords::kMaxRecords + 10;
   for (uint64_t version = 1; version <= newest; ++version) records.Append(RecordOf(version, 1));
   const auto versions = VersionsOf(records.After(0, kAll, kAll));
@@ -109,7 +112,7 @@ TEST(VersionRecordsTest, OldestGoWhereThereAreTooManyRecords) {
 }
 
 TEST(VersionRecordsTest, OldestGoWhereThereAreTooManyMembers) {
-  VersionRecords records(VersionRecords::kMaxBytes, kToWall);
+  VersionRecords records(kMaxBytes, kToWall);
   records.Append(RecordOf(1, 1));
   records.Append(RecordOf(2, VersionRecords::kMaxMembers / 2));
   records.Append(RecordOf(3, VersionRecords::kMaxMembers / 2));
@@ -124,7 +127,7 @@ TEST(VersionRecordsTest, OldestGoWhereThereAreTooManyMembers) {
 }
 
 TEST(VersionRecordsTest, BytesAreBoundedWhateverTheNames) {
-  for (const uint64_t max_bytes : {VersionRecords::kMaxBytes, VersionRecords::kMaxBytesOfSingles}) {
+  for (const uint64_t max_bytes : {kMaxBytes, kMaxBytesOfSingles}) {
     VersionRecords records(max_bytes, kToWall);
     for (uint64_t version = 1; version <= VersionRecords::kMaxRecords; ++version) {
       records.Append(RecordOf(version, 16, std::string(120, 'n')));
@@ -138,8 +141,8 @@ TEST(VersionRecordsTest, BytesAreBoundedWhateverTheNames) {
 }
 
 TEST(VersionRecordsTest, OrdinaryNamesReachTheNumbersThatArePromised) {
-  VersionRecords records(VersionRecords::kMaxBytes, kToWall);
-  VersionRecords singles(VersionRecords::kMaxBytesOfSingles, kToWall);
+  VersionRecords records(kMaxBytes, kToWall);
+  VersionRecords singles(kMaxBytesOfSingles, kToWall);
   for (uint64_t version = 1'000'000; version < 1'000'000 + VersionRecords::kMaxRecords; ++version) {
     records.Append(RecordOf(version, 16, std::string(30, 'n')));
     singles.Append(RecordOf(version, 1, std::string(30, 'n')));
@@ -149,7 +152,7 @@ TEST(VersionRecordsTest, OrdinaryNamesReachTheNumbersThatArePromised) {
 }
 
 TEST(VersionRecordsTest, ClosedKeepsNothing) {
-  VersionRecords records(VersionRecords::kMaxBytes, kToWall);
+  VersionRecords records(kMaxBytes, kToWall);
   records.Append(RecordOf(1, 1));
   records.Close();
   EXPECT_EQ(records.bytes(), 0u);
@@ -158,7 +161,7 @@ TEST(VersionRecordsTest, ClosedKeepsNothing) {
 }
 
 TEST(VersionRecordsTest, ReadersAndTheWriterDoNotDisturbEachOther) {
-  VersionRecords records(VersionRecords::kMaxBytesOfSingles, kToWall);
+  VersionRecords records(kMaxBytesOfSingles, kToWall);
   constexpr uint64_t kVersions = 2000;
   std::vector<std::thread> readers;
   for (int reader = 0; reader < 2; ++reader) {

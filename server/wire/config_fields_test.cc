@@ -11,7 +11,11 @@
 #include <set>
 #include <string>
 #include <variant>
+#include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
+#include "core/base/choice.h"
 #include "core/base/reasons.h"
 #include "core/optimizers/registry.h"
 #include "core/schedules/schedule.h"
@@ -33,19 +37,37 @@ using ::testing::HasSubstr;
 using Names = std::set<std::string>;
 using DefaultConfig = std::function<std::unique_ptr<core::Config>()>;
 
-// The kind of a value on the wire that a table's kind must have.
-std::string KindOf(const core::FieldValue& value) {
+// The kind of a value on the wire that a row of a table must have.
+std::string KindOf(const core::FieldInfo& row) {
+  const core::FieldValue& value = row.default_value;
   if (std::holds_alternative<bool>(value)) return "bool";
   if (std::holds_alternative<uint64_t>(value)) return "uint64";
   if (std::holds_alternative<double>(value)) return "double";
-  return "enum";
+  if (std::holds_alternative<core::Choice>(value)) return "one of " + row.range;
+  return "dialect";
+}
+
+// "WAIT or CLOSE", of TOO_FEW_UNSPECIFIED = 0, TOO_FEW_WAIT = 1 and TOO_FEW_CLOSE = 2: values in
+// the order of their numbers, without gaps, all under the prefix of the first.
+std::string NamesOf(const google::protobuf::EnumDescriptor& type) {
+  absl::string_view prefix = type.FindValueByNumber(0)->name();
+  EXPECT_TRUE(absl::ConsumeSuffix(&prefix, "UNSPECIFIED")) << type.full_name();
+  std::vector<absl::string_view> names;
+  for (int index = 1; index < type.value_count(); ++index) {
+    EXPECT_EQ(type.value(index)->number(), index) << type.full_name();
+    absl::string_view name = type.value(index)->name();
+    EXPECT_TRUE(absl::ConsumePrefix(&name, prefix)) << type.full_name();
+    names.push_back(name);
+  }
+  return core::ChoicesText(names);
 }
 
 std::string KindOf(const FieldDescriptor& field) {
   if (field.is_repeated()) return "repeated";
   // What is unset must be told from zero; an enumeration has UNSPECIFIED for that.
   if (field.type() == FieldDescriptor::TYPE_ENUM) {
-    return field.enum_type() == v1::Dialect_descriptor() ? "enum" : "another enum";
+    const google::protobuf::EnumDescriptor& type = *field.enum_type();
+    return &type == v1::Dialect_descriptor() ? "dialect" : "one of " + NamesOf(type);
   }
   return (field.has_presence() ? "" : "always set ") + std::string(field.type_name());
 }
@@ -62,7 +84,7 @@ void ExpectSameFields(const Descriptor& message, const core::Config& config,
   }
   std::map<std::string, std::string> in_the_table;
   for (const core::FieldInfo& info : config.Fields()) {
-    in_the_table[std::string(info.name)] = KindOf(info.default_value);
+    in_the_table[std::string(info.name)] = KindOf(info);
   }
   EXPECT_EQ(on_the_wire, in_the_table) << message.full_name();
 }
@@ -245,6 +267,83 @@ TEST(ConfigFieldsTest, DialectThatTheMethodDoesNotSpeakIsRefused) {
   EXPECT_EQ(core::ReasonName(status), "HYPERPARAMETER_OUT_OF_RANGE");
   EXPECT_EQ(core::FieldName(status), "dialect");
   EXPECT_THAT(status.message(), HasSubstr("TORCH"));
+}
+
+TEST(ConfigFieldsTest, EnumerationsTravelBothWays) {
+  // Every value of every one, by name.
+  const Descriptor& type = *v1::AggregationPolicy::descriptor();
+  size_t travelled = 0;
+  for (int index = 0; index < type.field_count(); ++index) {
+    const FieldDescriptor& field = *type.field(index);
+    if (field.type() != FieldDescriptor::TYPE_ENUM) continue;
+    for (int number = 1; number < field.enum_type()->value_count(); ++number) {
+      core::ConfigOf<core::AggregationConfig> config;
+      const std::string name = field.enum_type()->FindValueByNumber(number)->name();
+      const absl::string_view prefix =
+          absl::StripSuffix(field.enum_type()->FindValueByNumber(0)->name(), "UNSPECIFIED");
+      const core::Choice choice{absl::StripPrefix(name, prefix)};
+      ASSERT_TRUE(config.Set(field.name(), choice).ok()) << name;
+      v1::AggregationPolicy message;
+      WriteFields(config, message);
+      EXPECT_EQ(message.GetReflection()->GetEnumValue(message, &field), number) << name;
+      // Alone it may contradict the defaults: it is read, whatever Validate says of the whole.
+      v1::AggregationPolicy alone;
+      alone.GetReflection()->SetEnumValue(&alone, &field, number);
+      core::ConfigOf<core::AggregationConfig> read;
+      (void)ReadFields(alone, read);
+      EXPECT_EQ(read.Get(field.name()), core::FieldValue(choice)) << name;
+      ++travelled;
+    }
+  }
+  EXPECT_EQ(travelled, 3u + 4 + 2 + 3 + 2 + 2);
+}
+
+TEST(ConfigFieldsTest, AnEnumerationThatIsUnsetIsTheDefault) {
+  core::ConfigOf<core::AggregationConfig> config;
+  ASSERT_TRUE(ReadFields(v1::AggregationPolicy(), config).ok());
+  EXPECT_EQ(config.value().mode, core::AggregationMode::kAsynchronous);
+  EXPECT_EQ(config.value().close, core::CloseRule::kAll);
+  EXPECT_EQ(config.value().too_few, core::TooFew::kWait);
+  EXPECT_EQ(config.value().reduction, core::Reduction::kMean);
+  EXPECT_EQ(config.value().reduce_order, core::ReduceOrder::kAny);
+  EXPECT_EQ(config.value().stale_scale, core::StaleScale::kNone);
+}
+
+TEST(ConfigFieldsTest, UnknownValueOfAnEnumerationIsRefused) {
+  for (const int number : {99, -1}) {
+    v1::AggregationPolicy policy;
+    policy.set_close(static_cast<v1::CloseRule>(number));
+    core::ConfigOf<core::AggregationConfig> config;
+    const absl::Status status = ReadFields(policy, config);
+    EXPECT_EQ(core::ReasonName(status), "FIELD_OUT_OF_RANGE");
+    EXPECT_EQ(core::FieldName(status), "close");
+    EXPECT_EQ(config.value().close, core::CloseRule::kAll);
+  }
+}
+
+TEST(ConfigFieldsTest, AWholePolicyTravelsBothWays) {
+  v1::AggregationPolicy policy;
+  policy.set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
+  policy.set_close(v1::CLOSE_RULE_COUNT);
+  policy.set_close_count(3);
+  policy.set_too_few(v1::TOO_FEW_CLOSE);
+  policy.set_min_workers(2);
+  policy.set_progress_seconds(2.5);
+  policy.set_reduction(v1::REDUCTION_TRIMMED_MEAN);
+  policy.set_trim_fraction(0.25);
+  policy.set_max_workers(16);
+  core::ConfigOf<core::AggregationConfig> config;
+  ASSERT_TRUE(ReadFields(policy, config).ok());
+  EXPECT_EQ(config.value().close_count, 3u);
+  EXPECT_EQ(config.value().too_few, core::TooFew::kClose);
+  EXPECT_EQ(config.value().reduction, core::Reduction::kTrimmedMean);
+  v1::AggregationPolicy written;
+  WriteFields(config, written);
+  core::ConfigOf<core::AggregationConfig> again;
+  ASSERT_TRUE(ReadFields(written, again).ok());
+  for (const core::FieldInfo& info : config.Fields()) {
+    EXPECT_EQ(again.Get(info.name), config.Get(info.name)) << info.name;
+  }
 }
 
 TEST(ConfigFieldsTest, FieldsThatContradictEachOtherAreRefused) {

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "core/base/choice.h"
 #include "core/optimizers/registry.h"
 #include "core/schedules/schedule.h"
 #include "core/session/initial_values.h"
@@ -81,6 +82,7 @@ bool Says(const std::string& said, const core::FieldValue& value) {
   if (const auto* dialect = std::get_if<core::Dialect>(&value)) {
     return said == core::DialectName(*dialect);
   }
+  if (const auto* choice = std::get_if<core::Choice>(&value)) return said == choice->name;
   double number = 0;
   double root = 0;
   if (absl::StartsWith(said, "sqrt(") && absl::SimpleAtod(said.substr(5, said.size() - 6), &root)) {
@@ -176,6 +178,9 @@ TEST(ProtoCommentsTest, ACommentIsReadAsPeopleReadIt) {
   EXPECT_FALSE(Says("none", core::FieldValue(0.0)));
   EXPECT_TRUE(Says("TORCH", core::FieldValue(core::Dialect::kTorch)));
   EXPECT_FALSE(Says("true", core::FieldValue(false)));
+  EXPECT_TRUE(Says("ALL", core::FieldValue(core::Choice{"ALL"})));
+  EXPECT_FALSE(Says("ALL", core::FieldValue(core::Choice{"COUNT"})));
+  EXPECT_FALSE(Says("", core::FieldValue(core::Choice{"COUNT"})));
 }
 
 }  // namespace

@@ -9,29 +9,21 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/talweg/client.h"
+#include "tests/support/process_status.h"
 #include "tests/support/server_process.h"
 
 namespace {
 
+using talweg::testing::StatusBytes;
+
 constexpr double kGoal = 1.05;
 constexpr int kSteps = 10;
 constexpr uint64_t kTensors = 64;
-
-// A line of /proc/PID/status, in bytes; 0 where there is none.
-uint64_t StatusBytes(pid_t pid, const std::string& name) {
-  std::ifstream file(absl::StrCat("/proc/", pid, "/status"));
-  for (std::string word; file >> word;) {
-    uint64_t kibibytes = 0;
-    if (word == name + ":" && file >> kibibytes) return kibibytes << 10;
-  }
-  return 0;
-}
 
 talweg::v1::CreateSessionRequest AdamSession(uint64_t num_elements) {
   talweg::v1::CreateSessionRequest request;

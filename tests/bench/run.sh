@@ -21,12 +21,16 @@ declare -A program=(
   [memory_2g]=memory_bench
   [kernels]=kernel_bench
   [reduce_16]=rounds_bench
+  [round_overhead]=fleet_bench
+  [fleet_memory_async]=fleet_bench
+  [fleet_memory_sync]=fleet_bench
   [sim_scale_synchronous]=rounds_bench
   [sim_scale_bounded]=rounds_bench
   [sim_scale_asynchronous]=rounds_bench
 )
 order=(adam_kernel adam_bandwidth small_step stream_64m memory_256m kernels
-  reduce_16 sim_scale_synchronous sim_scale_bounded sim_scale_asynchronous)
+  reduce_16 sim_scale_synchronous sim_scale_bounded sim_scale_asynchronous
+  round_overhead fleet_memory_async fleet_memory_sync)
 
 names=("$@")
 ((${#names[@]} > 0)) || names=("${order[@]}")
@@ -60,7 +64,7 @@ for name in "${expanded[@]}"; do
   binary=build/release/bin/${program[$name]}
   case "${program[$name]}" in
     adam_bench) arguments=("$(tests/golden/torch_python.sh || true)" "$name") ;;
-    kernel_bench | memory_bench | rounds_bench) arguments=("$name") ;;
+    fleet_bench | kernel_bench | memory_bench | rounds_bench) arguments=("$name") ;;
     *) arguments=() ;;
   esac
   line=$("$binary" "${arguments[@]}") || status=1

@@ -2,10 +2,12 @@
 //
 // Calls that wait for other workers, over real connections: what they hold meanwhile, and all the
 // ways in which a wait may end.
+#include <atomic>
 #include <cmath>
 #include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -264,6 +266,82 @@ TEST_F(WaitingTest, PullWaitsForTheVersionItAsksFor) {
   pull.set_version(2);
   std::vector<float> values;
   EXPECT_EQ(ErrorOf(wire_->Pull(pull, &values)).field, "min_version");
+}
+
+TEST_F(WaitingTest, PullDuringAnOpenRoundGetsTheLastVisibleVersionAtOnce) {
+  Create("s", 10);
+  const v1::JoinResponse a = wire_->Join("s", "a");
+  wire_->Join("s", "b");
+  v1::StepRequest request = Request(a, "a", 1, 1, 10);
+  request.mutable_reply()->set_return_pending(true);
+  v1::StepResponse response;
+  ASSERT_TRUE(wire_->Step(request, &response).ok());
+  EXPECT_EQ(response.verdict(), v1::VERDICT_PENDING);
+  v1::PullRequest pull;
+  pull.set_session_id("s");
+  std::vector<float> values;
+  uint64_t version = 7;
+  ASSERT_TRUE(wire_->Pull(pull, &values, &version).ok());
+  EXPECT_EQ(version, 0u);
+  EXPECT_EQ(values, std::vector<float>(10, 0));
+}
+
+// The worker says nothing else: no heartbeat, no other call.
+TEST_F(WaitingTest, ChunksRenewTheLease) {
+  v1::CreateSessionRequest create = VectorSession("s", kElements);
+  create.mutable_config()->mutable_aggregation()->set_lease_seconds(1);
+  ASSERT_TRUE(wire_->Create(create).ok());
+  const v1::JoinResponse a = wire_->Join("s", "a");
+  const v1::StepRequest request = Request(a, "a", 1);
+  const auto chunks = ChunksOf(std::vector<float>(kElements, 1), 65536);
+  ASSERT_EQ(chunks.size(), 3u);
+  WireStream stream(wire_->training());
+  ASSERT_TRUE(stream.WriteHeader(request));
+  ASSERT_TRUE(stream.ReadGrant());
+  for (const auto& chunk : chunks) {
+    while (wire_->Get("s").num_live_workers() > 0) absl::SleepFor(absl::Milliseconds(10));
+    ASSERT_TRUE(stream.Write(chunk));
+    while (wire_->Get("s").num_live_workers() == 0) absl::SleepFor(absl::Milliseconds(10));
+  }
+  ASSERT_TRUE(stream.WriteCommit());
+  v1::StepResponse response;
+  ASSERT_TRUE(stream.ReadReply(&response));
+  EXPECT_EQ(response.verdict(), v1::VERDICT_APPLIED);
+}
+
+// What was said to be pending may still wait to be folded when the next gradient comes in: with the
+// session's queue never empty it is folded only with the last.
+TEST_F(WaitingTest, PendingGradientsOfOneStreamAreAllCounted) {
+  v1::CreateSessionRequest create = VectorSession("s", kElements);
+  create.mutable_config()->mutable_aggregation()->set_gradient_accumulation_steps(4);
+  ASSERT_TRUE(wire_->Create(create).ok());
+  const v1::JoinResponse a = wire_->Join("s", "a");
+  std::atomic<bool> over{false};
+  std::vector<std::thread> busy;
+  for (int thread = 0; thread < 2; ++thread) {
+    busy.emplace_back([&] {
+      WireClient other(server_->address());
+      while (!over) other.Get("s");
+    });
+  }
+  WireStream stream(wire_->training());
+  uint64_t sequence = 0;
+  for (uint64_t version = 1; version <= 10; ++version) {
+    for (int part = 1; part <= 4; ++part) {
+      v1::StepRequest request = StepOf("s", a, ++sequence, version - 1, {});
+      request.mutable_header()->set_worker("a");
+      const std::vector<float> gradient(kElements, static_cast<float>(part));
+      v1::StepResponse response;
+      ASSERT_TRUE(stream.Step(request, ChunksOf(gradient, 65536), &response));
+      ASSERT_EQ(response.verdict(), part < 4 ? v1::VERDICT_PENDING : v1::VERDICT_APPLIED);
+      if (part < 4) continue;
+      // Rate 0.5 times the mean, 2.5, a version.
+      const std::vector<float> values = Floats(response.sections(0).data());
+      EXPECT_EQ(values, std::vector<float>(kElements, -1.25f * static_cast<float>(version)));
+    }
+  }
+  over = true;
+  for (std::thread& thread : busy) thread.join();
 }
 
 TEST_F(WaitingTest, RolesAreWhatAWorkerIsExpectedFor) {

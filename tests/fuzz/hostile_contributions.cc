@@ -11,10 +11,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "core/base/check.h"
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
 #include "core/base/status_macros.h"
 #include "core/kernels/dtype.h"
+#include "core/kernels/negate.h"
 #include "core/session/session.h"
 #include "core/session/session_testing.h"
 #include "core/session/staged_gradient.h"
@@ -86,9 +88,9 @@ void BendSections(ByteSource& source, v1::StepRequest& request) {
       return;
     }
     case 2:
-      return request.add_sections()->set_kind(static_cast<v1::SectionKind>(source.Below(7)));
+      return request.add_sections()->set_kind(static_cast<v1::SectionKind>(source.Below(8)));
     case 3:
-      return section.set_kind(static_cast<v1::SectionKind>(Number(source, {0, 2, 3, 4, 5, 6})));
+      return section.set_kind(static_cast<v1::SectionKind>(Number(source, {0, 2, 3, 4, 5, 7})));
     case 4:
       return section.set_dtype(static_cast<v1::Dtype>(Number(source, {2, 3, 4})));
     case 5:
@@ -173,7 +175,7 @@ void BendHeader(ByteSource& source, const SessionModel& model, v1::ContributionH
   }
   const uint64_t sequence = header.sequence();
   for (uint64_t count = source.Below(4); count > 0; --count) {
-    switch (source.Below(14)) {
+    switch (source.Below(16)) {
       case 0:
         header.set_session_id(Name(source, model.session_id()));
         break;
@@ -222,6 +224,21 @@ void BendHeader(ByteSource& source, const SessionModel& model, v1::ContributionH
       case 12:
         AddUnknownField(source, reply);
         break;
+      case 13: {
+        const float weights[] = {1,
+                                 0.5f,
+                                 64,
+                                 0,
+                                 -1,
+                                 std::numeric_limits<float>::infinity(),
+                                 std::numeric_limits<float>::denorm_min(),
+                                 source.Take<float>()};
+        header.set_weight(weights[source.Below(8)]);
+        break;
+      }
+      case 14:
+        reply.set_return_pending(true);  // nothing waits in such a session
+        break;
       default:
         header.set_sequence(sequence + source.Below(uint64_t{1} << 40));  // gaps are allowed
     }
@@ -232,10 +249,12 @@ v1::StepRequest HostileStep(ByteSource& source, const SessionModel& model) {
   v1::StepRequest request;
   *request.mutable_header() = model.NextHeader();
   v1::Section& section = *request.add_sections();
-  section.set_kind(v1::SECTION_KIND_GRADIENT);
+  section.set_kind(source.Once(8) ? v1::SECTION_KIND_DIFFERENCE : v1::SECTION_KIND_GRADIENT);
   if (model.last().has_value() && source.Once(8)) {
     *request.mutable_header() = model.last()->header;
-    SetNumbers(model.last()->gradient, v1::DTYPE_FLOAT32, section);
+    section.set_kind(model.last()->sent.is_difference ? v1::SECTION_KIND_DIFFERENCE
+                                                      : v1::SECTION_KIND_GRADIENT);
+    SetNumbers(model.last()->sent.numbers, v1::DTYPE_FLOAT32, section);
     if (source.Once(2)) return request;
   } else {
     SetNumbers(Gradient(source, model.num_elements()), static_cast<v1::Dtype>(source.Below(4)),
@@ -268,7 +287,8 @@ namespace {
 // A session, and the way of a message through what Step is made of.
 class Bench {
  public:
-  Bench(uint64_t num_elements, Seen* seen)
+  // Rounds of the one worker there is make no difference, but for how they are made.
+  Bench(uint64_t num_elements, v1::AggregationMode mode, Seen* seen)
       : seen_(seen), staged_(num_elements), model_("s", kHistory, num_elements) {
     v1::SessionConfig config;
     v1::Tensor& tensor = *config.mutable_layout()->add_tensors();
@@ -276,6 +296,7 @@ class Bench {
     tensor.add_shape(num_elements);
     config.mutable_optimizer()->mutable_momentum();
     config.mutable_schedule()->set_learning_rate(SessionModel::kRate);
+    config.mutable_aggregation()->set_mode(mode);
     session_ = std::make_unique<core::Session>(*server::ConfigFromProto(config), kHistory,
                                                std::make_shared<core::Parameters>(num_elements));
     Join();
@@ -300,7 +321,7 @@ class Bench {
     const bool changed = session_->Checksum() != before;
     if (!taken.ok()) return changed ? "an error changed something" : "";
     const v1::StepResponse due =
-        model_.Take(request.header(), request.reply(), NumbersIn(request.sections(0)));
+        model_.Take(request.header(), request.reply(), SentIn(request.sections(0)));
     if (changed == due.replayed()) return "a repeat changed something, or a verdict nothing";
     if (model_.exhausted()) Join();
     return CompareAnswers(due, answer);
@@ -314,8 +335,9 @@ class Bench {
     TALWEG_RETURN_IF_ERROR(server::CheckHeader(request.header()));
     TALWEG_RETURN_IF_ERROR(session_->machine().CheckHistory(request.header().history()));
     TALWEG_RETURN_IF_ERROR(server::CheckReply(request.reply()));
-    TALWEG_ASSIGN_OR_RETURN(const core::EncodedVector gradient,
+    TALWEG_ASSIGN_OR_RETURN(const server::ContributedVector sent,
                             server::GradientOf(request.sections(), session_->num_elements()));
+    const core::EncodedVector gradient = sent.numbers;
     staged_.Begin(session_->config().group_map);
     const size_t num_shards = core::NumShards(session_->num_elements());
     for (size_t index = 0; index < num_shards; ++index) {
@@ -326,16 +348,24 @@ class Bench {
     server::StepInput input = server::InputOf(request.header(), request.reply());
     input.contribution.finite = staged_.finite();
     input.contribution.digest =
-        core::PayloadDigest(staged_.Digest(), input.contribution.base_version, input.losses);
+        core::PayloadDigest(staged_.Digest(), input.contribution.base_version, input.losses,
+                            input.contribution.weight, sent.is_difference);
+    input.contribution.ticket = ++ticket_;
     if (!input.losses.empty()) input.contribution.loss = input.losses.front();
-    core::Effects effects = session_->Handle(input.contribution, absl::UnixEpoch());
+    TALWEG_RETURN_IF_ERROR(session_->Prepare());
+    const core::Effects effects = session_->Handle(input.contribution, absl::UnixEpoch());
     TALWEG_RETURN_IF_ERROR(effects.status);
     server::StepOutcome outcome;
     if (effects.step.has_value()) {
       outcome.previous = session_->parameters();
-      effects = core::TakeStep(*session_, effects, staged_, absl::UnixEpoch());
+      if (sent.is_difference) core::Negate(staged_.values());
+      const core::Effects taken = core::DoWork(*session_, effects, staged_, absl::UnixEpoch());
+      TALWEG_CHECK(taken.released.size() == 1 && taken.released[0].ticket == ticket_);
+      outcome.answer = taken.released[0].answer;
+    } else {
+      TALWEG_CHECK(effects.answer.has_value());  // there is nobody to wait for
+      outcome.answer = *effects.answer;
     }
-    outcome.answer = *effects.answer;
     outcome.parameters = session_->parameters();
     outcome.next_learning_rate = session_->NextLearningRate();
     server::FillResponse(outcome, session_->machine().history(), answer);
@@ -352,6 +382,7 @@ class Bench {
   SessionModel model_;
   std::unique_ptr<core::Session> session_;
   uint64_t incarnation_ = 0;
+  uint64_t ticket_ = 0;
 };
 
 }  // namespace
@@ -359,7 +390,10 @@ class Bench {
 std::string RunContributions(absl::string_view bytes, Seen* seen) {
   ByteSource source(bytes);
   constexpr uint64_t kSizes[] = {1, 2, 5, 31, 4097};
-  Bench bench(kSizes[source.Once(32) ? 4 : source.Below(4)], seen);
+  const uint64_t num_elements = kSizes[source.Once(32) ? 4 : source.Below(4)];
+  Bench bench(num_elements,
+              source.Once(2) ? v1::AGGREGATION_MODE_SYNCHRONOUS : v1::AGGREGATION_MODE_ASYNCHRONOUS,
+              seen);
   while (!source.empty()) {
     const v1::StepRequest request = HostileStep(source, bench.model());
     const std::string wrong = bench.Run(request);

@@ -50,10 +50,14 @@ Work& WorkFor(uint64_t num_elements) {
   return *work;
 }
 
-void FillChunk(ByteSource& source, const SessionModel& model, uint64_t begin, v1::Chunk& chunk) {
+void FillChunk(ByteSource& source, const SessionModel& model, const SentVector& sent,
+               v1::Chunk& chunk) {
   const uint64_t num_elements = model.num_elements();
+  uint64_t begin = sent.numbers.size();
+  const bool is_difference = begin == 0 ? source.Once(8) : sent.is_difference != source.Once(64);
   v1::Section& section = *chunk.mutable_section();
   section.set_kind(source.Once(64) ? static_cast<v1::SectionKind>(source.Take<int32_t>())
+                   : is_difference ? v1::SECTION_KIND_DIFFERENCE
                                    : v1::SECTION_KIND_GRADIENT);
   section.set_dtype(source.Once(64) ? static_cast<v1::Dtype>(source.Take<int32_t>())
                                     : static_cast<v1::Dtype>(source.Below(4)));
@@ -83,7 +87,7 @@ void FillChunk(ByteSource& source, const SessionModel& model, uint64_t begin, v1
   if (model.last().has_value() && element_bytes == sizeof(float) && begin < num_elements &&
       source.Once(3)) {
     // What was sent before, as somebody does who did not hear the answer.
-    const std::vector<float>& gradient = model.last()->gradient;
+    const std::vector<float>& gradient = model.last()->sent.numbers;
     std::memcpy(data.data(), gradient.data() + begin,
                 std::min(data.size(), (num_elements - begin) * sizeof(float)));
   }
@@ -115,8 +119,7 @@ std::string CompareWithWhole(Work& work, const std::vector<float>& numbers) {
 }  // namespace
 
 v1::StreamStepRequest HostileFrame(ByteSource& source, const SessionModel& model, bool open,
-                                   uint64_t begin) {
-  const uint64_t num_elements = model.num_elements();
+                                   const SentVector& sent) {
   v1::StreamStepRequest frame;
   if (source.Once(32)) {
     const absl::string_view raw = source.Bytes(source.Below(200));
@@ -124,7 +127,7 @@ v1::StreamStepRequest HostileFrame(ByteSource& source, const SessionModel& model
     frame.Clear();
   }
   enum { kHeader, kChunk, kCommit, kEmpty };
-  uint64_t kind = !open ? kHeader : begin < num_elements ? kChunk : kCommit;
+  uint64_t kind = !open ? kHeader : sent.numbers.size() < model.num_elements() ? kChunk : kCommit;
   if (source.Once(24)) kind = source.Below(4);
   if (kind == kHeader) {
     v1::StreamHeader& header = *frame.mutable_header();
@@ -134,7 +137,7 @@ v1::StreamStepRequest HostileFrame(ByteSource& source, const SessionModel& model
       BendHeader(source, model, *header.mutable_header(), *header.mutable_reply());
     if (source.Once(64)) header.clear_header();
   } else if (kind == kChunk) {
-    FillChunk(source, model, begin, *frame.mutable_chunk());
+    FillChunk(source, model, sent, *frame.mutable_chunk());
   } else if (kind == kCommit) {
     frame.mutable_commit();
   }
@@ -153,14 +156,14 @@ std::string RunFrames(absl::string_view bytes, Seen* seen) {
   const uint64_t num_elements = kSizes[source.Once(16) ? 7 + source.Below(2) : source.Below(7)];
   Work& work = WorkFor(num_elements);
   ContributionAssembler assembler;
-  std::vector<float> numbers;
+  SentVector sent;
   while (!source.empty()) {
     const bool was_open = assembler.open();
     const uint64_t begin = assembler.next_element();
-    const v1::StreamStepRequest frame = HostileFrame(source, work.model, was_open, begin);
+    const v1::StreamStepRequest frame = HostileFrame(source, work.model, was_open, sent);
     const Complaints wrong = frame.has_header() && !was_open
                                  ? work.model.AboutHeaderFrame(frame, true, Taker::kChecks)
-                                 : AboutFrame(frame, was_open, begin, num_elements);
+                                 : AboutFrame(frame, was_open, sent, num_elements);
     absl::Status status = server::CheckNoUnknownFields(frame);
     if (status.ok()) status = assembler.CheckOrder(frame.frame_case());
     if (status.ok() && frame.has_header()) {
@@ -168,22 +171,24 @@ std::string RunFrames(absl::string_view bytes, Seen* seen) {
       if (status.ok()) status = server::CheckReply(frame.header().reply());
       status = core::PrefixField(status, "header");
       if (status.ok()) status = assembler.Open(num_elements);
-      numbers.clear();
+      sent = {};
       work.streamed.Begin(work.map);
     } else if (status.ok() && frame.has_commit()) {
       status = assembler.Commit();
       if (status.ok()) {
-        const std::string differs = CompareWithWhole(work, numbers);
+        const std::string differs = CompareWithWhole(work, sent.numbers);
         if (!differs.empty()) return differs;
       }
     } else if (status.ok()) {
       const absl::StatusOr<core::EncodedVector> added = assembler.Add(frame.chunk());
       status = added.status();
       if (added.ok()) {
-        const std::vector<float> sent = NumbersIn(frame.chunk().section());
-        if (assembler.next_element() != begin + sent.size()) return "elements are counted wrongly";
+        const SentVector part = SentIn(frame.chunk().section());
+        sent.numbers.insert(sent.numbers.end(), part.numbers.begin(), part.numbers.end());
+        sent.is_difference = part.is_difference;
+        if (assembler.next_element() != sent.numbers.size()) return "elements are counted wrongly";
+        if (assembler.is_difference() != sent.is_difference) return "the kind is another";
         work.streamed.Append(*added);
-        numbers.insert(numbers.end(), sent.begin(), sent.end());
       }
     }
     const std::string judged = JudgeAnswer(wrong, !status.ok(), ComplaintOf(status));

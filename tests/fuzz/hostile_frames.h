@@ -13,11 +13,11 @@
 
 namespace talweg::testing {
 
-// The frame that a friendly client would send next, often bent: `begin` elements are sent of the
-// contribution that the model's worker sends next; `open` says whether its header was. Some frames
-// are parsed from raw bytes.
+// The frame that a friendly client would send next, often bent: `sent` is sent of the contribution
+// that the model's worker sends next; `open` says whether its header was. Some frames are parsed
+// from raw bytes.
 v1::StreamStepRequest HostileFrame(ByteSource& source, const SessionModel& model, bool open,
-                                   uint64_t begin);
+                                   const SentVector& sent);
 
 // Takes frames made of `bytes` as a stream does, without a socket, and returns what did not hold of
 // it; "" where all did:

@@ -46,9 +46,13 @@ void AddUnknownFields(const Message& message, const std::string& prefix, Complai
   }
 }
 
+bool IsContributed(v1::SectionKind kind) {
+  return kind == v1::SECTION_KIND_GRADIENT || kind == v1::SECTION_KIND_DIFFERENCE;
+}
+
 // Kind, dtype and the like; `prefix` ends with a dot.
 void AddAboutSection(const v1::Section& section, const std::string& prefix, Complaints& wrong) {
-  if (section.kind() != v1::SECTION_KIND_GRADIENT) {
+  if (!IsContributed(section.kind())) {
     wrong.insert({"SECTION_UNEXPECTED", prefix + "kind"});
   }
   if (!v1::Dtype_IsValid(section.dtype())) wrong.insert({"SECTION_UNEXPECTED", prefix + "dtype"});
@@ -85,9 +89,14 @@ bool SameBits(const std::vector<float>& a, const std::vector<float>& b) {
          (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0);
 }
 
+float WeightOf(const v1::ContributionHeader& header) {
+  return header.has_weight() ? header.weight() : 1;
+}
+
 // A repeat must agree in all of it, NaNs by their bits.
 bool SamePayload(const v1::ContributionHeader& a, const v1::ContributionHeader& b) {
-  return a.base_version() == b.base_version() && a.losses_size() == b.losses_size() &&
+  return a.base_version() == b.base_version() && WeightOf(a) == WeightOf(b) &&
+         a.losses_size() == b.losses_size() &&
          (a.losses().empty() ||
           std::memcmp(a.losses().data(), b.losses().data(), a.losses_size() * sizeof(double)) == 0);
 }
@@ -130,8 +139,13 @@ std::vector<float> NumbersIn(const v1::Section& section) {
   return numbers;
 }
 
-Complaints AboutFrame(const v1::StreamStepRequest& frame, bool open, uint64_t begin,
+SentVector SentIn(const v1::Section& section) {
+  return {NumbersIn(section), section.kind() == v1::SECTION_KIND_DIFFERENCE};
+}
+
+Complaints AboutFrame(const v1::StreamStepRequest& frame, bool open, const SentVector& sent,
                       uint64_t num_elements) {
+  const uint64_t begin = sent.numbers.size();
   Complaints wrong;
   AddUnknownFields(frame, "", wrong);
   if (frame.frame_case() == v1::StreamStepRequest::FRAME_NOT_SET) {
@@ -147,6 +161,9 @@ Complaints AboutFrame(const v1::StreamStepRequest& frame, bool open, uint64_t be
   } else {
     const v1::Section& section = frame.chunk().section();
     AddAboutSection(section, "chunk.section.", wrong);
+    if (begin > 0 && sent.is_difference != (section.kind() == v1::SECTION_KIND_DIFFERENCE)) {
+      wrong.insert({"SECTION_UNEXPECTED", "chunk.section.kind"});
+    }
     const uint64_t count = CountIn(section);
     const uint64_t bytes =
         section.values_size() > 0 ? count * sizeof(float) : section.data().size();
@@ -159,11 +176,11 @@ Complaints AboutFrame(const v1::StreamStepRequest& frame, bool open, uint64_t be
       wrong.insert({"FIELD_OUT_OF_RANGE", "chunk.section.data"});
     }
     if (frame.chunk().has_crc32c()) {
-      const absl::string_view sent =
+      const absl::string_view bits =
           section.values_size() > 0
               ? absl::string_view(reinterpret_cast<const char*>(section.values().data()), bytes)
               : absl::string_view(section.data());
-      if (core::Crc32c(sent) != frame.chunk().crc32c()) {
+      if (core::Crc32c(bits) != frame.chunk().crc32c()) {
         wrong.insert({"CHUNK_CORRUPT", "chunk.crc32c"});
       }
     }
@@ -195,6 +212,9 @@ void SessionModel::AddAboutHeader(const v1::ContributionHeader& header, Taker ta
   if (header.incarnation() == 0) wrong.insert({"FIELD_REQUIRED", prefix + "incarnation"});
   if (header.sequence() == 0) wrong.insert({"FIELD_REQUIRED", prefix + "sequence"});
   if (header.losses_size() > 16) wrong.insert({"FIELD_OUT_OF_RANGE", prefix + "losses"});
+  if (!std::isfinite(WeightOf(header)) || WeightOf(header) <= 0) {
+    wrong.insert({"FIELD_OUT_OF_RANGE", prefix + "weight"});
+  }
   if (header.session_id() != session_id_ && taker != Taker::kChecks) {
     wrong.insert({"SESSION_NOT_FOUND", ""});
   }
@@ -239,7 +259,7 @@ Complaints SessionModel::AboutStep(const v1::StepRequest& request, Taker taker) 
   for (int index = 0; index < request.sections_size(); ++index) {
     const v1::Section& section = request.sections(index);
     const std::string field = absl::StrCat("sections[", index, "]");
-    if (index > 0 && section.kind() == v1::SECTION_KIND_GRADIENT) {
+    if (index > 0 && IsContributed(section.kind())) {
       wrong.insert({"SECTION_REPEATED", field});
     }
     AddAboutSection(section, field + ".", wrong);
@@ -252,7 +272,7 @@ Complaints SessionModel::AboutStep(const v1::StepRequest& request, Taker taker) 
     }
   }
   if (!wrong.empty()) return wrong;
-  for (const Complaint& judged : AboutJudgement(request.header(), NumbersIn(request.sections(0)))) {
+  for (const Complaint& judged : AboutJudgement(request.header(), SentIn(request.sections(0)))) {
     wrong.insert({judged.reason, judged.field.empty() ? "" : "header." + judged.field});
   }
   return wrong;
@@ -277,7 +297,7 @@ Complaints SessionModel::AboutHeaderFrame(const v1::StreamStepRequest& frame, bo
 }
 
 Complaints SessionModel::AboutJudgement(const v1::ContributionHeader& header,
-                                        const std::vector<float>& gradient) const {
+                                        const SentVector& sent) const {
   if (header.worker() != "a" || header.incarnation() > incarnation_) {
     return {{"WORKER_NOT_JOINED", ""}};
   }
@@ -286,7 +306,9 @@ Complaints SessionModel::AboutJudgement(const v1::ContributionHeader& header,
     return {{"SEQUENCE_TOO_OLD", "sequence"}};
   }
   if (last_.has_value() && header.sequence() == last_->header.sequence()) {
-    const bool same = SamePayload(header, last_->header) && SameBits(gradient, last_->gradient);
+    const bool same = SamePayload(header, last_->header) &&
+                      sent.is_difference == last_->sent.is_difference &&
+                      SameBits(sent.numbers, last_->sent.numbers);
     return same ? Complaints{} : Complaints{{"SEQUENCE_REUSED", "sequence"}};
   }
   if (header.base_version() > version_) return {{"VERSION_AHEAD", "base_version"}};
@@ -294,8 +316,8 @@ Complaints SessionModel::AboutJudgement(const v1::ContributionHeader& header,
 }
 
 v1::StepResponse SessionModel::Take(const v1::ContributionHeader& header,
-                                    const v1::ReplyOptions& reply,
-                                    const std::vector<float>& gradient) {
+                                    const v1::ReplyOptions& reply, const SentVector& sent) {
+  const std::vector<float>& numbers = sent.numbers;
   v1::StepResponse answer;
   std::optional<std::vector<float>> update;
   if (last_.has_value() && header.sequence() == last_->header.sequence()) {
@@ -306,7 +328,7 @@ v1::StepResponse SessionModel::Take(const v1::ContributionHeader& header,
     answer.set_applied_version(version_);
     if (header.base_version() != version_) {
       answer.set_verdict(v1::VERDICT_ROUND_CLOSED);
-    } else if (!std::all_of(gradient.begin(), gradient.end(),
+    } else if (!std::all_of(numbers.begin(), numbers.end(),
                             [](float value) { return std::isfinite(value); })) {
       answer.set_verdict(v1::VERDICT_REJECTED_NON_FINITE);
     } else {
@@ -316,16 +338,18 @@ v1::StepResponse SessionModel::Take(const v1::ContributionHeader& header,
       report.set_learning_rate(kRate);
       report.set_clip_factor(1);
       report.set_contributors(1);
+      report.set_total_weight(WeightOf(header));
       if (header.losses_size() > 0) report.set_loss(header.losses(0));
       update.emplace(parameters_.size());
       for (size_t index = 0; index < parameters_.size(); ++index) {
         const float before = parameters_[index];
-        average_[index] = 0.9f * average_[index] + 0.1f * gradient[index];
+        const float gradient = sent.is_difference ? -numbers[index] : numbers[index];
+        average_[index] = 0.9f * average_[index] + 0.1f * gradient;
         parameters_[index] = before - 0.5f * average_[index];
         (*update)[index] = parameters_[index] - before;
       }
     }
-    last_ = Judged{header, gradient, answer};
+    last_ = Judged{header, sent, answer};
   }
   answer.set_data_version(version_);
   answer.set_next_learning_rate(kRate);

@@ -40,15 +40,22 @@ Complaint ComplaintOf(const absl::Status& status);
 // and else what is wrong with the answer.
 std::string JudgeAnswer(const Complaints& wrong, bool was_error, const Complaint& complaint);
 
-// About a frame that is not a header, where `begin` of `num_elements` were sent, and about its
+// What a contribution brings.
+struct SentVector {
+  std::vector<float> numbers;
+  bool is_difference = false;  // they are a gradient's negative
+};
+
+// About a frame that is not a header, where `sent` of `num_elements` came before it, and about its
 // place if it is one. `open` says whether a header came.
-Complaints AboutFrame(const v1::StreamStepRequest& frame, bool open, uint64_t begin,
+Complaints AboutFrame(const v1::StreamStepRequest& frame, bool open, const SentVector& sent,
                       uint64_t num_elements);
 
 // Makes `values` the section's data, and `dtype` how they are laid out.
 void SetNumbers(const std::vector<float>& values, v1::Dtype dtype, v1::Section& section);
 // The numbers of a section that nothing is wrong with.
 std::vector<float> NumbersIn(const v1::Section& section);
+SentVector SentIn(const v1::Section& section);
 
 // Who takes a contribution.
 enum class Taker {
@@ -63,7 +70,7 @@ class SessionModel {
  public:
   static constexpr double kRate = 0.5;
   // Of a reply, all but its data, as max_reply_bytes counts it: the server's word, not proto's.
-  static constexpr uint64_t kOverheadBytes = 1024;
+  static constexpr uint64_t kOverheadBytes = 4096;
 
   SessionModel(std::string session_id, uint64_t history, uint64_t num_elements)
       : session_id_(std::move(session_id)),
@@ -83,12 +90,11 @@ class SessionModel {
   // later one.
   Complaints AboutHeaderFrame(const v1::StreamStepRequest& frame, bool first, Taker taker) const;
   // About what is judged when the gradient is there. Fields start at the header's message.
-  Complaints AboutJudgement(const v1::ContributionHeader& header,
-                            const std::vector<float>& gradient) const;
+  Complaints AboutJudgement(const v1::ContributionHeader& header, const SentVector& sent) const;
 
   // Takes a contribution that nothing is wrong with; returns the answer but for its norms.
   v1::StepResponse Take(const v1::ContributionHeader& header, const v1::ReplyOptions& reply,
-                        const std::vector<float>& gradient);
+                        const SentVector& sent);
 
   uint64_t num_elements() const { return parameters_.size(); }
   uint64_t version() const { return version_; }
@@ -98,7 +104,7 @@ class SessionModel {
   // What was judged last within the incarnation.
   struct Judged {
     v1::ContributionHeader header;
-    std::vector<float> gradient;
+    SentVector sent;
     v1::StepResponse answer;
   };
   const std::optional<Judged>& last() const { return last_; }

@@ -29,6 +29,9 @@ using testing::SessionModel;
 using testing::WireClient;
 using testing::WireStream;
 
+// Of the session that makes rounds.
+constexpr uint64_t kElementsInRounds = 4097;
+
 class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
  protected:
   void SetUp() override {
@@ -37,7 +40,12 @@ class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
     ASSERT_TRUE(started.ok());
     server_ = *std::move(started);
     wire_ = std::make_unique<WireClient>(server_->address());
-    ASSERT_TRUE(wire_->Create(testing::VectorSession("s", GetParam(), "momentum")).ok());
+    v1::CreateSessionRequest create = testing::VectorSession("s", GetParam(), "momentum");
+    // Rounds of the one worker there is make no difference, but for how they are made.
+    if (GetParam() == kElementsInRounds) {
+      create.mutable_config()->mutable_aggregation()->set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
+    }
+    ASSERT_TRUE(wire_->Create(create).ok());
     const v1::JoinResponse joined = wire_->Join("s");
     model_ = std::make_unique<SessionModel>("s", joined.history(), GetParam());
     Join();  // anew, so that there is an incarnation that was fenced
@@ -92,7 +100,7 @@ class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
     ExpectRight(wrong, status);
     if (!status.ok() || !wrong.empty()) return ExpectChanged(false);
     const v1::StepResponse due =
-        model_->Take(request.header(), request.reply(), testing::NumbersIn(request.sections(0)));
+        model_->Take(request.header(), request.reply(), testing::SentIn(request.sections(0)));
     EXPECT_EQ(testing::CompareAnswers(due, answer), "");
     ++seen_[due.replayed() ? "replayed" : v1::Verdict_Name(due.verdict())];
     ExpectChanged(!due.replayed());
@@ -113,7 +121,7 @@ class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
       v1::StepResponse answer;
       EXPECT_TRUE(stream.Step(request, testing::ChunksOf(gradient, 1 << 18), &answer));
       EXPECT_TRUE(stream.Finish().ok());
-      EXPECT_EQ(testing::CompareAnswers(model_->Take(request.header(), request.reply(), gradient),
+      EXPECT_EQ(testing::CompareAnswers(model_->Take(request.header(), request.reply(), {gradient}),
                                         answer),
                 "");
       ExpectChanged(true);
@@ -149,13 +157,12 @@ void WireFuzzTest::SendStream(ByteSource& source) {
   bool open = false;
   bool judged = false;
   v1::StreamHeader header;
-  std::vector<float> gradient;
+  testing::SentVector sent;
   while (!source.empty() && wrong.empty() && !model_->exhausted()) {
-    const v1::StreamStepRequest frame =
-        testing::HostileFrame(source, *model_, open, gradient.size());
+    const v1::StreamStepRequest frame = testing::HostileFrame(source, *model_, open, sent);
     wrong = frame.has_header() && !open
                 ? model_->AboutHeaderFrame(frame, first, testing::Taker::kStream)
-                : testing::AboutFrame(frame, open, gradient.size(), model_->num_elements());
+                : testing::AboutFrame(frame, open, sent, model_->num_elements());
     // Who sends before it is told that it may meets this where the server is slower.
     const bool faulty = !wrong.empty();
     const bool early = open && !stream.granted();
@@ -165,7 +172,7 @@ void WireFuzzTest::SendStream(ByteSource& source) {
       first = false;
       open = true;
       header = frame.header();
-      gradient.clear();
+      sent = {};
       if (!stream.granted() && !source.Once(8)) {
         ASSERT_TRUE(stream.ReadGrant());
       }
@@ -176,12 +183,13 @@ void WireFuzzTest::SendStream(ByteSource& source) {
       wrong.clear();
     }
     if (frame.has_chunk()) {
-      const std::vector<float> sent = testing::NumbersIn(frame.chunk().section());
-      gradient.insert(gradient.end(), sent.begin(), sent.end());
+      const testing::SentVector part = testing::SentIn(frame.chunk().section());
+      sent.numbers.insert(sent.numbers.end(), part.numbers.begin(), part.numbers.end());
+      sent.is_difference = part.is_difference;
       continue;
     }
     open = false;
-    for (const auto& [reason, field] : model_->AboutJudgement(header.header(), gradient)) {
+    for (const auto& [reason, field] : model_->AboutJudgement(header.header(), sent)) {
       wrong.insert({reason, field.empty() ? "" : "header.header." + field});
     }
     if (!wrong.empty()) break;
@@ -191,11 +199,11 @@ void WireFuzzTest::SendStream(ByteSource& source) {
       FAIL() << "no answer to " << header.ShortDebugString() << ", but " << status.error_code()
              << " " << status.error_message();
     }
-    const v1::StepResponse due = model_->Take(header.header(), header.reply(), gradient);
+    const v1::StepResponse due = model_->Take(header.header(), header.reply(), sent);
     EXPECT_EQ(testing::CompareAnswers(due, answer), "");
     judged = judged || !due.replayed();
     ++seen_[due.replayed() ? "replayed" : v1::Verdict_Name(due.verdict())];
-    gradient.clear();
+    sent = {};
     if (source.Once(2)) break;
   }
   if (wrong.empty() && open) wrong.insert({"FRAME_UNEXPECTED", "frame"});
@@ -240,7 +248,7 @@ TEST_P(WireFuzzTest, HostileStreamsChangeNothingAndLeaveNothing) {
 }
 
 // One chunk, several blocks, several chunks.
-INSTANTIATE_TEST_SUITE_P(Sizes, WireFuzzTest, ::testing::Values(5, 4097, 65536 + 3));
+INSTANTIATE_TEST_SUITE_P(Sizes, WireFuzzTest, ::testing::Values(5, kElementsInRounds, 65536 + 3));
 
 }  // namespace
 }  // namespace talweg

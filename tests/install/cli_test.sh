@@ -109,6 +109,21 @@ expect 0 "close=COUNT close_count=3" session create fleet --layout "w:2 b" --opt
 expect 1 "aggregation.close_count" session create fleet --layout "w:2 b" --optimizer adam \
   --learning_rate 0.5 --init "*=constant:1" --dry_run --aggregation mode=SYNCHRONOUS,close=COUNT
 expect 2 "there are: ALL, COUNT" session update tuned --aggregation close=SOMETIMES
+expect 0 "mode=SYNCHRONOUS" session create pair --layout "w:2 b" --optimizer gradient_descent \
+  --learning_rate 0.5 --initial initial.npy --aggregation mode=SYNCHRONOUS,close=COUNT,close_count=2
+expect 0 "PENDING" step pair --gradient gradient.npy --weight 3 --no_wait --worker a
+expect 1 "header.weight" step pair --gradient gradient.npy --weight 0 --worker b
+expect 0 "APPLIED" step pair --gradient gradient.npy --difference --worker b --output pair.npy
+# (3 g - g) / 4, half of it off the first values.
+"$python" - $(floats pair.npy) $(floats initial.npy) $(floats gradient.npy) <<'PYTHON'
+import sys
+got, initial, gradient = [[float(word) for word in sys.argv[i:i + 3]] for i in (1, 4, 7)]
+assert got == [w - 0.25 * g for w, g in zip(initial, gradient)], (got, initial, gradient)
+PYTHON
+expect 0 "version 1" pull pair --min_version 1 --output pair.npy
+expect 0 "a, b" session records pair
+expect 0 '"weight": 3' session records pair --json
+expect 0 "" session delete pair
 expect 0 "" session delete tuned
 expect 0 "" session delete mlp
 expect 0 "" session delete line

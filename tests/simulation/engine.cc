@@ -47,6 +47,7 @@ core::SessionConfig ConfigOf(const WorldConfig& world, const Settings& settings)
                                  *core::Layout::Create({{"weights", {world.num_elements}}})),
                              &method, method.default_config(), ToConfigure(settings).schedule,
                              core::ConfigOf<core::AggregationConfig>(settings.policy)};
+  config.weight_decay = core::ConfigOf<core::WeightDecayConfig>({0, world.decay});
   TALWEG_CHECK(config.Resolve().ok());
   return config;
 }
@@ -168,7 +169,12 @@ std::vector<float> GradientOf(const Payload& payload, uint32_t num_elements) {
   for (uint32_t element = 0; element < num_elements; ++element) {
     const uint64_t bits = Mix(payload.content + element);
     if (bits % 8 == 0) continue;
-    // Sizes from 2^-20 to 2^19, so that sums in floating point would depend on their order.
+    // Some that often cancel each other; the others of sizes from 2^-20 to 2^19. Sums in floating
+    // point would depend on their order.
+    if (bits % 8 < 4) {
+      gradient[element] = bits % 2 == 0 ? 0x1p70f : -0x1p70f;
+      continue;
+    }
     const double fraction = static_cast<double>(static_cast<int64_t>(bits) >> 40) * 0x1p-23;
     gradient[element] = static_cast<float>(std::ldexp(fraction, static_cast<int>(bits % 40) - 20));
   }

@@ -114,7 +114,8 @@ void Fleet::OnBeat(uint32_t index) {
 void Fleet::Compute(uint32_t index) {
   Process& process = processes_[index];
   process.phase = Phase::kComputing;
-  if (IsObserver(process.worker)) {
+  // An observer contributes nothing, but for one that errs.
+  if (IsObserver(process.worker) && (calm_ || random_.Chance(0.7))) {
     process.phase = Phase::kIdle;
     return;
   }
@@ -194,8 +195,8 @@ void Fleet::OnAnswer(uint32_t index, const Reply& reply) {
     // Nobody makes a version of several who only waits for the others. Elsewhere everyone waits for
     // what became of it, in the calm.
     const bool accumulates = world_.policy.mode == core::AggregationMode::kAsynchronous;
-    const double goes_on = calm_ && !accumulates ? 0 : world_.goes_on_pending;
-    if (random_.Chance(accumulates ? std::max(0.3, goes_on) : goes_on)) return Compute(index);
+    if (accumulates && reply.answer.replayed) return Compute(index);
+    if (random_.Chance(calm_ ? 0 : world_.goes_on_pending)) return Compute(index);
     return Sleep(index, Seconds(random_.Between(0.3, 1.0) * world_.compute_seconds));
   }
   ++totals_.answers;
@@ -232,6 +233,8 @@ void Fleet::OnError(uint32_t index, const Reply& reply) {
              error == "VERSION_AHEAD") {
     process.phase = Phase::kPulling;
     Call(index, Subject::kPull);
+  } else if (error == "ROLE_MISSING") {
+    process.phase = Phase::kIdle;
   } else if (error == "UNREACHABLE") {
     Sleep(index, Seconds(random_.Between(0.2, 1.5)));
   } else {
@@ -274,6 +277,7 @@ void Fleet::CalmDown() {
   for (uint32_t index = 0; index < processes_.size(); ++index) {
     Process& process = processes_[index];
     if (process.phase == Phase::kOver) continue;
+    if (process.phase == Phase::kBorn) Sleep(index, Seconds(random_.Unit()));
     process.impatient = false;
     if (process.frozen_until > agenda_.now()) {
       process.frozen_until = agenda_.now();

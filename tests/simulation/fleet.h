@@ -38,7 +38,6 @@ class Fleet {
   void CalmDown();
 
   // Until when a process is frozen; in the past where it is not.
-  Nanoseconds FrozenUntil(uint32_t process) const { return processes_[process].frozen_until; }
 
   // Of a worker, since the calm began.
   uint64_t CalmAnswers(uint32_t worker) const { return people_[worker].calm_answers; }

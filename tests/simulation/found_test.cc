@@ -2,6 +2,7 @@
 //
 // What the simulation has found in the round machine, each in its shortest form.
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,13 +44,14 @@ class Bench {
     return At(seconds, core::Heartbeat{kHistory, WorkerName(worker), incarnations_[worker]});
   }
   // Its next contribution, or `sequence` again.
-  Effects Contribute(double seconds, uint32_t worker, uint64_t sequence = 0) {
+  Effects Contribute(double seconds, uint32_t worker, uint64_t sequence = 0,
+                     std::optional<uint64_t> base_version = std::nullopt) {
     core::Contribution contribution;
     contribution.history = kHistory;
     contribution.worker = WorkerName(worker);
     contribution.incarnation = incarnations_[worker];
     contribution.sequence = sequence != 0 ? sequence : ++sequences_[worker];
-    contribution.base_version = machine_.version();
+    contribution.base_version = base_version.value_or(machine_.version());
     contribution.finite = true;
     contribution.ticket = ++next_ticket_;
     return At(seconds, contribution);
@@ -184,13 +186,32 @@ TEST(FoundTest, WhoLeftIsNotForgottenTwice) {
   EXPECT_TRUE(bench.Contribute(1, 0).waits);
   bench.Leave(2, 0);
   ASSERT_TRUE(bench.Contribute(3, 1).step.has_value());
-  // While the step is taken the place is still held.
-  EXPECT_FALSE(bench.At(4, core::Join{WorkerName(2), 9}).status.ok());
-  EXPECT_EQ(bench.machine().num_workers(), 1u);
-  bench.Step(5);
-  EXPECT_EQ(bench.machine().num_workers(), 1u);
-  bench.Join(6, 3);
+  bench.Join(4, 2);  // while the step is taken: who left takes no place
   EXPECT_EQ(bench.machine().num_workers(), 2u);
+  bench.Step(5);
+  EXPECT_EQ(bench.machine().num_workers(), 2u);
+  EXPECT_FALSE(bench.At(6, core::Join{WorkerName(3), 9}).status.ok());
+}
+
+TEST(FoundTest, OneVersionLateIsNotLateForEver) {
+  Bench bench(Synchronous());
+  bench.Join(0, 0);
+  bench.Join(0, 1);
+  bench.Beat(5, 0);
+  bench.Beat(9, 0);
+  bench.Tick(10);  // worker 1 is slow, and expired
+  ASSERT_TRUE(bench.Contribute(11, 0).step.has_value());
+  bench.Step(11);
+  bench.Beat(12, 1);  // it lives after all, and takes its gradient at version 0
+  EXPECT_TRUE(bench.Contribute(13, 0).waits);
+  EXPECT_EQ(bench.Contribute(14, 1, /*sequence=*/1, /*base_version=*/0).answer->verdict,
+            core::Verdict::kRoundClosed);
+  EXPECT_TRUE(bench.Contribute(15, 1, /*sequence=*/2).step.has_value());  // it was waited for
+  bench.Step(15);
+  // But once: another that is too old is not followed by one that is not.
+  EXPECT_TRUE(bench.Contribute(16, 0).waits);
+  bench.Contribute(17, 1, /*sequence=*/3, /*base_version=*/0);
+  EXPECT_TRUE(bench.Contribute(18, 1, /*sequence=*/4, /*base_version=*/0).step.has_value());
 }
 
 TEST(FoundTest, LateWorkersAreTheFirstByName) {
@@ -205,6 +226,33 @@ TEST(FoundTest, LateWorkersAreTheFirstByName) {
   ASSERT_EQ(effects.made->late_workers.size(), core::kMaxLateNames);
   for (uint32_t place = 0; place < core::kMaxLateNames; ++place) {
     EXPECT_EQ(effects.made->late_workers[place], WorkerName(place < 3 ? place : place + 1));
+  }
+}
+
+TEST(FoundTest, NewcomerStartsAtOneClockInWhateverOrderTheOthersWent) {
+  core::AggregationConfig policy;
+  policy.mode = core::AggregationMode::kBoundedStaleness;
+  policy.max_rounds_ahead = 3;
+  std::string first_order;
+  for (const bool fast_goes_first : {true, false}) {
+    Bench bench(policy);
+    bench.Join(0, 0);
+    bench.Join(0, 1);
+    for (int round = 0; round < 3; ++round) {
+      ASSERT_TRUE(bench.Contribute(1, 0).step.has_value());
+      EXPECT_EQ(bench.Step(1).released.size(), 1u);
+    }
+    bench.Leave(2, fast_goes_first ? 0 : 1);
+    bench.Leave(2, fast_goes_first ? 1 : 0);
+    // As far as anybody was. Where it starts is part of the state.
+    bench.Join(3, 2);
+    core::ByteWriter writer;
+    bench.machine().Save(writer);
+    if (fast_goes_first) {
+      first_order = writer.bytes();
+    } else {
+      EXPECT_EQ(writer.bytes(), first_order);
+    }
   }
 }
 

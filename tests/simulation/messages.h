@@ -3,20 +3,28 @@
 // What goes over the simulated network, and the queue that holds everything that is yet to happen.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <queue>
 #include <string>
 #include <vector>
 
-#include "absl/strings/str_format.h"
 #include "core/rounds/event.h"
 #include "tests/simulation/random.h"
 #include "tests/simulation/trace.h"
 
 namespace talweg::simulation {
 
-inline std::string WorkerName(uint32_t worker) { return absl::StrFormat("w%06u", worker); }
+// "w000017": in the order of the numbers.
+inline std::string WorkerName(uint32_t worker) {
+  std::string name = "w000000";
+  for (size_t place = name.size() - 1; place > 0; --place, worker /= 10) {
+    name[place] = static_cast<char>('0' + worker % 10);
+  }
+  return name;
+}
 inline uint32_t WorkerOf(const std::string& name) {
   uint32_t worker = 0;
   for (size_t index = 1; index < name.size(); ++index) {
@@ -107,26 +115,42 @@ struct Occasion {
   }
 };
 
-// Virtual time.
+// Virtual time. What is far off lies unsorted in bags, one for each slice of time: a million timers
+// of which most will mean nothing when they ring cost little.
 class Agenda {
  public:
   Nanoseconds now() const { return now_; }
   void At(Nanoseconds time, Happening happening, uint32_t index = 0, uint64_t number = 0) {
-    occasions_.push({time < now_ ? now_ : time, ++order_, happening, index, number});
+    const Occasion occasion{std::max(time, now_), ++order_, happening, index, number};
+    if (SliceOf(occasion.time) <= slice_) {
+      soon_.push(occasion);
+    } else {
+      later_[SliceOf(occasion.time)].push_back(occasion);
+    }
   }
   void In(Nanoseconds delay, Happening happening, uint32_t index = 0, uint64_t number = 0) {
     At(now_ + delay, happening, index, number);
   }
-  bool empty() const { return occasions_.empty(); }
+  // There is one: a world ends by an occasion.
   Occasion Next() {
-    const Occasion occasion = occasions_.top();
-    occasions_.pop();
+    while (soon_.empty()) {
+      const auto next = later_.begin();
+      slice_ = next->first;
+      for (const Occasion& occasion : next->second) soon_.push(occasion);
+      later_.erase(next);
+    }
+    const Occasion occasion = soon_.top();
+    soon_.pop();
     now_ = occasion.time;
     return occasion;
   }
 
  private:
-  std::priority_queue<Occasion, std::vector<Occasion>, std::greater<>> occasions_;
+  static int64_t SliceOf(Nanoseconds time) { return time >> 23; }  // 8 ms
+
+  std::priority_queue<Occasion, std::vector<Occasion>, std::greater<>> soon_;
+  std::map<int64_t, std::vector<Occasion>> later_;
+  int64_t slice_ = 0;
   Nanoseconds now_ = 0;
   uint64_t order_ = 0;
 };

@@ -21,7 +21,7 @@ void Model::Create(uint64_t history, const Settings& settings, Nanoseconds now) 
 }
 
 Model::Saved Model::Save() const {
-  Saved saved{history_, version_, {}};
+  Saved saved{history_, version_, highest_clock_, {}};
   for (uint32_t worker = 0; worker < members_.size(); ++worker) {
     if (members_[worker].joined) saved.members.emplace_back(worker, members_[worker]);
   }
@@ -37,9 +37,10 @@ void Model::Restore(const Saved& saved, uint64_t history, const Settings& settin
   now_ = now;
   std::fill(members_.begin(), members_.end(), Member{});
   num_joined_ = saved.members.size();
-  num_kept_ = num_live_ = num_live_gradient_ = 0;
+  num_live_ = num_live_gradient_ = 0;
   tickets_.clear();
   clocks_.clear();
+  highest_clock_ = saved.highest_clock;
   held_.clear();
   alarms_ = {};
   frozen_ = step_open_ = false;
@@ -59,14 +60,13 @@ void Model::Restore(const Saved& saved, uint64_t history, const Settings& settin
     member.progress_from = now_;
     ++num_live_;
     if (member.gradient) ++num_live_gradient_;
-    if (bounded() && member.gradient) {
+    if (bounded() && member.gradient && was.in_clocks) {
       member.in_clocks = true;
       ++clocks_[member.clock];
     }
   }
   for (const auto& [worker, was] : saved.members) {
-    (void)was;
-    if (IsAhead(members_[worker])) Hold(worker);
+    if (was.held && IsAhead(members_[worker])) Hold(worker);
     SetAlarm(worker);
   }
 }
@@ -88,6 +88,7 @@ core::Answer Model::PendingAnswer(bool replayed) const {
 void Model::TellFinal(uint32_t worker, const core::Contribution& contribution, bool replayed,
                       Expected& expected) {
   const Member& member = members_[worker];
+  expected.ahead |= member.held;
   if (!member.held) {
     expected.answer = FinalAnswer(member, replayed);
   } else if (contribution.may_wait) {
@@ -100,11 +101,15 @@ void Model::TellFinal(uint32_t worker, const core::Contribution& contribution, b
 void Model::Refuse(uint32_t worker, const core::Contribution& contribution, Verdict verdict,
                    Expected& expected) {
   Member& member = members_[worker];
-  EndExpectation(worker);
+  // It comes again with the version that it is told now, and is waited for, but once.
+  if (verdict != Verdict::kRejectedNonFinite && Expects(member) && member.outdated_in != round_) {
+    member.outdated_in = round_;
+  } else {
+    EndExpectation(worker);
+  }
   member.pending = {};
   member.final = {contribution.sequence, contribution.digest, verdict, version_};
   Unhold(worker);
-  Enter(worker);
   Advance(worker);
   if (IsAhead(member)) Hold(worker);
   TellFinal(worker, contribution, false, expected);
@@ -126,6 +131,7 @@ Expected Model::On(const core::Contribution& contribution) {
   if (sequence < std::max(member.pending.sequence, member.final.sequence)) {
     return fails("SEQUENCE_TOO_OLD");
   }
+  expected.repeats = sequence == member.pending.sequence || sequence == member.final.sequence;
   if (sequence == member.pending.sequence) {
     if (contribution.digest != member.pending.digest) return fails("SEQUENCE_REUSED");
     if (synchronous() && contribution.may_wait) {
@@ -143,6 +149,7 @@ Expected Model::On(const core::Contribution& contribution) {
   if (contribution.base_version > version_) return fails("VERSION_AHEAD");
 
   // It has moved on: whatever it still waits for is told how it stands.
+  Resume(worker);
   AnswerCalls(worker, member.held ? FinalAnswer(member, false) : PendingAnswer(false), expected);
   const uint64_t staleness = version_ - contribution.base_version;
   const bool unlimited = bounded() && policy.max_staleness == 0;
@@ -152,9 +159,9 @@ Expected Model::On(const core::Contribution& contribution) {
   } else if (!contribution.finite) {
     Refuse(worker, contribution, Verdict::kRejectedNonFinite, expected);
   } else if (member.held) {
+    expected.ahead = true;
     Refuse(worker, contribution, Verdict::kRoundClosed, expected);
-  } else if (synchronous() && (member.contributed == round_ ||
-                               (policy.stages_all() && counted_.size() >= policy.max_workers))) {
+  } else if (synchronous() && (member.contributed == round_ || IsFull())) {
     EndExpectation(worker);
     member.pending = {sequence, contribution.digest, true};
     bystanders_.push_back(worker);
@@ -164,7 +171,6 @@ Expected Model::On(const core::Contribution& contribution) {
       expected.answer = PendingAnswer(false);
     }
   } else {
-    Enter(worker);
     EndExpectation(worker);
     member.contributed = round_;
     member.pending = {sequence, contribution.digest, false};
@@ -199,13 +205,19 @@ void Model::FreezeIfDue() {
   num_outstanding_ = 0;
   for (uint32_t worker = 0; worker < members_.size(); ++worker) {
     Member& member = members_[worker];
-    const bool is_here = member.joined && member.live && member.gradient;
+    const bool is_here = member.joined && member.live && member.gradient && !member.stalled;
     member.expected_at_open = is_here;
     if (!is_here || member.contributed == round_) continue;
+    if (member.pending.bystander) continue;  // found the round full
     member.expected_in = round_;
     ++num_outstanding_;
     if (settings_.policy.progress_seconds > 0) SetAlarm(worker);
   }
+}
+
+bool Model::IsFull() const {
+  const core::AggregationConfig& policy = settings_.policy;
+  return policy.stages_all() && counted_.size() >= policy.max_workers;
 }
 
 bool Model::IsDue() const {
@@ -224,7 +236,7 @@ bool Model::IsDue() const {
     case CloseRule::kWeight: {
       ExactNumber weight;
       for (const Counted& one : counted_) weight.Add(one.weight);
-      return weight.Value() >= policy.close_weight || closes_with_fewer;
+      return weight.Value() >= policy.close_weight || IsFull() || closes_with_fewer;
     }
     case CloseRule::kDeadline:
       return nobody_else || now_ >= counted_.front().time + Seconds(policy.close_seconds);
@@ -258,6 +270,7 @@ Expected Model::On(const core::StepTaken& /*taken*/) {
     member.pending = {};
     if (IsAhead(member)) {
       Hold(one.key.worker);
+      EndImpatientCalls(one.key.worker, expected);
     } else {
       AnswerCalls(one.key.worker, FinalAnswer(member, false), expected);
     }
@@ -271,12 +284,6 @@ Expected Model::On(const core::StepTaken& /*taken*/) {
     member.pending = {};
     member.progress_from = now_;
     AnswerCalls(worker, FinalAnswer(member, false), expected);
-  }
-  for (Member& member : members_) {
-    if (num_kept_ == 0) break;
-    if (member.kept != round_) continue;
-    member.kept = 0;
-    --num_kept_;
   }
   ++round_;
   counted_.clear();

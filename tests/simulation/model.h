@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "core/rounds/event.h"
 #include "tests/simulation/engine.h"
 #include "tests/simulation/messages.h"
@@ -34,6 +35,8 @@ struct Expected {
   std::string error;  // reason
   std::optional<core::Answer> answer;
   bool waits = false;
+  bool repeats = false;  // a sequence that came before
+  bool ahead = false;    // its worker is too far ahead of the slowest to be answered or counted
   bool counted = false;  // its gradient is part of the open round
   float weight = 1;
   bool step = false;  // the round closes
@@ -92,6 +95,7 @@ class Model {
   struct Call {
     uint64_t ticket = 0;
     bool repeats = false;
+    bool may_wait = true;  // for other workers; else for the step alone
   };
   struct Final {
     uint64_t sequence = 0;
@@ -108,13 +112,14 @@ class Model {
     bool joined = false;
     bool gradient = true;
     bool live = false;
+    bool stalled = false;    // lives, but made no progress: no round expects it
     bool in_clocks = false;  // others wait for it
     bool held = false;       // its final answer waits for others
     bool expected_at_open = false;
     uint64_t incarnation = 0;
     uint64_t expected_in = 0;  // number of the round that still expects it
+    uint64_t outdated_in = 0;  // number of the last round in which it was refused for its age
     uint64_t contributed = 0;  // number of the last round that it is part of
-    uint64_t kept = 0;         // number of the round that it was part of when it left
     uint64_t clock = 0;
     Nanoseconds lease_end = 0;
     Nanoseconds progress_from = 0;
@@ -128,6 +133,7 @@ class Model {
   struct Saved {
     uint64_t history = 0;
     uint64_t version = 0;
+    uint64_t highest_clock = 0;
     std::vector<std::pair<uint32_t, Member>> members;
   };
 
@@ -146,6 +152,7 @@ class Model {
   void Revive(uint32_t worker);
   void Kill(uint32_t worker);
   bool MakeRoom();
+  void Remove(uint32_t worker);
   Nanoseconds Lease() const;
   Nanoseconds Due(const Member& member) const;
   void SetAlarm(uint32_t worker);
@@ -158,6 +165,11 @@ class Model {
   void Hold(uint32_t worker);
   void Unhold(uint32_t worker);
   void LetGo(Expected& expected);
+  uint64_t LeastClock() const;
+  // It contributes again.
+  void Resume(uint32_t worker);
+  // It is held: who asked not to wait is told so.
+  void EndImpatientCalls(uint32_t worker, Expected& expected);
   void Wait(uint32_t worker, const core::Contribution& contribution, bool repeats,
             Expected& expected);
   void EndCalls(uint32_t worker, const std::string& error, Expected& expected);
@@ -171,6 +183,7 @@ class Model {
   void Refuse(uint32_t worker, const core::Contribution& contribution, core::Verdict verdict,
               Expected& expected);
   bool MayFreeze() const;
+  bool IsFull() const;  // no place is left where contributions are staged
   void FreezeIfDue();
   // What every event ends with.
   void Settle(Expected& expected);
@@ -185,11 +198,11 @@ class Model {
 
   std::vector<Member> members_;
   size_t num_joined_ = 0;
-  size_t num_kept_ = 0;
   size_t num_live_ = 0;
   size_t num_live_gradient_ = 0;
-  std::map<uint64_t, uint32_t> tickets_;  // that wait, and whose they are
-  std::map<uint64_t, uint32_t> clocks_;   // how many stand where
+  absl::flat_hash_map<uint64_t, uint32_t> tickets_;  // that wait, and whose they are
+  std::map<uint64_t, uint32_t> clocks_;              // how many stand where
+  uint64_t highest_clock_ = 0;                       // that there ever was
   std::set<std::pair<uint64_t, uint32_t>> held_;
   std::priority_queue<std::pair<Nanoseconds, uint32_t>,
                       std::vector<std::pair<Nanoseconds, uint32_t>>, std::greater<>>

@@ -40,7 +40,7 @@ void Model::Kill(uint32_t worker) {
   if (!member.live) return;
   EndExpectation(worker);
   LeaveClocks(worker);
-  member.live = false;
+  member.live = member.stalled = false;
   --num_live_;
   if (member.gradient) --num_live_gradient_;
 }
@@ -60,34 +60,46 @@ void Model::EndExpectation(uint32_t worker) {
 void Model::Enter(uint32_t worker) {
   Member& member = members_[worker];
   if (!bounded() || member.in_clocks || !member.live || !member.gradient) return;
-  if (!clocks_.empty()) member.clock = std::max(member.clock, clocks_.begin()->first);
+  member.clock = std::max(member.clock, LeastClock());
   member.in_clocks = true;
+  member.progress_from = now_;  // it owes from now on
   ++clocks_[member.clock];
+  highest_clock_ = std::max(highest_clock_, member.clock);
+  SetAlarm(worker);
 }
 
 void Model::LeaveClocks(uint32_t worker) {
   Member& member = members_[worker];
   if (!member.in_clocks) return;
   member.in_clocks = false;
-  if (--clocks_[member.clock] == 0) clocks_.erase(member.clock);
+  if (--clocks_[member.clock] > 0) return;
+  clocks_.erase(member.clock);
+}
+
+uint64_t Model::LeastClock() const {
+  return clocks_.empty() ? highest_clock_ : clocks_.begin()->first;
+}
+
+void Model::Resume(uint32_t worker) {
+  Enter(worker);
+  members_[worker].stalled = false;
 }
 
 void Model::Advance(uint32_t worker) {
   Member& member = members_[worker];
   member.progress_from = now_;
   if (!bounded()) return;
-  const bool was_in = member.in_clocks;
-  LeaveClocks(worker);
+  if (member.in_clocks) {
+    ++clocks_[member.clock + 1];
+    highest_clock_ = std::max(highest_clock_, member.clock + 1);
+    if (--clocks_[member.clock] == 0) clocks_.erase(member.clock);
+  }
   ++member.clock;
-  if (!was_in) return;
-  member.in_clocks = true;
-  ++clocks_[member.clock];
 }
 
 uint64_t Model::Lead(uint32_t worker) const {
   const uint64_t clock = members_[worker].clock;
-  if (clocks_.empty() || clock <= clocks_.begin()->first) return 0;
-  return clock - clocks_.begin()->first;
+  return clock - std::min(clock, LeastClock());
 }
 
 bool Model::IsAhead(const Member& member) const {
@@ -120,7 +132,7 @@ void Model::LetGo(Expected& expected) {
 
 void Model::Wait(uint32_t worker, const core::Contribution& contribution, bool repeats,
                  Expected& expected) {
-  members_[worker].calls.push_back({contribution.ticket, repeats});
+  members_[worker].calls.push_back({contribution.ticket, repeats, contribution.may_wait});
   tickets_[contribution.ticket] = worker;
   expected.waits = true;
 }
@@ -138,6 +150,22 @@ void Model::AnswerCalls(uint32_t worker, const core::Answer& answer, Expected& e
   // The call was a sign of life until now.
   member.lease_end = std::max(member.lease_end, now_ + Lease());
   SetAlarm(worker);
+}
+
+void Model::EndImpatientCalls(uint32_t worker, Expected& expected) {
+  Member& member = members_[worker];
+  std::vector<Call> patient;
+  for (const Call& call : member.calls) {
+    if (call.may_wait) {
+      patient.push_back(call);
+      continue;
+    }
+    expected.released.push_back(
+        {call.ticket, "", {core::Verdict::kPending, call.repeats, member.final.version, nullptr}});
+    tickets_.erase(call.ticket);
+    member.lease_end = now_ + Lease();
+  }
+  member.calls = std::move(patient);
 }
 
 void Model::EndCalls(uint32_t worker, const std::string& error, Expected& expected) {
@@ -214,6 +242,7 @@ Expected Model::On(const core::Tick& /*tick*/) {
       if (member.calls.empty() && member.lease_end <= now_) {
         Kill(worker);
       } else {
+        member.stalled |= Expects(member);
         EndExpectation(worker);
         LeaveClocks(worker);
       }
@@ -230,8 +259,7 @@ Expected Model::On(const core::Join& join) {
   Expected expected;
   const uint32_t worker = WorkerOf(join.worker);
   Member& member = members_[worker];
-  const bool has_place = member.joined || member.kept != 0;
-  if (!has_place && num_joined_ + num_kept_ >= settings_.policy.worker_limit() && !MakeRoom()) {
+  if (!member.joined && num_joined_ >= settings_.policy.worker_limit() && !MakeRoom()) {
     expected.error = "TOO_MANY_WORKERS";
     return expected;
   }
@@ -241,7 +269,6 @@ Expected Model::On(const core::Join& join) {
     EndCalls(worker, "INCARNATION_FENCED", expected);
     --num_joined_;
   }
-  if (member.kept != 0) --num_kept_;
   Member fresh;
   fresh.joined = true;
   fresh.incarnation = join.incarnation;
@@ -262,17 +289,24 @@ bool Model::MakeRoom() {
   std::optional<uint32_t> oldest;
   for (uint32_t worker = 0; worker < members_.size(); ++worker) {
     const Member& member = members_[worker];
-    const bool in_round = member.contributed == round_ && !step_open_;
-    if (!member.joined || member.live || in_round || !member.calls.empty()) continue;
+    if (!member.joined || member.live) continue;
     if (!oldest.has_value() || member.lease_end < members_[*oldest].lease_end) oldest = worker;
   }
   if (!oldest.has_value()) return false;
-  Unhold(*oldest);
-  const Nanoseconds alarm = members_[*oldest].alarm;
-  members_[*oldest] = Member{};
-  members_[*oldest].alarm = alarm;
-  --num_joined_;
+  Remove(*oldest);
   return true;
+}
+
+// Its place in the open round stays taken: it counts once, whatever it is called next.
+void Model::Remove(uint32_t worker) {
+  Unhold(worker);
+  Member& member = members_[worker];
+  Member gone;
+  gone.contributed = member.contributed;
+  gone.expected_at_open = member.expected_at_open;
+  gone.alarm = member.alarm;
+  member = std::move(gone);
+  --num_joined_;
 }
 
 Expected Model::On(const core::Heartbeat& heartbeat) {
@@ -286,22 +320,9 @@ Expected Model::On(const core::Leave& leave) {
   const uint32_t worker = WorkerOf(leave.worker);
   expected.error = Identify(leave.history, worker, leave.incarnation);
   if (!expected.error.empty()) return expected;
-  Member& member = members_[worker];
   Kill(worker);
-  Unhold(worker);
   EndCalls(worker, "WORKER_NOT_JOINED", expected);
-  // Its place in the open round stays taken: it counts once, whatever it is called next.
-  const bool in_round = member.contributed == round_ && !step_open_;
-  Member gone;
-  gone.contributed = member.contributed;
-  gone.expected_at_open = member.expected_at_open;
-  gone.alarm = member.alarm;
-  if (in_round) {
-    gone.kept = round_;
-    ++num_kept_;
-  }
-  member = std::move(gone);
-  --num_joined_;
+  Remove(worker);
   Settle(expected);
   return expected;
 }

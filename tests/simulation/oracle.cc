@@ -33,7 +33,7 @@ bool Same(const core::Answer& a, const core::Answer& b) {
          a.applied_version == b.applied_version;
 }
 
-// Why an error that was due and did not come matters.
+// What it means that an error was due and did not come. "": one came that was not due.
 const char* LabelOfMissing(const std::string& error) {
   if (error == "HISTORY_CHANGED") return "foreign_history_taken";
   if (error == "INCARNATION_FENCED") return "fenced_taken";
@@ -41,7 +41,7 @@ const char* LabelOfMissing(const std::string& error) {
   if (error == "SEQUENCE_TOO_OLD") return "old_sequence_taken";
   if (error == "SEQUENCE_REUSED") return "other_payload_taken";
   if (error == "VERSION_AHEAD") return "future_version_taken";
-  return "error_missing";
+  return "error_wrong";
 }
 
 }  // namespace
@@ -63,7 +63,7 @@ void Oracle::Check(bool holds, const char* label, const std::string& text) {
 void Oracle::Created(uint64_t history, const Settings& settings, Nanoseconds now) {
   model_.Create(history, settings, now);
   ledger_.Clear();
-  reference_.Begin(FirstParameters(world_));
+  reference_.Begin(FirstParameters(world_), world_.decay);
   asked_.clear();
 }
 
@@ -77,7 +77,7 @@ void Oracle::Restored(const Memory& memory, uint64_t history, const Settings& se
   now_ = now;
   model_.Restore(memory.model, history, settings, now);
   ledger_.GoBackTo(memory.mark);
-  reference_.Begin(memory.parameters);
+  reference_.Begin(memory.parameters, world_.decay);
   asked_.clear();
   if (engine == nullptr) {
     return Violate(now, "state_refused", "a saved state cannot be loaded");
@@ -108,7 +108,7 @@ void Oracle::Saw(const core::Event& event, const Payload& payload, const core::E
   if (contribution != nullptr) {
     CheckContribution(*contribution, expected, effects);
   } else {
-    Check(error == expected.error, error.empty() ? LabelOfMissing(expected.error) : "error_wrong",
+    Check(error == expected.error, LabelOfMissing(expected.error),
           absl::StrCat("got \"", error, "\", expected \"", expected.error, "\""));
     Check(!effects.answer.has_value() && !effects.waits && !effects.fold, "answer_unasked",
           "nobody asked");
@@ -149,34 +149,44 @@ void Oracle::CheckContribution(const core::Contribution& contribution, const Exp
                    contribution.base_version, ": got ", got, ", expected ", due);
   if (trace_.aloud()) trace_.Explain(now_, story);
   const bool counts = effects.fold || (effects.step.has_value() && expected.counted);
-  if (error != expected.error) {
-    Check(false, error.empty() ? LabelOfMissing(expected.error) : "error_wrong", story);
-  }
+  const bool same_answer = effects.answer.has_value() == expected.answer.has_value() &&
+                           effects.waits == expected.waits &&
+                           (!effects.answer.has_value() || Same(*effects.answer, *expected.answer));
+  const bool anew = expected.repeats && !(effects.answer.has_value() && effects.answer->replayed);
   if (counts && !expected.counted) {
-    // What should it have been? A repeat, or a refusal.
-    const bool repeats = (expected.answer.has_value() && expected.answer->replayed) ||
-                         (expected.waits && !effects.waits) || expected.error.empty();
-    Check(false, repeats ? "counted_unasked" : LabelOfMissing(expected.error), story);
-  }
-  if (expected.counted && !counts) Check(false, "not_counted", story);
-  if (counts && expected.counted && effects.fold) {
+    Check(false,
+          !expected.error.empty() ? LabelOfMissing(expected.error)
+          : IsCounted(key)        ? "counted_twice"
+          : anew                  ? "repeat_judged_anew"
+          : expected.ahead        ? "bound_exceeded"
+                                  : "counted_unasked",
+          story);
+  } else if (error != expected.error) {
+    Check(false, LabelOfMissing(expected.error), story);
+  } else if (!same_answer) {
+    Check(false,
+          anew             ? "repeat_judged_anew"
+          : expected.ahead ? "bound_exceeded"
+                           : "answer_wrong",
+          story);
+  } else if (expected.counted && !counts) {
+    Check(false, "not_counted", story);
+  } else if (effects.fold) {
     Check(effects.weight == expected.weight, "weight_wrong",
           absl::StrCat(story, ", weight ", effects.weight, " for ", expected.weight));
-  }
-  if (effects.answer.has_value() != expected.answer.has_value() ||
-      effects.waits != expected.waits ||
-      (effects.answer.has_value() && !Same(*effects.answer, *expected.answer))) {
-    const bool repeats = expected.answer.has_value() && expected.answer->replayed;
-    Check(false,
-          repeats                                                            ? "repeat_judged_anew"
-          : expected.waits && effects.answer.has_value() && model_.bounded() ? "bound_exceeded"
-                                                                             : "answer_wrong",
-          story);
   }
   if (effects.waits) asked_[contribution.ticket] = key;
   if (effects.answer.has_value() && effects.answer->verdict != Verdict::kPending) {
     CheckFinal(key, *effects.answer);
   }
+}
+
+// Whether it is part of the open round, or its worker is where that may be once.
+bool Oracle::IsCounted(const Key& key) const {
+  const std::vector<Counted>& counted = model_.counted();
+  return std::any_of(counted.begin(), counted.end(), [&](const Counted& one) {
+    return one.key == key || (model_.synchronous() && one.key.worker == key.worker);
+  });
 }
 
 void Oracle::CheckFinal(const Key& key, const core::Answer& answer) {
@@ -207,8 +217,11 @@ void Oracle::CheckReleased(const Expected& expected, const core::Effects& effect
                          " ahead"));
     } else {
       const Expected::Release& release = *found->second;
+      const bool let_go = release.error.empty() && error.empty() && model_.bounded() &&
+                          release.answer.verdict == Verdict::kPending &&
+                          released.answer.verdict != Verdict::kPending;
       Check(error == release.error && (!error.empty() || Same(released.answer, release.answer)),
-            "answer_wrong",
+            let_go ? "bound_exceeded" : "answer_wrong",
             absl::StrCat("ticket ", released.ticket, ": got ", got, ", expected ",
                          Text(release.error, release.answer, false)));
       due.erase(found);

@@ -38,7 +38,6 @@ class Oracle {
   Oracle(const WorldConfig& world, Trace& trace);
 
   void Created(uint64_t history, const Settings& settings, Nanoseconds now);
-  void Deleted() {}
   std::shared_ptr<const Memory> Remember() const;
   // `history` 0: the saved one. `engine` null: its state was refused.
   void Restored(const Memory& memory, uint64_t history, const Settings& settings, Nanoseconds now,
@@ -57,11 +56,11 @@ class Oracle {
   void Check(bool holds, const char* label, const std::string& text);
   void CheckContribution(const core::Contribution& contribution, const Expected& expected,
                          const core::Effects& effects);
+  bool IsCounted(const Key& key) const;
   void CheckReleased(const Expected& expected, const core::Effects& effects);
   void CheckOrder(const core::StepOrder& order);
   void CheckRecord(const std::vector<Counted>& counted, const Settings& settings,
                    const core::VersionRecord& record);
-  void CheckLate(const core::VersionRecord& record);
   void CheckCounters(const Engine& engine);
   void CheckFinal(const Key& key, const core::Answer& answer);
 

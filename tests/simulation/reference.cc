@@ -61,6 +61,7 @@ void Reference::Take(const std::vector<Counted>& counted, const Settings& settin
   std::sort(by_name.begin(), by_name.end(),
             [&](size_t a, size_t b) { return counted[a].key.worker < counted[b].key.worker; });
   const auto rate = static_cast<float>(settings.learning_rate);
+  const auto keep = static_cast<float>(1 - settings.learning_rate * decay_);
   for (size_t element = 0; element < parameters_.size(); ++element) {
     column.values.clear();
     for (const std::vector<float>& gradient : gradients) {
@@ -78,7 +79,7 @@ void Reference::Take(const std::vector<Counted>& counted, const Settings& settin
     } else {
       reduced = ExactMean(column);
     }
-    parameters_[element] = parameters_[element] - rate * reduced;
+    parameters_[element] = keep * parameters_[element] - rate * reduced;
   }
 }
 

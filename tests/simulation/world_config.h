@@ -43,6 +43,7 @@ struct WorldConfig {
   uint32_t num_elements = 0;   // parameters; 0: a machine without arrays
   core::AggregationConfig policy;
   double learning_rate = 0.125;
+  double decay = 0;  // decoupled; 1 at a learning rate of 1 leaves of the parameters the gradient
   bool lets_policy_change = false;
 
   double compute_seconds = 1;  // of most workers

@@ -62,6 +62,8 @@ std::string Proxy::address() const { return "127.0.0.1:" + std::to_string(port_)
 
 void Proxy::DropReplies() { dropping_ = true; }
 
+void Proxy::FallSilent() { silent_ = true; }
+
 void Proxy::CutAfter(bool from_server, int64_t bytes) { until_cut_[from_server] = bytes; }
 
 void Proxy::CutAndHeal() {
@@ -72,6 +74,8 @@ void Proxy::CutAndHeal() {
     shutdown(link.server, SHUT_RDWR);
   }
   dropping_ = false;
+  silent_ = false;
+  silent_.notify_all();
 }
 
 void Proxy::Accept() {
@@ -100,7 +104,7 @@ void Proxy::Relay(int from, int to, bool from_server) {
   while (true) {
     const ssize_t size = recv(from, buffer, sizeof(buffer), 0);
     if (size <= 0) break;
-    if (from_server && dropping_) continue;
+    if ((from_server && dropping_) || silent_) continue;
     // The relay that crosses the mark passes what is before it on, and cuts.
     std::atomic<int64_t>& until_cut = until_cut_[from_server];
     const int64_t before = until_cut == kNever ? kNever : until_cut.fetch_sub(size);
@@ -112,6 +116,7 @@ void Proxy::Relay(int from, int to, bool from_server) {
     }
     if (!SendAll(to, buffer, size)) break;
   }
+  silent_.wait(true);  // an end, too, is something to be told
   shutdown(from, SHUT_RDWR);
   shutdown(to, SHUT_RDWR);
 }

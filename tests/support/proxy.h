@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A TCP relay on loopback that a test can turn against its users: hold back what the server says,
-// then cut every connection. It stands where a bad network would.
+// fall silent without a word, cut every connection. It stands where a bad network would.
 #pragma once
 
 #include <atomic>
@@ -26,6 +26,9 @@ class Proxy {
 
   // From now on bytes from the server are read and thrown away; those to it still pass.
   void DropReplies();
+  // From now on whatever comes is thrown away, both ways, and nobody is told, not even of the other
+  // side's end: connections are half-open, as after a pulled cable, and new ones lead nowhere.
+  void FallSilent();
   // After this many more bytes in one direction every open connection is closed, in the middle of
   // whatever is on its way; once.
   void CutAfter(bool from_server, int64_t bytes);
@@ -50,6 +53,7 @@ class Proxy {
   int listener_ = -1;
   int port_ = 0;
   std::atomic<bool> dropping_{false};
+  std::atomic<bool> silent_{false};
   std::atomic<int64_t> until_cut_[2] = {kNever, kNever};  // bytes to the server, bytes from it
   std::atomic<bool> stopping_{false};
   std::atomic<size_t> num_connections_{0};

@@ -110,7 +110,9 @@ class Client {
                                      const PullOptions& options = {}) const;
 
   // Joins a session as `worker`: its identity across restarts. A process that joined under the same
-  // name before is fenced. WorkerName() (worker_name.h) makes a name of the environment.
+  // name before is fenced. WorkerName() (worker_name.h) makes a name of the environment. Steps of
+  // all sessions of one Client share its connection, on which a server takes 256 calls at a time:
+  // where more than that may wait for a round, connect several.
   absl::StatusOr<Session> Join(absl::string_view session_id, absl::string_view worker,
                                const JoinOptions& options = {}) const;
 

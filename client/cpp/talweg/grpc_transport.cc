@@ -35,6 +35,13 @@ struct Connection {
   std::unique_ptr<v1::TrainingService::Stub> training;
 };
 
+// The end of a long wait: where there is no connection it has met no server.
+absl::Status ByConnection(const Connection& held, absl::Status status) {
+  if (!absl::IsDeadlineExceeded(status)) return status;
+  if (held.channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY) return status;
+  return absl::UnavailableError("there is no connection to the server");
+}
+
 absl::Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   int code = status.error_code();
@@ -317,7 +324,8 @@ class GrpcTransport final : public Transport {
     call->Finish(&response, &status, nullptr);
     void* tag = nullptr;
     bool ok = false;
-    absl::Status ours = Await(queue, timeout, idle, &tag, &ok);  // why this side ended it
+    // Why this side ended it.
+    absl::Status ours = ByConnection(*held, Await(queue, timeout, idle, &tag, &ok));
     if (!ours.ok()) context.TryCancel();
     Empty(queue);
     return ours.ok() ? FromGrpc(status) : ours;
@@ -340,7 +348,7 @@ class GrpcTransport final : public Transport {
     void* tag = nullptr;
     bool ok = false;
     for (bool done = false; !done;) {
-      ours = Await(queue, timeout, idle, &tag, &ok);
+      ours = ByConnection(*held, Await(queue, timeout, idle, &tag, &ok));
       if (!ours.ok()) break;
       done = tag == TagOf(kFinish);
       if (tag == TagOf(kRead) && ok) ours = take(message);

@@ -48,9 +48,11 @@ struct Session::State {
   v1::ContributionHeader header;  // what all contributions have in common
   std::list<Waiting> waiting;     // oldest first; at most two
   bool resumable = false;         // `waiting` is one contribution that ResumeStep may ask about
-  absl::Status fenced;            // the error that fenced this worker, once there was one
-  v1::StepRequest request;        // keeps its memory from step to step
-  v1::StepResponse response;      // likewise
+  // Whether one of `waiting` may be part of a version, or become so, though its answer is not here.
+  bool perhaps_judged = false;
+  absl::Status fenced;        // the error that fenced this worker, once there was one
+  v1::StepRequest request;    // keeps its memory from step to step
+  v1::StepResponse response;  // likewise
   std::unique_ptr<ContributionStream> stream;
   std::unique_ptr<Heartbeat> heartbeat;
 
@@ -241,6 +243,7 @@ absl::StatusOr<StepResult> Session::ResumeStep(absl::Span<float> parameters, boo
   Contribution& contribution = waiting.contribution;
   const bool was_pending =
       contribution.answer.has_value() && contribution.answer->verdict() == v1::VERDICT_PENDING;
+  state.perhaps_judged = true;
   if (was_pending) {
     contribution.answer.reset();
     contribution.opened = contribution.committed = false;
@@ -284,6 +287,7 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
   if (options.point != v1::POINT_PARAMETERS && options.point != v1::POINT_LOOKAHEAD) {
     return absl::InvalidArgumentError("a step brings back POINT_PARAMETERS or POINT_LOOKAHEAD");
   }
+  if (state.waiting.empty()) state.perhaps_judged = false;
   Waiting& waiting = state.waiting.emplace_back();
   waiting.asks_again = options.return_pending;
   Contribution& contribution = waiting.contribution;
@@ -307,6 +311,12 @@ absl::Status Session::Drive(absl::FunctionRef<bool()> reached) {
   uint64_t farthest_bytes = 0;
   uint64_t num_waits = 0;  // that met the server
   uint64_t progress = 0;   // grows with both
+  // A server that has no memory for a repeat has not looked at what it repeats.
+  const auto unsure = [&](absl::Status status) -> absl::Status {
+    if (IsRetryable(status)) state.perhaps_judged = true;
+    if (!state.perhaps_judged || ReasonOf(status) != "MEMORY_QUOTA") return status;
+    return absl::UnavailableError(absl::StrCat("asked again: ", status.message()));
+  };
   const auto attempt = [&](absl::Duration timeout) -> absl::Status {
     std::vector<Contribution*> streamed;
     const auto run = [&](absl::FunctionRef<bool()> far_enough) -> absl::Status {
@@ -317,7 +327,7 @@ absl::Status Session::Drive(absl::FunctionRef<bool()> reached) {
         num_waits = std::max(num_waits, contribution->num_waits);
       }
       progress = farthest_bytes + num_waits;
-      return ran;
+      return unsure(std::move(ran));
     };
     for (Waiting& waiting : state.waiting) {
       Contribution& contribution = waiting.contribution;
@@ -332,7 +342,7 @@ absl::Status Session::Drive(absl::FunctionRef<bool()> reached) {
       if (!done.ok()) return done;
       for (;;) {
         ++waiting.num_attempts;
-        done = state.CallStep(contribution, timeout, wait);
+        done = unsure(state.CallStep(contribution, timeout, wait));
         if (!contribution.waits || !absl::IsDeadlineExceeded(done) || wait.over()) break;
         progress = farthest_bytes + ++num_waits;
       }

@@ -31,7 +31,7 @@ struct StepResult {
   uint64_t applied_version = 0;
   uint64_t data_version = 0;  // version of the parameters that came back
   // How many contributed and who was late, learning rate, norms, loss. Set where the verdict is
-  // APPLIED, but for a late repeat of a pending contribution.
+  // APPLIED.
   std::optional<v1::StepReport> report;
   double next_learning_rate = 0;  // of the coming step; a lookahead was made with it
   int num_attempts = 1;           // calls made, streams begun, for this answer

@@ -10,10 +10,10 @@
 //   TALWEG_WORKER                            as it is
 //   RANK, TORCHELASTIC_RUN_ID                RUN-RANK              torchrun
 //   SLURM_JOB_ID, SLURM_PROCID               slurm-JOB-PROCESS     srun
-//   JOB_COMPLETION_INDEX                     JOB-INDEX             an indexed Job of Kubernetes;
-//   JOB is
-//                                            JOB_NAME, or HOSTNAME without index and random suffix
+//   JOB_COMPLETION_INDEX                     JOB-INDEX             an indexed Job of Kubernetes
 //   (none of them)                           HOST-PID              not stable across restarts
+//
+// JOB is JOB_NAME, or HOSTNAME without its index and random suffix.
 //
 // The innermost launcher comes first: torchrun starts several processes in one task of Slurm or one
 // pod. A rank or a host is a convenience, no identity: two processes of one name fence each other,

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a worker of the fault tests contributes: whole numbers that any test can work out again from
+// a version's record, and whose sums float32 holds exactly.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace talweg::testing {
+
+inline float FaultGradientElement(absl::string_view worker, uint64_t incarnation, uint64_t sequence,
+                                  size_t index) {
+  uint64_t mixed = incarnation * 7 + sequence * 13 + index % 11;
+  for (const char c : worker) mixed = mixed * 31 + static_cast<unsigned char>(c);
+  return static_cast<float>(mixed % 17) - 8;
+}
+
+inline std::vector<float> FaultGradient(absl::string_view worker, uint64_t incarnation,
+                                        uint64_t sequence, size_t num_elements) {
+  std::vector<float> gradient(num_elements);
+  for (size_t index = 0; index < num_elements; ++index) {
+    gradient[index] = FaultGradientElement(worker, incarnation, sequence, index);
+  }
+  return gradient;
+}
+
+}  // namespace talweg::testing

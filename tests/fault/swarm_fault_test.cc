@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Thousands of workers at once against the real server, and what it does when it stops, or the
+// session goes, while they wait.
+#include <signal.h>
+
+#include <algorithm>
+#include <atomic>
+#include <iostream>
+#include <map>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client/cpp/talweg/client.h"
+#include "gtest/gtest.h"
+#include "tests/support/process_status.h"
+#include "tests/support/server_process.h"
+#include "tests/support/swarm.h"
+
+namespace talweg {
+namespace {
+
+using testing::ServerProcess;
+using testing::Swarm;
+
+constexpr char kSession[] = "s";
+
+std::string NameOf(size_t worker) { return absl::StrCat("worker-", worker); }
+
+// How often what came.
+using Answers = std::map<std::string, size_t>;
+
+class SwarmFaultTest : public ::testing::Test {
+ protected:
+  void Start(size_t num_connections, const std::vector<std::string>& flags = {}) {
+    std::vector<std::string> all = {"--log_level=error"};
+    all.insert(all.end(), flags.begin(), flags.end());
+    server_.emplace(all);
+    client_.emplace(Client::Connect(server_->address()).value());
+    swarm_.emplace(server_->address(), num_connections);
+    probe_.emplace(server_->address(), num_connections);
+  }
+
+  void Create(uint64_t num_elements) {
+    num_elements_ = num_elements;
+    v1::CreateSessionRequest request;
+    request.set_session_id(kSession);
+    v1::SessionConfig& config = *request.mutable_config();
+    v1::Tensor& tensor = *config.mutable_layout()->add_tensors();
+    tensor.set_name("w");
+    tensor.add_shape(num_elements);
+    config.mutable_optimizer()->mutable_gradient_descent();
+    config.mutable_schedule()->set_learning_rate(0.5);
+    config.mutable_aggregation()->set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
+    // Nobody's heart beats here, and nobody is to expire in the middle of it.
+    config.mutable_aggregation()->set_lease_seconds(600);
+    v1::InitialValueRule& rule = *request.mutable_initial_values()->mutable_seeded()->add_rules();
+    rule.set_tensors("*");
+    rule.mutable_constant();
+    ASSERT_TRUE(client_->CreateSession(request).ok());
+  }
+
+  // All at once.
+  void JoinAll(size_t num_workers) {
+    joined_.assign(num_workers, v1::JoinResponse());
+    v1::JoinRequest request;
+    request.set_session_id(kSession);
+    for (size_t worker = 0; worker < num_workers; ++worker) {
+      request.set_worker(NameOf(worker));
+      swarm_->Join(worker, request,
+                   [this, worker](const absl::Status& status, v1::JoinResponse& response) {
+                     EXPECT_TRUE(status.ok()) << status;
+                     joined_[worker] = response;
+                   });
+    }
+    swarm_->Wait();
+    std::set<uint64_t> incarnations;
+    for (const v1::JoinResponse& joined : joined_) incarnations.insert(joined.incarnation());
+    EXPECT_EQ(incarnations.size(), num_workers);
+    EXPECT_EQ(GetSession().num_workers(), num_workers);
+    EXPECT_EQ(GetSession().num_live_workers(), num_workers);
+  }
+
+  v1::ContributionHeader HeaderOf(size_t worker, uint64_t sequence) const {
+    v1::ContributionHeader header;
+    header.set_session_id(kSession);
+    header.set_history(joined_[worker].history());
+    header.set_worker(NameOf(worker));
+    header.set_incarnation(joined_[worker].incarnation());
+    header.set_sequence(sequence);
+    header.set_base_version(sequence - 1);
+    return header;
+  }
+
+  // A contribution whose answer is counted; of ones, without data in the answer.
+  void Step(size_t worker, uint64_t sequence) {
+    v1::StepRequest request;
+    *request.mutable_header() = HeaderOf(worker, sequence);
+    v1::Section& section = *request.add_sections();
+    section.set_kind(v1::SECTION_KIND_GRADIENT);
+    const std::vector<float> ones(num_elements_, 1);
+    section.set_data(
+        std::string(reinterpret_cast<const char*>(ones.data()), ones.size() * sizeof(float)));
+    request.mutable_reply()->set_data(v1::REPLY_DATA_NONE);
+    swarm_->Step(worker, request, [this](const absl::Status& status, v1::StepResponse& response) {
+      Count(status, response);
+    });
+  }
+
+  void Count(const absl::Status& status, const v1::StepResponse& response) {
+    ++num_answered_;
+    if (status.ok()) {
+      ++answers_[absl::StrCat(v1::Verdict_Name(response.verdict()), " of ",
+                              response.report().contributors())];
+    } else {
+      ++answers_[ReasonOf(status).empty() ? status.ToString() : ReasonOf(status)];
+    }
+  }
+
+  // Returns when the server has judged the contributions of workers [begin, end), which wait: a
+  // variant of each, which can be no contribution itself, is told that its sequence was sent
+  // before.
+  void AwaitJudgement(size_t begin, size_t end, uint64_t sequence) {
+    v1::StepRequest request;
+    v1::Section& section = *request.add_sections();
+    section.set_kind(v1::SECTION_KIND_GRADIENT);
+    section.mutable_data()->resize(num_elements_ * sizeof(float));
+    request.mutable_reply()->set_data(v1::REPLY_DATA_NONE);
+    std::vector<size_t> left(end - begin);
+    std::iota(left.begin(), left.end(), begin);
+    while (!left.empty()) {
+      std::vector<size_t> again;  // the swarm's, until it rests
+      for (const size_t worker : left) {
+        *request.mutable_header() = HeaderOf(worker, sequence);
+        request.mutable_header()->set_base_version(1'000'000);
+        probe_->Step(worker, request, [&, worker](const absl::Status& status, v1::StepResponse&) {
+          if (ReasonOf(status) == "SEQUENCE_REUSED") return;
+          EXPECT_EQ(ReasonOf(status), "VERSION_AHEAD");
+          again.push_back(worker);
+        });
+      }
+      probe_->Wait();
+      ASSERT_FALSE(HasFailure());
+      left = again;
+    }
+  }
+
+  // The first `num_workers` contribute, a few of them over streams, to a round that others are
+  // expected in; returns when they all wait.
+  void WaitForever(size_t num_workers) {
+    constexpr size_t kStreams = 20;
+    v1::StreamStepRequest chunk;
+    v1::Section& section = *chunk.mutable_chunk()->mutable_section();
+    section.set_kind(v1::SECTION_KIND_GRADIENT);
+    section.mutable_data()->resize(num_elements_ * sizeof(float), 1);
+    const auto frames = Swarm::Serialize({chunk});
+    for (size_t worker = 0; worker < num_workers; ++worker) {
+      if (worker >= kStreams) {
+        Step(worker, 1);
+        continue;
+      }
+      v1::StreamHeader header;
+      *header.mutable_header() = HeaderOf(worker, 1);
+      swarm_->OpenStream(worker).Contribute(
+          header, frames, [this](const absl::Status& status, v1::StepResponse& response) {
+            Count(status, response);
+          });
+    }
+    AwaitJudgement(0, num_workers, 1);
+    EXPECT_EQ(num_answered_, 0u);
+  }
+
+  v1::Session GetSession() const { return client_->GetSession(kSession).value(); }
+
+  std::optional<ServerProcess> server_;
+  std::optional<Client> client_;
+  uint64_t num_elements_ = 0;
+  std::vector<v1::JoinResponse> joined_;
+  std::atomic<size_t> num_answered_{0};
+  Answers answers_;  // the swarm's while it works
+  std::optional<Swarm> swarm_;
+  std::optional<Swarm> probe_;  // beside those that wait
+};
+
+TEST_F(SwarmFaultTest, AThousandWorkersJoinAtOnceMakeARoundAndLeave) {
+  constexpr size_t kWorkers = 1000;
+  Start(4);
+  Create(100);
+  JoinAll(kWorkers);
+  for (uint64_t sequence = 1; sequence <= 2; ++sequence) {
+    answers_.clear();
+    for (size_t worker = 0; worker < kWorkers; ++worker) Step(worker, sequence);
+    swarm_->Wait();
+    EXPECT_EQ(answers_, (Answers{{"VERDICT_APPLIED of 1000", kWorkers}}));
+    EXPECT_EQ(GetSession().version(), sequence);
+    EXPECT_EQ(GetSession().num_live_workers(), kWorkers);
+  }
+  const auto records = client_->VersionRecords(kSession).value();
+  ASSERT_EQ(records.size(), 2u);
+  for (const v1::VersionRecord& record : records) {
+    std::set<std::string> names;
+    for (const v1::VersionMember& member : record.members()) names.insert(member.worker());
+    EXPECT_EQ(record.members_size(), static_cast<int>(kWorkers));
+    EXPECT_EQ(names.size(), kWorkers);
+    EXPECT_EQ(record.num_late(), 0u);
+  }
+  v1::LeaveRequest request;
+  request.set_session_id(kSession);
+  request.set_history(joined_[0].history());
+  for (size_t worker = 0; worker < kWorkers; ++worker) {
+    request.set_worker(NameOf(worker));
+    request.set_incarnation(joined_[worker].incarnation());
+    swarm_->Leave(worker, request, [](const absl::Status& status, v1::LeaveResponse&) {
+      EXPECT_TRUE(status.ok()) << status;
+    });
+  }
+  swarm_->Wait();
+  EXPECT_EQ(GetSession().num_workers(), 0u);
+  EXPECT_EQ(GetSession().num_live_workers(), 0u);
+}
+
+TEST_F(SwarmFaultTest, FiveThousandThatWaitHoldNoThreadAndNotTheirRequests) {
+  constexpr size_t kWorkers = 5000;
+  constexpr size_t kWave = 500;
+  // All requests together are 320 MiB. Those under way may hold 192 MiB.
+  Start(kWorkers / 250, {"--memory_bytes=1073741824"});
+  Create(16384);
+  JoinAll(kWorkers);
+  const uint64_t before = testing::StatusBytes(server_->pid(), "VmRSS");
+  uint64_t first = 0;
+  for (size_t begin = 0; begin < kWorkers; begin += kWave) {
+    const size_t end = std::min(begin + kWave, kWorkers - 1);
+    for (size_t worker = begin; worker < end; ++worker) Step(worker, 1);
+    AwaitJudgement(begin, end, 1);
+    ASSERT_EQ(num_answered_, 0u);
+    if (first == 0) first = testing::StatusNumber(server_->pid(), "Threads");
+  }
+  const uint64_t threads = testing::StatusNumber(server_->pid(), "Threads");
+  const uint64_t grown = testing::StatusBytes(server_->pid(), "VmRSS") - before;
+  std::cout << "threads with " << kWave << " that wait: " << first << ", with " << kWorkers << ": "
+            << threads << "; bytes for each that waits: " << grown / kWorkers << "\n";
+  EXPECT_LE(threads, first + 4);
+  EXPECT_LT(grown, kWorkers * num_elements_ * sizeof(float) / 2);
+  Step(kWorkers - 1, 1);
+  swarm_->Wait();
+  EXPECT_EQ(answers_, (Answers{{"VERDICT_APPLIED of 5000", kWorkers}}));
+  EXPECT_EQ(GetSession().version(), 1u);
+}
+
+TEST_F(SwarmFaultTest, ServerThatStopsTellsThoseWhoWaitAndExitsInPeace) {
+  constexpr size_t kWorkers = 300;
+  // Who is not told waits until the grace is over, and is then cut without a reason.
+  Start(2, {"--grace_seconds=40"});
+  Create(1000);
+  JoinAll(kWorkers);
+  WaitForever(kWorkers - 1);
+  server_->Signal(SIGTERM);
+  swarm_->Wait();
+  EXPECT_EQ(answers_, (Answers{{"DRAINING", kWorkers - 1}}));
+  EXPECT_EQ(server_->Wait(), 0);
+}
+
+TEST_F(SwarmFaultTest, SessionThatGoesTellsThoseWhoWait) {
+  constexpr size_t kWorkers = 300;
+  Start(2);
+  Create(1000);
+  JoinAll(kWorkers);
+  WaitForever(kWorkers - 1);
+  ASSERT_TRUE(client_->DeleteSession(kSession).ok());
+  swarm_->Wait();
+  EXPECT_EQ(answers_, (Answers{{"SESSION_DELETED", kWorkers - 1}}));
+  // Whoever comes from there is told by what stands in its place, and a round of it closes.
+  answers_.clear();
+  Create(1000);
+  Step(0, 1);
+  swarm_->Wait();
+  EXPECT_EQ(answers_, (Answers{{"HISTORY_CHANGED", 1}}));
+  JoinAll(1);
+  Step(0, 1);
+  swarm_->Wait();
+  EXPECT_EQ(answers_["VERDICT_APPLIED of 1"], 1u);
+}
+
+}  // namespace
+}  // namespace talweg

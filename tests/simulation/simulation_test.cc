@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Many worlds, small ones and a few with a hundred thousand workers: no promise is broken in any.
+#include <cstdint>
+#include <iostream>
+
+#include "gtest/gtest.h"
+#include "tests/simulation/world.h"
+
+namespace talweg::simulation {
+namespace {
+
+// Every small world with as many seeds; each shard is a test of its own, to run side by side.
+constexpr uint64_t kSeedsOfWorld = 160;
+constexpr uint64_t kShards = 4;
+
+void RunShard(uint64_t shard) {
+  Totals totals;
+  const uint64_t num_worlds = SmallWorlds().size();
+  for (uint64_t seed = shard; seed < kSeedsOfWorld * num_worlds; seed += kShards) {
+    const WorldConfig world = MakeWorld(SmallWorlds()[seed % num_worlds], seed);
+    const Outcome outcome = RunWorld(world);
+    totals.Add(outcome);
+    EXPECT_EQ(outcome.violation.label, "")
+        << outcome.violation.text << "\nreplay: " << ReplayCommand(world);
+  }
+  std::cout << totals.Text() << "\n";
+  // Everything that may go wrong has gone wrong.
+  EXPECT_GT(totals.sum.network_faults, 0u);
+  EXPECT_GT(totals.sum.fleet.faults, 0u);
+  EXPECT_GT(totals.sum.server.crashes, 0u);
+  EXPECT_GT(totals.sum.server.new_histories, 0u);
+  EXPECT_GT(totals.sum.server.deletions, 0u);
+  EXPECT_GT(totals.sum.server.changes, 0u);
+  EXPECT_GT(totals.sum.server.jumps, 0u);
+}
+
+TEST(SimulationTest, NoPromiseIsBrokenInShard0) { RunShard(0); }
+TEST(SimulationTest, NoPromiseIsBrokenInShard1) { RunShard(1); }
+TEST(SimulationTest, NoPromiseIsBrokenInShard2) { RunShard(2); }
+TEST(SimulationTest, NoPromiseIsBrokenInShard3) { RunShard(3); }
+
+void RunBig(absl::string_view name) {
+  const WorldConfig world = MakeWorld(name, 1);
+  ASSERT_EQ(world.num_workers, 100'000u);
+  const Outcome outcome = RunWorld(world);
+  Totals totals;
+  totals.Add(outcome);
+  std::cout << name << ": " << totals.Text() << "\n";
+  EXPECT_EQ(outcome.violation.label, "")
+      << outcome.violation.text << "\nreplay: " << ReplayCommand(world);
+  EXPECT_GE(outcome.fleet.processes, world.num_workers);
+  EXPECT_GT(outcome.server.versions, 0u);
+}
+
+TEST(SimulationTest, HundredThousandWorkersMakeRounds) { RunBig("big_synchronous"); }
+TEST(SimulationTest, HundredThousandWorkersKeepTheirBound) { RunBig("big_bounded"); }
+TEST(SimulationTest, HundredThousandWorkersAccumulate) { RunBig("big_asynchronous"); }
+
+TEST(SimulationTest, SameSeedIsTheSameWorld) {
+  const uint64_t num_worlds = SmallWorlds().size();
+  for (uint64_t seed = 0; seed < 2 * num_worlds; ++seed) {
+    const WorldConfig world = MakeWorld(SmallWorlds()[seed % num_worlds], seed);
+    const Outcome first = RunWorld(world);
+    EXPECT_EQ(first.trace_hash, RunWorld(world).trace_hash) << world.name << " " << seed;
+    EXPECT_NE(first.trace_hash, RunWorld(MakeWorld(world.name, seed + num_worlds)).trace_hash)
+        << world.name << " " << seed;
+  }
+}
+
+}  // namespace
+}  // namespace talweg::simulation
