@@ -173,7 +173,7 @@ TEST_F(ProtoStoryTest, GoesAsThePageTells) {
                         ExpectShown(3, message);
                         return absl::OkStatus();
                       },
-                      absl::Seconds(10))
+                      [] { return absl::OkStatus(); }, absl::Seconds(10))
                   .ok());
   EXPECT_EQ(pulled, stepped.sections(0).data());
 
