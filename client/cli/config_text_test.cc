@@ -64,7 +64,7 @@ TEST(ConfigTextTest, SaysWhichFieldsThereAre) {
   EXPECT_EQ(Complaint(SetField("beta1=much", adam)), "\"much\" is no value of beta1 in Adam");
   EXPECT_EQ(Complaint(SetField("dialect=LATIN", adam)),
             "\"LATIN\" is no value of dialect in Adam; there are: TORCH, KERAS, PAPER, "
-            "TUTORIAL");
+            "TUTORIAL, FEDERATED");
   EXPECT_EQ(Complaint(SetField("beta1", adam)), "\"\" is no value of beta1 in Adam");
   v1::GradientDescent gradient_descent;
   EXPECT_THAT(Complaint(SetField("x=1", gradient_descent)), HasSubstr("it has: none"));

@@ -94,7 +94,7 @@ struct AggregationConfig {
   uint64_t worker_limit() const { return max_workers == 0 ? kMaxWorkers : max_workers; }
 
   // Bytes that may be kept of the records of versions.
-  uint64_t RecordBytes() const { return uint64_t{folds() ? 4096u : 512u} << 10; }
+  uint64_t RecordBytes() const { return uint64_t{folds() ? 4096u : 768u} << 10; }
 
   // Bytes that an open round takes for `num_elements` parameters, beside contributions that are
   // still to be folded: accumulators and the reduced gradient, or one vector a worker and that.

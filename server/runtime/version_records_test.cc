@@ -13,7 +13,7 @@ namespace {
 
 // As AggregationConfig::RecordBytes has it.
 constexpr uint64_t kMaxBytes = uint64_t{4} << 20;
-constexpr uint64_t kMaxBytesOfSingles = uint64_t{512} << 10;
+constexpr uint64_t kMaxBytesOfSingles = uint64_t{768} << 10;
 constexpr size_t kAll = 100000;
 constexpr absl::Duration kToWall = absl::Hours(1000);
 

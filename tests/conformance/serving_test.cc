@@ -155,8 +155,9 @@ TEST_F(ServingTest, ResolvedConfigurationSpellsOutEveryDefault) {
   EXPECT_TRUE(session.config().schedule().has_constant());
   EXPECT_TRUE(session.config().schedule().has_warmup_steps());
   EXPECT_EQ(session.config().aggregation().lease_seconds(), 30u);
-  // m, v, two versions, one gradient; the layout; the records of steps.
-  EXPECT_EQ(session.memory_bytes(), 20000u + 169 + core::RunSeries::kBytes);
+  // m, v, two versions, one gradient; the layout; the records of steps and of versions.
+  EXPECT_EQ(session.memory_bytes(),
+            20000u + 169 + core::RunSeries::kBytes + core::AggregationConfig().RecordBytes());
   EXPECT_NE(session.history(), 0u);
   EXPECT_EQ(session.config_version(), 1u);
   EXPECT_GT(session.create_time().seconds(), 1'600'000'000);
@@ -635,9 +636,10 @@ TEST_F(ServingTest, AWatcherThatDoesNotReadDoesNotHoldUpTheEndOfTheServer) {
 
 TEST_F(ServingTest, AWatcherThatDoesNotReadHoldsNoMemoryOfADeletedSession) {
   constexpr uint64_t kElements = 16384;
-  constexpr uint64_t kSessionBytes = kElements * 12 + core::RunSeries::kBytes;
+  const uint64_t session_bytes =
+      kElements * 12 + core::RunSeries::kBytes + core::AggregationConfig().RecordBytes();
   server_ = *server::Server::Start(
-      {.address = "127.0.0.1:0", .num_threads = 2, .memory_bytes = kSessionBytes * 5 / 2});
+      {.address = "127.0.0.1:0", .num_threads = 2, .memory_bytes = session_bytes * 5 / 2});
   WireClient wire(server_->address());
   ASSERT_TRUE(wire.Create(VectorSession("first", kElements)).ok());
   TakeSteps(wire, "first", kElements);

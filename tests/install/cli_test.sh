@@ -121,7 +121,7 @@ got, initial, gradient = [[float(word) for word in sys.argv[i:i + 3]] for i in (
 assert got == [w - 0.25 * g for w, g in zip(initial, gradient)], (got, initial, gradient)
 PYTHON
 expect 0 "version 1" pull pair --min_version 1 --output pair.npy
-expect 0 "a, b" session records pair
+expect 0 "2: a b" session records pair
 expect 0 '"weight": 3' session records pair --json
 expect 0 "" session delete pair
 expect 0 "" session delete tuned
