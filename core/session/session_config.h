@@ -68,8 +68,8 @@ struct SessionConfig {
 
   // Bytes that the session takes: slots, two versions of the parameters, one staged gradient, sums
   // of gradients and the average where they are kept, the groups and what they make of the layout,
-  // its names and shapes, and what its run and its versions are remembered by. Of what may change live
-  // only the groups count here.
+  // its names and shapes, and what its run and its versions are remembered by. Of what may change
+  // live only the groups count here.
   uint64_t MemoryBytes() const;
 };
 

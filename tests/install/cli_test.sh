@@ -115,9 +115,9 @@ expect 0 "PENDING" step pair --gradient gradient.npy --weight 3 --no_wait --work
 expect 1 "header.weight" step pair --gradient gradient.npy --weight 0 --worker b
 expect 0 "APPLIED" step pair --gradient gradient.npy --difference --worker b --output pair.npy
 # (3 g - g) / 4, half of it off the first values.
-"$python" - $(floats pair.npy) $(floats initial.npy) $(floats gradient.npy) <<'PYTHON'
+"$python" - "$(floats pair.npy)" "$(floats initial.npy)" "$(floats gradient.npy)" <<'PYTHON'
 import sys
-got, initial, gradient = [[float(word) for word in sys.argv[i:i + 3]] for i in (1, 4, 7)]
+got, initial, gradient = [[float(word) for word in argument.split()] for argument in sys.argv[1:]]
 assert got == [w - 0.25 * g for w, g in zip(initial, gradient)], (got, initial, gradient)
 PYTHON
 expect 0 "version 1" pull pair --min_version 1 --output pair.npy
