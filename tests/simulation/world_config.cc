@@ -131,7 +131,7 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.call_timeout = 20;
   world.heartbeat_share = 0.1;
   world.all_beat_in_calm = false;
-  world.policy.lease_seconds = 20;
+  world.policy.lease_seconds = 30;
   world.lightest = 0.5;
   world.heaviest = 4;
   world.faults.request_loss = 0.01;
@@ -146,12 +146,11 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.faults.tick_late_seconds = 0.5;
   world.faults.breaks_off = 0.5;
   world.fault_seconds = 30;
-  world.calm_seconds = 100;
+  world.calm_seconds = 120;
   if (name == "big_synchronous") {
     SetSynchronous(world, CloseRule::kAll, random);
     world.policy.progress_seconds = 0;
-    // A straggler that was refused once is no longer waited for, and late again and again.
-    world.must_be_applied = false;
+    world.must_be_applied = true;
   } else if (name == "big_bounded") {
     SetBounded(world, random);
     world.policy.progress_seconds = 0;
