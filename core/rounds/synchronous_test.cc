@@ -207,7 +207,7 @@ TEST(RoundTest, ExpiryEndsAnExpectationNeverWhatWasFolded) {
   EXPECT_EQ(fleet.MembersOf(1), "a b");
 }
 
-TEST(RoundTest, ARefusalEndsAnExpectation) {
+TEST(RoundTest, ANonFiniteGradientEndsAnExpectation) {
   Fleet fleet(Synchronous());
   fleet.JoinAll({"a", "b"});
   const uint64_t a = fleet.Contribute("a");
@@ -230,6 +230,73 @@ TEST(RoundTest, WhoWasRefusedMayStillContributeToTheRound) {
   fleet.Contribute("c");
   EXPECT_EQ(fleet.Told(b), "APPLIED 1");
   EXPECT_EQ(fleet.MembersOf(1), "a b c");
+}
+
+TEST(RoundTest, ASlowWorkerThatWasLateOnceIsWaitedFor) {
+  // c joins while a round is open, and takes longer than the others: its first gradient is late.
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.JoinAll({"c"});
+  Contribution of_c = fleet.Gradient("c");
+  fleet.Contribute("b");
+  for (uint64_t version = 1; version < 6; ++version) {
+    // It goes on from the version that its last answer told it, one gradient a round.
+    fleet.Contribute("a");
+    const uint64_t told = fleet.machine.version();
+    const uint64_t c = fleet.Send(of_c);
+    fleet.Contribute("b");
+    if (fleet.Told(c) != "ROUND_CLOSED 1") {
+      EXPECT_EQ(fleet.MembersOf(version + 1), "a c b");
+      of_c = fleet.Gradient("c");
+      continue;
+    }
+    EXPECT_EQ(version, 1u) << "late again";
+    of_c = fleet.Gradient("c");
+    of_c.base_version = told;
+    EXPECT_EQ(fleet.machine.version(), 1u) << "the round is closed, and the next one late too";
+    EXPECT_EQ(fleet.Told(fleet.Send(of_c)), "APPLIED 2");
+    of_c = fleet.Gradient("c");
+  }
+}
+
+TEST(RoundTest, WhoIsLateTwiceInARoundIsNotWaitedFor) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.Contribute("b");
+  const uint64_t a = fleet.Contribute("a");
+  for (int time = 0; time < 2; ++time) {
+    EXPECT_EQ(fleet.Told(a), "waits");
+    Contribution late = fleet.Gradient("b");
+    late.base_version = 0;
+    EXPECT_EQ(fleet.Told(fleet.Send(late)), "ROUND_CLOSED 1");
+  }
+  EXPECT_EQ(fleet.Told(a), "APPLIED 2");
+  // Which is so in each round anew.
+  const uint64_t next = fleet.Contribute("a");
+  Contribution late = fleet.Gradient("b");
+  late.base_version = 1;
+  EXPECT_EQ(fleet.Told(fleet.Send(late)), "ROUND_CLOSED 2");
+  EXPECT_EQ(fleet.Told(next), "waits");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("b")), "APPLIED 3");
+}
+
+TEST(RoundTest, WhoWasLateAndFellSilentIsWaitedForAsLongAsAnyOther) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.progress_seconds = 5;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.Contribute("b");
+  const uint64_t a = fleet.Contribute("a");
+  Contribution late = fleet.Gradient("b");
+  late.base_version = 0;
+  fleet.Send(late);
+  fleet.PassWithHeartbeatsOf({"b"}, absl::Seconds(4));
+  EXPECT_EQ(fleet.Told(a), "waits");
+  fleet.Pass(absl::Seconds(1));
+  EXPECT_EQ(fleet.Told(a), "APPLIED 2");
 }
 
 TEST(RoundTest, ARefusalBeforeTheRoundOpensEndsNothing) {

@@ -3,13 +3,11 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <stdexcept>
-
-extern char** environ;
 
 namespace talweg::testing {
 
@@ -22,16 +20,20 @@ ServerProcess::ServerProcess(const std::vector<std::string>& flags) {
 
   int output[2];
   if (pipe2(output, O_CLOEXEC) != 0) throw std::runtime_error("no pipe for the server");
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, output[1], STDOUT_FILENO);
-  const int failed =
-      posix_spawn(&pid_, TALWEG_SERVER_BINARY, &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
+  const pid_t parent = getpid();
+  pid_ = fork();
+  if (pid_ == 0) {
+    // However this process ends, its server ends with it.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() == parent && dup2(output[1], STDOUT_FILENO) >= 0) {
+      execv(TALWEG_SERVER_BINARY, argv.data());
+    }
+    _exit(127);
+  }
   close(output[1]);
   std::string line;
   char c = 0;
-  while (failed == 0 && read(output[0], &c, 1) == 1 && c != '\n') line.push_back(c);
+  while (pid_ > 0 && read(output[0], &c, 1) == 1 && c != '\n') line.push_back(c);
   close(output[0]);
   const std::string prefix = "talweg-server listening on ";
   if (line.compare(0, prefix.size(), prefix) != 0) {
@@ -48,7 +50,9 @@ ServerProcess::~ServerProcess() {
 
 int ServerProcess::port() const { return std::stoi(address_.substr(address_.rfind(':') + 1)); }
 
-void ServerProcess::Signal(int signal) const { kill(pid_, signal); }
+void ServerProcess::Signal(int signal) const {
+  if (pid_ > 0) kill(pid_, signal);
+}
 
 int ServerProcess::Wait() {
   int status = 0;

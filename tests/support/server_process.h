@@ -13,7 +13,7 @@ namespace talweg::testing {
 class ServerProcess {
  public:
   // Starts TALWEG_SERVER_BINARY with `flags` and waits until it listens. Throws std::runtime_error
-  // where it does not.
+  // where it does not. It ends when the thread that this is called on does.
   explicit ServerProcess(const std::vector<std::string>& flags = {});
   // Kills it, if it still runs.
   ~ServerProcess();
