@@ -334,6 +334,7 @@ std::vector<std::string> RoundMachine::State::LateNames() const {
   });
   std::sort_heap(first.begin(), first.end(), less);
   std::vector<std::string> names;
+  names.reserve(first.size());
   for (const uint32_t index : first) names.push_back(workers[index].name);
   return names;
 }

@@ -154,9 +154,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void EnqueueNothing();
   Operation FoldTaken();
   void Tick();
-  void RunEvent(const absl::Status& status, const core::Event& event, std::shared_ptr<Work> work);
-  absl::AnyInvocable<Next(const absl::Status&)> Welcome(uint64_t incarnation,
-                                                        Done<JoinOutcome> done);
+  void RunEvent(absl::Status status, const core::Event& event, std::shared_ptr<Work> work);
+  absl::AnyInvocable<Next(absl::Status)> Welcome(uint64_t incarnation, Done<JoinOutcome> done);
   absl::Status Change(uint64_t history, const core::SessionConfig& config);
   void Recharge();
   bool IsAbandoned(uint64_t ticket) const;

@@ -33,7 +33,7 @@ struct SessionHost::Work {
   absl::Status status;
   // Called at the end, while the session is still the operation's own; gives what is told when it
   // no longer is. May be empty.
-  absl::AnyInvocable<Next(const absl::Status&)> conclude;
+  absl::AnyInvocable<Next(absl::Status)> conclude;
 
   // Of a contribution.
   StepInput input;
@@ -58,42 +58,43 @@ SessionHost::Operation SessionHost::FoldTaken() {
 }
 
 void SessionHost::Tick() {
-  Enqueue([this](const absl::Status& status, Next next) {
+  Enqueue([this](absl::Status status, Next next) {
     alarm_time_ = absl::InfiniteFuture();  // it has rung
-    RunEvent(status, core::Tick{}, std::make_shared<Work>(std::move(next)));
+    RunEvent(std::move(status), core::Tick{}, std::make_shared<Work>(std::move(next)));
   });
 }
 
 void SessionHost::Join(std::string worker, bool gradient, absl::AnyInvocable<uint64_t()> issue,
                        Done<JoinOutcome> done) {
   Enqueue([this, worker = std::move(worker), gradient, issue = std::move(issue),
-           done = std::move(done)](const absl::Status& status, Next next) mutable {
+           done = std::move(done)](absl::Status status, Next next) mutable {
     auto work = std::make_shared<Work>(std::move(next));
     const uint64_t incarnation = status.ok() ? issue() : 0;
     work->conclude = Welcome(incarnation, std::move(done));
-    RunEvent(status, core::Join{std::move(worker), incarnation, gradient}, std::move(work));
+    RunEvent(std::move(status), core::Join{std::move(worker), incarnation, gradient},
+             std::move(work));
   });
 }
 
 void SessionHost::Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done) {
-  Enqueue([this, heartbeat = std::move(heartbeat), done = std::move(done)](
-              const absl::Status& status, Next next) mutable {
+  Enqueue([this, heartbeat = std::move(heartbeat), done = std::move(done)](absl::Status status,
+                                                                           Next next) mutable {
     auto work = std::make_shared<Work>(std::move(next));
     work->conclude = Welcome(heartbeat.incarnation, std::move(done));
-    RunEvent(status, std::move(heartbeat), std::move(work));
+    RunEvent(std::move(status), std::move(heartbeat), std::move(work));
   });
 }
 
-absl::AnyInvocable<SessionHost::Next(const absl::Status&)> SessionHost::Welcome(
-    uint64_t incarnation, Done<JoinOutcome> done) {
-  return [this, incarnation, done = std::move(done)](const absl::Status& status) mutable -> Next {
+absl::AnyInvocable<SessionHost::Next(absl::Status)> SessionHost::Welcome(uint64_t incarnation,
+                                                                         Done<JoinOutcome> done) {
+  return [this, incarnation, done = std::move(done)](absl::Status status) mutable -> Next {
     absl::StatusOr<JoinOutcome> outcome = JoinOutcome{};
     if (status.ok()) {
       const core::AggregationConfig& aggregation = session_->config().aggregation.value();
       outcome = JoinOutcome{session_->machine().history(), session_->machine().version(),
                             incarnation, aggregation.lease_seconds, aggregation.replies_wait()};
     } else {
-      outcome = status;
+      outcome = std::move(status);
     }
     return [done = std::move(done), outcome = std::move(outcome)]() mutable {
       done(std::move(outcome));
@@ -102,13 +103,13 @@ absl::AnyInvocable<SessionHost::Next(const absl::Status&)> SessionHost::Welcome(
 }
 
 void SessionHost::Leave(core::Leave leave, DoneStatus done) {
-  Enqueue([this, leave = std::move(leave), done = std::move(done)](const absl::Status& status,
+  Enqueue([this, leave = std::move(leave), done = std::move(done)](absl::Status status,
                                                                    Next next) mutable {
     auto work = std::make_shared<Work>(std::move(next));
-    work->conclude = [done = std::move(done)](const absl::Status& left) mutable -> Next {
-      return [done = std::move(done), left]() mutable { done(std::move(left)); };
+    work->conclude = [done = std::move(done)](absl::Status left) mutable -> Next {
+      return [done = std::move(done), left = std::move(left)]() mutable { done(std::move(left)); };
     };
-    RunEvent(status, std::move(leave), std::move(work));
+    RunEvent(std::move(status), std::move(leave), std::move(work));
   });
 }
 
@@ -119,12 +120,12 @@ void SessionHost::Reconfigure(
   Enqueue([this, history, change = std::move(change), done = std::move(done)](absl::Status status,
                                                                               Next next) mutable {
     auto work = std::make_shared<Work>(std::move(next));
-    work->conclude = [this, done = std::move(done)](const absl::Status& changed) mutable -> Next {
+    work->conclude = [this, done = std::move(done)](absl::Status changed) mutable -> Next {
       absl::StatusOr<SessionDescription> outcome = SessionDescription{};
       if (changed.ok()) {
         outcome = Description(/*with_checksum=*/false);
       } else {
-        outcome = changed;
+        outcome = std::move(changed);
       }
       return [done = std::move(done), outcome = std::move(outcome)]() mutable {
         done(std::move(outcome));
@@ -166,7 +167,7 @@ void SessionHost::Abandon(uint64_t ticket) {
     MutexLock lock(mutex_);
     abandoned_.insert(ticket);
   }
-  Enqueue([this, ticket](const absl::Status& status, Next next) {
+  Enqueue([this, ticket](absl::Status status, Next next) {
     {
       MutexLock lock(mutex_);
       abandoned_.erase(ticket);
@@ -176,7 +177,7 @@ void SessionHost::Abandon(uint64_t ticket) {
     if (!status.ok() || parked == parked_.end()) return EndWork(std::move(work));
     core::CallEnded ended{parked->second.worker, ticket};
     work->due.push_back(Unpark(parked, absl::CancelledError("nobody waits for this step")));
-    RunEvent(status, std::move(ended), std::move(work));
+    RunEvent(std::move(status), std::move(ended), std::move(work));
   });
 }
 
@@ -185,13 +186,14 @@ bool SessionHost::IsAbandoned(uint64_t ticket) const {
   return abandoned_.count(ticket) > 0;
 }
 
-void SessionHost::RunEvent(const absl::Status& status, const core::Event& event,
+void SessionHost::RunEvent(absl::Status status, const core::Event& event,
                            std::shared_ptr<Work> work) {
-  work->status = status;
-  if (!status.ok()) return EndWork(std::move(work));
+  // Statuses are handed on, not copied: copies share memory, and go on different threads.
+  work->status = std::move(status);
+  if (!work->status.ok()) return EndWork(std::move(work));
   work->judged = MonotonicNow();
-  const core::Effects effects = session_->Handle(event, work->judged);
-  work->status = effects.status;
+  core::Effects effects = session_->Handle(event, work->judged);
+  work->status = std::move(effects.status);
   CarryOut(std::move(work), effects);
 }
 
@@ -406,7 +408,7 @@ void SessionHost::EndWork(std::shared_ptr<Work> work) {
 
 void SessionHost::Conclude(std::shared_ptr<Work> work,
                            std::shared_ptr<const core::Parameters> lookahead) {
-  Next tell = work->conclude ? work->conclude(work->status) : nullptr;
+  Next tell = work->conclude ? work->conclude(std::move(work->status)) : nullptr;
   std::shared_ptr<const core::Parameters> parameters;
   double next_learning_rate = 0;
   if (session_ != nullptr) {
