@@ -20,7 +20,7 @@ namespace {
 using core::Mutation;
 
 // A quarter of the seeds of SimulationTest.
-constexpr uint64_t kSeedsOfWorld = 40;
+constexpr uint64_t kSeedsOfWorld = 20;
 
 // The first violation must have one of the `due` labels, and so must nearly all: a broken machine
 // may break other promises first.

@@ -11,7 +11,7 @@ namespace talweg::simulation {
 namespace {
 
 // Every small world with as many seeds; each shard is a test of its own, to run side by side.
-constexpr uint64_t kSeedsOfWorld = 160;
+constexpr uint64_t kSeedsOfWorld = 80;
 constexpr uint64_t kShards = 4;
 
 void RunShard(uint64_t shard) {
