@@ -21,6 +21,12 @@ using core::NumShards;
 using core::Reason;
 using core::ShardAt;
 
+namespace {
+
+constexpr size_t kAnswersAtATime = 16;
+
+}  // namespace
+
 struct SessionHost::Work {
   explicit Work(Next over) : next(std::move(over)) {}
 
@@ -421,24 +427,38 @@ void SessionHost::Conclude(std::shared_ptr<Work> work,
       (void)TakeLookahead();
     }
   }
-  const bool gone = deleted();
-  // The next operation is let in before the answers go out: nothing of the session is needed for
-  // them.
-  work->next();
-  for (Due& due : work->due) {
-    if (due.answer.ok() && gone) due.answer = Deleted();
-    if (!due.answer.ok()) {
-      due.done(due.answer.status());
-      continue;
+  if (deleted()) {
+    for (Due& due : work->due) {
+      if (due.answer.ok()) due.answer = Deleted();
     }
-    const core::Answer& answer = *due.answer;
-    const bool is_of_step = work->previous != nullptr && !answer.replayed &&
-                            answer.verdict == core::Verdict::kApplied &&
-                            answer.applied_version == work->previous->version + 1;
-    due.done(StepOutcome{*std::move(due.answer), parameters, is_of_step ? work->previous : nullptr,
-                         due.wants_lookahead ? lookahead : nullptr, next_learning_rate});
   }
-  if (tell) tell();
+  // The next operation is let in before the answers go out: nothing of the session is needed for
+  // them. A round's answers are many, and each a message to make and to send: the pool shares them.
+  work->next();
+  pool_.RunPieces(
+      std::max<size_t>(1, (work->due.size() + kAnswersAtATime - 1) / kAnswersAtATime),
+      [work, parameters = std::move(parameters), lookahead = std::move(lookahead),
+       next_learning_rate](size_t index) {
+        const size_t begin = index * kAnswersAtATime;
+        const size_t end = std::min(begin + kAnswersAtATime, work->due.size());
+        for (size_t place = begin; place < end; ++place) {
+          Due& due = work->due[place];
+          if (!due.answer.ok()) {
+            due.done(std::move(due.answer).status());
+            continue;
+          }
+          const core::Answer& answer = *due.answer;
+          const bool is_of_step = work->previous != nullptr && !answer.replayed &&
+                                  answer.verdict == core::Verdict::kApplied &&
+                                  answer.applied_version == work->previous->version + 1;
+          due.done(StepOutcome{*std::move(due.answer), parameters,
+                               is_of_step ? work->previous : nullptr,
+                               due.wants_lookahead ? lookahead : nullptr, next_learning_rate});
+        }
+      },
+      [tell = std::move(tell)]() mutable {
+        if (tell) tell();
+      });
 }
 
 }  // namespace talweg::server
