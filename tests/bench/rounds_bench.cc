@@ -12,7 +12,6 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
-#include <numeric>
 #include <random>
 #include <string>
 #include <thread>
@@ -98,26 +97,24 @@ int Reduce16() {
 class Fleet {
  public:
   Fleet(const Configure& configuration, size_t num_workers, uint32_t seed)
-      : machine_(7, configuration), order_(num_workers), sequences_(num_workers) {
+      : machine_(7, configuration), messages_(num_workers) {
     for (size_t worker = 0; worker < num_workers; ++worker) {
-      names_.push_back("worker-" + std::to_string(worker));
-      machine_.Handle(Join{names_.back(), worker + 1}, now_);
+      Contribution& message = messages_[worker];
+      message.history = 7;
+      message.worker = "worker-" + std::to_string(worker);
+      message.incarnation = worker + 1;
+      message.finite = true;
+      machine_.Handle(Join{message.worker, message.incarnation}, now_);
     }
-    std::iota(order_.begin(), order_.end(), 0);
-    std::shuffle(order_.begin(), order_.end(), std::mt19937(seed));
+    std::shuffle(messages_.begin(), messages_.end(), std::mt19937(seed));
   }
 
   void Contribute() {
-    const size_t worker = order_[next_];
-    next_ = (next_ + 1) % order_.size();
+    Contribution& contribution = messages_[next_];
+    next_ = (next_ + 1) % messages_.size();
     now_ += absl::Microseconds(1);
-    Contribution contribution;
-    contribution.history = 7;
-    contribution.worker = names_[worker];
-    contribution.incarnation = worker + 1;
-    contribution.sequence = ++sequences_[worker];
+    ++contribution.sequence;
     contribution.base_version = machine_.version();
-    contribution.finite = true;
     contribution.ticket = ++ticket_;
     const Effects effects = machine_.Handle(contribution, now_);
     if (effects.step.has_value()) machine_.Handle(StepTaken{}, now_);
@@ -127,9 +124,9 @@ class Fleet {
  private:
   RoundMachine machine_;
   absl::Time now_ = absl::UnixEpoch();
-  std::vector<std::string> names_;
-  std::vector<size_t> order_;
-  std::vector<uint64_t> sequences_;
+  // In the order in which they come, which is how they lie in memory: what comes from a network was
+  // just written.
+  std::vector<Contribution> messages_;
   size_t next_ = 0;
   uint64_t ticket_ = 0;
 };
