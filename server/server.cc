@@ -35,6 +35,9 @@ constexpr int kMaxMessageBytes = (64 << 20) + (1 << 20);
 constexpr uint64_t kMinWireBytes = uint64_t{192} << 20;
 // Calls at the same time on one connection.
 constexpr int kMaxStreams = 256;
+// As many as may be released at once: the workers of a session.
+constexpr size_t kMaxWaitingReplies = 131072;
+constexpr int kLookaheadBytes = 512 << 10;
 // A connection whose other end has vanished is closed within a minute.
 constexpr int kPingMilliseconds = 30000;
 constexpr int kPongMilliseconds = 15000;
@@ -101,13 +104,15 @@ struct Server::Parts {
       : memory(options.memory_bytes != 0 ? options.memory_bytes : DefaultMemoryBytes()),
         messages(ShareOf(options)),
         staging(ShareOf(options)),
+        replies(ShareOf(options), kMaxWaitingReplies),
         sessions(options.max_sessions),
         pool(options.num_threads != 0 ? options.num_threads : AvailableCpus()),
-        session_service({sessions, pool, memory, messages, staging, gate, stopping}),
-        training_service({sessions, pool, memory, messages, staging, gate, stopping}) {}
+        session_service({sessions, pool, memory, messages, staging, replies, gate, stopping}),
+        training_service({sessions, pool, memory, messages, staging, replies, gate, stopping}) {}
 
   // Of what is under way: a sixth of what sessions have for messages, as much for what streams put
-  // together, as much for gRPC. Each by itself, so that streams at rest refuse no message.
+  // together, for replies, and for gRPC. Each by itself, so that streams at rest refuse no message
+  // and slow readers no step.
   uint64_t ShareOf(const ServerOptions& options) const {
     return options.message_bytes != 0 ? options.message_bytes
                                       : std::max(kMinWireBytes, memory.limit() / 6);
@@ -118,6 +123,7 @@ struct Server::Parts {
   MemoryBudget memory;
   MemoryBudget messages;
   MemoryBudget staging;
+  MemoryBudget replies;
   SessionTable sessions;
   ComputePool pool;
   SessionService session_service;
@@ -152,6 +158,11 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   // Clients may watch their connection as closely.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kPingMilliseconds / 3);
+  // Left to itself gRPC widens what a stream may send ahead by the round trip it measures, which is
+  // long where a busy server reads late: 64 streams of 64 MiB brought 2 GiB that nobody had
+  // granted. The message that is read comes on top, so a chunk of 1 MiB sees 1.5 MiB under way.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookaheadBytes);
   // A second server on the same port would share its calls in silence.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.RegisterService(&parts->session_service);

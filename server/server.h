@@ -17,7 +17,8 @@ struct ServerOptions {
   std::string address = "127.0.0.1:50551";  // host:port; port 0 takes a free one
   size_t num_threads = 0;                   // of the compute pool; 0: as many as CPUs may be used
   uint64_t memory_bytes = 0;                // for all sessions; 0: three fifths of what there is
-  // For contributions in one message that wait, and as much for streamed ones; 0: a sixth of that.
+  // For contributions in one message that wait, and as much for streamed ones, and for replies in
+  // one message; 0: a sixth of that, at least 192 MiB.
   uint64_t message_bytes = 0;
   size_t max_sessions = 10000;
   bool insecure = false;  // listen beyond loopback without encryption

@@ -24,6 +24,7 @@ struct ServiceContext {
   MemoryBudget& memory;    // of sessions
   MemoryBudget& messages;  // of contributions in one message that wait for their turn
   MemoryBudget& staging;   // of contributions that come over streams
+  MemoryBudget& replies;   // of replies in one message
   DrainGate& gate;
   Notice& stopping;  // given when the gate closes
 

@@ -30,17 +30,29 @@ constexpr uint64_t kPullBytes = 1 << 20;
 
 // ---- Step ----
 
-absl::Status CheckReplySize(const v1::ReplyOptions& reply, uint64_t num_elements) {
+// A reply stands twice while it goes out: as a message, and as the bytes gRPC makes of it.
+uint64_t ReplyMemory(uint64_t reply_bytes) { return 2 * reply_bytes; }
+
+absl::Status CheckReplySize(const v1::ReplyOptions& reply, uint64_t num_elements,
+                            const MemoryBudget& replies) {
   if (reply.data() == v1::REPLY_DATA_NONE) return absl::OkStatus();
   TALWEG_ASSIGN_OR_RETURN(const core::Dtype dtype, DtypeFromProto(reply.dtype(), "reply.dtype"));
   const uint64_t allowed =
       reply.max_reply_bytes() == 0 ? kDefaultMaxReplyBytes : reply.max_reply_bytes();
   const uint64_t needed = num_elements * core::DtypeBytes(dtype) + kReplyOverheadBytes;
-  if (needed <= allowed) return absl::OkStatus();
-  return MakeError(
-      Reason::kReplyTooLarge,
-      absl::StrCat("the reply needs up to ", needed, " bytes, max_reply_bytes is ", allowed),
-      "reply.max_reply_bytes");
+  if (needed > allowed) {
+    return MakeError(
+        Reason::kReplyTooLarge,
+        absl::StrCat("the reply needs up to ", needed, " bytes, max_reply_bytes is ", allowed),
+        "reply.max_reply_bytes");
+  }
+  if (ReplyMemory(needed) > replies.limit()) {
+    return MakeError(Reason::kReplyTooLarge,
+                     absl::StrCat("the reply needs up to ", needed, " bytes, the server has ",
+                                  replies.limit() / 2, " for all replies; StreamStep needs less"),
+                     "reply.data");
+  }
+  return absl::OkStatus();
 }
 
 class Messages final : public grpc::MessageHolder<v1::StepRequest, v1::StepResponse> {
@@ -101,7 +113,8 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     }
     TALWEG_ASSIGN_OR_RETURN(const ContributedVector gradient,
                             GradientOf(request.sections(), host_->num_elements()));
-    TALWEG_RETURN_IF_ERROR(CheckReplySize(request.reply(), host_->num_elements()));
+    TALWEG_RETURN_IF_ERROR(
+        CheckReplySize(request.reply(), host_->num_elements(), context_.replies));
     // Until it is staged the message stands in memory that no session was charged for.
     TALWEG_ASSIGN_OR_RETURN(standing_, context_.messages.Reserve(gradient.numbers.bytes.size()));
     reply_ = request.reply();
@@ -120,11 +133,23 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     return absl::OkStatus();
   }
 
-  // Writes the answer, then its data shard by shard on the pool, then ends the call.
+  // Writes the answer, then its data once there is room for it: a round may release thousands of
+  // calls at once.
   void Answer(const StepOutcome& outcome) {
     FillResponse(outcome, host_->identity().history, response_);
-    const OutgoingVector vector(outcome, reply_);
+    OutgoingVector vector(outcome, reply_);
     if (vector.empty()) return Finish(grpc::Status::OK);
+    const uint64_t bytes = vector.num_elements() * vector.element_bytes() + kReplyOverheadBytes;
+    const absl::StatusOr<uint64_t> place = context_.replies.ReserveLater(
+        ReplyMemory(bytes), [this, vector](MemoryBudget::Reservation room) {
+          standing_ = std::move(room);
+          WriteData(vector);
+        });
+    if (!place.ok()) Finish(Refusal(place.status()));
+  }
+
+  // Shard by shard on the pool; then the call ends.
+  void WriteData(const OutgoingVector& vector) {
     v1::Section& section = *response_.add_sections();
     vector.Open(0, vector.num_elements(), section);
     char* data = section.mutable_data()->data();
@@ -144,7 +169,7 @@ class StepReactor final : public grpc::ServerUnaryReactor {
   std::shared_ptr<SessionHost> host_;
   v1::ReplyOptions reply_;
   uint64_t ticket_ = 0;
-  MemoryBudget::Reservation standing_;
+  MemoryBudget::Reservation standing_;  // of the request, and then of the reply
 };
 
 // ---- Pull ----

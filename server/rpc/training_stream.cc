@@ -26,7 +26,7 @@ using core::Reason;
 using Request = v1::StreamStepRequest;
 using Response = v1::StreamStepResponse;
 
-constexpr size_t kMaxFrames = 4;                          // received and not looked at yet
+constexpr size_t kMaxFrames = 2;                          // received and not looked at yet
 constexpr uint64_t kMaxFrameBytes = uint64_t{8} << 20;    // of all these, but for the last
 constexpr absl::Duration kSignOfLife = absl::Seconds(1);  // between two of a sender's
 

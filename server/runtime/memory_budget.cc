@@ -57,14 +57,14 @@ absl::StatusOr<uint64_t> MemoryBudget::ReserveLater(uint64_t bytes, Granted gran
   uint64_t place = 0;
   {
     MutexLock lock(mutex_);
-    if (line_.size() < kMaxWaiting) {
+    if (line_.size() < max_waiting_) {
       place = ++last_place_;
       line_.emplace(place, Waiter{bytes, std::move(granted)});
     }
   }
   if (place == 0) {
     return core::MakeError(
-        core::Reason::kMemoryQuota, absl::StrCat(kMaxWaiting, " others wait for memory already"),
+        core::Reason::kMemoryQuota, absl::StrCat(max_waiting_, " others wait for memory already"),
         "", {{"asked_bytes", absl::StrCat(bytes)}, {"allowed_bytes", absl::StrCat(limit_)}});
   }
   Serve();

@@ -42,7 +42,10 @@ class MemoryBudget {
     uint64_t bytes_ = 0;
   };
 
-  explicit MemoryBudget(uint64_t limit_bytes) : limit_(limit_bytes) {}
+  static constexpr size_t kMaxWaiting = 4096;
+
+  explicit MemoryBudget(uint64_t limit_bytes, size_t max_waiting = kMaxWaiting)
+      : limit_(limit_bytes), max_waiting_(max_waiting) {}
 
   // Fails with MEMORY_QUOTA, telling what was asked, used and allowed.
   absl::StatusOr<Reservation> Reserve(uint64_t bytes);
@@ -52,7 +55,7 @@ class MemoryBudget {
   // Reserves as soon as there is room, first come, first served; Reserve goes past those who wait.
   // `granted` runs once, at once or on the thread that gives memory back, under no lock. Returns
   // the place in the line, for Forget. Fails with MEMORY_QUOTA where there can never be room, or
-  // kMaxWaiting wait already.
+  // max_waiting wait already.
   using Granted = absl::AnyInvocable<void(Reservation)>;
   absl::StatusOr<uint64_t> ReserveLater(uint64_t bytes, Granted granted);
   // Leaves the line; nothing happens where that place was served.
@@ -65,8 +68,6 @@ class MemoryBudget {
 
   uint64_t used() const;
   uint64_t limit() const { return limit_; }
-
-  static constexpr size_t kMaxWaiting = 4096;
 
  private:
   struct Waiter {
@@ -81,6 +82,7 @@ class MemoryBudget {
 
   mutable Mutex mutex_;
   const uint64_t limit_;
+  const size_t max_waiting_;
   uint64_t used_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t last_place_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<uint64_t, Waiter> line_ ABSL_GUARDED_BY(mutex_);  // by place

@@ -15,9 +15,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/cpp/talweg/client.h"
 #include "gtest/gtest.h"
 #include "tests/support/process_status.h"
+#include "tests/support/proxy.h"
 #include "tests/support/server_process.h"
 #include "tests/support/swarm.h"
 
@@ -36,12 +39,20 @@ using Answers = std::map<std::string, size_t>;
 
 class SwarmFaultTest : public ::testing::Test {
  protected:
-  void Start(size_t num_connections, const std::vector<std::string>& flags = {}) {
+  void Start(size_t num_connections, const std::vector<std::string>& flags = {},
+             bool through_proxy = false) {
     std::vector<std::string> all = {"--log_level=error"};
     all.insert(all.end(), flags.begin(), flags.end());
+    // A server under the address sanitizer would keep what was freed.
+    const char* sanitizer = std::getenv("ASAN_OPTIONS");
+    const std::string options = sanitizer == nullptr ? "" : sanitizer;
+    setenv("ASAN_OPTIONS",
+           (options + ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64").c_str(), 1);
     server_.emplace(all);
+    setenv("ASAN_OPTIONS", options.c_str(), 1);
+    proxy_.emplace(server_->port());
     client_.emplace(Client::Connect(server_->address()).value());
-    swarm_.emplace(server_->address(), num_connections);
+    swarm_.emplace(through_proxy ? proxy_->address() : server_->address(), num_connections);
     probe_.emplace(server_->address(), num_connections);
   }
 
@@ -96,8 +107,11 @@ class SwarmFaultTest : public ::testing::Test {
     return header;
   }
 
-  // A contribution whose answer is counted; of ones, without data in the answer.
-  void Step(size_t worker, uint64_t sequence) {
+  // A contribution whose answer is counted; of ones.
+  void Step(size_t worker, uint64_t sequence, v1::ReplyData data = v1::REPLY_DATA_NONE) {
+    Step(*swarm_, worker, sequence, data);
+  }
+  void Step(Swarm& through, size_t worker, uint64_t sequence, v1::ReplyData data) {
     v1::StepRequest request;
     *request.mutable_header() = HeaderOf(worker, sequence);
     v1::Section& section = *request.add_sections();
@@ -105,8 +119,8 @@ class SwarmFaultTest : public ::testing::Test {
     const std::vector<float> ones(num_elements_, 1);
     section.set_data(
         std::string(reinterpret_cast<const char*>(ones.data()), ones.size() * sizeof(float)));
-    request.mutable_reply()->set_data(v1::REPLY_DATA_NONE);
-    swarm_->Step(worker, request, [this](const absl::Status& status, v1::StepResponse& response) {
+    request.mutable_reply()->set_data(data);
+    through.Step(worker, request, [this](const absl::Status& status, v1::StepResponse& response) {
       Count(status, response);
     });
   }
@@ -177,6 +191,7 @@ class SwarmFaultTest : public ::testing::Test {
   v1::Session GetSession() const { return client_->GetSession(kSession).value(); }
 
   std::optional<ServerProcess> server_;
+  std::optional<testing::Proxy> proxy_;
   std::optional<Client> client_;
   uint64_t num_elements_ = 0;
   std::vector<v1::JoinResponse> joined_;
@@ -226,21 +241,15 @@ TEST_F(SwarmFaultTest, AThousandWorkersJoinAtOnceMakeARoundAndLeave) {
 TEST_F(SwarmFaultTest, FiveThousandThatWaitHoldNoThreadAndNotTheirRequests) {
   constexpr size_t kWorkers = 5000;
   constexpr size_t kWave = 500;
-  // A server under the address sanitizer would keep what was freed.
-  const char* sanitizer = std::getenv("ASAN_OPTIONS");
-  const std::string options = sanitizer == nullptr ? "" : sanitizer;
-  setenv("ASAN_OPTIONS",
-         (options + ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64").c_str(), 1);
   // All requests together are 320 MiB. Those under way may hold 192 MiB.
   Start(kWorkers / 250, {"--memory_bytes=1073741824"});
-  setenv("ASAN_OPTIONS", options.c_str(), 1);
   Create(16384);
   JoinAll(kWorkers);
   const uint64_t before = testing::StatusBytes(server_->pid(), "VmRSS");
   uint64_t first = 0;
   for (size_t begin = 0; begin < kWorkers; begin += kWave) {
     const size_t end = std::min(begin + kWave, kWorkers - 1);
-    for (size_t worker = begin; worker < end; ++worker) Step(worker, 1);
+    for (size_t worker = begin; worker < end; ++worker) Step(worker, 1, v1::REPLY_DATA_PARAMETERS);
     AwaitJudgement(begin, end, 1);
     ASSERT_EQ(num_answered_, 0u);
     if (first == 0) first = testing::StatusNumber(server_->pid(), "Threads");
@@ -251,10 +260,52 @@ TEST_F(SwarmFaultTest, FiveThousandThatWaitHoldNoThreadAndNotTheirRequests) {
             << threads << "; bytes for each that waits: " << grown / kWorkers << "\n";
   EXPECT_LE(threads, first + 4);
   EXPECT_LT(grown, kWorkers * num_elements_ * sizeof(float) * 3 / 4);
-  Step(kWorkers - 1, 1);
+  Step(kWorkers - 1, 1, v1::REPLY_DATA_PARAMETERS);
   swarm_->Wait();
   EXPECT_EQ(answers_, (Answers{{"VERDICT_APPLIED of 5000", kWorkers}}));
   EXPECT_EQ(GetSession().version(), 1u);
+}
+
+// A network that carries nothing back: replies of 1 MiB, which would take 800 MiB, wait for each
+// other's memory.
+TEST_F(SwarmFaultTest, RepliesThatNobodyReadsHoldBoundedMemory) {
+  constexpr size_t kWorkers = 400;
+  constexpr size_t kWave = 40;
+  Start(4, {"--memory_bytes=1073741824"}, /*through_proxy=*/true);  // 192 MiB of them for replies
+  Create(262144);
+  JoinAll(kWorkers);
+  for (size_t begin = 0; begin < kWorkers; begin += kWave) {
+    const size_t end = std::min(begin + kWave, kWorkers - 1);
+    for (size_t worker = begin; worker < end; ++worker) Step(worker, 1, v1::REPLY_DATA_PARAMETERS);
+    AwaitJudgement(begin, end, 1);
+  }
+  ASSERT_EQ(num_answered_, 0u);
+  proxy_->DropReplies();
+  const uint64_t before = testing::StatusBytes(server_->pid(), "VmRSS");
+  Step(*probe_, kWorkers - 1, 1, v1::REPLY_DATA_NONE);  // closes the round
+  probe_->Wait();
+  uint64_t now = before;
+  for (uint64_t last = 0; now > last;) {
+    last = now;
+    absl::SleepFor(absl::Seconds(1));
+    now = testing::StatusBytes(server_->pid(), "VmHWM");
+  }
+  std::cout << "replies that nobody reads take " << ((now - before) >> 20) << " MiB\n";
+  EXPECT_GT(now - before, uint64_t{64} << 20);
+  EXPECT_LT(now - before, uint64_t{400} << 20);
+  EXPECT_EQ(num_answered_, 1u);
+  // When their connections are gone the others have their turn, and a retry gets the same answer.
+  proxy_->CutAndHeal();
+  swarm_->Wait();
+  EXPECT_EQ(num_answered_, kWorkers);
+  answers_.clear();
+  for (size_t begin = 0; begin < kWorkers; begin += kWave) {
+    for (size_t worker = begin; worker < begin + kWave; ++worker) {
+      Step(worker, 1, v1::REPLY_DATA_PARAMETERS);
+    }
+    swarm_->Wait();
+  }
+  EXPECT_EQ(answers_, (Answers{{"VERDICT_APPLIED of 400", kWorkers}}));
 }
 
 TEST_F(SwarmFaultTest, ServerThatStopsTellsThoseWhoWaitAndExitsInPeace) {
