@@ -83,12 +83,15 @@ absl::Status AggregationConfig::Validate() const {
                        " with these max_workers and ", "max_rounds_ahead, or 0 for no limit"));
     }
   }
-  // A version a contribution: while one worker computes, each of the others makes at least one.
-  if (mode == AggregationMode::kAsynchronous && gradient_accumulation_steps == 1 &&
-      max_workers > 0 && max_staleness < max_workers - 1) {
-    return Bad("max_staleness",
-               absl::StrCat("is ", max_staleness, ": slow workers would starve; ", "at least ",
-                            max_workers - 1, " with these max_workers"));
+  // While one worker takes a gradient, each of the others contributes at least once.
+  if (mode == AggregationMode::kAsynchronous && max_workers > 0) {
+    const uint64_t steps = gradient_accumulation_steps;
+    const uint64_t needed = (max_workers - 1 + steps - 1) / steps;
+    if (max_staleness < needed) {
+      return Bad("max_staleness",
+                 absl::StrCat("is ", max_staleness, ": slow workers would starve; at least ",
+                              needed, " with these max_workers and gradient_accumulation_steps"));
+    }
   }
   return absl::OkStatus();
 }

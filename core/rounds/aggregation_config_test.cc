@@ -195,6 +195,14 @@ TEST(AggregationConfigTest, ACombinationThatWouldStarveSlowWorkersIsRefused) {
   EXPECT_EQ(Blamed(nullptr, with(2, 4)), "max_staleness");
   EXPECT_EQ(Blamed(nullptr, with(3, 4)), "");
   EXPECT_EQ(Blamed(nullptr, with(0, 1)), "");
+  // How many come is not known then.
+  EXPECT_EQ(Blamed(nullptr, with(0, 0)), "");
+  const auto accumulated = [](C& c) { c.gradient_accumulation_steps = 4; };
+  EXPECT_EQ(Blamed(accumulated, with(0, 1)), "");
+  EXPECT_EQ(Blamed(accumulated, with(0, 2)), "max_staleness");
+  EXPECT_EQ(Blamed(accumulated, with(1, 5)), "");
+  EXPECT_EQ(Blamed(accumulated, with(1, 6)), "max_staleness");
+  EXPECT_EQ(Blamed(accumulated, with(2, 6)), "");
   EXPECT_EQ(Blamed(Bounded, with(14, 4, 2)), "max_staleness");
   EXPECT_EQ(Blamed(Bounded, with(15, 4, 2)), "");
   EXPECT_EQ(Blamed(Bounded, with(0, 4, 2)), "");  // no limit

@@ -4,6 +4,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <cfenv>
 #include <cmath>
 #include <fstream>
 #include <string>
@@ -76,6 +77,9 @@ void ComputePool::Enqueue(std::shared_ptr<Job> job) {
 
 void ComputePool::RunThread() {
   current_pool = this;
+  // Denormals and rounding as the arithmetic's definition wants them: a thread begins with those of
+  // the one that made it, and a library may have changed them there.
+  std::fesetenv(FE_DFL_ENV);
   while (true) {
     std::shared_ptr<Job> job;
     size_t index = 0;

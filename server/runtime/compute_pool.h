@@ -4,7 +4,8 @@
 // the threads take one piece at a time from the jobs in turn, so that a session's large step delays
 // another's small one by pieces (tens of microseconds), not by the whole step; what is not cut (the
 // first zeros of a buffer, the checksum of a state) runs as one piece. Nothing here
-// blocks: what follows a job is its `done`.
+// blocks: what follows a job is its `done`. The threads keep denormals and round to nearest,
+// whatever the thread that made them does.
 #pragma once
 
 #include <atomic>

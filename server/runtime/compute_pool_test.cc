@@ -1,10 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/runtime/compute_pool.h"
 
+#ifdef __SSE__
+#include <xmmintrin.h>
+#endif
+
 #include <algorithm>
 #include <atomic>
+#include <cfenv>
 #include <functional>
 #include <future>
+#include <limits>
 #include <memory>
 #include <string>
 #include <thread>
@@ -42,6 +48,26 @@ TEST(ComputePoolTest, EveryPieceRunsOnceAndDoneRunsOnceAfterAllOfThem) {
   for (size_t index = 0; index < kPieces; ++index) ASSERT_EQ(runs[index], 1) << index;
   EXPECT_EQ(done, 1);
   EXPECT_EQ(finished_at_done, kPieces);
+}
+
+TEST(ComputePoolTest, ThreadsKeepDenormalsAndRoundToNearestWhateverTheirMakerDoes) {
+  float tiny = 0;
+  int rounding = -1;
+  std::thread([&] {
+    std::fesetround(FE_UPWARD);
+#ifdef __SSE__
+    _mm_setcsr(_mm_getcsr() | 0x8040);  // flush to zero, denormals are zero
+#endif
+    ComputePool pool(1);
+    pool.Post([&] {
+      const volatile float smallest = std::numeric_limits<float>::min();
+      const volatile float denormal = smallest / 4;
+      tiny = denormal * 2;
+      rounding = std::fegetround();
+    });
+  }).join();
+  EXPECT_EQ(tiny, std::numeric_limits<float>::min() / 2);
+  EXPECT_EQ(rounding, FE_TONEAREST);
 }
 
 TEST(ComputePoolTest, DoneSeesWhatEveryPieceWrote) {

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "core/base/reasons.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -235,6 +237,24 @@ TEST(SessionHostRoundsTest, DeadlineClosesARoundByItself) {
     EXPECT_EQ(step.Get()->answer.applied_version, sequence);
     EXPECT_EQ(step.Get()->answer.report->num_late, 1u);
   }
+}
+
+// What came before a lease ended counts, however late its turn comes.
+TEST(SessionHostRoundsTest, QueuedContributionComesBeforeTheAlarmThatRangBehindIt) {
+  core::AggregationConfig aggregation = Synchronous();
+  aggregation.lease_seconds = 1;
+  ComputePool pool(1);
+  Fleet fleet(pool, 2, aggregation);
+  const StepReply first = fleet.Step(0, 1, 1);
+  fleet.Settle();
+  Gate gate;
+  pool.Post([&] { gate.Wait(); });
+  const StepReply second = fleet.Step(1, 1, 1);
+  absl::SleepFor(absl::Milliseconds(1300));
+  gate.Open();
+  ASSERT_TRUE(second.Get().ok()) << second.Get().status();
+  EXPECT_EQ(second.Get()->answer.verdict, core::Verdict::kApplied);
+  EXPECT_EQ(first.Get()->answer.report->contributors, 2u);
 }
 
 TEST(SessionHostRoundsTest, WorkerWhoseLeaseEndsIsNotWaitedFor) {

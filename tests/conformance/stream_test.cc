@@ -104,6 +104,39 @@ TEST_F(StreamTest, ContributionsFollowEachOtherOnOneStream) {
   ExpectNothingHeld();
 }
 
+// What holds at the header may hold no longer at the commit.
+TEST_F(StreamTest, FenceAndStalenessAreJudgedAtTheCommit) {
+  const std::vector<float> gradient = Gradient(kElements, 1);
+  const auto chunks = ChunksOf(gradient, kMinElements);
+  for (const bool fenced : {true, false}) {
+    const v1::JoinResponse joined = CreateAndJoin("s");
+    WireStream stream(wire_->training());
+    ASSERT_TRUE(stream.WriteHeader(StepOf("s", joined, 1, 0, {})));
+    ASSERT_TRUE(stream.ReadGrant());
+    for (const auto& chunk : chunks) ASSERT_TRUE(stream.Write(chunk));
+    if (fenced) {
+      wire_->Join("s");
+    } else {
+      v1::StepRequest other = StepOf("s", wire_->Join("s", "b"), 1, 0, gradient);
+      other.mutable_header()->set_worker("b");
+      other.mutable_reply()->set_data(v1::REPLY_DATA_NONE);
+      ASSERT_TRUE(wire_->Step(other).ok());
+    }
+    ASSERT_TRUE(stream.WriteCommit());
+    v1::StepResponse response;
+    if (fenced) {
+      EXPECT_FALSE(stream.ReadReply(&response));
+      EXPECT_EQ(ErrorOf(stream.Finish()).reason, "INCARNATION_FENCED");
+    } else {
+      ASSERT_TRUE(stream.ReadReply(&response));
+      EXPECT_EQ(response.verdict(), v1::VERDICT_ROUND_CLOSED);
+      EXPECT_TRUE(stream.Finish().ok());
+    }
+    EXPECT_EQ(wire_->Get("s").version(), fenced ? 0u : 1u);
+    Delete("s");
+  }
+}
+
 // The same gradients through both shapes: parameters and reports of every method. (That the whole
 // state is the same is held in core/session/staged_gradient_test.cc.)
 TEST_F(StreamTest, BothShapesGiveTheSameBits) {
