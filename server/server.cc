@@ -35,8 +35,6 @@ constexpr int kMaxMessageBytes = (64 << 20) + (1 << 20);
 constexpr uint64_t kMinWireBytes = uint64_t{192} << 20;
 // Calls at the same time on one connection.
 constexpr int kMaxStreams = 256;
-// As many as may be released at once: the workers of a session.
-constexpr size_t kMaxWaitingReplies = 131072;
 constexpr int kLookaheadBytes = 512 << 10;
 // A connection whose other end has vanished is closed within a minute.
 constexpr int kPingMilliseconds = 30000;
@@ -104,15 +102,14 @@ struct Server::Parts {
       : memory(options.memory_bytes != 0 ? options.memory_bytes : DefaultMemoryBytes()),
         messages(ShareOf(options)),
         staging(ShareOf(options)),
-        replies(ShareOf(options), kMaxWaitingReplies),
+        replies(ShareOf(options), /*max_waiting=*/SIZE_MAX),  // as many as there are calls
         sessions(options.max_sessions),
         pool(options.num_threads != 0 ? options.num_threads : AvailableCpus()),
         session_service({sessions, pool, memory, messages, staging, replies, gate, stopping}),
         training_service({sessions, pool, memory, messages, staging, replies, gate, stopping}) {}
 
   // Of what is under way: a sixth of what sessions have for messages, as much for what streams put
-  // together, for replies, and for gRPC. Each by itself, so that streams at rest refuse no message
-  // and slow readers no step.
+  // together, for replies, and for gRPC. Each by itself, so that streams at rest refuse no message.
   uint64_t ShareOf(const ServerOptions& options) const {
     return options.message_bytes != 0 ? options.message_bytes
                                       : std::max(kMinWireBytes, memory.limit() / 6);

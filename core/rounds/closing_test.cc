@@ -256,5 +256,51 @@ TEST(ClosingTest, AStagedRoundThatIsFullCloses) {
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 1");
 }
 
+// Those who join, contribute and leave under ever new names.
+TEST(ClosingTest, NoRoundHasMoreThanKMaxWorkersContributions) {
+  RoundMachine machine(7, Configure{RateOf(0.5), Weight(1), 1});
+  const absl::Time now = absl::UnixEpoch();
+  Contribution contribution;
+  contribution.history = 7;
+  contribution.finite = true;
+  contribution.sequence = 1;
+  contribution.weight = 1e-30f;
+  Effects effects;
+  for (uint64_t count = 1; machine.version() == 0; ++count) {
+    ASSERT_LE(count, AggregationConfig::kMaxWorkers);
+    contribution.worker = "w" + std::to_string(count);
+    contribution.incarnation = count;
+    contribution.ticket = count;
+    machine.Handle(Join{contribution.worker, count}, now);
+    effects = machine.Handle(contribution, now);
+    if (effects.step.has_value()) {
+      EXPECT_EQ(count, AggregationConfig::kMaxWorkers);
+      machine.Handle(StepTaken{}, now);
+    }
+    machine.Handle(Leave{7, contribution.worker, count}, now);
+  }
+}
+
+TEST(ClosingTest, WhoKeepsAskingWhileTheRoundIsOpenCrowdsNobodyOut) {
+  Fleet fleet(Count(3));
+  fleet.JoinAll({"a", "b", "c"});
+  fleet.Contribute("a");
+  fleet.Contribute("b");
+  const uint64_t waits = fleet.Contribute("b");
+  Contribution again = fleet.Gradient("a");
+  for (int tries = 0; tries < 200; ++tries) {
+    ++again.sequence;
+    again.may_wait = false;
+    fleet.Send(again);
+    EXPECT_EQ(fleet.last.answer->verdict, Verdict::kPending);
+  }
+  EXPECT_EQ(fleet.Told(waits), "waits");
+  fleet.Contribute("c");
+  EXPECT_EQ(fleet.Told(waits), "ROUND_CLOSED 1");
+  fleet.Send(again);
+  EXPECT_EQ(fleet.last.answer->verdict, Verdict::kRoundClosed);
+  EXPECT_EQ(fleet.MembersOf(1), "a b c");
+}
+
 }  // namespace
 }  // namespace talweg::core

@@ -104,7 +104,27 @@ bool RoundMachine::State::MayFreeze() const {
 }
 
 bool RoundMachine::State::IsFull() const {
-  return aggregation.stages_all() && round.members.size() >= aggregation.worker_limit();
+  return round.members.size() >=
+         (aggregation.stages_all() ? aggregation.worker_limit() : AggregationConfig::kMaxWorkers);
+}
+
+void RoundMachine::State::Watch(uint32_t index) {
+  std::vector<Round::Bystander>& bystanders = round.bystanders;
+  // Those who left, and whoever came twice, are dropped when they are most.
+  if (bystanders.size() > 2 * workers.size() + 16) {
+    const auto key = [](const Round::Bystander& one) {
+      return std::pair(one.index, one.incarnation);
+    };
+    std::sort(bystanders.begin(), bystanders.end(),
+              [&](const auto& a, const auto& b) { return key(a) < key(b); });
+    bystanders.erase(std::unique(bystanders.begin(), bystanders.end(),
+                                 [&](const auto& a, const auto& b) { return key(a) == key(b); }),
+                     bystanders.end());
+    std::erase_if(bystanders, [&](const Round::Bystander& one) {
+      return workers[one.index].incarnation != one.incarnation;
+    });
+  }
+  bystanders.push_back({index, workers[index].incarnation});
 }
 
 bool RoundMachine::State::IsDue() const {
@@ -266,7 +286,7 @@ void RoundMachine::State::On(const Contribution& contribution, Effects& effects)
   if (aggregation.synchronous() && (contributed_already || IsFull())) {
     ExpectNoLonger(worker);
     worker.pending = {sequence, contribution.digest};
-    round.bystanders.push_back({index, worker.incarnation});
+    Watch(index);
     if (contribution.may_wait) {
       Wait(worker, contribution, false, effects);
     } else {

@@ -26,9 +26,9 @@
 // progress_seconds without a verdict end an expectation, never what was folded. Who made no
 // progress is expected in no round before it contributes again. It closes by its rule, once and
 // with at least one contribution. Each worker counts once a round, whatever its incarnation: a
-// second contribution waits for the close and is kRoundClosed. Where contributions are staged a
-// round has places for max_workers: who comes when they are taken waits likewise, and a round that
-// waits for weight closes.
+// second contribution waits for the close and is kRoundClosed. A round has places for kMaxWorkers
+// contributions, for max_workers where they are staged: who comes when they are taken waits
+// likewise, and a round that waits for weight closes.
 //
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts; it starts at the least clock of
 // the live gradient workers (where there are none, at the greatest there was), and every verdict of
@@ -46,8 +46,9 @@
 // contributions wait for min_workers. What follows from it a tick does, which is due at once.
 //
 // Cost of an event: O(log n) in the number of workers, and what it releases; opening a round is
-// O(1), closing one that some were late for O(n). Thread-compatible. Between an Effects with a step
-// and StepTaken no contribution, tick or configuration may come.
+// O(1), closing one that some were late for O(n), and so is a join where the table is full.
+// Thread-compatible. Between an Effects with a step and StepTaken no contribution, tick or
+// configuration may come.
 #pragma once
 
 #include <cstdint>

@@ -124,6 +124,8 @@ struct RoundMachine::State {
   bool MayFreeze() const;
   // Whether it can fold no more.
   bool IsFull() const;
+  // Has the worker told when the round closes, which it is no part of.
+  void Watch(uint32_t index);
   bool IsDue() const;
   void CloseIfDue(Effects& effects);
   void Repeat(Worker& worker, const Contribution& contribution, Effects& effects);

@@ -7,13 +7,17 @@
 #include <string>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
 #include "core/base/status_macros.h"
 #include "server/rpc/step_reply.h"
 #include "server/rpc/training_stream.h"
+#include "server/runtime/clock.h"
+#include "server/runtime/mutex.h"
 #include "server/wire/names.h"
 #include "server/wire/section_codec.h"
 
@@ -23,8 +27,9 @@ namespace {
 using core::MakeError;
 using core::Reason;
 
-constexpr uint64_t kDefaultMaxReplyBytes = 4194304;  // of gRPC's clients
-constexpr uint64_t kReplyOverheadBytes = 4096;       // all of a reply but its data, rounded up
+constexpr uint64_t kDefaultMaxReplyBytes = 4194304;      // of gRPC's clients
+constexpr uint64_t kReplyOverheadBytes = 4096;           // all of a reply but its data, rounded up
+constexpr absl::Duration kPatience = absl::Seconds(60);  // with a reply's reader
 constexpr int kMaxSections = 16;
 constexpr uint64_t kPullBytes = 1 << 20;
 
@@ -72,6 +77,42 @@ class Messages final : public grpc::MessageHolder<v1::StepRequest, v1::StepRespo
   v1::StepResponse owned_response_;
 };
 
+// A call that others may end while it is there.
+class Handle {
+ public:
+  explicit Handle(grpc::CallbackServerContext& call) : call_(&call) {}
+  void Cancel() {
+    MutexLock lock(mutex_);
+    if (call_ != nullptr) call_->TryCancel();
+  }
+  bool IsOver() {
+    MutexLock lock(mutex_);
+    return call_ == nullptr;
+  }
+  void Over() {
+    MutexLock lock(mutex_);
+    call_ = nullptr;
+  }
+  // The place of its reply in the line for memory; 0: none. Whoever comes second is told of the
+  // other: the client that goes, or the reply that begins to wait.
+  bool BeginToWait(uint64_t place) {
+    MutexLock lock(mutex_);
+    place_ = place;
+    return !gone_;
+  }
+  uint64_t ClientHasGone() {
+    MutexLock lock(mutex_);
+    gone_ = true;
+    return place_;
+  }
+
+ private:
+  Mutex mutex_;
+  grpc::CallbackServerContext* call_ ABSL_GUARDED_BY(mutex_);
+  uint64_t place_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool gone_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
 class StepReactor final : public grpc::ServerUnaryReactor {
  public:
   StepReactor(const ServiceContext& context, grpc::CallbackServerContext& call,
@@ -85,8 +126,15 @@ class StepReactor final : public grpc::ServerUnaryReactor {
 
   void OnCancel() override {
     if (ticket_ != 0) host_->Abandon(ticket_);
+    const uint64_t place = handle_->ClientHasGone();
+    if (place != 0 && context_.replies.Forget(place)) Finish(Gone());
   }
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    handle_->Over();
+    context_.pool.timers().Cancel(patience_);
+    response_.clear_sections();  // before others get its memory
+    delete this;
+  }
 
  private:
   // Hands the contribution to its session's host.
@@ -126,6 +174,7 @@ class StepReactor final : public grpc::ServerUnaryReactor {
       standing_ = MemoryBudget::Reservation();
     };
     ticket_ = host_->Step(std::move(input), [this](absl::StatusOr<StepOutcome> outcome) {
+      call_.GetRpcAllocatorState()->FreeRequest();
       standing_ = MemoryBudget::Reservation();
       if (!outcome.ok()) return Finish(Refusal(outcome.status()));
       Answer(*outcome);
@@ -140,12 +189,34 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     OutgoingVector vector(outcome, reply_);
     if (vector.empty()) return Finish(grpc::Status::OK);
     const uint64_t bytes = vector.num_elements() * vector.element_bytes() + kReplyOverheadBytes;
-    const absl::StatusOr<uint64_t> place = context_.replies.ReserveLater(
-        ReplyMemory(bytes), [this, vector](MemoryBudget::Reservation room) {
+    MemoryBudget& replies = context_.replies;
+    const std::shared_ptr<Handle> handle = handle_;
+    const absl::StatusOr<uint64_t> place = replies.ReserveLater(
+        ReplyMemory(bytes), [this, vector, &replies](MemoryBudget::Reservation room) {
           standing_ = std::move(room);
+          if (call_.IsCancelled()) return Finish(Gone());
+          if (replies.used() > replies.limit() / 2) {
+            patience_ = ArmPatience(context_.pool.timers(), replies, handle_);
+          }
           WriteData(vector);
         });
-    if (!place.ok()) Finish(Refusal(place.status()));
+    if (!place.ok()) return Finish(Refusal(AskAgain(place.status())));
+    // Unless it still stands in the line this may be gone by now.
+    if (!handle->BeginToWait(*place) && replies.Forget(*place)) Finish(Gone());
+  }
+
+  static grpc::Status Gone() {
+    return grpc::Status(grpc::StatusCode::CANCELLED, "nobody waits for this step");
+  }
+
+  // Who takes its reply more slowly than that is cut off where others wait for the memory; a retry
+  // gets the same answer.
+  static uint64_t ArmPatience(Timers& timers, MemoryBudget& replies,
+                              const std::shared_ptr<Handle>& handle) {
+    return timers.Arm(MonotonicNow() + kPatience, [&timers, &replies, handle] {
+      if (replies.AnyoneWaits()) return handle->Cancel();
+      if (!handle->IsOver()) ArmPatience(timers, replies, handle);
+    });
   }
 
   // Shard by shard on the pool; then the call ends.
@@ -170,6 +241,8 @@ class StepReactor final : public grpc::ServerUnaryReactor {
   v1::ReplyOptions reply_;
   uint64_t ticket_ = 0;
   MemoryBudget::Reservation standing_;  // of the request, and then of the reply
+  const std::shared_ptr<Handle> handle_ = std::make_shared<Handle>(call_);
+  uint64_t patience_ = 0;  // an alarm
 };
 
 // ---- Pull ----

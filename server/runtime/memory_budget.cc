@@ -77,16 +77,17 @@ absl::StatusOr<uint64_t> MemoryBudget::ReserveLater(uint64_t bytes, Granted gran
   return place;
 }
 
-void MemoryBudget::Forget(uint64_t place) {
+bool MemoryBudget::Forget(uint64_t place) {
   Waiter forgotten;  // goes after the lock
   {
     MutexLock lock(mutex_);
     const auto found = line_.find(place);
-    if (found == line_.end()) return;
+    if (found == line_.end()) return false;
     forgotten = std::move(found->second);
     line_.erase(found);
   }
   Serve();
+  return true;
 }
 
 bool MemoryBudget::AnyoneWaits() const {

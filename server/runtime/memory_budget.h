@@ -58,8 +58,8 @@ class MemoryBudget {
   // max_waiting wait already.
   using Granted = absl::AnyInvocable<void(Reservation)>;
   absl::StatusOr<uint64_t> ReserveLater(uint64_t bytes, Granted granted);
-  // Leaves the line; nothing happens where that place was served.
-  void Forget(uint64_t place);
+  // Leaves the line. False where that place was served, is being served just now, or never was.
+  bool Forget(uint64_t place);
   bool AnyoneWaits() const;
 
   // Pulsed whenever somebody begins to wait, on his thread and under no lock, so that who holds

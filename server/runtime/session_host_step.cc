@@ -405,7 +405,8 @@ void SessionHost::EndWork(std::shared_ptr<Work> work) {
   lookahead_ = std::move(kept);
   if (!taken.ok()) {
     for (Due& due : work->due) {
-      if (due.wants_lookahead && due.answer.ok()) due.answer = taken;
+      // No reason: those that have one say that nothing has changed.
+      if (due.wants_lookahead && due.answer.ok()) due.answer = AskAgain(taken);
     }
     return Conclude(std::move(work), nullptr);
   }

@@ -288,7 +288,7 @@ TEST_F(SwarmFaultTest, RepliesThatNobodyReadsHoldBoundedMemory) {
   for (uint64_t last = 0; now > last;) {
     last = now;
     absl::SleepFor(absl::Seconds(1));
-    now = testing::StatusBytes(server_->pid(), "VmHWM");
+    now = testing::StatusBytes(server_->pid(), "VmRSS");
   }
   std::cout << "replies that nobody reads take " << ((now - before) >> 20) << " MiB\n";
   EXPECT_GT(now - before, uint64_t{64} << 20);
