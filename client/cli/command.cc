@@ -29,7 +29,8 @@ constexpr absl::string_view kEpilogue =
 // Flags that every command takes.
 std::vector<Flag> CommonFlags() {
   return {{"server", "HOST:PORT", "the server; else $TALWEG_SERVER, else 127.0.0.1:50551"},
-          {"timeout", "SECONDS", "how long to try to reach the server and to get an answer (30)"},
+          {"timeout", "SECONDS",
+           "how long to try to reach the server and to get an answer (30), but for waits"},
           {"json", "", "print the result as JSON"},
           {"help", "", "print this"}};
 }
@@ -78,7 +79,9 @@ std::string CommandHelp(const Command& command) {
 
 int Fail(const absl::Status& status, const Command& command, std::ostream& errors) {
   if (absl::IsCancelled(status)) {
-    errors << "talweg: stopped\n";
+    // What else there is to say, a command says behind it.
+    const bool ours = absl::StartsWith(status.message(), "stopped");
+    errors << "talweg: " << (ours ? status.message() : "stopped") << "\n";
     return kStopped;
   }
   if (IsUsageError(status)) {

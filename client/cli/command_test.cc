@@ -49,7 +49,7 @@ std::vector<Command> TestCommands() {
        "Run",
        "",
        {},
-       [](const Arguments&, std::ostream&) { return absl::CancelledError("stopped"); }},
+       [](const Arguments&, std::ostream&) { return absl::CancelledError("stopped; and more"); }},
   };
 }
 
@@ -106,7 +106,11 @@ TEST(CommandTest, TellsItsVersion) {
   EXPECT_EQ(RunWords({"--version", "step"}).code, 2);
 }
 
-TEST(CommandTest, StoppedHasTheCodeOfCtrlC) { EXPECT_EQ(RunWords({"experiment"}).code, 130); }
+TEST(CommandTest, StoppedHasTheCodeOfCtrlC) {
+  const Outcome outcome = RunWords({"experiment"});
+  EXPECT_EQ(outcome.code, 130);
+  EXPECT_EQ(outcome.errors, "talweg: stopped; and more\n");
+}
 
 TEST(CommandTest, HelpAtEveryLevel) {
   for (const std::string word : {"--help", "-h", "help"}) {

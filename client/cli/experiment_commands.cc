@@ -46,16 +46,15 @@ absl::Status RunExperiment(absl::Status (*run)(const Client&, const Options&, st
   return Mistyped(run(*client, options, out, stderr));
 }
 
-// "5s", "20ms"; a bare number is seconds. Nothing where the flag was not given.
+// "5s", "20ms"; 0 needs no unit. Nothing where the flag was not given.
 absl::StatusOr<std::optional<absl::Duration>> TimeOf(const Arguments& arguments,
                                                      const std::string& flag) {
   if (!arguments.Has(flag)) return std::nullopt;
   const std::string text = arguments.Text(flag);
   absl::Duration time;
-  double seconds = 0;
-  if (absl::SimpleAtod(text, &seconds)) return absl::Seconds(seconds);
   if (absl::ParseDuration(text, &time)) return time;
-  return UsageError(absl::StrCat("--", flag, " takes a time such as 5s, not \"", text, "\""));
+  return UsageError(
+      absl::StrCat("--", flag, " takes a time such as 5s or 20ms, not \"", text, "\""));
 }
 
 // Whole numbers of flags that were given.

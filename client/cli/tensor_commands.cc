@@ -12,6 +12,7 @@
 #include "client/cli/npy.h"
 #include "client/cli/stop_signals.h"
 #include "client/cli/transfer.h"
+#include "client/cpp/talweg/status.h"
 #include "client/cpp/talweg/worker_name.h"
 #include "client/terminal/table.h"
 
@@ -31,6 +32,17 @@ v1::StepResponse ToResponse(const StepResult& result, uint64_t history) {
   response.set_next_learning_rate(result.next_learning_rate);
   if (result.report.has_value()) *response.mutable_report() = *result.report;
   return response;
+}
+
+// A step's error, with what is known of the contribution: only one with a reason, or of the
+// arguments, says that nothing has changed.
+absl::Status MayCount(const absl::Status& status, const std::string& session_id) {
+  if (!ReasonOf(status).empty() || absl::IsInvalidArgument(status)) return status;
+  return absl::Status(status.code(),
+                      absl::StrCat(status.message(),
+                                   "; the contribution may count all the same: before you send it "
+                                   "again ask `talweg session records ",
+                                   session_id, "`"));
 }
 
 absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
@@ -60,7 +72,7 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   const absl::StatusOr<StepResult> result =
       session->Step(*gradient, absl::MakeSpan(parameters), losses, *options);
   absl::Status status = session->Leave();
-  if (!result.ok()) return result.status();
+  if (!result.ok()) return MayCount(result.status(), arguments.positional(0));
   // What became of the contribution is said whatever else fails: it cannot be asked again.
   if (arguments.Has("json")) {
     status.Update(PrintJson(ToResponse(*result, session->history()), out));
@@ -113,9 +125,12 @@ std::vector<Command> TensorCommands() {
       {"step",
        "ID",
        "Contribute one gradient, taken at the current version",
-       "Joins, steps once and leaves. A process that works under the same name is fenced.\n"
-       "Where the session makes versions of many workers, waits for the others, as long as that\n"
-       "takes or --timeout says. Ends with 1 where the verdict refuses the gradient.\n",
+       "Joins, steps once and leaves. A process that works under the same name is fenced; what it\n"
+       "contributed before counts. Where the session makes versions of many workers, waits for "
+       "the\n"
+       "others: as long as that takes, unless --timeout is given. A worker counts once a version:\n"
+       "what it sends again before the version is made is refused then. Ends with 1 where the\n"
+       "verdict refuses the gradient.\n",
        {{"gradient", "FILE.npy", "the gradient: float32, as many elements as the session"},
         {"output", "FILE.npy", "where the new parameters go, if the step was taken"},
         {"point", "POINT", "what comes back: parameters (default), or lookahead"},
@@ -132,7 +147,7 @@ std::vector<Command> TensorCommands() {
       {"pull",
        "ID",
        "Write the current parameters to a file",
-       "With --min_version, waits as long as it takes or --timeout says.\n",
+       "With --min_version, waits as long as that takes, unless --timeout is given.\n",
        {{"output", "FILE.npy", "where they go: float32, one dimension"},
         {"point", "POINT",
          "parameters (default), lookahead or average; where there is none, the parameters"},

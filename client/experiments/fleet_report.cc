@@ -38,7 +38,8 @@ std::string LegendText(const FleetRun& run, double slowdown) {
     text = absl::StrCat(run.shape.k, " of ", run.shape.num_workers, ": waits for the first ",
                         run.shape.k);
   }
-  return run.slowdown < slowdown ? "synchronous without the straggler" : text;
+  if (run.slowdown < slowdown) text = "synchronous without the straggler";
+  return absl::StrFormat("%s (rate %g)", text, run.mode.learning_rate);
 }
 
 std::string Plot(absl::Span<const FleetRun> runs, bool against_time) {
