@@ -4,20 +4,14 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
-#include <string>
 #include <utility>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/time.h"
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
-#include "core/base/shard.h"
 #include "core/base/status_macros.h"
 #include "server/rpc/step_reply.h"
 #include "server/rpc/training_stream.h"
-#include "server/runtime/clock.h"
-#include "server/runtime/mutex.h"
 #include "server/wire/names.h"
 #include "server/wire/section_codec.h"
 
@@ -27,225 +21,7 @@ namespace {
 using core::MakeError;
 using core::Reason;
 
-constexpr uint64_t kDefaultMaxReplyBytes = 4194304;      // of gRPC's clients
-constexpr uint64_t kReplyOverheadBytes = 4096;           // all of a reply but its data, rounded up
-constexpr absl::Duration kPatience = absl::Seconds(60);  // with a reply's reader
-constexpr int kMaxSections = 16;
 constexpr uint64_t kPullBytes = 1 << 20;
-
-// ---- Step ----
-
-// A reply stands twice while it goes out: as a message, and as the bytes gRPC makes of it.
-uint64_t ReplyMemory(uint64_t reply_bytes) { return 2 * reply_bytes; }
-
-absl::Status CheckReplySize(const v1::ReplyOptions& reply, uint64_t num_elements,
-                            const MemoryBudget& replies) {
-  if (reply.data() == v1::REPLY_DATA_NONE) return absl::OkStatus();
-  TALWEG_ASSIGN_OR_RETURN(const core::Dtype dtype, DtypeFromProto(reply.dtype(), "reply.dtype"));
-  const uint64_t allowed =
-      reply.max_reply_bytes() == 0 ? kDefaultMaxReplyBytes : reply.max_reply_bytes();
-  const uint64_t needed = num_elements * core::DtypeBytes(dtype) + kReplyOverheadBytes;
-  if (needed > allowed) {
-    return MakeError(
-        Reason::kReplyTooLarge,
-        absl::StrCat("the reply needs up to ", needed, " bytes, max_reply_bytes is ", allowed),
-        "reply.max_reply_bytes");
-  }
-  if (ReplyMemory(needed) > replies.limit()) {
-    return MakeError(Reason::kReplyTooLarge,
-                     absl::StrCat("the reply needs up to ", needed, " bytes, the server has ",
-                                  replies.limit() / 2, " for all replies; StreamStep needs less"),
-                     "reply.data");
-  }
-  return absl::OkStatus();
-}
-
-class Messages final : public grpc::MessageHolder<v1::StepRequest, v1::StepResponse> {
- public:
-  Messages() {
-    set_request(owned_request_.get());
-    set_response(&owned_response_);
-  }
-  void FreeRequest() override {
-    set_request(nullptr);
-    owned_request_.reset();
-  }
-  void Release() override { delete this; }
-
- private:
-  std::unique_ptr<v1::StepRequest> owned_request_ = std::make_unique<v1::StepRequest>();
-  v1::StepResponse owned_response_;
-};
-
-// A call that others may end while it is there.
-class Handle {
- public:
-  explicit Handle(grpc::CallbackServerContext& call) : call_(&call) {}
-  void Cancel() {
-    MutexLock lock(mutex_);
-    if (call_ != nullptr) call_->TryCancel();
-  }
-  bool IsOver() {
-    MutexLock lock(mutex_);
-    return call_ == nullptr;
-  }
-  void Over() {
-    MutexLock lock(mutex_);
-    call_ = nullptr;
-  }
-  // The place of its reply in the line for memory; 0: none. Whoever comes second is told of the
-  // other: the client that goes, or the reply that begins to wait.
-  bool BeginToWait(uint64_t place) {
-    MutexLock lock(mutex_);
-    place_ = place;
-    return !gone_;
-  }
-  uint64_t ClientHasGone() {
-    MutexLock lock(mutex_);
-    gone_ = true;
-    return place_;
-  }
-
- private:
-  Mutex mutex_;
-  grpc::CallbackServerContext* call_ ABSL_GUARDED_BY(mutex_);
-  uint64_t place_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool gone_ ABSL_GUARDED_BY(mutex_) = false;
-};
-
-class StepReactor final : public grpc::ServerUnaryReactor {
- public:
-  StepReactor(const ServiceContext& context, grpc::CallbackServerContext& call,
-              v1::StepResponse& response)
-      : context_(context), call_(call), response_(response) {}
-
-  void Start(const v1::StepRequest& request) {
-    const absl::Status started = Hand(request);
-    if (!started.ok()) Finish(Refusal(started));
-  }
-
-  void OnCancel() override {
-    if (ticket_ != 0) host_->Abandon(ticket_);
-    const uint64_t place = handle_->ClientHasGone();
-    if (place != 0 && context_.replies.Forget(place)) Finish(Gone());
-  }
-  void OnDone() override {
-    handle_->Over();
-    context_.pool.timers().Cancel(patience_);
-    response_.clear_sections();  // before others get its memory
-    delete this;
-  }
-
- private:
-  // Hands the contribution to its session's host.
-  absl::Status Hand(const v1::StepRequest& request) {
-    // Before anything walks them: a message may hold millions of empty sections.
-    if (request.sections_size() > kMaxSections) {
-      return MakeError(Reason::kFieldOutOfRange,
-                       absl::StrCat("sections has ", request.sections_size(),
-                                    " entries, allowed: 1 to ", kMaxSections),
-                       "sections");
-    }
-    TALWEG_RETURN_IF_ERROR(context_.Admit(request));
-    if (!request.has_header()) {
-      return MakeError(Reason::kFieldRequired, "header is required", "header");
-    }
-    TALWEG_RETURN_IF_ERROR(CheckHeader(request.header()));
-    TALWEG_ASSIGN_OR_RETURN(host_, context_.sessions.Find(request.header().session_id()));
-    // Before its shape is judged: a worker of a lost history may well have another layout.
-    TALWEG_RETURN_IF_ERROR(host_->CheckHistory(request.header().history()));
-    TALWEG_RETURN_IF_ERROR(CheckReply(request.reply()));
-    if (request.reply().checksums()) {
-      return MakeError(Reason::kFieldOutOfRange, "checksums are of StreamStep: a message has none",
-                       "reply.checksums");
-    }
-    TALWEG_ASSIGN_OR_RETURN(const ContributedVector gradient,
-                            GradientOf(request.sections(), host_->num_elements()));
-    TALWEG_RETURN_IF_ERROR(
-        CheckReplySize(request.reply(), host_->num_elements(), context_.replies));
-    // Until it is staged the message stands in memory that no session was charged for.
-    TALWEG_ASSIGN_OR_RETURN(standing_, context_.messages.Reserve(gradient.numbers.bytes.size()));
-    reply_ = request.reply();
-    StepInput input = InputOf(request.header(), request.reply());
-    input.gradient = gradient.numbers;
-    input.is_difference = gradient.is_difference;
-    input.let_go = [this] {
-      call_.GetRpcAllocatorState()->FreeRequest();
-      standing_ = MemoryBudget::Reservation();
-    };
-    ticket_ = host_->Step(std::move(input), [this](absl::StatusOr<StepOutcome> outcome) {
-      call_.GetRpcAllocatorState()->FreeRequest();
-      standing_ = MemoryBudget::Reservation();
-      if (!outcome.ok()) return Finish(Refusal(outcome.status()));
-      Answer(*outcome);
-    });
-    return absl::OkStatus();
-  }
-
-  // Writes the answer, then its data once there is room for it: a round may release thousands of
-  // calls at once.
-  void Answer(const StepOutcome& outcome) {
-    FillResponse(outcome, host_->identity().history, response_);
-    OutgoingVector vector(outcome, reply_);
-    if (vector.empty()) return Finish(grpc::Status::OK);
-    const uint64_t bytes = vector.num_elements() * vector.element_bytes() + kReplyOverheadBytes;
-    MemoryBudget& replies = context_.replies;
-    const std::shared_ptr<Handle> handle = handle_;
-    const absl::StatusOr<uint64_t> place = replies.ReserveLater(
-        ReplyMemory(bytes), [this, vector, &replies](MemoryBudget::Reservation room) {
-          standing_ = std::move(room);
-          if (call_.IsCancelled()) return Finish(Gone());
-          if (replies.used() > replies.limit() / 2) {
-            patience_ = ArmPatience(context_.pool.timers(), replies, handle_);
-          }
-          WriteData(vector);
-        });
-    if (!place.ok()) return Finish(Refusal(AskAgain(place.status())));
-    // Unless it still stands in the line this may be gone by now.
-    if (!handle->BeginToWait(*place) && replies.Forget(*place)) Finish(Gone());
-  }
-
-  static grpc::Status Gone() {
-    return grpc::Status(grpc::StatusCode::CANCELLED, "nobody waits for this step");
-  }
-
-  // Who takes its reply more slowly than that is cut off where others wait for the memory; a retry
-  // gets the same answer.
-  static uint64_t ArmPatience(Timers& timers, MemoryBudget& replies,
-                              const std::shared_ptr<Handle>& handle) {
-    return timers.Arm(MonotonicNow() + kPatience, [&timers, &replies, handle] {
-      if (replies.AnyoneWaits()) return handle->Cancel();
-      if (!handle->IsOver()) ArmPatience(timers, replies, handle);
-    });
-  }
-
-  // Shard by shard on the pool; then the call ends.
-  void WriteData(const OutgoingVector& vector) {
-    v1::Section& section = *response_.add_sections();
-    vector.Open(0, vector.num_elements(), section);
-    char* data = section.mutable_data()->data();
-    context_.pool.RunPieces(
-        core::NumShards(vector.num_elements()),
-        [data, vector](size_t index) {
-          const core::Shard shard = core::ShardAt(index, vector.num_elements());
-          vector.Write(shard.begin, shard.size(), data + shard.begin * vector.element_bytes());
-        },
-        [this] { Finish(grpc::Status::OK); });
-  }
-
-  const ServiceContext context_;
-  grpc::CallbackServerContext& call_;
-  v1::StepResponse& response_;
-  // What is still needed where the request was freed.
-  std::shared_ptr<SessionHost> host_;
-  v1::ReplyOptions reply_;
-  uint64_t ticket_ = 0;
-  MemoryBudget::Reservation standing_;  // of the request, and then of the reply
-  const std::shared_ptr<Handle> handle_ = std::make_shared<Handle>(call_);
-  uint64_t patience_ = 0;  // an alarm
-};
-
-// ---- Pull ----
 
 struct PointOnWire {
   std::optional<core::Session::Point> point;
@@ -386,10 +162,6 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
 
 }  // namespace
 
-grpc::MessageHolder<v1::StepRequest, v1::StepResponse>* StepMessages::AllocateMessages() {
-  return new Messages;
-}
-
 TrainingService::TrainingService(ServiceContext context) : context_(context) {
   SetMessageAllocatorFor_Step(&step_messages_);
 }
@@ -397,9 +169,7 @@ TrainingService::TrainingService(ServiceContext context) : context_(context) {
 grpc::ServerUnaryReactor* TrainingService::Step(grpc::CallbackServerContext* call,
                                                 const v1::StepRequest* request,
                                                 v1::StepResponse* response) {
-  auto* reactor = new StepReactor(context_, *call, *response);
-  reactor->Start(*request);
-  return reactor;
+  return StartUnaryStep(context_, *call, *request, *response);
 }
 
 grpc::ServerBidiReactor<v1::StreamStepRequest, v1::StreamStepResponse>* TrainingService::StreamStep(
