@@ -13,7 +13,6 @@
 #include "server/rpc/step_reply.h"
 #include "server/runtime/clock.h"
 #include "server/runtime/mutex.h"
-#include "server/wire/names.h"
 #include "server/wire/section_codec.h"
 
 namespace talweg::server {
