@@ -52,6 +52,8 @@ class Server {
   void OnClockJump();
   void CalmDown() { calm_ = true; }
 
+  // That were asked for last.
+  const Settings& settings() const { return settings_; }
   const ServerTotals& totals() const { return totals_; }
 
  private:
