@@ -318,6 +318,7 @@ Reply Server::MakeReply(Subject subject, const Caller& caller) const {
   if (engine_ != nullptr) {
     reply.history = engine_->machine().history();
     reply.version = engine_->machine().version();
+    if (world_.flaw == Flaw::kOldVersion && caller.process % 4 == 0) reply.version = 0;
     reply.lease_seconds = engine_->machine().aggregation().lease_seconds;
   }
   return reply;

@@ -166,12 +166,12 @@ void World::CheckThatAllGotOn() {
 Outcome RunWorld(const WorldConfig& world, bool aloud) { return World(world, aloud).Run(); }
 
 std::string ReplayCommand(const WorldConfig& world) {
+  const auto flag = [](const char* name, int value) {
+    return value == 0 ? "" : absl::StrCat(name, value);
+  };
   return absl::StrCat("build/dev/tests/simulation_replay --world ", world.name, " --seed ",
-                      world.seed,
-                      world.mutation == core::Mutation::kNone
-                          ? ""
-                          : absl::StrCat(" --mutation ", static_cast<int>(world.mutation)),
-                      " --trace");
+                      world.seed, flag(" --mutation ", static_cast<int>(world.mutation)),
+                      flag(" --flaw ", static_cast<int>(world.flaw)), " --trace");
 }
 
 void Totals::Add(const Outcome& outcome) {

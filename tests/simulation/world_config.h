@@ -34,6 +34,14 @@ struct Faults {
   double breaks_off = 0;  // share of calls given up whose end the server is told of
 };
 
+// Deliberate bugs around the round machine, as core::Mutation has them within it.
+enum class Flaw : uint8_t {
+  kNone,
+  kOldVersion,  // some processes are told for ever that the session is at version 0
+  kLoseFold,    // of some contributions that count the gradient is lost
+  kLoseWeight,  // some count as if they weighed 1
+};
+
 struct WorldConfig {
   std::string name;
   uint64_t seed = 0;
@@ -63,6 +71,7 @@ struct WorldConfig {
   double fault_seconds = 60;  // then nothing goes wrong any more,
   double calm_seconds = 60;   // and everyone must get on
   core::Mutation mutation = core::Mutation::kNone;
+  Flaw flaw = Flaw::kNone;
 };
 
 // Every small world; the test walks them all.
