@@ -169,6 +169,9 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.faults.slow_seconds = 5;
   world.faults.worker_every = 0.005;
   world.faults.server_crash_every = 15;
+  world.faults.delete_every = 20;
+  world.faults.configure_every = 10;
+  world.faults.clock_jump_every = 20;
   world.faults.not_finite = 0.001;
   world.faults.impatient = 0.001;
   world.faults.tick_late_seconds = 0.5;
@@ -176,6 +179,7 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.fault_seconds = 30;
   world.calm_seconds = 120;
   if (name == "big_synchronous") {
+    world.compute_seconds = 4;
     SetSynchronous(world, CloseRule::kAll, random);
     world.policy.progress_seconds = 0;
   } else if (name == "big_bounded") {
