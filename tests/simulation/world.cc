@@ -142,7 +142,10 @@ void World::CheckThatAllGotOn() {
                     absl::StrCat(WorkerName(worker), " ", text, ", in ", config_.calm_seconds,
                                  " s without a fault"));
   };
-  all_are_due_ = LeavesNobodyBehind(config_, server_.settings().policy);
+  const core::AggregationConfig& policy = server_.settings().policy;
+  all_are_due_ = LeavesNobodyBehind(config_, policy);
+  // Who goes on before the version of several is made may never be told that it is in it.
+  const bool accumulates = policy.gradient_accumulation_steps > 1;
   uint64_t num_places = 0;
   for (uint32_t worker = 0; worker < config_.num_workers; ++worker) {
     num_places += fleet_.HasPlace(worker);
@@ -155,6 +158,7 @@ void World::CheckThatAllGotOn() {
       const uint64_t answers = fleet_.CalmAnswers(worker);
       const uint64_t applied = fleet_.CalmApplied(worker);
       if ((all_are_due_ ? applied : answers) > 0) continue;
+      if (accumulates && server_.CountedInCalm(worker)) continue;
       return starved(worker,
                      absl::StrCat("got ", answers, " verdicts, ", applied, " of them APPLIED"));
     }
