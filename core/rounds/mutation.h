@@ -17,6 +17,9 @@ enum class Mutation : uint8_t {
   kLooseBound,        // with bounded staleness a worker may be one round farther ahead
   kUnfoldAtExpiry,    // the weight of an expired worker's contribution leaves the round
   kIgnoreHistory,     // a message of another history is taken for one of this
+  kKeepExpecting,     // an expired worker goes on being expected
+  kDropAnswer,        // of several answers that are due at once the last is lost
+  kOversleep,         // a tick is asked for a second late
 };
 
 }  // namespace talweg::core

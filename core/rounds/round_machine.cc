@@ -36,6 +36,9 @@ Effects RoundMachine::Handle(const Event& event, absl::Time now) {
   state_->now = std::max(state_->now, now);
   Effects effects;
   std::visit([&](const auto& typed) { state_->On(typed, effects); }, event);
+  if (state_->mutation == Mutation::kDropAnswer && effects.released.size() > 1) {
+    effects.released.pop_back();
+  }
   return effects;
 }
 
@@ -47,6 +50,7 @@ absl::Time RoundMachine::NextTick() const {
   if (round.open && state_->aggregation.close == CloseRule::kDeadline) {
     next = std::min(next, round.first + absl::Seconds(state_->aggregation.close_seconds));
   }
+  if (state_->mutation == Mutation::kOversleep) next += absl::Seconds(1);
   return next;
 }
 

@@ -94,6 +94,7 @@ void RoundMachine::State::Look(uint32_t index) {
         if (member.incarnation == worker.incarnation) round.weight.Add(-member.weight);
       }
     }
+    if (mutation == Mutation::kKeepExpecting && Expects(worker)) ++round.outstanding;
     return SetDead(index);
   }
   if (aggregation.progress_seconds > 0 &&

@@ -65,7 +65,7 @@ class SessionEngine final : public Engine {
     }
     core::Effects effects = session_->Handle(event, now);
     if (effects.fold) {
-      session_->Take(effects, gradient);
+      session_->Take(Folded(effects, *payload), gradient);
       ++num_taken_;
     }
     if (effects.step.has_value()) {
@@ -101,6 +101,13 @@ class SessionEngine final : public Engine {
   }
 
  private:
+  // What is folded for them: with a flaw, something else.
+  core::Effects Folded(core::Effects effects, const Payload& payload) const {
+    if (payload.content % 4 != 0) return effects;
+    if (world_.flaw == Flaw::kLoseFold) effects.weight = 0;
+    if (world_.flaw == Flaw::kLoseWeight) effects.weight = 1;
+    return effects;
+  }
   std::shared_ptr<core::StagedGradient> Stage(const Payload& payload) const {
     const std::vector<float> values = GradientOf(payload, world_.num_elements);
     auto staged = std::make_shared<core::StagedGradient>(values.size());

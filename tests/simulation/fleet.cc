@@ -142,6 +142,11 @@ void Fleet::Contribute(uint32_t index) {
   Call(index, Subject::kContribute);
 }
 
+bool Fleet::HasPlace(uint32_t worker) const {
+  const Phase phase = processes_[people_[worker].process].phase;
+  return phase != Phase::kBorn && phase != Phase::kJoining && phase != Phase::kOver;
+}
+
 void Fleet::JoinLater(uint32_t index) {
   Process& process = processes_[index];
   process.phase = Phase::kJoining;
@@ -207,7 +212,7 @@ void Fleet::OnAnswer(uint32_t index, const Reply& reply) {
   }
   // The reply brings the current parameters.
   process.version = reply.version;
-  if (random_.Chance(0.8)) return Compute(index);
+  if (!random_.Chance(world_.pulls_anew)) return Compute(index);
   process.phase = Phase::kPulling;
   Call(index, Subject::kPull);
 }

@@ -37,11 +37,12 @@ class Fleet {
   // Everyone is there, awake, and left alone from now on.
   void CalmDown();
 
-  // Until when a process is frozen; in the past where it is not.
-
   // Of a worker, since the calm began.
   uint64_t CalmAnswers(uint32_t worker) const { return people_[worker].calm_answers; }
   uint64_t CalmApplied(uint32_t worker) const { return people_[worker].calm_applied; }
+  // Whether its last process has joined and, for all that it knows, is one of the session's
+  // workers.
+  bool HasPlace(uint32_t worker) const;
   bool IsObserver(uint32_t worker) const { return worker < world_.num_observers; }
   const FleetTotals& totals() const { return totals_; }
 

@@ -28,7 +28,8 @@ Server::Server(const WorldConfig& world, Random& random, Agenda& agenda, Network
       agenda_(agenda),
       network_(network),
       oracle_(oracle),
-      trace_(trace) {}
+      trace_(trace),
+      counted_in_calm_(world.num_workers) {}
 
 void Server::Begin() {
   if (engine_ != nullptr) return;
@@ -260,7 +261,14 @@ void Server::FinishStep() {
   ++marks_;
   const core::Effects effects = engine_->TakeStep(ToTime(Now()));
   step_open_ = false;
-  if (effects.made != nullptr) totals_.folded += effects.made->members.size();
+  if (effects.made != nullptr) {
+    totals_.folded += effects.made->members.size();
+    if (calm_) {
+      for (const core::RoundMember& member : effects.made->members) {
+        counted_in_calm_[WorkerOf(member.worker)] = true;
+      }
+    }
+  }
   oracle_.Saw(core::StepTaken{}, Payload{}, effects, *engine_, Now());
   TellReleased(effects);
   Rearm();
@@ -318,6 +326,7 @@ Reply Server::MakeReply(Subject subject, const Caller& caller) const {
   if (engine_ != nullptr) {
     reply.history = engine_->machine().history();
     reply.version = engine_->machine().version();
+    if (world_.flaw == Flaw::kOldVersion && caller.process % 4 == 0) reply.version = 0;
     reply.lease_seconds = engine_->machine().aggregation().lease_seconds;
   }
   return reply;

@@ -52,6 +52,10 @@ class Server {
   void OnClockJump();
   void CalmDown() { calm_ = true; }
 
+  // Whether the worker is in a version that was made since the calm began.
+  bool CountedInCalm(uint32_t worker) const { return counted_in_calm_[worker]; }
+  // That were asked for last.
+  const Settings& settings() const { return settings_; }
   const ServerTotals& totals() const { return totals_; }
 
  private:
@@ -110,6 +114,7 @@ class Server {
   Nanoseconds armed_ = 0;    // for a tick, by the agenda; 0: not
   uint64_t generation_ = 0;  // of timers
   bool calm_ = false;
+  std::vector<bool> counted_in_calm_;  // by worker
   ServerTotals totals_;
 };
 

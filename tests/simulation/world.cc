@@ -44,6 +44,7 @@ class World {
   Fleet fleet_;
   bool calm_ = false;
   bool over_ = false;
+  bool all_are_due_ = false;
 };
 
 Outcome World::Run() {
@@ -77,6 +78,7 @@ Outcome World::Run() {
   outcome.fleet = fleet_.totals();
   outcome.server = server_.totals();
   outcome.network_faults = network_.num_faults();
+  outcome.all_were_due = all_are_due_;
   return outcome;
 }
 
@@ -135,15 +137,31 @@ void World::Happen(const Occasion& occasion) {
 }
 
 void World::CheckThatAllGotOn() {
+  const auto starved = [&](uint32_t worker, const std::string& text) {
+    oracle_.Violate(agenda_.now(), "starved",
+                    absl::StrCat(WorkerName(worker), " ", text, ", in ", config_.calm_seconds,
+                                 " s without a fault"));
+  };
+  const core::AggregationConfig& policy = server_.settings().policy;
+  all_are_due_ = LeavesNobodyBehind(config_, policy);
+  // Who goes on before the version of several is made may never be told that it is in it.
+  const bool accumulates = policy.gradient_accumulation_steps > 1;
+  uint64_t num_places = 0;
   for (uint32_t worker = 0; worker < config_.num_workers; ++worker) {
-    if (fleet_.IsObserver(worker)) continue;
-    const uint64_t answers = fleet_.CalmAnswers(worker);
-    const uint64_t applied = fleet_.CalmApplied(worker);
-    if (answers >= config_.min_answers && (applied > 0 || !config_.must_be_applied)) continue;
-    return oracle_.Violate(
-        agenda_.now(), "starved",
-        absl::StrCat(WorkerName(worker), " got ", answers, " verdicts, ", applied,
-                     " of them APPLIED, in ", config_.calm_seconds, " s without a fault"));
+    num_places += fleet_.HasPlace(worker);
+  }
+  const bool is_full = num_places == config_.policy.worker_limit();
+  for (uint32_t worker = 0; worker < config_.num_workers; ++worker) {
+    if (!fleet_.HasPlace(worker)) {
+      if (!is_full) return starved(worker, "found no place, though one is free");
+    } else if (!fleet_.IsObserver(worker)) {
+      const uint64_t answers = fleet_.CalmAnswers(worker);
+      const uint64_t applied = fleet_.CalmApplied(worker);
+      if ((all_are_due_ ? applied : answers) > 0) continue;
+      if (accumulates && server_.CountedInCalm(worker)) continue;
+      return starved(worker,
+                     absl::StrCat("got ", answers, " verdicts, ", applied, " of them APPLIED"));
+    }
   }
 }
 
@@ -152,17 +170,18 @@ void World::CheckThatAllGotOn() {
 Outcome RunWorld(const WorldConfig& world, bool aloud) { return World(world, aloud).Run(); }
 
 std::string ReplayCommand(const WorldConfig& world) {
+  const auto flag = [](const char* name, int value) {
+    return value == 0 ? "" : absl::StrCat(name, value);
+  };
   return absl::StrCat("build/dev/tests/simulation_replay --world ", world.name, " --seed ",
-                      world.seed,
-                      world.mutation == core::Mutation::kNone
-                          ? ""
-                          : absl::StrCat(" --mutation ", static_cast<int>(world.mutation)),
-                      " --trace");
+                      world.seed, flag(" --mutation ", static_cast<int>(world.mutation)),
+                      flag(" --flaw ", static_cast<int>(world.flaw)), " --trace");
 }
 
 void Totals::Add(const Outcome& outcome) {
   ++worlds;
   if (!outcome.violation.label.empty()) ++violations;
+  if (outcome.all_were_due) ++all_were_due;
   sum.trace_hash = Mix(sum.trace_hash ^ outcome.trace_hash);
   sum.occasions += outcome.occasions;
   sum.network_faults += outcome.network_faults;
@@ -184,11 +203,12 @@ void Totals::Add(const Outcome& outcome) {
 
 std::string Totals::Text() const {
   return absl::StrCat(
-      worlds, " worlds, ", sum.occasions, " occasions, ", sum.server.events,
-      " events of the machine, ", sum.fleet.contributions, " contributions, ", sum.fleet.retries,
-      " retries, ", sum.server.folded, " in ", sum.server.versions, " versions, ", sum.faults(),
-      " faults (", sum.network_faults, " of messages, ", sum.fleet.faults, " of workers, ",
-      sum.server.crashes, " crashes of the server, ", sum.server.new_histories, " new histories, ",
+      worlds, " worlds, in ", all_were_due, " of them an APPLIED for everyone, ", sum.occasions,
+      " occasions, ", sum.server.events, " events of the machine, ", sum.fleet.contributions,
+      " contributions, ", sum.fleet.retries, " retries, ", sum.server.folded, " in ",
+      sum.server.versions, " versions, ", sum.faults(), " faults (", sum.network_faults,
+      " of messages, ", sum.fleet.faults, " of workers, ", sum.server.crashes,
+      " crashes of the server, ", sum.server.new_histories, " new histories, ",
       sum.server.deletions, " deletions, ", sum.server.jumps, " jumps of the clock), ",
       sum.server.changes, " changes of the configuration, ", violations, " violations");
 }

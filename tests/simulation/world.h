@@ -22,6 +22,7 @@ struct Outcome {
   FleetTotals fleet;
   ServerTotals server;
   uint64_t network_faults = 0;
+  bool all_were_due = false;  // an APPLIED, and got it
 
   uint64_t faults() const {
     return network_faults + fleet.faults + server.crashes + server.deletions + server.jumps;
@@ -38,6 +39,7 @@ std::string ReplayCommand(const WorldConfig& world);
 struct Totals {
   uint64_t worlds = 0;
   uint64_t violations = 0;
+  uint64_t all_were_due = 0;
   Outcome sum;
 
   void Add(const Outcome& outcome);

@@ -63,6 +63,7 @@ WorldConfig DrawFleet(absl::string_view name, uint64_t seed, Random& random) {
   world.call_timeout = random.Between(3.0, 40.0);
   world.asks_not_to_wait = random.Chance(0.4) ? random.Between(0.0, 0.5) : 0;
   world.goes_on_pending = random.Chance(0.4) ? random.Unit() : 0;
+  world.pulls_anew = random.Chance(0.5) ? 0.2 : 0;
   world.heartbeat_share = random.Chance(0.6) ? 1 : random.Unit();
   if (random.Chance(0.6)) {
     world.lightest = 0.5;
@@ -70,8 +71,32 @@ WorldConfig DrawFleet(absl::string_view name, uint64_t seed, Random& random) {
   }
   world.policy.lease_seconds = random.Whole(2, 15);
   world.faults = DrawFaults(random);
-  world.lets_policy_change = world.faults.configure_every > 0;
   return world;
+}
+
+// Who may be part of a version.
+uint64_t NumContributors(const WorldConfig& world) {
+  const uint64_t gradient_workers = world.num_workers - world.num_observers;
+  return std::min(gradient_workers, world.policy.worker_limit());
+}
+
+// The longest that a worker takes from a version to a contribution to the next, in seconds: to be
+// told it, to compute, to be heard, and to wait while steps are taken, each of another worker.
+double LongestTurn(const WorldConfig& world) {
+  const double slowness = world.straggler_share > 0 ? std::max(1.0, world.straggler_factor) : 1;
+  return 12 * world.delay_seconds + 1.5 * world.compute_seconds * slowness +
+         world.step_seconds * static_cast<double>(world.num_workers);
+}
+
+// Versions that all others together can make in that time, at most.
+uint64_t MostOvertaking(const WorldConfig& world) {
+  const double turns = LongestTurn(world) / (0.5 * world.compute_seconds) + 2;
+  return static_cast<uint64_t>(static_cast<double>(NumContributors(world) - 1) * turns);
+}
+
+// A max_staleness that refuses nobody.
+uint64_t Welcoming(const WorldConfig& world) {
+  return std::max<uint64_t>(1, MostOvertaking(world));
 }
 
 // Room in the calm for the slowest: a lease that ends, a call that is tried again, work and wait.
@@ -93,9 +118,12 @@ void SetSynchronous(WorldConfig& world, CloseRule close, Random& random) {
     policy.close_weight =
         random.Between(0.1, 1.0) * world.lightest * static_cast<double>(gradient_workers);
   }
-  if (close == CloseRule::kDeadline) policy.close_seconds = Span(random, 0.5, 8.0);
+  if (close == CloseRule::kDeadline) {
+    const double turn = LongestTurn(world);
+    policy.close_seconds =
+        random.Chance(0.5) ? Span(random, 0.5, 8.0) : Span(random, 2 * turn, 3 * turn);
+  }
   if (random.Chance(0.3)) policy.progress_seconds = Span(random, 2.0, 20.0);
-  world.must_be_applied = close == CloseRule::kAll && policy.progress_seconds == 0;
 }
 
 void SetBounded(WorldConfig& world, Random& random) {
@@ -103,13 +131,12 @@ void SetBounded(WorldConfig& world, Random& random) {
   policy.mode = AggregationMode::kBoundedStaleness;
   policy.max_rounds_ahead = random.Below(4);
   if (random.Chance(0.3)) policy.progress_seconds = Span(random, 2.0, 20.0);
-  world.must_be_applied = true;
 }
 
 void SetAsynchronous(WorldConfig& world, uint64_t steps, Random& random) {
   AggregationConfig& policy = world.policy;
   policy.gradient_accumulation_steps = steps;
-  policy.max_staleness = random.Whole(4, 40);
+  policy.max_staleness = random.Chance(0.5) ? random.Whole(4, 40) : Welcoming(world);
   if (steps > 1 && random.Chance(0.5)) policy.stale_scale = core::StaleScale::kInverse;
 }
 
@@ -129,6 +156,7 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.straggler_factor = 2;
   world.delay_seconds = 0.2;
   world.call_timeout = 20;
+  world.pulls_anew = 0.2;
   world.heartbeat_share = 0.1;
   world.all_beat_in_calm = false;
   world.policy.lease_seconds = 30;
@@ -141,6 +169,9 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.faults.slow_seconds = 5;
   world.faults.worker_every = 0.005;
   world.faults.server_crash_every = 15;
+  world.faults.delete_every = 20;
+  world.faults.configure_every = 10;
+  world.faults.clock_jump_every = 20;
   world.faults.not_finite = 0.001;
   world.faults.impatient = 0.001;
   world.faults.tick_late_seconds = 0.5;
@@ -148,9 +179,9 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.fault_seconds = 30;
   world.calm_seconds = 120;
   if (name == "big_synchronous") {
+    world.compute_seconds = 4;
     SetSynchronous(world, CloseRule::kAll, random);
     world.policy.progress_seconds = 0;
-    world.must_be_applied = true;
   } else if (name == "big_bounded") {
     SetBounded(world, random);
     world.policy.progress_seconds = 0;
@@ -158,7 +189,6 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   } else {
     SetAsynchronous(world, 64, random);
     world.policy.max_staleness = 1'000'000;
-    world.must_be_applied = false;
   }
   return world;
 }
@@ -197,7 +227,7 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
     SetSynchronous(world, CloseRule::kDeadline, random);
   } else if (name == "late_welcome") {
     SetSynchronous(world, CloseRule::kCount, random);
-    policy.max_staleness = random.Whole(1, 8);
+    policy.max_staleness = random.Chance(0.5) ? random.Whole(1, 8) : Welcoming(world);
     policy.stale_scale = core::StaleScale::kInverse;
   } else if (name == "crowded") {
     // More names than places: the table is full, and only who expired makes room.
@@ -205,8 +235,6 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
     world.num_observers = 0;
     policy.max_workers = std::max<uint64_t>(1, world.num_workers - random.Whole(1, 3));
     policy.lease_seconds = random.Whole(1, 4);
-    world.min_answers = 0;
-    world.must_be_applied = false;
   } else if (name == "beginners") {
     SetSynchronous(world, random.Chance(0.5) ? CloseRule::kAll : CloseRule::kDeadline, random);
     policy.min_workers = random.Whole(1, world.num_workers - world.num_observers);
@@ -216,8 +244,6 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
     SetBounded(world, random);
     policy.max_workers = world.num_workers;
     policy.max_staleness = (policy.max_workers - 1) * (2 * policy.max_rounds_ahead + 1);
-    // A worker that is left behind for want of progress may be overtaken by more than that.
-    world.must_be_applied = policy.progress_seconds == 0;
   } else if (name == "asynchronous") {
     SetAsynchronous(world, 1, random);
   } else if (name == "accumulated" || name == "exact_accumulated") {
@@ -250,6 +276,32 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
   SetCalm(world);
   TALWEG_CHECK(policy.Validate().ok());
   return world;
+}
+
+bool LeavesNobodyBehind(const WorldConfig& world, const AggregationConfig& policy) {
+  const double turn = LongestTurn(world);
+  const uint64_t others = NumContributors(world) - 1;
+  // Nobody is late for good.
+  const bool limited =
+      policy.mode != AggregationMode::kBoundedStaleness || policy.max_staleness > 0;
+  if (!limited || policy.max_staleness >= MostOvertaking(world)) return true;
+  if (policy.mode == AggregationMode::kAsynchronous) return false;
+  if (!world.all_beat_in_calm && static_cast<double>(policy.lease_seconds) < turn) return false;
+  // Or the others wait for the slowest, and long enough.
+  if (policy.progress_seconds > 0 && policy.progress_seconds < turn) return false;
+  if (policy.mode == AggregationMode::kBoundedStaleness) return true;
+  switch (policy.close) {
+    case CloseRule::kAll:
+      return true;
+    case CloseRule::kCount:
+      return policy.close_count > others;
+    case CloseRule::kWeight:
+      return policy.close_weight > static_cast<double>(others) * world.heaviest;
+    case CloseRule::kDeadline:
+      // Whoever misses one round has begun soon enough for the next.
+      return policy.close_seconds >= 2 * turn;
+  }
+  return false;
 }
 
 AggregationConfig ChangePolicy(const WorldConfig& world, const AggregationConfig& from,
