@@ -19,9 +19,10 @@ packages=(
   libgtest-dev libgmock-dev nlohmann-json3-dev libbenchmark-dev
 )
 # What tests and linters ask for beyond that: the peer of the golden vectors and the benchmarks
-# (Debian's own interpreter carries it), Clang's fuzzer, and the tools of tests/lint.sh.
+# (Debian's own interpreter carries it), what reads the files for Kubernetes, Clang's fuzzer, and the
+# tools of tests/lint.sh.
 more_packages=(
-  python3-torch python3-numpy procps
+  python3-torch python3-numpy python3-yaml procps
   clang libclang-rt-dev clang-format clang-tidy codespell git shellcheck
 )
 

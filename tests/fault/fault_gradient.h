@@ -12,9 +12,11 @@
 
 namespace talweg::testing {
 
+constexpr size_t kFaultPeriod = 11;  // of the elements
+
 inline float FaultGradientElement(absl::string_view worker, uint64_t incarnation, uint64_t sequence,
                                   size_t index) {
-  uint64_t mixed = incarnation * 7 + sequence * 13 + index % 11;
+  uint64_t mixed = incarnation * 7 + sequence * 13 + index % kFaultPeriod;
   for (const char c : worker) mixed = mixed * 31 + static_cast<unsigned char>(c);
   return static_cast<float>(mixed % 17) - 8;
 }
@@ -23,7 +25,9 @@ inline std::vector<float> FaultGradient(absl::string_view worker, uint64_t incar
                                         uint64_t sequence, size_t num_elements) {
   std::vector<float> gradient(num_elements);
   for (size_t index = 0; index < num_elements; ++index) {
-    gradient[index] = FaultGradientElement(worker, incarnation, sequence, index);
+    gradient[index] = index < kFaultPeriod
+                          ? FaultGradientElement(worker, incarnation, sequence, index)
+                          : gradient[index - kFaultPeriod];
   }
   return gradient;
 }

@@ -8,11 +8,11 @@
 //   answered SEQUENCE VERDICT APPLIED_VERSION REPLAYED ATTEMPTS
 //   ended REASON
 //
-//   fault_worker ADDRESS SESSION WORKER NUM_ELEMENTS FILE unary|streamed free|driven
+//   fault_worker ADDRESS SESSION WORKER NUM_ELEMENTS FILE unary|streamed free|paced|driven
 //
-// `free`: contributes until SIGTERM, then leaves. `driven`: contributes once for each line that it
-// reads, and leaves at the end of its input. Ends with its parent, however that ends. Exits with 0
-// where it has left, with 1 after an error.
+// `free`: contributes until SIGTERM, then leaves. `paced`: likewise, and rests for 40 ms before
+// each. `driven`: contributes once for each line that it reads, and leaves at the end of its input.
+// Ends with its parent, however that ends. Exits with 0 where it has left, with 1 after an error.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -25,6 +25,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "client/cpp/talweg/client.h"
 #include "tests/fault/fault_gradient.h"
 
@@ -58,9 +60,11 @@ int End(const Diary& diary, const absl::Status& status) {
   return 1;
 }
 
-bool MayGoOn(bool driven) {
+bool MayGoOn(const std::string& how) {
   std::string line;
-  return driven ? static_cast<bool>(std::getline(std::cin, line)) : stopping == 0;
+  if (how == "driven") return static_cast<bool>(std::getline(std::cin, line));
+  if (how == "paced") absl::SleepFor(absl::Milliseconds(40));
+  return stopping == 0;
 }
 
 }  // namespace
@@ -69,7 +73,7 @@ int main(int argc, char** argv) {
   if (argc != 8) {
     std::fprintf(stderr,
                  "usage: fault_worker ADDRESS SESSION WORKER NUM_ELEMENTS FILE "
-                 "unary|streamed free|driven\n");
+                 "unary|streamed free|paced|driven\n");
     return 2;
   }
   const pid_t parent = getppid();
@@ -80,7 +84,7 @@ int main(int argc, char** argv) {
   const std::string worker = argv[3];
   const size_t num_elements = std::strtoull(argv[4], nullptr, 10);
   const Diary diary(argv[5]);
-  const bool driven = std::string(argv[7]) == "driven";
+  const std::string how = argv[7];
   talweg::ClientOptions options;
   if (std::string(argv[6]) == "streamed") options.stream_threshold_bytes = 0;
   options.retry.max_backoff = absl::Milliseconds(200);
@@ -92,7 +96,7 @@ int main(int argc, char** argv) {
   diary.Add(absl::StrCat("joined ", session->incarnation(), " ", session->version()));
 
   std::vector<float> parameters(num_elements);
-  for (uint64_t sequence = 1; MayGoOn(driven); ++sequence) {
+  for (uint64_t sequence = 1; MayGoOn(how); ++sequence) {
     const std::vector<float> gradient =
         talweg::testing::FaultGradient(worker, session->incarnation(), sequence, num_elements);
     diary.Add(absl::StrCat("sends ", sequence, " ", session->version()));

@@ -3,6 +3,7 @@
 // Rounds of real worker processes against the real server, and what befalls them: kill -9, SIGSTOP
 // beyond the lease, successors under their name, lost replies, cut and half-open connections. After
 // each of it every contribution must be where its worker was told that it is, and nowhere else.
+// What needs no round is done in every mode.
 //
 // The storm draws another seed in every run and prints it; TALWEG_FAULT_SEED repeats one.
 #include <signal.h>
@@ -37,8 +38,14 @@ using testing::WorkerProcess;
 constexpr char kSession[] = "s";
 constexpr uint64_t kLeaseSeconds = 3;  // so long that a busy machine starves no heartbeat
 
-// Whether contributions go over streams.
-class ProcessFaultTest : public ::testing::TestWithParam<bool> {
+constexpr uint64_t kMaxStaleness = 40;  // versions, where nobody is waited for
+
+struct Shape {
+  v1::AggregationMode mode;
+  bool streamed;  // contributions go over streams
+};
+
+class ProcessFaultTest : public ::testing::TestWithParam<Shape> {
  protected:
   void SetUp() override {
     client_.emplace(Client::Connect(server_.address()).value());
@@ -50,8 +57,11 @@ class ProcessFaultTest : public ::testing::TestWithParam<bool> {
     tensor.add_shape(num_elements());
     config.mutable_optimizer()->mutable_gradient_descent();
     config.mutable_schedule()->set_learning_rate(0.5);
-    config.mutable_aggregation()->set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
+    config.mutable_aggregation()->set_mode(GetParam().mode);
     config.mutable_aggregation()->set_lease_seconds(kLeaseSeconds);
+    if (GetParam().mode == v1::AGGREGATION_MODE_ASYNCHRONOUS) {
+      config.mutable_aggregation()->set_max_staleness(kMaxStaleness);
+    }
     v1::InitialValueRule& rule = *request.mutable_initial_values()->mutable_seeded()->add_rules();
     rule.set_tensors("*");
     rule.mutable_constant();
@@ -59,7 +69,8 @@ class ProcessFaultTest : public ::testing::TestWithParam<bool> {
   }
 
   // Several chunks where there are any.
-  static size_t num_elements() { return GetParam() ? 150'000 : 1'000; }
+  static size_t num_elements() { return GetParam().streamed ? 150'000 : 1'000; }
+  static bool synchronous() { return GetParam().mode == v1::AGGREGATION_MODE_SYNCHRONOUS; }
 
   enum class How { kFree, kDriven };
   // A new life of a worker, over `address` or, where that is empty, straight to the server. It has
@@ -70,8 +81,9 @@ class ProcessFaultTest : public ::testing::TestWithParam<bool> {
     options.session_id = kSession;
     options.worker = worker;
     options.num_elements = num_elements();
-    options.streamed = GetParam();
-    options.driven = how == How::kDriven;
+    options.streamed = GetParam().streamed;
+    // The server keeps the records of 4,096 versions, and here each contribution makes one.
+    options.how = how == How::kDriven ? "driven" : synchronous() ? "free" : "paced";
     WorkerProcess& process = *workers_.emplace_back(std::make_unique<WorkerProcess>(options));
     EXPECT_EQ(process.AwaitJoin().ended, "");
     return process;
@@ -155,7 +167,11 @@ class ProcessFaultTest : public ::testing::TestWithParam<bool> {
   std::vector<std::unique_ptr<WorkerProcess>> workers_;
 };
 
-TEST_P(ProcessFaultTest, KilledWorkersHoldNobodyUpAndTheirSuccessorsGoOn) {
+class AnyModeFaultTest : public ProcessFaultTest {};
+class BoundedStalenessFaultTest : public ProcessFaultTest {};
+class AsynchronousFaultTest : public ProcessFaultTest {};
+
+TEST_P(AnyModeFaultTest, KilledWorkersHoldNobodyUpAndTheirSuccessorsGoOn) {
   const std::vector<std::string> names = {"a", "b", "c", "d"};
   std::vector<WorkerProcess*> lives;
   for (const std::string& name : names) lives.push_back(&Start(name, How::kFree));
@@ -165,8 +181,9 @@ TEST_P(ProcessFaultTest, KilledWorkersHoldNobodyUpAndTheirSuccessorsGoOn) {
     lives[victim]->Signal(SIGKILL);
     EXPECT_EQ(lives[victim]->Wait(), -SIGKILL);
     if (kill % 3 == 0) {
-      // Nobody takes its place: its lease must run out for the others to go on.
-      AwaitVersion(version() + 3);
+      // Nobody takes its place: its lease must run out for the others to go on, if they wait for
+      // it. None can be so many versions ahead before that.
+      AwaitVersion(version() + 10);
       AwaitLive(3);
     }
     lives[victim] = &Start(names[victim], How::kFree);
@@ -208,6 +225,57 @@ TEST_P(ProcessFaultTest, FrozenWorkerIsNotWaitedForAndGoesOnWhenItWakes) {
   sent = b.AwaitAnswers(4).sent.at(4);
   EXPECT_EQ(sent.verdict, "VERDICT_APPLIED");
   EXPECT_EQ(sent.applied_version, 5u);
+  EndAll();
+}
+
+TEST_P(BoundedStalenessFaultTest, SlowestWorkerIsWaitedForUntilItsLeaseRunsOut) {
+  WorkerProcess& a = Start("a", How::kDriven);
+  WorkerProcess& b = Start("b", How::kDriven);
+  WorkerProcess& c = Start("c", How::kDriven);
+  StepTogether({&a, &b, &c});
+  EXPECT_EQ(version(), 3u);
+
+  b.Freeze();
+  StepTogether({&a, &c});
+  EXPECT_LE(client_->GetSession(kSession).value().num_live_workers(), 2u);
+  StepTogether({&a, &c});
+  EXPECT_EQ(version(), 7u);
+  b.Wake();
+  AwaitLive(3);
+  StepTogether({&a, &b, &c});
+  WorkerProcess::Sent sent = b.Read().sent.at(2);
+  EXPECT_EQ(sent.verdict, "VERDICT_APPLIED");
+  EXPECT_EQ(sent.base_version, 3u);
+
+  // While it waits for them: it has its version, and is waited for when they have caught up.
+  b.Step();
+  AwaitJudgement(b);
+  b.Freeze();
+  StepTogether({&a, &c});
+  StepTogether({&a, &c});
+  b.Wake();
+  sent = b.AwaitAnswers(3).sent.at(3);
+  EXPECT_EQ(sent.verdict, "VERDICT_APPLIED");
+  EXPECT_EQ(sent.applied_version, 11u);
+  EXPECT_EQ(MembersOf(11), std::vector<std::string>{"b"});
+  EndAll();
+}
+
+TEST_P(AsynchronousFaultTest, FrozenWorkerHoldsNobodyUpAndIsTooStaleWhenItWakes) {
+  WorkerProcess& a = Start("a", How::kDriven);
+  WorkerProcess& b = Start("b", How::kDriven);
+  StepTogether({&a, &b});
+  b.Freeze();
+  for (uint64_t step = 0; step <= kMaxStaleness; ++step) StepTogether({&a});
+  EXPECT_EQ(version(), kMaxStaleness + 3);
+  AwaitLive(1);
+  b.Wake();
+  StepTogether({&b});
+  StepTogether({&b});
+  const WorkerProcess::Story story = b.Read();
+  EXPECT_EQ(story.sent.at(2).verdict, "VERDICT_TOO_STALE");
+  EXPECT_EQ(story.sent.at(3).verdict, "VERDICT_APPLIED");
+  EXPECT_EQ(story.sent.at(3).base_version, kMaxStaleness + 3);
   EndAll();
 }
 
@@ -328,7 +396,7 @@ TEST_P(ProcessFaultTest, WorkerOnAHalfOpenConnectionIsNotWaitedFor) {
 }
 
 // Whatever befalls a fleet, all at random.
-TEST_P(ProcessFaultTest, StormLosesNothingAndCountsNothingTwice) {
+TEST_P(AnyModeFaultTest, StormLosesNothingAndCountsNothingTwice) {
   const char* given = std::getenv("TALWEG_FAULT_SEED");
   const uint64_t seed =
       given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
@@ -381,7 +449,8 @@ TEST_P(ProcessFaultTest, StormLosesNothingAndCountsNothingTwice) {
         proxy.CutAndHeal();
         break;
       case 4:
-        proxy.CutAfter(below(2) == 0, static_cast<int64_t>(below(GetParam() ? 1'500'000 : 10'000)));
+        proxy.CutAfter(below(2) == 0,
+                       static_cast<int64_t>(below(GetParam().streamed ? 1'500'000 : 10'000)));
         pause(300);
         break;
       default:
@@ -394,8 +463,31 @@ TEST_P(ProcessFaultTest, StormLosesNothingAndCountsNothingTwice) {
   EndAll();
 }
 
-INSTANTIATE_TEST_SUITE_P(Shapes, ProcessFaultTest, ::testing::Bool(),
-                         [](const auto& shape) { return shape.param ? "Streamed" : "Unary"; });
+std::string NameOf(const ::testing::TestParamInfo<Shape>& info) {
+  const absl::string_view way = info.param.streamed ? "Streamed" : "Unary";
+  switch (info.param.mode) {
+    case v1::AGGREGATION_MODE_BOUNDED_STALENESS:
+      return absl::StrCat("BoundedStaleness", way);
+    case v1::AGGREGATION_MODE_ASYNCHRONOUS:
+      return absl::StrCat("Asynchronous", way);
+    default:
+      return absl::StrCat("Synchronous", way);
+  }
+}
+
+constexpr Shape kSynchronous[] = {{v1::AGGREGATION_MODE_SYNCHRONOUS, false},
+                                  {v1::AGGREGATION_MODE_SYNCHRONOUS, true}};
+constexpr Shape kBoundedStaleness[] = {{v1::AGGREGATION_MODE_BOUNDED_STALENESS, false},
+                                       {v1::AGGREGATION_MODE_BOUNDED_STALENESS, true}};
+constexpr Shape kAsynchronous[] = {{v1::AGGREGATION_MODE_ASYNCHRONOUS, false},
+                                   {v1::AGGREGATION_MODE_ASYNCHRONOUS, true}};
+INSTANTIATE_TEST_SUITE_P(Rounds, ProcessFaultTest, ::testing::ValuesIn(kSynchronous), NameOf);
+INSTANTIATE_TEST_SUITE_P(Rounds, AnyModeFaultTest, ::testing::ValuesIn(kSynchronous), NameOf);
+INSTANTIATE_TEST_SUITE_P(Bounded, AnyModeFaultTest, ::testing::ValuesIn(kBoundedStaleness), NameOf);
+INSTANTIATE_TEST_SUITE_P(Free, AnyModeFaultTest, ::testing::ValuesIn(kAsynchronous), NameOf);
+INSTANTIATE_TEST_SUITE_P(Bounded, BoundedStalenessFaultTest, ::testing::ValuesIn(kBoundedStaleness),
+                         NameOf);
+INSTANTIATE_TEST_SUITE_P(Free, AsynchronousFaultTest, ::testing::ValuesIn(kAsynchronous), NameOf);
 
 }  // namespace
 }  // namespace talweg

@@ -44,7 +44,7 @@ WorkerProcess::WorkerProcess(const Options& options) : options_(options) {
                                         absl::StrCat(options.num_elements),
                                         path_,
                                         options.streamed ? "streamed" : "unary",
-                                        options.driven ? "driven" : "free"};
+                                        options.how};
   std::vector<char*> argv;
   for (std::string& argument : arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);

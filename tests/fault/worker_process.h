@@ -26,7 +26,7 @@ class WorkerProcess {
     std::string worker;
     size_t num_elements = 0;
     bool streamed = false;
-    bool driven = false;
+    std::string how = "free";  // or "paced", "driven": as in fault_worker.cc
   };
   struct Sent {
     uint64_t base_version = 0;

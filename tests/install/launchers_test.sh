@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-#   tests/install/launchers_test.sh PYTHON
+#   tests/install/launchers_test.sh PYTHON TALWEG ADDRESS
 #
 # The launchers of deploy/ in the environments that Slurm and torchrun give their processes: each
-# names its worker and its server as client/cpp/talweg/worker_name.h says, and becomes the command.
-# And the files for Kubernetes are what they say.
+# names its worker and its server as client/cpp/talweg/worker_name.h says, and becomes the command:
+# `talweg step`, too, against the server at ADDRESS. And the files for Kubernetes are what they say.
 set -euo pipefail
 python=$1
+talweg=$2
+address=$3
 deploy=$(cd "$(dirname "$0")/../../deploy" && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
@@ -44,7 +46,8 @@ launch() {
   done
   shift
   status=0
-  output=$(env -i PATH="$folder:$PATH" "${assignments[@]}" bash "$deploy/$launcher" "$@" 2>&1) || status=$?
+  output=$(env -i PATH="$folder:$PATH" ASAN_OPTIONS="${ASAN_OPTIONS-}" \
+    LSAN_OPTIONS="${LSAN_OPTIONS-}" "${assignments[@]}" bash "$deploy/$launcher" "$@" 2>&1) || status=$?
 }
 # Wants that the launcher names the worker $2 at the server $3, in the environment behind them.
 expect() {
@@ -108,7 +111,19 @@ for launcher in $slurm $torchrun; do
   ((status == 7)) || fail "$launcher ended with $status instead of its command's 7"
 done
 
-# What Kubernetes needs to bring a worker back under its name. Parsed where Python can; else read.
+# A contribution under the launcher's name; its gradient are the parameters themselves.
+"$talweg" session create launched --server "$address" --layout "w:2" --learning_rate 0.5 \
+  --optimizer gradient_descent --init "*=constant:1" >/dev/null
+"$talweg" pull launched --server "$address" --output "$folder/gradient.npy" >/dev/null
+for launcher in $slurm $torchrun; do
+  launch "$launcher" "${task[@]}" "${rank[@]}" TALWEG_SERVER="$address" -- \
+    "$talweg" step launched --gradient "$folder/gradient.npy"
+  ((status == 0)) || fail "$launcher with talweg step ended with $status: $output"
+done
+records=$("$talweg" session records launched --server "$address")
+[[ $records == *"1: slurm-812-3"*"1: night-5"* ]] || fail "who stepped is not told: $records"
+
+# What Kubernetes needs to bring a worker back under its name.
 for file in server.yaml workers.yaml; do
   if grep -n $'\t' "$deploy/kubernetes/$file"; then fail "$file has tabs"; fi
 done
@@ -117,8 +132,11 @@ for words in 'completionMode: Indexed' 'restartPolicy: OnFailure' 'value: talweg
   'value: $(JOB_NAME)-$(JOB_INDEX)'; do
   grep -qF "$words" "$deploy/kubernetes/workers.yaml" || fail "workers.yaml lacks '$words'"
 done
-if "$python" -c 'import yaml' 2>/dev/null; then
-  "$python" - "$deploy/kubernetes" <<'PYTHON'
+for with_yaml in "$python" /usr/bin/python3 ""; do
+  [[ -n $with_yaml ]] || fail "no python3 here has yaml (Debian: python3-yaml)"
+  "$with_yaml" -c 'import yaml' 2>/dev/null && break
+done
+"$with_yaml" - "$deploy/kubernetes" <<'PYTHON'
 import re
 import sys
 
@@ -156,5 +174,4 @@ names = [entry["name"] for entry in worker["env"]]
 used = re.findall(r"\$\((\w+)\)", environment["TALWEG_WORKER"]["value"])
 assert used and all(names.index(name) < names.index("TALWEG_WORKER") for name in used)
 PYTHON
-fi
 echo "launchers_test: ok"

@@ -279,6 +279,12 @@ void Swarm::Join(size_t worker, const v1::JoinRequest& request, Done<v1::JoinRes
                 request, std::move(done));
 }
 
+void Swarm::Heartbeat(size_t worker, const v1::HeartbeatRequest& request,
+                      Done<v1::HeartbeatResponse> done) {
+  parts_->Unary(*parts_->ConnectionOf(worker).sessions,
+                &v1::SessionService::Stub::PrepareAsyncHeartbeat, request, std::move(done));
+}
+
 void Swarm::Leave(size_t worker, const v1::LeaveRequest& request, Done<v1::LeaveResponse> done) {
   parts_->Unary(*parts_->ConnectionOf(worker).sessions,
                 &v1::SessionService::Stub::PrepareAsyncLeave, request, std::move(done));

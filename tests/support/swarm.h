@@ -33,6 +33,8 @@ class Swarm {
   Swarm& operator=(const Swarm&) = delete;
 
   void Join(size_t worker, const v1::JoinRequest& request, Done<v1::JoinResponse> done);
+  void Heartbeat(size_t worker, const v1::HeartbeatRequest& request,
+                 Done<v1::HeartbeatResponse> done);
   void Leave(size_t worker, const v1::LeaveRequest& request, Done<v1::LeaveResponse> done);
   void Step(size_t worker, const v1::StepRequest& request, Done<v1::StepResponse> done);
   // A call that does nothing: the health check.
