@@ -186,6 +186,8 @@ void Server::NotReady() {
 
 uint64_t Server::message_bytes() const { return parts_->messages.used() + parts_->staging.used(); }
 
+bool Server::streams_wait() const { return parts_->staging.AnyoneWaits(); }
+
 void Server::Refuse() {
   parts_->gate.Close();
   parts_->stopping.Give();

@@ -38,6 +38,8 @@ class Server {
 
   // Bytes that contributions under way hold.
   uint64_t message_bytes() const;
+  // Whether a stream waits for memory.
+  bool streams_wait() const;
 
   // Health service "ready" says NOT_SERVING from now on; calls are still served.
   void NotReady();

@@ -692,6 +692,11 @@ TEST_F(ScarceMemoryTest, BusyStreamHandsItsMemoryToWhoeverWaits) {
     const uint64_t next = (turn + 1) / 2 + 1;
     ASSERT_TRUE(patient.WriteHeader(
         StepOf(names[(turn + 1) % 2], joined[(turn + 1) % 2], next, next - 1, {})));
+    // It stands in the line before the busy one is done, which would else keep what it has.
+    for (int tries = 0; tries < 5000 && !server_->streams_wait(); ++tries) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    ASSERT_TRUE(server_->streams_wait());
     for (const auto& chunk : chunks) ASSERT_TRUE(busy.Write(chunk));
     ASSERT_TRUE(busy.WriteCommit());
     v1::StepResponse response;
