@@ -126,10 +126,9 @@ std::vector<Command> TensorCommands() {
        "ID",
        "Contribute one gradient, taken at the current version",
        "Joins, steps once and leaves. A process that works under the same name is fenced; what it\n"
-       "contributed before counts. Where the session makes versions of many workers, waits for "
-       "the\n"
-       "others: as long as that takes, unless --timeout is given. A worker counts once a version:\n"
-       "what it sends again before the version is made is refused then. Ends with 1 where the\n"
+       "contributed before counts. Where the session makes versions of many workers, waits for\n"
+       "the others: as long as that takes, unless --timeout is given. A worker counts once a\n"
+       "version: what it sends again before that is made is refused then. Ends with 1 where the\n"
        "verdict refuses the gradient.\n",
        {{"gradient", "FILE.npy", "the gradient: float32, as many elements as the session"},
         {"output", "FILE.npy", "where the new parameters go, if the step was taken"},

@@ -26,6 +26,9 @@ constexpr uint64_t kReplyOverheadBytes = 4096;           // all of a reply but i
 constexpr absl::Duration kPatience = absl::Seconds(60);  // with a reply's reader
 constexpr int kMaxSections = 16;
 
+uint64_t ReplyBytes(uint64_t num_elements, uint64_t element_bytes) {
+  return num_elements * element_bytes + kReplyOverheadBytes;
+}
 // A reply stands twice while it goes out: as a message, and as the bytes gRPC makes of it.
 uint64_t ReplyMemory(uint64_t reply_bytes) { return 2 * reply_bytes; }
 
@@ -35,7 +38,7 @@ absl::Status CheckReplySize(const v1::ReplyOptions& reply, uint64_t num_elements
   TALWEG_ASSIGN_OR_RETURN(const core::Dtype dtype, DtypeFromProto(reply.dtype(), "reply.dtype"));
   const uint64_t allowed =
       reply.max_reply_bytes() == 0 ? kDefaultMaxReplyBytes : reply.max_reply_bytes();
-  const uint64_t needed = num_elements * core::DtypeBytes(dtype) + kReplyOverheadBytes;
+  const uint64_t needed = ReplyBytes(num_elements, core::DtypeBytes(dtype));
   if (needed > allowed) {
     return MakeError(
         Reason::kReplyTooLarge,
@@ -179,7 +182,7 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     FillResponse(outcome, host_->identity().history, response_);
     OutgoingVector vector(outcome, reply_);
     if (vector.empty()) return Finish(grpc::Status::OK);
-    const uint64_t bytes = vector.num_elements() * vector.element_bytes() + kReplyOverheadBytes;
+    const uint64_t bytes = ReplyBytes(vector.num_elements(), vector.element_bytes());
     MemoryBudget& replies = context_.replies;
     const std::shared_ptr<Handle> handle = handle_;
     const absl::StatusOr<uint64_t> place = replies.ReserveLater(
