@@ -8,7 +8,7 @@
 
 #include "client/cpp/talweg/client.h"
 #include "gtest/gtest.h"
-#include "server/server.h"
+#include "tests/conformance/served_test.h"
 #include "tests/support/proxy.h"
 #include "tests/support/wire_client.h"
 
@@ -22,21 +22,11 @@ using testing::StepOf;
 using testing::VectorSession;
 using testing::WireClient;
 
-class ExactlyOnceTest : public ::testing::Test {
+class ExactlyOnceTest : public testing::ServedTest {
  protected:
-  void SetUp() override {
-    auto started = server::Server::Start({.address = "127.0.0.1:0", .num_threads = 2});
-    ASSERT_TRUE(started.ok()) << started.status();
-    server_ = *std::move(started);
-    wire_ = std::make_unique<WireClient>(server_->address());
-  }
-
   int port() const {
     return std::stoi(server_->address().substr(server_->address().rfind(':') + 1));
   }
-
-  std::unique_ptr<server::Server> server_;
-  std::unique_ptr<WireClient> wire_;
 };
 
 TEST_F(ExactlyOnceTest, RetryAfterALostReplyIsReplayedAndChangesNothing) {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
-#include "server/server.h"
+#include "tests/conformance/served_test.h"
 #include "tests/support/wire_client.h"
 
 namespace talweg {
@@ -16,7 +16,6 @@ namespace {
 
 using testing::StepOf;
 using testing::VectorSession;
-using testing::WireClient;
 
 struct Contribution {
   std::string worker;
@@ -173,15 +172,8 @@ const std::vector<Rule>& Rules() {
   return rules;
 }
 
-class RulesTest : public ::testing::Test {
+class RulesTest : public testing::ServedTest {
  protected:
-  void SetUp() override {
-    auto started = server::Server::Start({.address = "127.0.0.1:0", .num_threads = 2});
-    ASSERT_TRUE(started.ok()) << started.status();
-    server_ = *std::move(started);
-    wire_ = std::make_unique<WireClient>(server_->address());
-  }
-
   // `num_workers` of them, by the names of the alphabet.
   void Create(v1::AggregationMode mode, void (*set)(v1::AggregationPolicy& policy),
               size_t num_workers) {
@@ -227,8 +219,6 @@ class RulesTest : public ::testing::Test {
     return {names.begin(), names.end()};
   }
 
-  std::unique_ptr<server::Server> server_;
-  std::unique_ptr<WireClient> wire_;
   std::vector<v1::JoinResponse> joined_;
   std::vector<uint64_t> sequences_;
 };

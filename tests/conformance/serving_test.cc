@@ -16,6 +16,7 @@
 #include "core/session/staged_gradient.h"
 #include "gtest/gtest.h"
 #include "server/server.h"
+#include "tests/conformance/served_test.h"
 #include "tests/support/health.grpc.pb.h"
 #include "tests/support/server_process.h"
 #include "tests/support/wire_client.h"
@@ -31,15 +32,8 @@ using testing::StepOf;
 using testing::VectorSession;
 using testing::WireClient;
 
-class ServingTest : public ::testing::Test {
+class ServingTest : public testing::ServedTest {
  protected:
-  void SetUp() override {
-    auto started = server::Server::Start({.address = "127.0.0.1:0", .num_threads = 2});
-    ASSERT_TRUE(started.ok()) << started.status();
-    server_ = *std::move(started);
-    wire_ = std::make_unique<WireClient>(server_->address());
-  }
-
   std::vector<float> PullAll(const std::string& session_id, uint64_t* version = nullptr) {
     v1::PullRequest request;
     request.set_session_id(session_id);
@@ -48,9 +42,6 @@ class ServingTest : public ::testing::Test {
     EXPECT_TRUE(status.ok()) << status.error_message();
     return values;
   }
-
-  std::unique_ptr<server::Server> server_;
-  std::unique_ptr<WireClient> wire_;
 };
 
 TEST_F(ServingTest, StepsOverTheWireGiveTheBitsOfTheCore) {

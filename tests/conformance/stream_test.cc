@@ -10,7 +10,7 @@
 
 #include "core/base/reasons.h"
 #include "gtest/gtest.h"
-#include "server/server.h"
+#include "tests/conformance/served_test.h"
 #include "tests/support/proxy.h"
 #include "tests/support/wire_client.h"
 
@@ -38,20 +38,8 @@ std::vector<float> Gradient(uint64_t num_elements, uint64_t seed) {
   return gradient;
 }
 
-class StreamTest : public ::testing::Test {
+class StreamTest : public testing::ServedTest {
  protected:
-  void SetUp() override { Start({}); }
-
-  void Start(server::ServerOptions options) {
-    options.address = "127.0.0.1:0";
-    options.num_threads = 2;
-    auto started = server::Server::Start(options);
-    ASSERT_TRUE(started.ok()) << started.status();
-    wire_.reset();
-    server_ = *std::move(started);
-    wire_ = std::make_unique<WireClient>(server_->address());
-  }
-
   v1::JoinResponse CreateAndJoin(const std::string& id, uint64_t num_elements = kElements) {
     EXPECT_TRUE(wire_->Create(VectorSession(id, num_elements, "adam")).ok());
     return wire_->Join(id);
@@ -72,9 +60,6 @@ class StreamTest : public ::testing::Test {
     }
     EXPECT_EQ(server_->message_bytes(), 0u);
   }
-
-  std::unique_ptr<server::Server> server_;
-  std::unique_ptr<WireClient> wire_;
 };
 
 TEST_F(StreamTest, ContributionsFollowEachOtherOnOneStream) {

@@ -13,7 +13,7 @@
 
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
-#include "server/server.h"
+#include "tests/conformance/served_test.h"
 #include "tests/support/wire_client.h"
 
 namespace talweg {
@@ -36,20 +36,8 @@ struct Called {
   v1::StepResponse response;
 };
 
-class WaitingTest : public ::testing::Test {
+class WaitingTest : public testing::ServedTest {
  protected:
-  void SetUp() override { Start({}); }
-
-  void Start(server::ServerOptions options) {
-    options.address = "127.0.0.1:0";
-    options.num_threads = 2;
-    auto started = server::Server::Start(options);
-    ASSERT_TRUE(started.ok()) << started.status();
-    wire_.reset();
-    server_ = *std::move(started);
-    wire_ = std::make_unique<WireClient>(server_->address());
-  }
-
   void Create(const std::string& id, uint64_t num_elements = kElements) {
     v1::CreateSessionRequest request = VectorSession(id, num_elements);
     request.mutable_config()->mutable_aggregation()->set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
@@ -86,9 +74,6 @@ class WaitingTest : public ::testing::Test {
       ASSERT_TRUE(reason == "SEQUENCE_REUSED" || reason == "VERSION_AHEAD") << reason;
     }
   }
-
-  std::unique_ptr<server::Server> server_;
-  std::unique_ptr<WireClient> wire_;
 };
 
 TEST_F(WaitingTest, CallThatWaitsHoldsNoMemoryOfItsRequest) {
