@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "absl/types/span.h"
+
 namespace talweg::core {
 
 inline constexpr size_t kBlock = 4096;         // elements of a summation block
@@ -29,6 +31,22 @@ inline size_t NumShards(size_t num_elements, size_t shard_elements = kShard) {
 inline Shard ShardAt(size_t index, size_t num_elements, size_t shard_elements = kShard) {
   const size_t begin = index * shard_elements;
   return {begin, std::min(begin + shard_elements, num_elements)};
+}
+
+// Calls at(part) for what `shard` has in common with each block, in order.
+template <class At>
+void ForEachBlock(Shard shard, const At& at) {
+  for (size_t begin = shard.begin; begin < shard.end;) {
+    const size_t end = std::min(shard.end, (begin / kBlock + 1) * kBlock);
+    at(Shard{begin, end});
+    begin = end;
+  }
+}
+
+// The part of the whole vector that `shard` names.
+template <class T>
+absl::Span<T> View(absl::Span<T> whole, Shard shard) {
+  return whole.subspan(shard.begin, shard.size());
 }
 
 }  // namespace talweg::core

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/base/shard.h"
 
+#include <vector>
+
 #include "gtest/gtest.h"
 
 namespace talweg::core {
@@ -32,6 +34,26 @@ TEST(ShardTest, BlocksCountTheShortLastOne) {
   EXPECT_EQ(NumBlocks(1), 1u);
   EXPECT_EQ(NumBlocks(kBlock), 1u);
   EXPECT_EQ(NumBlocks(kBlock + 1), 2u);
+}
+
+TEST(ShardTest, BlocksOfAShardBeginAndEndWithIt) {
+  std::vector<Shard> blocks;
+  ForEachBlock({10, 2 * kBlock + 5}, [&](Shard block) { blocks.push_back(block); });
+  ASSERT_EQ(blocks.size(), 3u);
+  EXPECT_EQ(blocks[0].begin, 10u);
+  EXPECT_EQ(blocks[0].end, kBlock);
+  EXPECT_EQ(blocks[1].end, 2 * kBlock);
+  EXPECT_EQ(blocks[2].end, 2 * kBlock + 5);
+  blocks.clear();
+  ForEachBlock({kBlock, kBlock}, [&](Shard block) { blocks.push_back(block); });
+  EXPECT_TRUE(blocks.empty());
+}
+
+TEST(ShardTest, ViewIsTheNamedPartItself) {
+  const std::vector<float> whole = {0, 1, 2, 3, 4};
+  const absl::Span<const float> part = View(absl::MakeConstSpan(whole), {1, 4});
+  EXPECT_EQ(part.data(), whole.data() + 1);
+  EXPECT_EQ(part.size(), 3u);
 }
 
 }  // namespace

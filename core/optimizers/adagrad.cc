@@ -3,10 +3,10 @@
 
 #include <algorithm>
 
+#include "core/base/shard.h"
 #include "core/kernels/adagrad_update.h"
 #include "core/optimizers/choose_stores.h"
 #include "core/optimizers/rounding.h"
-#include "core/optimizers/shard_view.h"
 
 namespace talweg::core {
 

@@ -3,10 +3,10 @@
 
 #include <cmath>
 
+#include "core/base/shard.h"
 #include "core/kernels/gradient_descent_update.h"
 #include "core/optimizers/choose_stores.h"
 #include "core/optimizers/rounding.h"
-#include "core/optimizers/shard_view.h"
 #include "core/optimizers/tensor_walk.h"
 
 namespace talweg::core {

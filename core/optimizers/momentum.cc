@@ -3,10 +3,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
+#include "core/base/shard.h"
 #include "core/kernels/momentum_update.h"
 #include "core/optimizers/choose_stores.h"
 #include "core/optimizers/rounding.h"
-#include "core/optimizers/shard_view.h"
 
 namespace talweg::core {
 namespace {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/base/shard.h"
 #include "core/kernels/adam_update.h"
 #include "core/kernels/gradient_descent_update.h"
 #include "core/kernels/momentum_update.h"
@@ -11,7 +12,6 @@
 #include "core/linalg/newton_schulz.h"
 #include "core/optimizers/choose_stores.h"
 #include "core/optimizers/rounding.h"
-#include "core/optimizers/shard_view.h"
 #include "core/optimizers/tensor_walk.h"
 
 namespace talweg::core {

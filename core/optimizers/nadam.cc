@@ -3,10 +3,10 @@
 
 #include <cmath>
 
+#include "core/base/shard.h"
 #include "core/kernels/nadam_update.h"
 #include "core/optimizers/choose_stores.h"
 #include "core/optimizers/rounding.h"
-#include "core/optimizers/shard_view.h"
 
 namespace talweg::core {
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/optimizers/nesterov.h"
 
+#include "core/base/shard.h"
 #include "core/kernels/gradient_descent_update.h"
 #include "core/kernels/nesterov_update.h"
 #include "core/optimizers/choose_stores.h"
 #include "core/optimizers/rounding.h"
-#include "core/optimizers/shard_view.h"
 
 namespace talweg::core {
 namespace {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/optimizers/rmsprop.h"
 
+#include "core/base/shard.h"
 #include "core/kernels/rmsprop_update.h"
 #include "core/optimizers/choose_stores.h"
 #include "core/optimizers/rounding.h"
-#include "core/optimizers/shard_view.h"
 
 namespace talweg::core {
 namespace {

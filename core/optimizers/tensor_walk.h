@@ -24,14 +24,4 @@ void ForEachTensor(const Layout& layout, Shard shard, const At& at) {
   }
 }
 
-// Calls at(part) for what `shard` has in common with each block, in order.
-template <class At>
-void ForEachBlock(Shard shard, const At& at) {
-  for (size_t begin = shard.begin; begin < shard.end;) {
-    const size_t end = std::min(shard.end, (begin / kBlock + 1) * kBlock);
-    at(Shard{begin, end});
-    begin = end;
-  }
-}
-
 }  // namespace talweg::core

@@ -16,7 +16,6 @@
 #include "core/kernels/average_update.h"
 #include "core/kernels/squared_norm.h"
 #include "core/optimizers/rounding.h"
-#include "core/optimizers/shard_view.h"
 
 namespace talweg::core {
 namespace {
@@ -271,13 +270,11 @@ void Session::Apply(Shard shard) {
     } else {
       // A block at a time: what is prepared stays in the nearest cache.
       alignas(AlignedBuffer::kAlignment) float prepared[kBlock];
-      for (size_t begin = part.begin; begin < part.end;) {
-        const Shard block{begin, std::min((begin / kBlock + 1) * kBlock, part.end)};
+      ForEachBlock(part, [&](Shard block) {
         const absl::Span<float> ready(prepared, block.size());
         PrepareGradient(step.preparation, View(gradient, block), View(from, block), ready);
         optimizer_->Apply(step.rates, block, ready, from, to);
-        begin = block.end;
-      }
+      });
     }
   });
 }
@@ -285,10 +282,10 @@ void Session::Apply(Shard shard) {
 void Session::Finish(Shard shard) {
   const absl::Span<const float> from = parameters_->values.span();
   const absl::Span<float> to = next_->values.span();
-  for (size_t begin = shard.begin; begin < shard.end; begin += kBlock) {
-    const Shard block{begin, std::min(begin + kBlock, shard.end)};
-    block_sums_[begin / kBlock] = SquaredDistance(View(to, block), View(from, block));
-  }
+  ForEachBlock(shard, [&](Shard block) {
+    block_sums_[block.begin / kBlock] =
+        SquaredDistance(View(absl::MakeConstSpan(to), block), View(from, block));
+  });
   if (average_.size() > 0) {
     AverageUpdate(ToFloat(1 - config_.average.value().decay), View(absl::MakeConstSpan(to), shard),
                   View(average_.span(), shard));

@@ -23,12 +23,11 @@ void StagedGradient::Begin(std::shared_ptr<const GroupMap> map) {
 
 void StagedGradient::Stage(Shard shard, Dtype dtype, const char* bytes) {
   const size_t element_bytes = DtypeBytes(dtype);
-  for (size_t begin = shard.begin; begin < shard.end; begin += kBlock) {
-    const Shard block{begin, std::min(begin + kBlock, shard.end)};
-    const absl::Span<float> values = values_.span().subspan(block.begin, block.size());
-    ToFloat32(dtype, bytes + (begin - shard.begin) * element_bytes, values);
+  ForEachBlock(shard, [&](Shard block) {
+    ToFloat32(dtype, bytes + (block.begin - shard.begin) * element_bytes,
+              View(values_.span(), block));
     FinishBlock(block);
-  }
+  });
 }
 
 void StagedGradient::Append(EncodedVector elements) {
@@ -55,7 +54,7 @@ void StagedGradient::FinishBlock(Shard block) {
 
 void StagedGradient::Measure(Shard shard) {
   map_->ForEachPiece(shard, [&](Shard piece, size_t /*group*/, size_t number) {
-    piece_sums_[number] = SquaredNorm(values_.span().subspan(piece.begin, piece.size()));
+    piece_sums_[number] = SquaredNorm(View(values_.span(), piece));
   });
 }
 
