@@ -12,6 +12,8 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "core/members/answer.h"
+#include "core/members/roles.h"
 #include "core/rounds/aggregation_config.h"
 #include "core/schedules/schedule.h"
 
@@ -21,7 +23,7 @@ namespace talweg::core {
 struct Join {
   std::string worker;
   uint64_t incarnation = 0;
-  bool gradient = true;  // it contributes gradients; rounds expect only those who do
+  Roles roles = {Role::kGradient};  // rounds expect only those who contribute gradients
 };
 
 // A worker lives.
@@ -80,35 +82,6 @@ struct Configure {
 using Event =
     std::variant<Join, Heartbeat, Leave, Contribution, CallEnded, Tick, StepTaken, Configure>;
 
-enum class Verdict : uint8_t { kApplied, kTooStale, kRejectedNonFinite, kRoundClosed, kPending };
-
-// Names of late workers that are told; their number is told whole.
-inline constexpr size_t kMaxLateNames = 16;
-
-// What people ask about a step.
-struct StepReport {
-  double learning_rate = 0;
-  double gradient_norm = 0;
-  double clip_factor = 1;
-  double update_norm = 0;
-  uint64_t staleness = 0;      // versions; the largest of the contributions
-  uint32_t contributors = 0;   // contributions in the step
-  std::optional<double> loss;  // mean of the contributions' first losses, of their exact sum
-  double total_weight = 0;     // of the contributions as counted, exact, rounded once
-  uint32_t num_late = 0;       // expected when the round opened, live when it closed, not in it
-  std::vector<std::string> late_workers;  // the first of them by name, at most kMaxLateNames
-};
-
-// The answer to a contribution; kept, and given again to a repeat.
-struct Answer {
-  Verdict verdict = Verdict::kApplied;
-  bool replayed = false;
-  // Version the contribution is part of, or will be where it is pending, or that was current when
-  // it was refused.
-  uint64_t applied_version = 0;
-  std::shared_ptr<const StepReport> report;  // where applied
-};
-
 // One contribution of a version.
 struct RoundMember {
   std::string worker;
@@ -143,12 +116,34 @@ struct StepOrder {
   uint32_t trim = 0;  // contributions that a trimmed mean leaves out at each end
 };
 
-// The wait of a call is over.
-struct Released {
-  uint64_t ticket = 0;
-  absl::Status status;  // an error where there is no answer
-  Answer answer;
+// What must survive a crash before anybody is told what follows from the event.
+
+// A worker was admitted.
+struct MemberAdmitted {
+  std::string worker;
+  uint64_t incarnation = 0;
+  Roles roles;
 };
+// A contribution got a final verdict and is part of no version.
+struct ContributionRefused {
+  std::string worker;
+  uint64_t incarnation = 0;
+  uint64_t sequence = 0;
+  uint32_t digest = 0;
+  Verdict verdict = Verdict::kRoundClosed;
+  uint64_t version = 0;  // that was current
+};
+// Another configuration was accepted.
+struct ConfigurationAccepted {
+  uint64_t config_version = 0;
+};
+// A version was made.
+struct VersionMade {
+  std::shared_ptr<const VersionRecord> record;
+};
+
+using DurableChange =
+    std::variant<MemberAdmitted, ContributionRefused, ConfigurationAccepted, VersionMade>;
 
 // What follows from an event. Where `status` is an error nothing has changed, but for what
 // `released` says.
@@ -161,6 +156,9 @@ struct Effects {
   std::optional<StepOrder> step;              // take this step, then say StepTaken
   std::vector<Released> released;             // calls that waited
   std::shared_ptr<const VersionRecord> made;  // with StepTaken: the version that was made
+  // Empty if everything that happened may be forgotten. A pending contribution may: it was not
+  // acknowledged.
+  std::vector<DurableChange> durable;
 };
 
 }  // namespace talweg::core

@@ -84,7 +84,10 @@ class Fleet {
 
   absl::Status Join(const std::string& worker, bool gradient = true) {
     const absl::Status status =
-        Do(talweg::core::Join{worker, last_incarnation + 1, gradient}).status;
+        Do(talweg::core::Join{worker, last_incarnation + 1,
+                              gradient ? talweg::core::Roles{talweg::core::Role::kGradient}
+                                       : talweg::core::Roles{talweg::core::Role::kStatistics}})
+            .status;
     if (!status.ok()) return status;
     counters_[worker] = {++last_incarnation, 0};
     return status;

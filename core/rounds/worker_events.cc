@@ -231,7 +231,7 @@ void RoundMachine::State::On(const Join& join, Effects& effects) {
   Worker fresh;
   fresh.name = join.worker;
   fresh.incarnation = join.incarnation;
-  fresh.gradient = join.gradient;
+  fresh.gradient = join.roles.Has(Role::kGradient);
   fresh.contributed_to = worker.contributed_to;
   fresh.alarm = worker.alarm;
   fresh.lease_end = LeaseEnd();

@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "core/kernels/dtype.h"
 #include "core/rounds/event.h"
@@ -24,10 +23,7 @@ namespace talweg::server {
 
 // Where a contribution was judged and its answer cannot be given just now: without a reason, for an
 // error that has one says that nothing has changed. The same sequence gets the answer.
-inline absl::Status AskAgain(const absl::Status& why) {
-  return absl::UnavailableError(
-      absl::StrCat("the contribution was judged, ask for its answer again: ", why.message()));
-}
+absl::Status AskAgain(const absl::Status& why);
 
 // Whom a session is made for, and what is known of it before any memory is taken.
 struct SessionIdentity {

@@ -129,24 +129,27 @@ absl::Status CheckPageSize(uint32_t page_size) {
 
 size_t PageSize(uint32_t page_size) { return page_size == 0 ? kDefaultPageSize : page_size; }
 
-// Whether a worker that joins contributes gradients. FIELD_OUT_OF_RANGE, WRONG_METHOD.
-absl::StatusOr<bool> HasGradientRole(const v1::JoinRequest& request) {
-  std::set<int> roles;
+// What a worker that joins does. FIELD_OUT_OF_RANGE, WRONG_METHOD.
+absl::StatusOr<core::Roles> RolesFromProto(const v1::JoinRequest& request) {
+  std::set<int> seen;
   for (const int role : request.roles()) {
     if (role == v1::ROLE_UNSPECIFIED || !v1::Role_IsValid(role)) {
       return MakeError(Reason::kFieldOutOfRange,
                        absl::StrCat("roles has the value ", role, ", which is no role"), "roles");
     }
-    if (!roles.insert(role).second) {
+    if (!seen.insert(role).second) {
       return MakeError(Reason::kFieldOutOfRange,
                        absl::StrCat("roles has ", v1::Role_Name(role), " twice"), "roles");
     }
   }
-  if (roles.count(v1::ROLE_SEARCH) > 0) {
+  if (seen.count(v1::ROLE_SEARCH) > 0) {
     return MakeError(Reason::kWrongMethod, "the session is trained by gradients, not by search",
                      "roles");
   }
-  return roles.empty() || roles.count(v1::ROLE_GRADIENT) > 0;
+  const bool gradient = seen.empty() || seen.count(v1::ROLE_GRADIENT) > 0;
+  const bool statistics = seen.count(v1::ROLE_STATISTICS) > 0;
+  if (gradient && statistics) return core::Roles{core::Role::kGradient, core::Role::kStatistics};
+  return gradient ? core::Roles{core::Role::kGradient} : core::Roles{core::Role::kStatistics};
 }
 
 void Finish(Reactor* reactor, const absl::Status& status) { reactor->Finish(Refusal(status)); }
@@ -364,10 +367,10 @@ Reactor* SessionService::Join(grpc::CallbackServerContext* call, const v1::JoinR
   if (!host.ok()) return Fail(reactor, host.status());
   const absl::Status named = CheckName(request->worker(), "worker");
   if (!named.ok()) return Fail(reactor, named);
-  const absl::StatusOr<bool> gradient = HasGradientRole(*request);
-  if (!gradient.ok()) return Fail(reactor, gradient.status());
+  const absl::StatusOr<core::Roles> roles = RolesFromProto(*request);
+  if (!roles.ok()) return Fail(reactor, roles.status());
   (*host)->Join(
-      request->worker(), *gradient, [this] { return context_.sessions.NextIncarnation(); },
+      request->worker(), *roles, [this] { return context_.sessions.NextIncarnation(); },
       [response, reactor](absl::StatusOr<JoinOutcome> outcome) {
         if (outcome.ok()) {
           response->set_history(outcome->history);

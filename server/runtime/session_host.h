@@ -28,12 +28,12 @@
 #include "absl/time/time.h"
 #include "core/session/session.h"
 #include "core/session/staged_gradient.h"
+#include "server/calls/session_calls.h"
 #include "server/runtime/compute_pool.h"
 #include "server/runtime/memory_budget.h"
 #include "server/runtime/mutex.h"
 #include "server/runtime/notice.h"
 #include "server/runtime/parameter_pool.h"
-#include "server/runtime/session_calls.h"
 #include "server/runtime/step_feed.h"
 #include "server/runtime/version_line.h"
 #include "server/runtime/version_records.h"
@@ -63,8 +63,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // never come; the call, unless it was answered, ends as CANCELLED.
   void Abandon(uint64_t ticket);
   // `issue` draws the incarnation when the turn has come, so that later joins get larger ones.
-  // `gradient`: the worker contributes gradients.
-  void Join(std::string worker, bool gradient, absl::AnyInvocable<uint64_t()> issue,
+  void Join(std::string worker, core::Roles roles, absl::AnyInvocable<uint64_t()> issue,
             Done<JoinOutcome> done);
   void Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done);
   void Leave(core::Leave leave, DoneStatus done);

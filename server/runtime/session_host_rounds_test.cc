@@ -553,7 +553,7 @@ TEST(SessionHostRoundsTest, FastWorkerWaitsForTheSlowOneAndForAWiderBound) {
   aggregation.mode = core::AggregationMode::kBoundedStaleness;
   ComputePool pool(2);
   Fleet fleet(pool, 2, aggregation, 10);
-  EXPECT_TRUE(fleet->Join(9, "watcher", false).Get()->replies_wait);
+  EXPECT_TRUE(fleet->Join(9, "watcher", {core::Role::kStatistics}).Get()->replies_wait);
   const StepReply ahead = fleet.Step(0, 1, 1);
   fleet.Settle();
   EXPECT_FALSE(ahead.Ready());

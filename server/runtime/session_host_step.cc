@@ -10,7 +10,6 @@
 #include "core/base/shard.h"
 #include "core/base/status_macros.h"
 #include "core/kernels/negate.h"
-#include "core/optimizers/shard_view.h"
 #include "server/runtime/clock.h"
 #include "server/runtime/session_host.h"
 
@@ -70,15 +69,14 @@ void SessionHost::Tick() {
   });
 }
 
-void SessionHost::Join(std::string worker, bool gradient, absl::AnyInvocable<uint64_t()> issue,
+void SessionHost::Join(std::string worker, core::Roles roles, absl::AnyInvocable<uint64_t()> issue,
                        Done<JoinOutcome> done) {
-  Enqueue([this, worker = std::move(worker), gradient, issue = std::move(issue),
+  Enqueue([this, worker = std::move(worker), roles, issue = std::move(issue),
            done = std::move(done)](absl::Status status, Next next) mutable {
     auto work = std::make_shared<Work>(std::move(next));
     const uint64_t incarnation = status.ok() ? issue() : 0;
     work->conclude = Welcome(incarnation, std::move(done));
-    RunEvent(std::move(status), core::Join{std::move(worker), incarnation, gradient},
-             std::move(work));
+    RunEvent(std::move(status), core::Join{std::move(worker), incarnation, roles}, std::move(work));
   });
 }
 

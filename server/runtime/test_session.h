@@ -54,10 +54,11 @@ class TestSession {
     return created;
   }
 
-  JoinReply Join(uint64_t incarnation, const std::string& worker = "w", bool gradient = true) {
+  JoinReply Join(uint64_t incarnation, const std::string& worker = "w",
+                 core::Roles roles = {core::Role::kGradient}) {
     JoinReply joined;
     host_->Join(
-        worker, gradient, [incarnation] { return incarnation; }, joined.Taker());
+        worker, roles, [incarnation] { return incarnation; }, joined.Taker());
     return joined;
   }
   StatusReply Leave(uint64_t incarnation, const std::string& worker = "w") {

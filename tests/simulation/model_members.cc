@@ -272,7 +272,7 @@ Expected Model::On(const core::Join& join) {
   Member fresh;
   fresh.joined = true;
   fresh.incarnation = join.incarnation;
-  fresh.gradient = join.gradient;
+  fresh.gradient = join.roles.Has(core::Role::kGradient);
   fresh.contributed = member.contributed;
   fresh.expected_at_open = member.expected_at_open;
   fresh.alarm = member.alarm;

@@ -178,7 +178,9 @@ void Server::OnRequest(const Request& request) {
       return;
     case Subject::kJoin:
       input.incarnation = next_incarnation_++;
-      input.event = core::Join{name, input.incarnation, request.gradient};
+      input.event = core::Join{name, input.incarnation,
+                               request.gradient ? core::Roles{core::Role::kGradient}
+                                                : core::Roles{core::Role::kStatistics}};
       break;
     case Subject::kHeartbeat:
       input.event = core::Heartbeat{request.history, name, incarnation};

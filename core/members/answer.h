@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a member is told about what it sent: values.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+namespace talweg::core {
+
+enum class Verdict : uint8_t { kApplied, kTooStale, kRejectedNonFinite, kRoundClosed, kPending };
+
+// Names of late workers that are told; their number is told whole.
+inline constexpr size_t kMaxLateNames = 16;
+
+// What people ask about a step.
+struct StepReport {
+  double learning_rate = 0;
+  double gradient_norm = 0;
+  double clip_factor = 1;
+  double update_norm = 0;
+  uint64_t staleness = 0;      // versions; the largest of the contributions
+  uint32_t contributors = 0;   // contributions in the step
+  std::optional<double> loss;  // mean of the contributions' first losses, of their exact sum
+  double total_weight = 0;     // of the contributions as counted, exact, rounded once
+  uint32_t num_late = 0;       // expected when the round opened, live when it closed, not in it
+  std::vector<std::string> late_workers;  // the first of them by name, at most kMaxLateNames
+};
+
+// The answer to a contribution. It is kept, and given again to a repeat.
+struct Answer {
+  Verdict verdict = Verdict::kApplied;
+  bool replayed = false;
+  // The version that the contribution is part of, or will be part of while it is pending, or that
+  // was current when it was refused.
+  uint64_t applied_version = 0;
+  std::shared_ptr<const StepReport> report;  // only if it was applied
+};
+
+// The wait of a call is over.
+struct Released {
+  uint64_t ticket = 0;
+  absl::Status status;  // an error if there is no answer
+  Answer answer;
+};
+
+}  // namespace talweg::core
