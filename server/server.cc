@@ -104,9 +104,11 @@ struct Server::Parts {
         staging(ShareOf(options)),
         replies(ShareOf(options), /*max_waiting=*/SIZE_MAX),  // as many as there are calls
         sessions(options.max_sessions),
+        env(pool),
+        factory(sessions, memory, env),
         pool(options.num_threads != 0 ? options.num_threads : AvailableCpus()),
-        session_service({sessions, pool, memory, messages, staging, replies, gate, stopping}),
-        training_service({sessions, pool, memory, messages, staging, replies, gate, stopping}) {}
+        session_service({sessions, pool, factory, messages, staging, replies, gate, stopping}),
+        training_service({sessions, pool, factory, messages, staging, replies, gate, stopping}) {}
 
   // Of what is under way: a sixth of what sessions have for messages, as much for what streams put
   // together, for replies, and for gRPC. Each by itself, so that streams at rest refuse no message.
@@ -122,6 +124,8 @@ struct Server::Parts {
   MemoryBudget staging;
   MemoryBudget replies;
   SessionTable sessions;
+  PoolEnv env;
+  SessionFactory factory;
   ComputePool pool;
   SessionService session_service;
   TrainingService training_service;

@@ -49,7 +49,7 @@ struct Contribution {
   uint64_t base_version = 0;
   bool finite = false;  // no NaN and no infinity in it
   uint32_t digest = 0;  // of everything the worker sent, see PayloadDigest
-  std::optional<double> loss;
+  std::optional<double> loss = {};
   float weight = 1;      // finite, > 0
   uint64_t ticket = 0;   // names the call that asks, in Released and CallEnded; new, never 0
   bool may_wait = true;  // else kPending instead of a wait for other workers

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A session whole: configuration, state machine, parameters and the method's state. It decides and
-// computes; on which thread, and who is told when, is its caller's business.
+// computes. On which thread something is computed, what is kept for a crash, and when somebody is
+// told, is its caller's business.
 //
-// A contribution is prepared for, then judged (Handle), then, where it is part of the open round,
-// taken. What was taken is folded when it suits the caller, or by the step that closes the round.
-// Both are work in stages: BeginFold or BeginStep; for each stage RunPiece once for each piece (on
-// any threads, at the same time), then EndStage; End. A version is immutable once it is visible:
-// the step writes the next one beside it, and readers keep the one they hold.
+// Each call that decides returns an Outcome: effects, which say what follows, and the work that
+// they order (work.h), if any. The caller keeps what `effects.durable` names, runs the work, hands
+// it back to End, and keeps what those effects name, before it tells anybody.
 //
-// One order everywhere, PyTorch's: the contributions reduced, clipped by norm, then by value;
-// coupled decay; the method's step with decoupled decay inside. Clipping by norm multiplies with
-// min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_ does. A group with a max_norm
-// of its own is clipped by its own norm; all others share one norm. Frozen tensors are in no norm.
+// A version is immutable once it is visible: a step writes the next one beside it, and readers keep
+// the one that they hold. The order of a step's arithmetic stands in stepper.h.
 #pragma once
 
 #include <cstdint>
@@ -21,76 +18,94 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "core/base/aligned_buffer.h"
 #include "core/base/byte_io.h"
-#include "core/kernels/prepare_gradient.h"
-#include "core/optimizers/optimizer.h"
 #include "core/rounds/event.h"
-#include "core/rounds/reducer.h"
 #include "core/rounds/round_machine.h"
+#include "core/session/parameters.h"
+#include "core/session/round_gradient.h"
 #include "core/session/session_config.h"
 #include "core/session/staged_gradient.h"
+#include "core/session/stepper.h"
+#include "core/session/work.h"
 
 namespace talweg::core {
 
-// The parameters of one version, [num_elements].
-struct Parameters {
-  explicit Parameters(size_t num_elements) : values(num_elements) {}
-  uint64_t version = 0;
-  AlignedBuffer values;
+// A contribution as its worker sent it, with the whole gradient.
+struct ContributionInput {
+  Contribution contribution;        // `finite`, `digest` and `loss` are filled in by the session
+  std::vector<double> losses = {};  // the first one counts
+  // What was sent is the sum of the worker's own steps: a gradient's negative.
+  bool is_difference = false;
+  std::shared_ptr<StagedGradient> gradient = nullptr;  // as it was sent, measured
+  // The caller needs `gradient` for something else: it is folded at once.
+  bool returns_gradient = false;
 };
 
-// Thread-compatible, but for RunPiece.
+// What follows from an event.
+struct Outcome {
+  Effects effects;
+  std::unique_ptr<Work> work;  // null: there is nothing to compute
+};
+
+// What follows from work that has ended.
+struct Ended {
+  std::optional<StepTaken> step;  // set if a version was made
+  Effects effects;
+};
+
+// Thread-compatible.
 class Session {
  public:
   // At version 0 with the given parameters, [layout.num_elements], which are finite.
   Session(SessionConfig config, uint64_t history, std::shared_ptr<Parameters> initial);
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
-  // As RoundMachine::Handle; Configure goes through Reconfigure, StepTaken through End.
-  Effects Handle(const Event& event, absl::Time now);
+  // Takes the memory that a contribution may need before it is judged, because a decision cannot
+  // fail: `take` gives the vector of the next version, which the session keeps while a round is
+  // open. FIELD_OUT_OF_RANGE if the contribution brings a weight and the reduction takes none;
+  // MEMORY_QUOTA if the system has no memory; what `take` fails with.
+  using TakeParameters = absl::FunctionRef<absl::StatusOr<std::shared_ptr<Parameters>>()>;
+  absl::Status Prepare(bool has_weight, TakeParameters take);
 
-  // Changes hyper-parameters from the next version on: at once, or where a round is open when that
+  // Gives back the vector of the next version, unless a round is open.
+  void ReleaseUnusedMemory();
+
+  // Judges a contribution that was prepared for, and fills in what `input.contribution` lacks.
+  // Digest, loss, sign and whether the round takes it as it is or folds it are decided here.
+  Outcome Contribute(ContributionInput& input, absl::Time now);
+
+  // As RoundMachine::Handle, for every event except Contribution, StepTaken and Configure.
+  Outcome Handle(const Event& event, absl::Time now);
+
+  // Changes hyper-parameters from the next version on: at once, or, if a round is open, when that
   // has closed. `history` 0 stands for the current one. FIELD_IMMUTABLE as CheckLiveChange,
-  // HISTORY_CHANGED. Without a difference nothing changes.
-  absl::Status Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now);
+  // HISTORY_CHANGED. If nothing differs, nothing changes.
+  Effects Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now);
 
-  // Takes the memory that a contribution may need, before it is judged: a decision cannot fail.
-  // MEMORY_QUOTA where the system has none.
-  absl::Status Prepare();
-  // Takes a contribution's gradient, which is measured, where `effects` say so; it is let go when
-  // it is folded.
-  void Take(const Effects& effects, std::shared_ptr<StagedGradient> gradient);
-  // Gradients that were taken and are not folded yet; a fold had better have at most kMaxFold.
-  size_t num_unfolded() const { return taken_gradients_.size(); }
-  static constexpr size_t kMaxUnfolded = kMaxFold;
+  // Folds what the open round has not folded yet; null if there is nothing.
+  std::unique_ptr<Work> BeginFold();
+  // Contributions of the open round that are not folded yet.
+  size_t num_unfolded() const { return round_.num_unfolded(); }
 
-  // Bytes that the open round takes beyond what SessionConfig::MemoryBytes says (Reducer).
-  uint64_t ExtraRoundBytes() const { return reducer_.ExtraBytes(); }
+  // Work has ended. After a step the new version is the current one, and the effects answer the
+  // calls whose wait is over.
+  Ended End(const Work& work, absl::Time now);
 
-  // Begins to fold what was taken.
-  void BeginFold();
-  // Begins the step that `effects` order. `gradient` is that of a round of one, measured; null
-  // where the contributions were taken. The step's parameters go to `to`, which nobody reads,
-  // [num_elements].
-  void BeginStep(const Effects& effects, std::shared_ptr<StagedGradient> gradient,
-                 std::shared_ptr<Parameters> to);
-  size_t NumStages() const { return stages_.size(); }
-  size_t NumPieces(size_t stage) const;
-  void RunPiece(size_t stage, size_t index);
-  void EndStage(size_t stage);
-  // After a step: makes the new version visible, and answers those whose wait is over.
-  Effects End(absl::Time now);
-
-  // Points to read beside the parameters. No work may be under way.
+  // What there is to read of the current version.
   enum class Point {
+    kParameters,
     kLookahead,  // where the gradient of the coming step is to be taken
-    kAverage,    // the running average of the parameters; they themselves where none is kept
+    kAverage,    // the running average of the parameters; the parameters if none is kept
   };
+  // Whether the point is the parameters themselves.
   bool IsParameters(Point point) const;
-  void ReadPoint(Point point, Shard shard, absl::Span<float> to) const;
+  // Copies the point to `to`, [num_elements].
+  std::unique_ptr<Work> BeginRead(Point point, std::shared_ptr<Parameters> to);
   // eta of the coming step.
   double NextLearningRate() const;
 
@@ -102,10 +117,13 @@ class Session {
   const std::shared_ptr<const Parameters>& parameters() const { return parameters_; }
   size_t num_elements() const { return config_.layout->num_elements(); }
 
-  // The whole state but an open round as bytes, closed by a checksum, and back. Continuing from it
-  // gives the same bits as never having stopped; contributions that were pending are forgotten, and
-  // may be sent again. `history` as RoundMachine::Load. Load fails with STATE_CORRUPT. No work may
-  // be under way.
+  // Bytes that the open round takes beyond what SessionConfig::MemoryBytes says.
+  uint64_t ExtraRoundBytes() const { return round_.ExtraBytes(); }
+
+  // The whole state except an open round as bytes, closed by a checksum, and back. Continuing from
+  // it gives the same bits as never having stopped; contributions that were pending are forgotten,
+  // and may be sent again. `history` as RoundMachine::Load. Load fails with STATE_CORRUPT. No work
+  // may be under way.
   std::string Save();
   static absl::StatusOr<std::unique_ptr<Session>> Load(absl::string_view bytes, absl::Time now,
                                                        uint64_t history = 0);
@@ -114,52 +132,39 @@ class Session {
   // it.
   uint32_t Checksum();
 
+  // Tests only: a deliberate bug of the machine.
+  void SwitchOn(Mutation mutation) { machine_.SwitchOn(mutation); }
+
  private:
-  enum class StageKind { kMeasure, kFold, kClose, kApply, kPass, kFinish };
-  struct Stage {
-    StageKind kind;
-    size_t pass = 0;
-  };
-  // How a group is stepped.
-  struct GroupStep {
-    bool frozen = false;
-    StepRates rates;
-    GradientPreparation preparation;
+  // A step under way.
+  struct OpenStep {
+    std::unique_ptr<SingleContribution> single;  // null: the round's
+    std::shared_ptr<Parameters> to;
   };
 
-  GroupStep GroupStepOf(size_t group, double learning_rate) const;
-  void OpenApply();
+  GradientSource& SourceOf(OpenStep& step);
+  std::unique_ptr<Work> BeginStep(const Effects& effects,
+                                  std::unique_ptr<SingleContribution> single,
+                                  std::unique_ptr<Work> work);
+  void Begin(Work& work, SessionPart part, Access access);
   void PutInForce(SessionConfig config);
-  std::vector<WeightedVector> Unfolded() const;
-  void Apply(Shard shard);
-  void Finish(Shard shard);
-  void VisitSlots(StateVisitor& visitor);
+  void ReadPoint(Point point, Shard shard, absl::Span<const float> from,
+                 absl::Span<float> to) const;
   void WriteState(ByteWriter& writer);
 
   SessionConfig config_;
   std::optional<SessionConfig> next_config_;  // with the next version
   uint64_t config_version_ = 1;               // of the newest
   RoundMachine machine_;
-  std::unique_ptr<Optimizer> optimizer_;
-  std::shared_ptr<const Parameters> parameters_;  // of the visible version
-  AlignedBuffer average_;                         // empty where none is kept
-  Reducer reducer_;
-  struct Taken {
-    std::shared_ptr<StagedGradient> gradient;
-    float weight;
-  };
-  std::vector<Taken> taken_gradients_;       // not folded yet, in the order in which they came
-  std::unique_ptr<StagedGradient> reduced_;  // null before the first round of several
+  std::shared_ptr<const Parameters> parameters_;  // of the current version
+  Stepper stepper_;
+  RoundGradient round_;
+  std::shared_ptr<Parameters> next_;  // of the next version, while a round is open; else null
 
   // Of the work under way.
-  std::vector<Stage> stages_;
-  std::optional<StepOrder> order_;  // empty: a fold
-  std::shared_ptr<StagedGradient> single_;
-  StagedGradient* gradient_ = nullptr;  // that the step takes
-  std::shared_ptr<Parameters> next_;
-  std::vector<GroupStep> group_steps_;
-  StepTaken taken_;
-  std::vector<double> block_sums_;  // squares of the update
+  std::optional<OpenStep> open_step_;
+  size_t num_reading_[kNumSessionParts] = {};
+  bool is_changing_[kNumSessionParts] = {};
 };
 
 }  // namespace talweg::core

@@ -79,7 +79,8 @@ class Fleet {
   void Join(size_t worker) {
     incarnations_[worker] = ++last_incarnation_;
     sequences_[worker] = 0;
-    EXPECT_TRUE(session_->Handle(core::Join{Name(worker), last_incarnation_}, kNow).status.ok());
+    EXPECT_TRUE(
+        session_->Handle(core::Join{Name(worker), last_incarnation_}, kNow).effects.status.ok());
   }
 
   // Folds what was taken after every `batch` contributions.
@@ -98,28 +99,22 @@ class Fleet {
     contribution.incarnation = incarnations_[worker];
     contribution.sequence = ++sequences_[worker];
     contribution.base_version = session_->machine().version() - staleness;
-    contribution.finite = staged->finite();
-    contribution.digest = staged->Digest();
     contribution.weight = weight;
     contribution.ticket = ++last_ticket_;
-    EXPECT_TRUE(session_->Prepare().ok());
-    Follow(session_->Handle(contribution, kNow), staged);
-    return last_ticket_;
-  }
-
-  void Follow(const Effects& effects, const std::shared_ptr<StagedGradient>& staged) {
-    EXPECT_TRUE(effects.status.ok()) << effects.status;
-    if (effects.answer.has_value()) answers_[last_ticket_] = *effects.answer;
-    Note(effects);
-    session_->Take(effects, staged);
-    if (effects.step.has_value()) {
-      session_->BeginStep(effects, effects.fold ? nullptr : staged,
-                          std::make_shared<Parameters>(session_->num_elements()));
-      Run();
+    EXPECT_TRUE(PrepareFor(*session_).ok());
+    ContributionInput input{contribution};
+    input.gradient = staged;
+    input.returns_gradient = batch_ == 1;
+    Outcome outcome = session_->Contribute(input, kNow);
+    EXPECT_TRUE(outcome.effects.status.ok()) << outcome.effects.status;
+    if (outcome.effects.answer.has_value()) answers_[last_ticket_] = *outcome.effects.answer;
+    Note(outcome.effects);
+    if (outcome.work != nullptr) {
+      Run(std::move(outcome.work));
     } else if (session_->num_unfolded() >= batch_) {
-      session_->BeginFold();
-      Run();
+      Run(session_->BeginFold());
     }
+    return last_ticket_;
   }
 
   Session& session() { return *session_; }
@@ -133,14 +128,16 @@ class Fleet {
   static std::string Name(size_t worker) { return "w" + std::to_string(worker); }
 
  private:
-  void Run() {
-    for (size_t stage = 0; stage < session_->NumStages(); ++stage) {
-      for (size_t piece = session_->NumPieces(stage); piece > 0; --piece) {
-        session_->RunPiece(stage, piece - 1);
+  // Runs the work, the pieces of each stage backwards.
+  void Run(std::unique_ptr<Work> work) {
+    for (size_t stage = 0; stage < work->NumStages(); ++stage) {
+      work->BeginStage(stage);
+      for (size_t piece = work->NumPieces(stage); piece > 0; --piece) {
+        work->RunPiece(stage, piece - 1);
       }
-      session_->EndStage(stage);
+      work->EndStage(stage);
     }
-    Note(session_->End(kNow));
+    Note(session_->End(*work, kNow).effects);
   }
 
   void Note(const Effects& effects) {
@@ -286,7 +283,7 @@ TEST(SessionRoundsTest, ConfigurationWaitsForTheOpenRound) {
   const DecayKind& kind = *FindDecayKind("constant");
   faster.schedule =
       Schedule(ConfigOf<RateConfig>({.learning_rate = 10}), kind, kind.default_config());
-  ASSERT_TRUE(fleet.session().Reconfigure(0, faster, kNow).ok());
+  ASSERT_TRUE(fleet.session().Reconfigure(0, faster, kNow).status.ok());
   EXPECT_EQ(fleet.session().config_version(), 2u);
   EXPECT_TRUE(SameConfig(fleet.session().newest_config(), faster));
   EXPECT_TRUE(SameConfig(fleet.session().config(), config));
@@ -335,8 +332,11 @@ TEST(SessionRoundsTest, LostStepsBeginANewHistory) {
   ASSERT_TRUE(loaded.ok());
   EXPECT_EQ((*loaded)->machine().history(), 99u);
   EXPECT_EQ((*loaded)->machine().version(), 1u);
-  const Contribution old{kHistory, "w0", 1, 2, 1, true, 5, std::nullopt, 1, 1};
-  EXPECT_EQ(ReasonName((*loaded)->Handle(old, kNow).status), "HISTORY_CHANGED");
+  ContributionInput old{Contribution{kHistory, "w0", 1, 2, 1}};
+  old.contribution.ticket = 1;
+  old.gradient = Staged(**loaded, GradientOf(1, 5));
+  EXPECT_EQ(ReasonName(ContributeAndRun(**loaded, std::move(old), kNow).judged.status),
+            "HISTORY_CHANGED");
 }
 
 // Local steps of each worker, averaged: the parameters become the mean of the workers' (McMahan et
@@ -401,7 +401,7 @@ TEST(SessionRoundsTest, WhatNeedsOtherMemoryIsFixed) {
     change(aggregation);
     SessionConfig changed = config;
     changed.aggregation = ConfigOf<AggregationConfig>(aggregation);
-    return FieldName(fleet.session().Reconfigure(0, changed, kNow));
+    return FieldName(fleet.session().Reconfigure(0, changed, kNow).status);
   };
   EXPECT_EQ(refused([](auto& a) { a.mode = AggregationMode::kAsynchronous; }),
             "config.aggregation.mode");

@@ -57,13 +57,17 @@ std::vector<float> Vector(uint64_t seed, uint64_t size) {
   return values;
 }
 
+std::vector<float> CopyOf(const Parameters& parameters) {
+  return {parameters.values.span().begin(), parameters.values.span().end()};
+}
+
 std::unique_ptr<Session> Make(const SessionConfig& config) {
   const uint64_t num_elements = config.layout->num_elements();
   auto initial = std::make_shared<Parameters>(num_elements);
   const std::vector<float> values = Vector(1, num_elements);
   std::copy(values.begin(), values.end(), initial->values.data());
   auto session = std::make_unique<Session>(config, kHistory, initial);
-  EXPECT_TRUE(session->Handle(Join{"a", 1}, kNow).status.ok());
+  EXPECT_TRUE(session->Handle(Join{"a", 1}, kNow).effects.status.ok());
   return session;
 }
 
@@ -73,24 +77,23 @@ std::unique_ptr<Session> Make(const Method& method, uint64_t num_elements = kEle
 
 enum class Order { kForward, kBackward, kThreads };
 
-// Runs what `effects` order, each stage's pieces in `order`.
-Effects RunStages(Session& session, const Effects& effects, StagedGradient& gradient, Order order) {
-  BeginWork(session, effects, gradient);
-  for (size_t stage = 0; stage < session.NumStages(); ++stage) {
-    const size_t num_pieces = session.NumPieces(stage);
+// Runs a work, each stage's pieces in `order`.
+void RunStages(Work& work, Order order) {
+  for (size_t stage = 0; stage < work.NumStages(); ++stage) {
+    work.BeginStage(stage);
+    const size_t num_pieces = work.NumPieces(stage);
     std::vector<std::thread> threads;
     for (size_t index = 0; index < num_pieces; ++index) {
       const size_t chosen = order == Order::kBackward ? num_pieces - 1 - index : index;
       if (order == Order::kThreads) {
-        threads.emplace_back([&session, stage, chosen] { session.RunPiece(stage, chosen); });
+        threads.emplace_back([&work, stage, chosen] { work.RunPiece(stage, chosen); });
       } else {
-        session.RunPiece(stage, chosen);
+        work.RunPiece(stage, chosen);
       }
     }
     for (std::thread& thread : threads) thread.join();
-    session.EndStage(stage);
+    work.EndStage(stage);
   }
-  return session.End(kNow);
 }
 
 // Contributes `gradient` at the current version, under the next sequence.
@@ -106,14 +109,15 @@ Answer Contribute(Session& session, uint64_t sequence, const std::vector<float>&
   contribution.incarnation = 1;
   contribution.sequence = sequence;
   contribution.base_version = session.machine().version();
-  contribution.finite = staged.finite();
-  contribution.digest = PayloadDigest(staged.Digest(), contribution.base_version, {});
   contribution.ticket = sequence;
-  EXPECT_TRUE(session.Prepare().ok());
-  const Effects effects = session.Handle(contribution, kNow);
-  EXPECT_TRUE(effects.fold || effects.step.has_value());
-  const Effects done = RunStages(session, effects, staged, order);
-  return effects.answer.has_value() ? *effects.answer : done.released.front().answer;
+  ContributionInput input{contribution};
+  input.gradient = Borrow(staged);
+  input.returns_gradient = true;
+  const Contributed done = ContributeAndRun(session, std::move(input), kNow,
+                                            [order](Work& work) { RunStages(work, order); });
+  EXPECT_TRUE(done.judged.fold || done.judged.step.has_value());
+  return done.judged.answer.has_value() ? *done.judged.answer
+                                        : done.ended.effects.released.front().answer;
 }
 
 // Takes the step that makes the next version.
@@ -238,10 +242,11 @@ TEST(SessionTest, ChangeTakesEffectAtTheNextVersionAndCounts) {
   std::unique_ptr<Config> optimizer = changed.optimizer->Clone();
   ASSERT_TRUE(optimizer->Set("beta1", FieldValue(0.5)).ok());
   changed.optimizer = std::move(optimizer);
-  EXPECT_EQ(ReasonName(session->Reconfigure(kHistory + 1, changed, kNow)), "HISTORY_CHANGED");
-  ASSERT_TRUE(session->Reconfigure(kHistory, changed, kNow).ok());
+  EXPECT_EQ(ReasonName(session->Reconfigure(kHistory + 1, changed, kNow).status),
+            "HISTORY_CHANGED");
+  ASSERT_TRUE(session->Reconfigure(kHistory, changed, kNow).status.ok());
   EXPECT_EQ(session->config_version(), 2u);
-  ASSERT_TRUE(session->Reconfigure(0, changed, kNow).ok());  // the same again
+  ASSERT_TRUE(session->Reconfigure(0, changed, kNow).status.ok());  // the same again
   EXPECT_EQ(session->config_version(), 2u);
   Step(*session);
   Step(*untouched);
@@ -255,13 +260,13 @@ TEST(SessionTest, FixedFieldsStayFixed) {
   std::unique_ptr<Config> optimizer = changed.optimizer->Clone();
   ASSERT_TRUE(optimizer->Set("amsgrad", FieldValue(true)).ok());
   changed.optimizer = std::move(optimizer);
-  const absl::Status refused = session->Reconfigure(0, changed, kNow);
+  const absl::Status refused = session->Reconfigure(0, changed, kNow).status;
   EXPECT_EQ(ReasonName(refused), "FIELD_IMMUTABLE");
   EXPECT_EQ(FieldName(refused), "config.optimizer.adam.amsgrad");
   changed = ConfigFor(*FindMethod("momentum"));
-  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow)), "config.optimizer");
+  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).status), "config.optimizer");
   changed = ConfigFor(*FindMethod("adam"), kElements + 1);
-  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow)), "config.layout");
+  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).status), "config.layout");
   EXPECT_EQ(session->Checksum(), checksum);
   EXPECT_EQ(session->config_version(), 1u);
 }
@@ -378,7 +383,7 @@ TEST(SessionTest, AverageFollowsTheParameters) {
     for (size_t i = 0; i < kElements; ++i) expected[i] = 0.75 * expected[i] + 0.25 * now[i];
   }
   ASSERT_FALSE(session->IsParameters(Session::Point::kAverage));
-  session->ReadPoint(Session::Point::kAverage, {0, kElements}, absl::MakeSpan(read));
+  read = CopyOf(*ReadHere(*session, Session::Point::kAverage));
   for (size_t i = 0; i < kElements; ++i) ASSERT_NEAR(read[i], expected[i], 1e-6) << i;
   const auto plain = Make(*FindMethod("gradient_descent"));
   EXPECT_TRUE(plain->IsParameters(Session::Point::kAverage));
@@ -396,10 +401,10 @@ TEST(SessionTest, LookaheadGoesAheadByEachGroupsRateAndLeavesTheFrozen) {
   const double next_eta = session->NextLearningRate();
   ASSERT_GT(next_eta, eta);  // warm-up
   // Frozen once it has momentum.
-  ASSERT_TRUE(session->Reconfigure(0, frozen, kNow).ok());
+  ASSERT_TRUE(session->Reconfigure(0, frozen, kNow).status.ok());
   const std::vector<float> after = Values(*session);
   std::vector<float> point(kElements);
-  session->ReadPoint(Session::Point::kLookahead, {0, kElements}, absl::MakeSpan(point));
+  point = CopyOf(*ReadHere(*session, Session::Point::kLookahead));
   EXPECT_EQ(Values(*session), after);
   const Layout& layout = *session->config().layout;
   for (size_t tensor = 0; tensor < layout.tensors().size(); ++tensor) {
@@ -428,7 +433,7 @@ TEST(SessionTest, SlowAverageOfFrozenParametersStaysWhereItIs) {
   const auto session = Make(config);
   for (int step = 0; step < 1000; ++step) Step(*session);
   std::vector<float> read(100);
-  session->ReadPoint(Session::Point::kAverage, {0, 100}, absl::MakeSpan(read));
+  read = CopyOf(*ReadHere(*session, Session::Point::kAverage));
   EXPECT_EQ(read, Values(*session));
 }
 
@@ -497,15 +502,17 @@ TEST(SessionTest, GroupsThatChangeBetweenStagingAndStepAreMeasuredAnew) {
   StagedGradient staged(kElements);
   staged.Begin(session->config().group_map);
   staged.Stage({0, kElements}, Dtype::kFloat32, reinterpret_cast<const char*>(gradient.data()));
-  ASSERT_TRUE(session->Reconfigure(0, FullConfig(*FindMethod("gradient_descent")), kNow).ok() ==
-              false);  // an average cannot be added
+  ASSERT_TRUE(
+      session->Reconfigure(0, FullConfig(*FindMethod("gradient_descent")), kNow).status.ok() ==
+      false);  // an average cannot be added
   SessionConfig changed = FullConfig(*FindMethod("gradient_descent"));
   changed.average = {};
-  ASSERT_TRUE(session->Reconfigure(0, changed, kNow).ok());
+  ASSERT_TRUE(session->Reconfigure(0, changed, kNow).status.ok());
   const auto expected = Make(changed);
-  Contribution contribution{kHistory, "a", 1, 1, 0, true, 1, std::nullopt};
-  const Effects effects = session->Handle(contribution, kNow);
-  RunStages(*session, effects, staged, Order::kForward);
+  ContributionInput input{Contribution{kHistory, "a", 1, 1, 0}};
+  input.contribution.ticket = 1;
+  input.gradient = Borrow(staged);
+  ASSERT_TRUE(ContributeAndRun(*session, std::move(input), kNow).ended.step.has_value());
   Step(*expected);
   EXPECT_EQ(Values(*session), Values(*expected));
 }
@@ -514,12 +521,12 @@ TEST(SessionTest, SettingsThatNeedOtherMemoryAreFixed) {
   const auto session = Make(FullConfig(*FindMethod("adam")));
   SessionConfig changed = session->config();
   changed.average = {};
-  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow)), "config.average.decay");
+  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).status), "config.average.decay");
   changed = session->config();
   AggregationConfig aggregation = changed.aggregation.value();
   aggregation.gradient_accumulation_steps = 2;
   changed.aggregation = ConfigOf<AggregationConfig>(aggregation);
-  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow)),
+  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).status),
             "config.aggregation.gradient_accumulation_steps");
   EXPECT_EQ(session->config_version(), 1u);
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For tests only: a session's step on one thread.
+// For tests only: what a session's caller does, on one thread.
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "core/session/session.h"
@@ -16,25 +18,44 @@ inline std::shared_ptr<StagedGradient> Borrow(StagedGradient& gradient) {
   return {std::shared_ptr<void>(), &gradient};
 }
 
-// Begins what `effects` order for the contribution that has this gradient: a step, or a fold.
-inline void BeginWork(Session& session, const Effects& effects, StagedGradient& gradient) {
-  session.Take(effects, Borrow(gradient));
-  if (!effects.step.has_value()) return session.BeginFold();
-  session.BeginStep(effects, effects.fold ? nullptr : Borrow(gradient),
-                    std::make_shared<Parameters>(session.num_elements()));
+// A vector for each version, new.
+inline absl::Status PrepareFor(Session& session, bool has_weight = false) {
+  return session.Prepare(has_weight, [&]() -> absl::StatusOr<std::shared_ptr<Parameters>> {
+    return std::make_shared<Parameters>(session.num_elements());
+  });
 }
 
-// The same, and does it, one piece after the other.
-inline Effects DoWork(Session& session, const Effects& effects, StagedGradient& gradient,
-                      absl::Time now) {
-  BeginWork(session, effects, gradient);
-  for (size_t stage = 0; stage < session.NumStages(); ++stage) {
-    for (size_t piece = 0; piece < session.NumPieces(stage); ++piece) {
-      session.RunPiece(stage, piece);
-    }
-    session.EndStage(stage);
+// What came of a contribution.
+struct Contributed {
+  Effects judged;
+  Ended ended;  // of the work that it ordered; empty without
+};
+
+using Runner = std::function<void(Work&)>;
+inline void RunHere(Work& work) { work.RunHere(); }
+
+// Prepares for the contribution, judges it, and runs what it orders.
+inline Contributed ContributeAndRun(Session& session, ContributionInput input, absl::Time now,
+                                    const Runner& run = RunHere) {
+  Contributed contributed;
+  contributed.judged.status = PrepareFor(session);
+  if (!contributed.judged.status.ok()) return contributed;
+  Outcome outcome = session.Contribute(input, now);
+  contributed.judged = std::move(outcome.effects);
+  if (outcome.work != nullptr) {
+    run(*outcome.work);
+    contributed.ended = session.End(*outcome.work, now);
   }
-  return session.End(now);
+  return contributed;
+}
+
+// Reads a point at once.
+inline std::shared_ptr<const Parameters> ReadHere(Session& session, Session::Point point) {
+  auto to = std::make_shared<Parameters>(session.num_elements());
+  std::unique_ptr<Work> work = session.BeginRead(point, to);
+  work->RunHere();
+  session.End(*work, absl::InfinitePast());
+  return to;
 }
 
 }  // namespace talweg::core

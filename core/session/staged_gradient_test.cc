@@ -104,11 +104,11 @@ void Take(Session& session, StagedGradient& staged, uint64_t sequence) {
   contribution.incarnation = 1;
   contribution.sequence = sequence;
   contribution.base_version = sequence - 1;
-  contribution.finite = staged.finite();
-  contribution.digest = PayloadDigest(staged.Digest(), contribution.base_version, {});
-  const Effects effects = session.Handle(contribution, kNow);
-  ASSERT_TRUE(effects.status.ok() && effects.step.has_value());
-  DoWork(session, effects, staged, kNow);
+  contribution.ticket = sequence;
+  ContributionInput input{contribution};
+  input.gradient = Borrow(staged);
+  const Contributed done = ContributeAndRun(session, std::move(input), kNow);
+  ASSERT_TRUE(done.judged.status.ok() && done.judged.step.has_value());
 }
 
 TEST(StagedGradientTest, EveryMethodMakesTheSameStateOfBoth) {
@@ -119,7 +119,7 @@ TEST(StagedGradientTest, EveryMethodMakesTheSameStateOfBoth) {
       const auto make = [&] {
         auto session =
             std::make_unique<Session>(config, 9, std::make_shared<Parameters>(kElements));
-        EXPECT_TRUE(session->Handle(Join{"a", 1}, kNow).status.ok());
+        EXPECT_TRUE(session->Handle(Join{"a", 1}, kNow).effects.status.ok());
         return session;
       };
       const auto whole = make();

@@ -11,6 +11,7 @@
 #include "server/runtime/compute_pool.h"
 #include "server/runtime/memory_budget.h"
 #include "server/runtime/notice.h"
+#include "server/runtime/session_factory.h"
 #include "server/runtime/session_table.h"
 #include "server/wire/status_to_grpc.h"
 #include "server/wire/unknown_fields.h"
@@ -21,7 +22,7 @@ namespace talweg::server {
 struct ServiceContext {
   SessionTable& sessions;
   ComputePool& pool;
-  MemoryBudget& memory;    // of sessions
+  SessionFactory& factory;
   MemoryBudget& messages;  // of contributions in one message that wait for their turn
   MemoryBudget& staging;   // of contributions that come over streams
   MemoryBudget& replies;   // of replies in one message

@@ -198,7 +198,7 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
   absl::StatusOr<InitialSource> source = SourceFromProto(request.initial_values(), *config->layout);
   if (!source.ok()) return Finish(reactor, source.status());
   if (request.validate_only()) {
-    const absl::Status fits = context_.memory.Check(config->MemoryBytes());
+    const absl::Status fits = context_.factory.Check(*config);
     if (!fits.ok()) return Finish(reactor, fits);
     identity.history = 0;
     SessionDescription description;
@@ -209,26 +209,15 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
     ToProto(description, *response.mutable_session());
     return Finish(reactor, absl::OkStatus());
   }
-  absl::StatusOr<MemoryBudget::Reservation> memory = context_.memory.Reserve(config->MemoryBytes());
-  if (!memory.ok()) return Finish(reactor, memory.status());
-
-  auto host = std::make_shared<SessionHost>(identity, *std::move(config), *std::move(memory),
-                                            context_.pool);
-  const absl::Status inserted = context_.sessions.Insert(host);
-  if (!inserted.ok()) {
-    // Perhaps this very request came twice, and the other one was faster.
-    made = context_.sessions.FindSameRequest(identity);
-    if (made.ok() && *made != nullptr) return describe(*made);
-    return Finish(reactor, inserted);
-  }
-  host->Create(*std::move(source), [this, host, reactor, describe](const absl::Status& created) {
-    if (created.ok()) {
-      LogSessionCreated(host->identity().session_id, host->num_elements());
-      return describe(host);
-    }
-    (void)context_.sessions.Delete(host->identity().session_id, host->identity().history);
-    Finish(reactor, created);
-  });
+  context_.factory.Create(identity, *config, *std::move(source),
+                          [describe, reactor](const absl::StatusOr<SessionFactory::Made>& created) {
+                            if (!created.ok()) return Finish(reactor, created.status());
+                            if (created->is_new) {
+                              LogSessionCreated(created->host->identity().session_id,
+                                                created->host->num_elements());
+                            }
+                            describe(created->host);
+                          });
 }
 
 // What the calls on one session begin with: the host, or the error that the call ends with.
@@ -370,7 +359,7 @@ Reactor* SessionService::Join(grpc::CallbackServerContext* call, const v1::JoinR
   const absl::StatusOr<core::Roles> roles = RolesFromProto(*request);
   if (!roles.ok()) return Fail(reactor, roles.status());
   (*host)->Join(
-      request->worker(), *roles, [this] { return context_.sessions.NextIncarnation(); },
+      request->worker(), *roles, [this] { return context_.sessions.incarnations().Next(); },
       [response, reactor](absl::StatusOr<JoinOutcome> outcome) {
         if (outcome.ok()) {
           response->set_history(outcome->history);

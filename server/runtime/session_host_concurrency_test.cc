@@ -241,7 +241,7 @@ TEST(SessionHostConcurrencyTest, MemoryIsGivenBackWithTheHost) {
     const std::vector<float> zeros(10);
     auto host = std::make_shared<SessionHost>(
         SessionIdentity{"session", "request", 0, kHistory, absl::UnixEpoch()}, TestConfig(10),
-        *budget.Reserve(600), pool);
+        *budget.Reserve(600), EnvOf(pool));
     StatusReply created;
     pool.Post([&, host] {
       host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros)}, created.Taker());

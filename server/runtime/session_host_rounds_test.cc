@@ -454,7 +454,7 @@ TEST(SessionHostRoundsTest, CloseNeedsNoMemoryAndAContributionIsRefusedWhereTher
   MemoryBudget budget(config.MemoryBytes() + vector_bytes);
   auto host = std::make_shared<SessionHost>(
       SessionIdentity{"session", "request", 0, kHistory, absl::UnixEpoch()}, config,
-      *budget.Reserve(config.MemoryBytes()), pool);
+      *budget.Reserve(config.MemoryBytes()), EnvOf(pool));
   const std::vector<float> values(kManyShards, 1);
   StatusReply created;
   pool.Post([&] {

@@ -480,7 +480,7 @@ TEST(SessionHostTest, GroupsAreChargedLiveAndRefusedWhereTheyDoNotFit) {
   MemoryBudget budget(plain + 300);
   auto host = std::make_shared<SessionHost>(
       SessionIdentity{"session", "request", 0, kHistory, absl::UnixEpoch()}, config,
-      *budget.Reserve(plain), pool);
+      *budget.Reserve(plain), EnvOf(pool));
   const std::vector<float> initial(10);
   StatusReply created;
   pool.Post([&] {

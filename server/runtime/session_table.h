@@ -3,7 +3,6 @@
 // Which sessions there are, by id.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -14,6 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "server/runtime/incarnation_counter.h"
 #include "server/runtime/mutex.h"
 #include "server/runtime/session_host.h"
 
@@ -46,12 +46,11 @@ class SessionTable {
   // At most `limit` sessions whose id is larger than `after`, in the order of their ids.
   std::vector<std::shared_ptr<SessionHost>> List(const std::string& after, size_t limit) const;
 
-  // Larger than every incarnation issued before, for whatever session.
-  uint64_t NextIncarnation() { return ++last_incarnation_; }
+  IncarnationCounter& incarnations() { return incarnations_; }
 
  private:
   const size_t max_sessions_;
-  std::atomic<uint64_t> last_incarnation_{0};
+  IncarnationCounter incarnations_;
   mutable Mutex mutex_;
   std::map<std::string, std::shared_ptr<SessionHost>> sessions_ ABSL_GUARDED_BY(mutex_);
 };

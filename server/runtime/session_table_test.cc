@@ -29,7 +29,7 @@ class SessionTableTest : public ::testing::Test {
                                     uint32_t request_digest = 5) {
     return std::make_shared<SessionHost>(
         SessionIdentity{session_id, request_id, request_digest, history, absl::UnixEpoch()},
-        TestConfig(4), MemoryBudget::Reservation(), pool_);
+        TestConfig(4), MemoryBudget::Reservation(), EnvOf(pool_));
   }
 
   static std::vector<std::string> Ids(const std::vector<std::shared_ptr<SessionHost>>& hosts) {
@@ -158,14 +158,14 @@ TEST_F(SessionTableTest, IncarnationsGrowWhoeverAsks) {
     threads.emplace_back([&] {
       uint64_t last = 0;
       for (int count = 0; count < 1000; ++count) {
-        const uint64_t next = table_.NextIncarnation();
+        const uint64_t next = table_.incarnations().Next();
         EXPECT_GT(next, last);
         last = next;
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(table_.NextIncarnation(), 4001u);
+  EXPECT_EQ(table_.incarnations().Next(), 4001u);
 }
 
 }  // namespace

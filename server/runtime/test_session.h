@@ -37,7 +37,7 @@ class TestSession {
       : pool_(pool), initial_(num_elements, 0.0f) {
     host_ = std::make_shared<SessionHost>(
         SessionIdentity{"session", "request", 0, kHistory, absl::UnixEpoch()}, std::move(config),
-        MemoryBudget::Reservation(), pool);
+        MemoryBudget::Reservation(), EnvOf(pool));
   }
   TestSession(ComputePool& pool, uint64_t num_elements)
       : TestSession(pool, num_elements, TestConfig(num_elements)) {}

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <future>
 #include <memory>
 #include <string>
@@ -18,6 +19,8 @@
 #include "core/optimizers/registry.h"
 #include "core/schedules/schedule.h"
 #include "core/session/session_config.h"
+#include "server/runtime/compute_pool.h"
+#include "server/runtime/env.h"
 #include "server/runtime/mutex.h"
 
 namespace talweg::server {
@@ -32,6 +35,15 @@ class Gate {
   std::promise<void> open_;
   std::shared_future<void> opened_ = open_.get_future().share();
 };
+
+// The environment of hosts on this pool. It lives as long as the program, for the last task of a
+// host may end after the test has let the host go.
+inline Env& EnvOf(ComputePool& pool) {
+  static Mutex mutex;
+  static std::deque<PoolEnv> envs;
+  MutexLock lock(mutex);
+  return envs.emplace_back(pool);
+}
 
 // Words in the order in which they were said. Thread-safe.
 class OrderLog {

@@ -346,25 +346,22 @@ class Bench {
                     gradient.bytes.data() + shard.begin * core::DtypeBytes(gradient.dtype));
     }
     server::StepInput input = server::InputOf(request.header(), request.reply());
-    input.contribution.finite = staged_.finite();
-    input.contribution.digest =
-        core::PayloadDigest(staged_.Digest(), input.contribution.base_version, input.losses,
-                            input.contribution.weight, sent.is_difference);
     input.contribution.ticket = ++ticket_;
-    if (!input.losses.empty()) input.contribution.loss = input.losses.front();
-    TALWEG_RETURN_IF_ERROR(session_->Prepare());
-    const core::Effects effects = session_->Handle(input.contribution, absl::UnixEpoch());
-    TALWEG_RETURN_IF_ERROR(effects.status);
+    core::ContributionInput contributed{input.contribution, input.losses, sent.is_difference,
+                                        core::Borrow(staged_), /*returns_gradient=*/true};
     server::StepOutcome outcome;
-    if (effects.step.has_value()) {
-      outcome.previous = session_->parameters();
-      if (sent.is_difference) core::Negate(staged_.values());
-      const core::Effects taken = core::DoWork(*session_, effects, staged_, absl::UnixEpoch());
-      TALWEG_CHECK(taken.released.size() == 1 && taken.released[0].ticket == ticket_);
-      outcome.answer = taken.released[0].answer;
+    const std::shared_ptr<const core::Parameters> previous = session_->parameters();
+    const core::Contributed done =
+        core::ContributeAndRun(*session_, std::move(contributed), absl::UnixEpoch());
+    TALWEG_RETURN_IF_ERROR(done.judged.status);
+    if (done.ended.step.has_value()) {
+      const std::vector<core::Released>& released = done.ended.effects.released;
+      TALWEG_CHECK(released.size() == 1 && released[0].ticket == ticket_);
+      outcome.previous = previous;
+      outcome.answer = released[0].answer;
     } else {
-      TALWEG_CHECK(effects.answer.has_value());  // there is nobody to wait for
-      outcome.answer = *effects.answer;
+      TALWEG_CHECK(done.judged.answer.has_value());  // there is nobody to wait for
+      outcome.answer = *done.judged.answer;
     }
     outcome.parameters = session_->parameters();
     outcome.next_learning_rate = session_->NextLearningRate();

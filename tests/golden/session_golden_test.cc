@@ -70,11 +70,12 @@ StepReport Step(Session& session, const std::vector<float>& gradient) {
   staged.Stage({0, gradient.size()}, Dtype::kFloat32,
                reinterpret_cast<const char*>(gradient.data()));
   const uint64_t version = session.machine().version();
-  const Contribution contribution{
-      kHistory, "worker", 1, version + 1, version, staged.finite(), staged.Digest(), std::nullopt};
-  const Effects effects = session.Handle(contribution, kNow);
-  TALWEG_CHECK(effects.step.has_value());
-  return *DoWork(session, effects, staged, kNow).released.front().answer.report;
+  ContributionInput input{Contribution{kHistory, "worker", 1, version + 1, version}};
+  input.contribution.ticket = version + 1;
+  input.gradient = Borrow(staged);
+  const Contributed done = ContributeAndRun(session, std::move(input), kNow);
+  TALWEG_CHECK(done.ended.step.has_value());
+  return *done.ended.effects.released.front().answer.report;
 }
 
 // Whether clipping by norm has taken hold in some steps and not in others.
@@ -90,7 +91,7 @@ void Follow(const Json& file, const Json& golden_case, double& worst) {
   auto initial = std::make_shared<Parameters>(size);
   std::copy(start.begin(), start.end(), initial->values.data());
   Session session(config, kHistory, initial);
-  ASSERT_TRUE(session.Handle(Join{"worker", 1}, kNow).status.ok());
+  ASSERT_TRUE(session.Handle(Join{"worker", 1}, kNow).effects.status.ok());
   double largest = 0;
   for (const float value : start) largest = std::max<double>(largest, std::abs(value));
   const double allowed = golden_case["source"] == "torch" ? kUlpOfTorch : kUlpOfFloat64;

@@ -9,8 +9,8 @@
 #include "core/base/byte_io.h"
 #include "core/rounds/round_machine.h"
 #include "gtest/gtest.h"
-#include "tests/simulation/engine.h"
 #include "tests/simulation/messages.h"
+#include "tests/simulation/session_of_world.h"
 
 namespace talweg::simulation {
 namespace {

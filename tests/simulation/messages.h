@@ -55,8 +55,6 @@ struct Payload {
   bool finite = true;
   float weight = 1;
   std::optional<double> loss;
-
-  uint32_t Digest() const { return static_cast<uint32_t>(Mix(content ^ Mix(base_version))); }
 };
 
 enum class Subject : uint8_t { kJoin, kPull, kHeartbeat, kLeave, kContribute };
@@ -90,8 +88,8 @@ enum class Happening : uint8_t {
   kWake,     // a process's own timer; `index` is the process, `number` the timer's generation
   kBeat,     // a process's heartbeat timer
   kBroken,   // the server learns that the caller of ticket `number` is gone
-  kTick,
-  kStepDone,
+  kAlarm,    // one of the server's rings
+  kTask,     // something that the server does takes no longer
   kWorkerFault,
   kServerCrash,
   kServerStart,

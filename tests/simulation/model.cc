@@ -180,8 +180,11 @@ Expected Model::On(const core::Contribution& contribution) {
       const double share = 1.0 + static_cast<double>(staleness);
       expected.weight = static_cast<float>(static_cast<double>(contribution.weight) / share);
     }
-    counted_.push_back(
-        {{worker, contribution.incarnation, sequence}, payload_, expected.weight, now_});
+    counted_.push_back({{worker, contribution.incarnation, sequence},
+                        payload_,
+                        expected.weight,
+                        now_,
+                        contribution.digest});
     FreezeIfDue();
     if (IsDue() || (synchronous() && contribution.may_wait)) {
       Wait(worker, contribution, false, expected);
@@ -263,7 +266,7 @@ Expected Model::On(const core::StepTaken& /*taken*/) {
     if (!member.joined || member.incarnation != one.key.incarnation) continue;
     const uint64_t sequence = one.key.sequence;
     if (sequence > member.final.sequence) {
-      member.final = {sequence, one.payload.Digest(), Verdict::kApplied, version_};
+      member.final = {sequence, one.digest, Verdict::kApplied, version_};
     }
     Advance(one.key.worker);
     if (member.pending.sequence != sequence) continue;

@@ -20,8 +20,8 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "core/rounds/event.h"
-#include "tests/simulation/engine.h"
 #include "tests/simulation/messages.h"
+#include "tests/simulation/session_of_world.h"
 
 namespace talweg::simulation {
 
@@ -49,6 +49,7 @@ struct Counted {
   Payload payload;
   float weight = 1;
   Nanoseconds time = 0;
+  uint32_t digest = 0;
 };
 
 class Model {

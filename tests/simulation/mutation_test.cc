@@ -22,15 +22,9 @@ using core::Mutation;
 // A quarter of the seeds of SimulationTest.
 constexpr uint64_t kSeedsOfWorld = 20;
 
-// False where the bug cannot be: a session has no switch for its machine.
-bool Break(WorldConfig& world, Mutation mutation) {
-  world.mutation = mutation;
-  return world.num_elements == 0;
-}
-bool Break(WorldConfig& world, Flaw flaw) {
-  world.flaw = flaw;
-  return true;
-}
+void Break(WorldConfig& world, Mutation mutation) { world.mutation = mutation; }
+void Break(WorldConfig& world, server::HostMutation mutation) { world.host_mutation = mutation; }
+void Break(WorldConfig& world, Flaw flaw) { world.flaw = flaw; }
 
 // The first violation must have one of the `due` labels, and so must nearly all: what is broken may
 // break other promises first. The first label must have been seen.
@@ -41,7 +35,7 @@ void Find(Bug bug, const std::vector<std::string>& due) {
   const uint64_t num_worlds = SmallWorlds().size();
   for (uint64_t seed = 0; seed < kSeedsOfWorld * num_worlds; ++seed) {
     WorldConfig world = MakeWorld(SmallWorlds()[seed % num_worlds], seed);
-    if (!Break(world, bug)) continue;
+    Break(world, bug);
     const Outcome outcome = RunWorld(world);
     totals.Add(outcome);
     const std::string& label = outcome.violation.label;
@@ -81,6 +75,12 @@ TEST(MutationTest, KeptExpectationIsFound) {
 }
 TEST(MutationTest, DroppedAnswerIsFound) { Find(Mutation::kDropAnswer, {"kept_waiting"}); }
 TEST(MutationTest, LateTickIsFound) { Find(Mutation::kOversleep, {"tick_not_asked"}); }
+TEST(MutationTest, AnswerBeforeItsChangeIsDurableIsFound) {
+  Find(server::HostMutation::kAnswerBeforeDurable, {"told_before_durable"});
+}
+TEST(MutationTest, AnswerBeforeItsVersionIsVisibleIsFound) {
+  Find(server::HostMutation::kAnswerBeforeVisible, {"told_before_visible"});
+}
 TEST(MutationTest, WhoIsAlwaysTooStaleIsFound) { Find(Flaw::kOldVersion, {"starved"}); }
 TEST(MutationTest, LostFoldIsFound) { Find(Flaw::kLoseFold, {"parameters_differ"}); }
 TEST(MutationTest, LostWeightIsFound) { Find(Flaw::kLoseWeight, {"parameters_differ"}); }

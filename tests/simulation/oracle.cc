@@ -73,16 +73,16 @@ std::shared_ptr<const Oracle::Memory> Oracle::Remember() const {
 }
 
 void Oracle::Restored(const Memory& memory, uint64_t history, const Settings& settings,
-                      Nanoseconds now, const Engine* engine) {
+                      Nanoseconds now, const core::Session* session) {
   now_ = now;
   model_.Restore(memory.model, history, settings, now);
   ledger_.GoBackTo(memory.mark);
   reference_.Begin(memory.parameters, world_.decay);
   asked_.clear();
-  if (engine == nullptr) {
+  if (session == nullptr) {
     return Violate(now, "state_refused", "a saved state cannot be loaded");
   }
-  CheckCounters(*engine);
+  CheckCounters(*session);
 }
 
 void Oracle::SawCopy(bool same, Nanoseconds now) {
@@ -94,7 +94,7 @@ uint32_t Oracle::WorkerOfTicket(uint64_t ticket) const {
 }
 
 void Oracle::Saw(const core::Event& event, const Payload& payload, const core::Effects& effects,
-                 const Engine& engine, Nanoseconds now) {
+                 const core::Session& session, Nanoseconds now) {
   now_ = now;
   const bool is_step = std::holds_alternative<core::StepTaken>(event);
   const std::vector<Counted> counted = is_step ? model_.counted() : std::vector<Counted>{};
@@ -129,13 +129,13 @@ void Oracle::Saw(const core::Event& event, const Payload& payload, const core::E
   if (effects.step.has_value() && expected.step) CheckOrder(*effects.step);
   if (is_step && world_.num_elements > 0) {
     reference_.Take(counted, settings);
-    const absl::Span<const float> parameters = engine.parameters();
+    const absl::Span<const float> parameters = session.parameters()->values.span();
     Check(parameters.size() == reference_.parameters().size() &&
               std::memcmp(parameters.data(), reference_.parameters().data(),
                           parameters.size() * sizeof(float)) == 0,
           "parameters_differ", absl::StrCat("at version ", model_.version()));
   }
-  CheckCounters(engine);
+  CheckCounters(session);
 }
 
 void Oracle::CheckContribution(const core::Contribution& contribution, const Expected& expected,
@@ -305,8 +305,8 @@ void Oracle::CheckRecord(const std::vector<Counted>& counted, const Settings& se
         "opened at another time");
 }
 
-void Oracle::CheckCounters(const Engine& engine) {
-  const core::RoundMachine& machine = engine.machine();
+void Oracle::CheckCounters(const core::Session& session) {
+  const core::RoundMachine& machine = session.machine();
   const auto same = [&](const char* what, uint64_t got, uint64_t due) {
     if (got != due) {
       Check(false, "count_wrong", absl::StrCat(what, " is ", got, ", expected ", due));

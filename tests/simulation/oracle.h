@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Looks at every event that the engine is handed and at everything it says, and names the first
+// Looks at every event that the session is handed and at everything it says, and names the first
 // broken promise:
 //
 //   - what the model says must follow from an event does, and nothing else;
@@ -16,11 +16,11 @@
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
-#include "tests/simulation/engine.h"
 #include "tests/simulation/ledger.h"
 #include "tests/simulation/messages.h"
 #include "tests/simulation/model.h"
 #include "tests/simulation/reference.h"
+#include "tests/simulation/session_of_world.h"
 #include "tests/simulation/world_config.h"
 
 namespace talweg::simulation {
@@ -39,13 +39,13 @@ class Oracle {
 
   void Created(uint64_t history, const Settings& settings, Nanoseconds now);
   std::shared_ptr<const Memory> Remember() const;
-  // `history` 0: the saved one. `engine` null: its state was refused.
+  // `history` 0: the saved one. `session` null: its state was refused.
   void Restored(const Memory& memory, uint64_t history, const Settings& settings, Nanoseconds now,
-                const Engine* engine);
+                const core::Session* session);
   // Whether saving what was loaded gave the same bytes.
   void SawCopy(bool same, Nanoseconds now);
   void Saw(const core::Event& event, const Payload& payload, const core::Effects& effects,
-           const Engine& engine, Nanoseconds now);
+           const core::Session& session, Nanoseconds now);
   void Violate(Nanoseconds now, const std::string& label, const std::string& text);
 
   uint32_t WorkerOfTicket(uint64_t ticket) const;
@@ -61,7 +61,7 @@ class Oracle {
   void CheckOrder(const core::StepOrder& order);
   void CheckRecord(const std::vector<Counted>& counted, const Settings& settings,
                    const core::VersionRecord& record);
-  void CheckCounters(const Engine& engine);
+  void CheckCounters(const core::Session& session);
   void CheckFinal(const Key& key, const core::Answer& answer);
 
   const WorldConfig& world_;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
 
 namespace talweg::simulation {
@@ -12,11 +13,13 @@ namespace {
 
 constexpr size_t kMaxSnapshots = 4;
 
-// What must wait for the end of a step.
-bool WaitsForStep(const core::Event& event) {
-  return std::holds_alternative<core::Contribution>(event) ||
-         std::holds_alternative<core::Tick>(event) ||
-         std::holds_alternative<core::Configure>(event);
+// With a flaw some contributions do not count, or not by their weight.
+void Spoil(const WorldConfig& world, const Payload& payload, std::vector<float>& values) {
+  if (payload.content % 4 != 0 || !payload.finite) return;
+  for (float& value : values) {
+    if (world.flaw == Flaw::kLoseFold) value = 0;
+    if (world.flaw == Flaw::kLoseWeight) value /= payload.weight;
+  }
 }
 
 }  // namespace
@@ -29,53 +32,72 @@ Server::Server(const WorldConfig& world, Random& random, Agenda& agenda, Network
       network_(network),
       oracle_(oracle),
       trace_(trace),
+      env_(world, random, agenda, [this](const server::Decision& decision) { Saw(decision); }),
       counted_in_calm_(world.num_workers) {}
 
+// --- The session's life.
+
 void Server::Begin() {
-  if (engine_ != nullptr) return;
+  if (host_ != nullptr) return;
   if (snapshots_.empty()) {
-    settings_ = Settings{world_.policy, world_.learning_rate, 1};
+    settings_ = kept_settings_ = Settings{world_.policy, world_.learning_rate, 1};
     const uint64_t history = random_.Next() | 1;
-    engine_ = MakeEngine(world_, history, settings_);
-    oracle_.Created(history, settings_, Now());
     is_deleted_ = false;
+    oracle_.Created(history, settings_, env_.Now());
     trace_.Say(agenda_.now(), "created", history);
-    Save();
-  } else {
-    // Mostly the last one; now and then an older one is all that is left.
-    const size_t back = random_.Chance(0.8) ? 0 : random_.Below(snapshots_.size());
-    snapshots_.resize(snapshots_.size() - back);
-    const Snapshot& snapshot = snapshots_.back();
-    const bool lost = snapshot.marks != marks_;
-    const uint64_t history = lost || random_.Chance(0.2) ? random_.Next() | 1 : 0;
-    if (history != 0) ++totals_.new_histories;
-    settings_ = snapshot.settings;
-    engine_ = LoadEngine(world_, snapshot.state, settings_, history, ToTime(Now()));
-    marks_ = snapshot.marks;
-    oracle_.Restored(*snapshot.memory, history, settings_, Now(), engine_.get());
-    trace_.Say(agenda_.now(), "restored", history, settings_.config_version);
-    if (engine_ == nullptr) return;
-    if (history != 0) Save();
+    Host(MakeSession(world_, history, settings_));
+    return Save();
   }
-  Rearm();
+  // Mostly the last one; now and then an older one is all that is left.
+  const size_t back = random_.Chance(0.8) ? 0 : random_.Below(snapshots_.size());
+  snapshots_.resize(snapshots_.size() - back);
+  const Snapshot& snapshot = snapshots_.back();
+  const bool lost = snapshot.num_kept != env_.num_kept();
+  const uint64_t history = lost || random_.Chance(0.2) ? random_.Next() | 1 : 0;
+  if (history != 0) ++totals_.new_histories;
+  settings_ = kept_settings_ = snapshot.settings;
+  auto session = LoadSession(world_, snapshot.state, settings_, history, ToTime(env_.Now()));
+  oracle_.Restored(*snapshot.memory, history, settings_, env_.Now(), session.get());
+  trace_.Say(agenda_.now(), "restored", history, settings_.config_version);
+  if (session == nullptr) return;
+  Host(std::move(session));
+  // What a snapshot lacks is lost for good: from now on it is no longer missed.
+  if (history != 0) Save();
+}
+
+void Server::Host(std::unique_ptr<core::Session> session) {
+  session_ = session.get();
+  host_ = std::make_shared<server::SessionHost>(
+      server::SessionIdentity{"s", "", 0, session->machine().history(), env_.WallNow()},
+      session->config(), server::MemoryBudget::Reservation(), env_);
+  host_->SwitchOn(world_.host_mutation);
+  host_->Restore(std::move(session));
+  env_.RunPosted();
 }
 
 void Server::Save() {
-  if (engine_ == nullptr || step_open_) return;
-  Snapshot snapshot{engine_->Save(), settings_, marks_, oracle_.Remember()};
-  // What was saved is what comes back, unless a tick is due: a restored machine has no such debts.
-  const auto copy = LoadEngine(world_, snapshot.state, settings_, 0, ToTime(Now()));
-  const bool same = copy != nullptr && copy->Save() == snapshot.state;
-  oracle_.SawCopy(same || engine_->machine().NextTick() <= ToTime(Now()), Now());
-  if (snapshots_.size() == kMaxSnapshots) snapshots_.erase(snapshots_.begin());
-  snapshots_.push_back(std::move(snapshot));
+  if (host_ == nullptr) return;
+  host_->Save([this](const absl::StatusOr<std::string>& state) {
+    if (!state.ok()) return;
+    Snapshot snapshot{*state, kept_settings_, env_.num_kept(), oracle_.Remember()};
+    // What was saved is what comes back, unless a tick is due: a restored machine has no such
+    // debts.
+    const absl::Time now = ToTime(env_.Now());
+    const auto copy = LoadSession(world_, snapshot.state, snapshot.settings, 0, now);
+    const bool same = copy != nullptr && copy->Save() == snapshot.state;
+    oracle_.SawCopy(same || session_->machine().NextTick() <= now, env_.Now());
+    if (snapshots_.size() == kMaxSnapshots) snapshots_.erase(snapshots_.begin());
+    snapshots_.push_back(std::move(snapshot));
+  });
+  env_.RunPosted();
 }
 
 void Server::OnSnapshot() { Save(); }
 
 void Server::Shut(const char* reason) {
   // In an order that no hashing chooses.
-  std::vector<std::pair<uint64_t, Caller>> callers(waiting_.begin(), waiting_.end());
+  std::vector<std::pair<uint64_t, Caller>> callers;
+  for (const auto& [ticket, asked] : asked_) callers.emplace_back(ticket, asked.caller);
   std::sort(callers.begin(), callers.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
   for (const auto& [ticket, caller] : callers) {
@@ -84,82 +106,101 @@ void Server::Shut(const char* reason) {
     reply.error = reason;
     network_.Answer(std::move(reply));
   }
-  engine_.reset();
-  waiting_.clear();
+  asked_.clear();
   tickets_.clear();
-  backlog_.clear();
-  step_open_ = false;
-  armed_ = 0;
-  ++generation_;
+  host_.reset();
+  session_ = nullptr;
+  env_.Forget();
 }
 
 void Server::OnCrash() {
-  if (engine_ == nullptr) return;
+  if (host_ == nullptr) return;
   // Half of the time it had the chance to save.
   if (random_.Chance(0.5)) Save();
   ++totals_.crashes;
-  trace_.Say(agenda_.now(), "server_crash", marks_);
+  trace_.Say(agenda_.now(), "server_crash", env_.num_kept());
   Shut("UNREACHABLE");
   agenda_.In(Seconds(random_.Between(0.1, 8.0)), Happening::kServerStart);
 }
 
 void Server::OnDelete() {
-  if (engine_ == nullptr) return;
+  if (host_ == nullptr) return;
   ++totals_.deletions;
   trace_.Say(agenda_.now(), "deleted");
+  host_->Delete();
+  env_.FinishAll();
   Shut("SESSION_DELETED");
   snapshots_.clear();
-  marks_ = 0;
   is_deleted_ = true;
   agenda_.In(Seconds(random_.Between(0.1, 8.0)), Happening::kServerStart);
 }
 
 void Server::OnConfigure() {
-  if (engine_ == nullptr) return;
+  if (host_ == nullptr) return;
   settings_.policy = ChangePolicy(world_, settings_.policy, random_);
   // Another rate than before, so that there is always something to change.
   settings_.learning_rate += static_cast<double>(random_.Whole(1, 16)) / 64;
   if (settings_.learning_rate > 1) settings_.learning_rate -= 0.875;
   ++settings_.config_version;
-  ++marks_;
   ++totals_.changes;
-  Take({ToConfigure(settings_), {}, {}, Subject::kPull, 0});
+  host_->Reconfigure(
+      0, [config = ToConfig(world_, settings_)](const core::SessionConfig&) { return config; },
+      [this](const absl::StatusOr<server::SessionDescription>& changed) {
+        if (!changed.ok()) return;
+        CheckTold(changed->version);
+      });
+  env_.RunPosted();
 }
 
 void Server::OnClockJump() {
   ++totals_.jumps;
   // Forward, past every lease; now and then back, which must make no difference.
-  clock_offset_ += random_.Chance(0.8) ? Seconds(random_.Between(0.5, 60.0))
-                                       : -Seconds(random_.Between(0.0, 5.0));
-  trace_.Say(agenda_.now(), "clock_jump", clock_offset_);
-  armed_ = 0;
-  if (engine_ != nullptr) Rearm();
+  env_.Jump(random_.Chance(0.8) ? Seconds(random_.Between(0.5, 60.0))
+                                : -Seconds(random_.Between(0.0, 5.0)));
+  trace_.Say(agenda_.now(), "clock_jump", env_.Now() - agenda_.now());
 }
+
+void Server::CalmDown() {
+  calm_ = true;
+  env_.CalmDown();
+}
+
+// --- What the host decides.
+
+void Server::Saw(const server::Decision& decision) {
+  ++totals_.events;
+  const auto* contribution = std::get_if<core::Contribution>(&decision.event);
+  if (const auto* configure = std::get_if<core::Configure>(&decision.event)) {
+    kept_settings_ = ToSettings(*configure);
+  }
+  if (decision.effects.made != nullptr) {
+    ++totals_.versions;
+    totals_.folded += decision.effects.made->members.size();
+    if (calm_) {
+      for (const core::RoundMember& member : decision.effects.made->members) {
+        counted_in_calm_[WorkerOf(member.worker)] = true;
+      }
+    }
+  }
+  oracle_.Saw(decision.event,
+              contribution != nullptr ? asked_.at(contribution->ticket).payload : Payload{},
+              decision.effects, decision.session, FromTime(decision.time));
+}
+
+// --- Calls.
 
 void Server::OnBroken(uint32_t process, uint64_t call) {
   const auto found = tickets_.find({process, call});
-  if (engine_ == nullptr || found == tickets_.end()) return;
+  if (host_ == nullptr || found == tickets_.end()) return;
   const uint64_t ticket = found->second;
-  const auto caller = waiting_.find(ticket);
-  if (caller == waiting_.end()) return;
-  waiting_.erase(caller);
   tickets_.erase(found);
-  Take({core::CallEnded{WorkerName(oracle_.WorkerOfTicket(ticket)), ticket},
-        {},
-        {},
-        Subject::kPull,
-        0});
-}
-
-void Server::OnTick(uint64_t generation) {
-  if (engine_ == nullptr || generation != generation_) return;
-  armed_ = 0;
-  Take({core::Tick{}, {}, {}, Subject::kPull, 0});
+  host_->Abandon(ticket);
+  env_.RunPosted();
 }
 
 void Server::OnRequest(const Request& request) {
   const Caller caller{request.process, request.call};
-  if (engine_ == nullptr) {
+  if (host_ == nullptr) {
     if (random_.Chance(0.5)) return;
     Reply reply = MakeReply(request.subject, caller);
     reply.error = is_deleted_ ? "SESSION_NOT_FOUND" : "UNREACHABLE";
@@ -167,156 +208,126 @@ void Server::OnRequest(const Request& request) {
     return;
   }
   const std::string name = WorkerName(request.key.worker);
-  const uint64_t incarnation = request.key.incarnation;
-  Input input;
-  input.caller = caller;
-  input.subject = request.subject;
-  input.incarnation = incarnation;
+  Reply reply = MakeReply(request.subject, caller);
+  reply.incarnation = request.key.incarnation;
+  const auto told = [this, reply](const absl::StatusOr<server::JoinOutcome>& outcome) {
+    ToldJoin(reply, outcome);
+  };
   switch (request.subject) {
     case Subject::kPull:
-      network_.Answer(MakeReply(Subject::kPull, caller));
-      return;
+      network_.Answer(std::move(reply));
+      break;
     case Subject::kJoin:
-      input.incarnation = next_incarnation_++;
-      input.event = core::Join{name, input.incarnation,
-                               request.gradient ? core::Roles{core::Role::kGradient}
-                                                : core::Roles{core::Role::kStatistics}};
+      host_->Join(
+          name,
+          request.gradient ? core::Roles{core::Role::kGradient}
+                           : core::Roles{core::Role::kStatistics},
+          [this] { return incarnations_.Next(); }, told);
       break;
     case Subject::kHeartbeat:
-      input.event = core::Heartbeat{request.history, name, incarnation};
+      host_->Heartbeat({request.history, name, request.key.incarnation}, told);
       break;
     case Subject::kLeave:
-      input.event = core::Leave{request.history, name, incarnation};
+      host_->Leave({request.history, name, request.key.incarnation}, [](const absl::Status&) {});
       break;
-    case Subject::kContribute: {
-      core::Contribution contribution;
-      contribution.history = request.history;
-      contribution.worker = name;
-      contribution.incarnation = incarnation;
-      contribution.sequence = request.key.sequence;
-      contribution.base_version = request.payload.base_version;
-      contribution.finite = request.payload.finite;
-      contribution.digest = request.payload.Digest();
-      contribution.loss = request.payload.loss;
-      contribution.weight = request.payload.weight;
-      contribution.ticket = next_ticket_++;
-      contribution.may_wait = request.may_wait;
-      input.payload = request.payload;
-      input.event = std::move(contribution);
+    case Subject::kContribute:
+      Contribute(request, caller);
       break;
-    }
   }
-  Take(std::move(input));
+  env_.RunPosted();
 }
 
-void Server::Take(Input input) {
-  if (step_open_ && WaitsForStep(input.event)) {
-    backlog_.push_back(std::move(input));
-    return;
+std::shared_ptr<core::StagedGradient> Server::Stage(const std::vector<float>& gradient) const {
+  auto staged = std::make_shared<core::StagedGradient>(gradient.size());
+  staged->Begin(host_->group_map());
+  staged->Stage({0, gradient.size()}, core::Dtype::kFloat32,
+                reinterpret_cast<const char*>(gradient.data()));
+  return staged;
+}
+
+void Server::Contribute(const Request& request, const Caller& caller) {
+  const Payload& payload = request.payload;
+  server::StepInput input;
+  input.contribution.history = request.history;
+  input.contribution.worker = WorkerName(request.key.worker);
+  input.contribution.incarnation = request.key.incarnation;
+  input.contribution.sequence = request.key.sequence;
+  input.contribution.base_version = payload.base_version;
+  input.contribution.weight = payload.weight;
+  input.contribution.may_wait = request.may_wait;
+  if (payload.loss.has_value()) input.losses = {*payload.loss};
+  const auto gradient = std::make_shared<std::vector<float>>(GradientOf(world_, payload));
+  Spoil(world_, payload, *gradient);
+  // Some come in one message and are folded one by one, some over streams and are folded several
+  // at a time.
+  if (payload.content % 3 == 0) {
+    input.gradient = {
+        core::Dtype::kFloat32,
+        {reinterpret_cast<const char*>(gradient->data()), gradient->size() * sizeof(float)}};
+  } else {
+    input.staged = Stage(*gradient);
   }
-  Feed(input);
-  Drain();
+  const auto ticket = std::make_shared<uint64_t>(0);
+  *ticket = host_->Step(std::move(input),
+                        [this, ticket, gradient](absl::StatusOr<server::StepOutcome> outcome) {
+                          ToldStep(*ticket, outcome);
+                        });
+  asked_[*ticket] = {caller, payload};
+  tickets_[{caller.process, caller.call}] = *ticket;
 }
 
-void Server::Drain() {
-  while (engine_ != nullptr && !step_open_ && !backlog_.empty()) {
-    const Input input = std::move(backlog_.front());
-    backlog_.pop_front();
-    Feed(input);
+void Server::ToldStep(uint64_t ticket, const absl::StatusOr<server::StepOutcome>& outcome) {
+  const auto found = asked_.find(ticket);
+  if (found == asked_.end()) return;  // the host has gone
+  const Caller caller = found->second.caller;
+  asked_.erase(found);
+  const auto current = tickets_.find({caller.process, caller.call});
+  if (current != tickets_.end() && current->second == ticket) tickets_.erase(current);
+  if (absl::IsCancelled(outcome.status())) return;  // its caller has gone
+  Reply reply = MakeReply(Subject::kContribute, caller);
+  if (outcome.ok()) {
+    reply.answer = outcome->answer;
+    const bool is_applied = outcome->answer.verdict == core::Verdict::kApplied;
+    CheckTold(
+        std::max(outcome->parameters->version, is_applied ? outcome->answer.applied_version : 0));
+  } else {
+    reply.error = core::ReasonName(outcome.status());
   }
+  network_.Answer(std::move(reply));
 }
 
-void Server::Feed(const Input& input) {
-  ++totals_.events;
-  const auto* configure = std::get_if<core::Configure>(&input.event);
-  const core::Effects effects =
-      configure != nullptr
-          ? engine_->Configure(
-                Settings{configure->aggregation, configure->schedule.rate().value().learning_rate,
-                         configure->config_version},
-                ToTime(Now()))
-          : engine_->Handle(input.event, &input.payload, ToTime(Now()));
-  oracle_.Saw(input.event, input.payload, effects, *engine_, Now());
-  Tell(input, effects);
-  TellReleased(effects);
-  Follow(effects);
-  if (engine_ != nullptr) Rearm();
-}
-
-void Server::Follow(const core::Effects& effects) {
-  if (!effects.step.has_value()) return;
-  step_open_ = true;
-  const Nanoseconds duration = Seconds(random_.Between(0, world_.step_seconds));
-  if (duration == 0) return FinishStep();
-  agenda_.In(duration, Happening::kStepDone, 0, totals_.versions);
-}
-
-void Server::OnStepDone(uint64_t number) {
-  if (engine_ == nullptr || !step_open_ || number != totals_.versions) return;
-  FinishStep();
-  Drain();
-}
-
-void Server::FinishStep() {
-  ++totals_.events;
-  ++totals_.versions;
-  ++marks_;
-  const core::Effects effects = engine_->TakeStep(ToTime(Now()));
-  step_open_ = false;
-  if (effects.made != nullptr) {
-    totals_.folded += effects.made->members.size();
-    if (calm_) {
-      for (const core::RoundMember& member : effects.made->members) {
-        counted_in_calm_[WorkerOf(member.worker)] = true;
-      }
-    }
+void Server::ToldJoin(Reply reply, const absl::StatusOr<server::JoinOutcome>& outcome) {
+  if (outcome.ok()) {
+    reply.history = outcome->history;
+    reply.version = outcome->version;
+    if (world_.flaw == Flaw::kOldVersion && reply.process % 4 == 0) reply.version = 0;
+    reply.incarnation = outcome->incarnation;
+    reply.lease_seconds = outcome->lease_seconds;
+    CheckTold(outcome->version);
+  } else {
+    reply.error = core::ReasonName(outcome.status());
   }
-  oracle_.Saw(core::StepTaken{}, Payload{}, effects, *engine_, Now());
-  TellReleased(effects);
-  Rearm();
+  network_.Answer(std::move(reply));
 }
 
-void Server::Tell(const Input& input, const core::Effects& effects) {
-  if (input.caller.process == 0 && input.subject == Subject::kPull) return;  // our own
-  Reply reply = MakeReply(input.subject, input.caller);
-  reply.incarnation = input.incarnation;
-  if (!effects.status.ok()) {
-    reply.error = core::ReasonName(effects.status);
-  } else if (input.subject == Subject::kJoin) {
-    ++marks_;
-  } else if (input.subject == Subject::kContribute) {
-    const uint64_t ticket = std::get<core::Contribution>(input.event).ticket;
-    if (effects.waits) {
-      waiting_[ticket] = input.caller;
-      tickets_[{input.caller.process, input.caller.call}] = ticket;
-      // With bounded staleness the verdict may stand already.
-      if (world_.policy.mode == core::AggregationMode::kBoundedStaleness) ++marks_;
-      return;
-    }
-    if (effects.answer.has_value()) {
-      if (effects.answer->verdict != core::Verdict::kPending ||
-          world_.policy.mode == core::AggregationMode::kBoundedStaleness) {
-        ++marks_;
-      }
-      reply.answer = *effects.answer;
-    }
+uint64_t Server::VisibleVersion() const {
+  uint64_t version = 0;
+  host_->Read(std::nullopt, [&version](const absl::StatusOr<server::PointOutcome>& point) {
+    if (point.ok()) version = point->values->version;
+  });
+  return version;
+}
+
+void Server::CheckTold(uint64_t version) {
+  if (env_.num_kept() < env_.num_decided()) {
+    oracle_.Violate(env_.Now(), "told_before_durable",
+                    absl::StrCat(env_.num_decided() - env_.num_kept(),
+                                 " changes would be lost by a crash when a call is answered"));
   }
-  if (input.subject != Subject::kLeave) network_.Answer(std::move(reply));
-}
-
-void Server::TellReleased(const core::Effects& effects) {
-  for (const core::Released& released : effects.released) {
-    const auto found = waiting_.find(released.ticket);
-    if (found == waiting_.end()) continue;  // the oracle has said what it thinks of that
-    Reply reply = MakeReply(Subject::kContribute, found->second);
-    if (!released.status.ok()) {
-      reply.error = core::ReasonName(released.status);
-    } else {
-      reply.answer = released.answer;
-    }
-    tickets_.erase({found->second.process, found->second.call});
-    waiting_.erase(found);
-    network_.Answer(std::move(reply));
+  if (!host_->deleted() && VisibleVersion() < version) {
+    oracle_.Violate(env_.Now(), "told_before_visible",
+                    absl::StrCat("a call is told of version ", version,
+                                 ", but who pulls gets version ", VisibleVersion()));
   }
 }
 
@@ -325,23 +336,13 @@ Reply Server::MakeReply(Subject subject, const Caller& caller) const {
   reply.subject = subject;
   reply.process = caller.process;
   reply.call = caller.call;
-  if (engine_ != nullptr) {
-    reply.history = engine_->machine().history();
-    reply.version = engine_->machine().version();
+  if (host_ != nullptr) {
+    reply.history = host_->identity().history;
+    reply.version = VisibleVersion();
     if (world_.flaw == Flaw::kOldVersion && caller.process % 4 == 0) reply.version = 0;
-    reply.lease_seconds = engine_->machine().aggregation().lease_seconds;
+    reply.lease_seconds = session_->machine().aggregation().lease_seconds;
   }
   return reply;
-}
-
-void Server::Rearm() {
-  const absl::Time next = engine_->machine().NextTick();
-  if (next == absl::InfiniteFuture()) return;
-  Nanoseconds time = std::max(agenda_.now(), FromTime(next) - clock_offset_);
-  if (armed_ != 0 && armed_ <= time) return;
-  if (!calm_) time += Seconds(random_.Between(0, world_.faults.tick_late_seconds));
-  armed_ = time;
-  agenda_.At(time, Happening::kTick, 0, ++generation_);
 }
 
 }  // namespace talweg::simulation

@@ -1,22 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The server: one session's queue, timer and disk around an Engine, as server/runtime is built.
-// What comes while a step is taken and must not waits for its end. Everything that is handed to the
-// engine, and everything it says, is shown to the oracle.
+// The server: the real host of one session (server/runtime) in virtual time, and the disk that its
+// states come back from after a crash. What the host decides is shown to the oracle before it is
+// kept, and what it answers must be durable and visible by then.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "tests/simulation/engine.h"
+#include "server/runtime/incarnation_counter.h"
+#include "server/runtime/session_host.h"
 #include "tests/simulation/messages.h"
 #include "tests/simulation/network.h"
 #include "tests/simulation/oracle.h"
+#include "tests/simulation/session_of_world.h"
+#include "tests/simulation/virtual_env.h"
 #include "tests/simulation/world_config.h"
 
 namespace talweg::simulation {
@@ -41,8 +43,8 @@ class Server {
   // Creates the session, or brings it back from what was saved.
   void Begin();
   void OnRequest(const Request& request);
-  void OnTick(uint64_t generation);
-  void OnStepDone(uint64_t generation);
+  void OnAlarm(uint64_t number) { env_.OnAlarm(number); }
+  void OnTask(uint64_t number) { env_.OnTask(number); }
   // The connection of a call broke.
   void OnBroken(uint32_t process, uint64_t call);
   void OnSnapshot();
@@ -50,7 +52,7 @@ class Server {
   void OnDelete();
   void OnConfigure();
   void OnClockJump();
-  void CalmDown() { calm_ = true; }
+  void CalmDown();
 
   // Whether the worker is in a version that was made since the calm began.
   bool CountedInCalm(uint32_t worker) const { return counted_in_calm_[worker]; }
@@ -63,33 +65,29 @@ class Server {
   struct Snapshot {
     std::string state;
     Settings settings;
-    uint64_t marks = 0;  // how much had happened that must not be lost in silence
+    uint64_t num_kept = 0;  // changes that were durable, and must not be lost in silence
     std::shared_ptr<const Oracle::Memory> memory;
   };
   struct Caller {
     uint32_t process = 0;
     uint64_t call = 0;
   };
-  // Something for the engine.
-  struct Input {
-    core::Event event;
+  // A contribution that the host has.
+  struct Asked {
     Caller caller;
     Payload payload;
-    Subject subject = Subject::kPull;
-    uint64_t incarnation = 0;
   };
 
-  Nanoseconds Now() const { return agenda_.now() + clock_offset_; }
-  void Take(Input input);
-  void Feed(const Input& input);
-  void Follow(const core::Effects& effects);
-  void Tell(const Input& input, const core::Effects& effects);
-  void TellReleased(const core::Effects& effects);
-  void FinishStep();
-  void Drain();
+  void Host(std::unique_ptr<core::Session> session);
   void Save();
+  void Saw(const server::Decision& decision);
+  void Contribute(const Request& request, const Caller& caller);
+  void ToldStep(uint64_t ticket, const absl::StatusOr<server::StepOutcome>& outcome);
+  void ToldJoin(Reply reply, const absl::StatusOr<server::JoinOutcome>& outcome);
+  std::shared_ptr<core::StagedGradient> Stage(const std::vector<float>& gradient) const;
+  uint64_t VisibleVersion() const;
+  void CheckTold(uint64_t version);
   Reply MakeReply(Subject subject, const Caller& caller) const;
-  void Rearm();
   void Shut(const char* reason);
 
   const WorldConfig& world_;
@@ -98,21 +96,17 @@ class Server {
   Network& network_;
   Oracle& oracle_;
   Trace& trace_;
+  VirtualEnv env_;
 
-  std::unique_ptr<Engine> engine_;  // null: down, or there is no session
-  Settings settings_;
+  std::shared_ptr<server::SessionHost> host_;  // null: down, or there is no session
+  core::Session* session_ = nullptr;           // the host's
+  Settings settings_;                          // asked for last
+  Settings kept_settings_;                     // accepted last
   bool is_deleted_ = false;
-  std::vector<Snapshot> snapshots_;  // of this session, the last at the back
-  uint64_t marks_ = 0;
-  uint64_t next_incarnation_ = 1;  // durable, outside every snapshot
-  uint64_t next_ticket_ = 1;
-  absl::flat_hash_map<uint64_t, Caller> waiting_;                         // by ticket
+  std::vector<Snapshot> snapshots_;             // of this session, the last at the back
+  server::IncarnationCounter incarnations_;     // durable, outside every snapshot
+  absl::flat_hash_map<uint64_t, Asked> asked_;  // by ticket
   absl::flat_hash_map<std::pair<uint32_t, uint64_t>, uint64_t> tickets_;  // by process and call
-  bool step_open_ = false;
-  std::deque<Input> backlog_;
-  Nanoseconds clock_offset_ = 0;
-  Nanoseconds armed_ = 0;    // for a tick, by the agenda; 0: not
-  uint64_t generation_ = 0;  // of timers
   bool calm_ = false;
   std::vector<bool> counted_in_calm_;  // by worker
   ServerTotals totals_;

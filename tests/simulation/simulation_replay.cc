@@ -2,7 +2,8 @@
 //
 // Runs one world, or many, and says what happened.
 //
-//   simulation_replay --world NAME --seed N [--seeds COUNT] [--mutation M] [--flaw F] [--trace]
+//   simulation_replay --world NAME --seed N [--seeds COUNT] [--mutation M] [--host_mutation M]
+//   [--flaw F] [--trace]
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,7 +22,7 @@ int Usage() {
   }
   std::fprintf(stderr,
                "usage: simulation_replay --world NAME|every --seed N [--seeds COUNT] "
-               "[--mutation M] [--flaw F] [--trace]\nworlds:%s\n",
+               "[--mutation M] [--host_mutation M] [--flaw F] [--trace]\nworlds:%s\n",
                worlds.c_str());
   return 2;
 }
@@ -31,6 +32,7 @@ int Main(int argc, char** argv) {
   uint64_t seed = 0;
   uint64_t seeds = 1;
   int mutation = 0;
+  int host_mutation = 0;
   int flaw = 0;
   bool aloud = false;
   for (int place = 1; place < argc; ++place) {
@@ -49,6 +51,8 @@ int Main(int argc, char** argv) {
       seeds = std::strtoull(value, nullptr, 10);
     } else if (flag == "--mutation") {
       mutation = std::atoi(value);
+    } else if (flag == "--host_mutation") {
+      host_mutation = std::atoi(value);
     } else if (flag == "--flaw") {
       flaw = std::atoi(value);
     } else {
@@ -61,6 +65,7 @@ int Main(int argc, char** argv) {
     WorldConfig world =
         MakeWorld(name == "every" ? SmallWorlds()[each % SmallWorlds().size()] : name, each);
     world.mutation = static_cast<core::Mutation>(mutation);
+    world.host_mutation = static_cast<server::HostMutation>(host_mutation);
     world.flaw = static_cast<Flaw>(flaw);
     const Outcome outcome = RunWorld(world, aloud);
     totals.Add(outcome);

@@ -95,10 +95,10 @@ void World::Happen(const Occasion& occasion) {
       return fleet_.OnBeat(occasion.index);
     case Happening::kBroken:
       return server_.OnBroken(occasion.index, occasion.number);
-    case Happening::kTick:
-      return server_.OnTick(occasion.number);
-    case Happening::kStepDone:
-      return server_.OnStepDone(occasion.number);
+    case Happening::kAlarm:
+      return server_.OnAlarm(occasion.number);
+    case Happening::kTask:
+      return server_.OnTask(occasion.number);
     case Happening::kServerStart:
       return server_.Begin();
     case Happening::kWorkerFault:
@@ -175,7 +175,8 @@ std::string ReplayCommand(const WorldConfig& world) {
   };
   return absl::StrCat("build/dev/tests/simulation_replay --world ", world.name, " --seed ",
                       world.seed, flag(" --mutation ", static_cast<int>(world.mutation)),
-                      flag(" --flaw ", static_cast<int>(world.flaw)), " --trace");
+                      flag(" --flaw ", static_cast<int>(world.flaw)),
+                      flag(" --host_mutation ", static_cast<int>(world.host_mutation)), " --trace");
 }
 
 void Totals::Add(const Outcome& outcome) {

@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "core/rounds/aggregation_config.h"
 #include "core/rounds/mutation.h"
+#include "server/runtime/host_mutation.h"
 #include "tests/simulation/random.h"
 
 namespace talweg::simulation {
@@ -48,7 +49,7 @@ struct WorldConfig {
 
   uint32_t num_workers = 1;
   uint32_t num_observers = 0;  // of them: joined without the role of contributing gradients
-  uint32_t num_elements = 0;   // parameters; 0: a machine without arrays
+  uint32_t num_elements = 0;   // parameters; 0: nobody looks at them
   core::AggregationConfig policy;
   double learning_rate = 0.125;
   double decay = 0;  // decoupled; 1 at a learning rate of 1 leaves of the parameters the gradient
@@ -58,6 +59,7 @@ struct WorldConfig {
   double straggler_factor = 1;  // slower
   double delay_seconds = 0.02;  // of a message, mean
   double step_seconds = 0;      // that a step takes, largest
+  double disk_seconds = 0.02;   // until what must be durable is, largest
   double call_timeout = 20;     // then the same again
   double asks_not_to_wait = 0;  // share of contributions
   double goes_on_pending = 0;   // share of pending contributions that are not asked about again
@@ -71,6 +73,7 @@ struct WorldConfig {
   double fault_seconds = 60;  // then nothing goes wrong any more,
   double calm_seconds = 60;   // and everyone must get on
   core::Mutation mutation = core::Mutation::kNone;
+  server::HostMutation host_mutation = server::HostMutation::kNone;
   Flaw flaw = Flaw::kNone;
 };
 

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where the gradient of a step comes from: one contribution, or a reduced round. Everything after
+// it (clipping, decay, the method, the average) is the same for all of them.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "core/base/shard.h"
+#include "core/rounds/event.h"
+#include "core/session/parameter_groups.h"
+#include "core/session/staged_gradient.h"
+#include "core/session/work.h"
+
+namespace talweg::core {
+
+// Thread-compatible.
+class GradientSource {
+ public:
+  virtual ~GradientSource() = default;
+
+  // Adds the stages that make the gradient which `order` asks for and measure it by the pieces of
+  // `map`; none if it is ready as it is.
+  virtual void AddStages(const StepOrder& order, std::shared_ptr<const GroupMap> map,
+                         Work& work) = 0;
+  // The gradient, [num_elements]: whole and measured once these stages have ended.
+  virtual StagedGradient& gradient() = 0;
+  // The step was taken: the source is not needed any more.
+  virtual void Release() = 0;
+};
+
+// The gradient of a round of one contribution, as it came.
+class SingleContribution final : public GradientSource {
+ public:
+  explicit SingleContribution(std::shared_ptr<StagedGradient> gradient)
+      : gradient_(std::move(gradient)) {}
+
+  // Measures it anew if the groups have changed since it was staged.
+  void AddStages(const StepOrder& /*order*/, std::shared_ptr<const GroupMap> map,
+                 Work& work) override {
+    if (gradient_->map() == map.get()) return;
+    gradient_->Begin(std::move(map));
+    const size_t size = gradient_->size();
+    work.Add({[size] { return NumShards(size); },
+              [this, size](size_t piece) { gradient_->Measure(ShardAt(piece, size)); }});
+  }
+  StagedGradient& gradient() override { return *gradient_; }
+  void Release() override { gradient_.reset(); }
+
+ private:
+  std::shared_ptr<StagedGradient> gradient_;
+};
+
+}  // namespace talweg::core

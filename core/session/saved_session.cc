@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A session as bytes: configuration, machine, parameters, slots.
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/base/checksum.h"
+#include "core/base/reasons.h"
+#include "core/base/state_visitor.h"
+#include "core/base/status_macros.h"
+#include "core/session/session.h"
+
+namespace talweg::core {
+namespace {
+
+constexpr absl::string_view kMagic = "talweg state 3\n";
+
+class SlotWriter final : public StateVisitor {
+ public:
+  explicit SlotWriter(ByteWriter& writer) : writer_(writer) {}
+  void Slot(absl::string_view name, absl::Span<float> values) override {
+    writer_.Text(name);
+    writer_.Floats(values);
+  }
+  void Scalar(absl::string_view name, double& value) override {
+    writer_.Text(name);
+    writer_.Double(value);
+  }
+
+ private:
+  ByteWriter& writer_;
+};
+
+class SlotReader final : public StateVisitor {
+ public:
+  explicit SlotReader(ByteReader& reader) : reader_(reader) {}
+  void Slot(absl::string_view name, absl::Span<float> values) override {
+    if (ReadName(name)) status_ = reader_.Floats(values);
+  }
+  void Scalar(absl::string_view name, double& value) override {
+    if (ReadName(name)) status_ = reader_.Double(value);
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  bool ReadName(absl::string_view name) {
+    if (!status_.ok()) return false;
+    std::string found;
+    status_ = reader_.Text(found);
+    if (status_.ok() && found != name) {
+      status_ = MakeError(Reason::kStateCorrupt,
+                          absl::StrCat("state has slot ", found, ", expected ", name));
+    }
+    return status_.ok();
+  }
+
+  ByteReader& reader_;
+  absl::Status status_;
+};
+
+}  // namespace
+
+void Session::WriteState(ByteWriter& writer) {
+  for (const bool is_changing : is_changing_) TALWEG_CHECK(!is_changing);
+  WriteConfig(newest_config(), writer);
+  writer.Uint64(config_version_);
+  machine_.Save(writer);
+  writer.Floats(parameters_->values.span());
+  SlotWriter slots(writer);
+  stepper_.VisitSlots(slots);
+}
+
+std::string Session::Save() {
+  ByteWriter writer;
+  writer.Text(kMagic);
+  WriteState(writer);
+  writer.Uint32(Crc32c(writer.bytes()));
+  return std::move(writer).Take();
+}
+
+absl::StatusOr<std::unique_ptr<Session>> Session::Load(absl::string_view bytes, absl::Time now,
+                                                       uint64_t history) {
+  constexpr size_t kChecksumBytes = sizeof(uint32_t);
+  if (bytes.size() < kChecksumBytes) {
+    return MakeError(Reason::kStateCorrupt, "state is too short");
+  }
+  const absl::string_view body = bytes.substr(0, bytes.size() - kChecksumBytes);
+  uint32_t checksum = 0;
+  ByteReader tail(bytes.substr(body.size()));
+  TALWEG_RETURN_IF_ERROR(tail.Uint32(checksum));
+  if (checksum != Crc32c(body)) {
+    return MakeError(Reason::kStateCorrupt, "state does not have the checksum it was written with");
+  }
+  ByteReader reader(body);
+  std::string magic;
+  TALWEG_RETURN_IF_ERROR(reader.Text(magic));
+  if (magic != kMagic) return MakeError(Reason::kStateCorrupt, "state has another format");
+  TALWEG_ASSIGN_OR_RETURN(SessionConfig config, ReadConfig(reader));
+  // What the layout claims must be there before memory is taken for it.
+  const uint64_t num_elements = config.layout->num_elements();
+  if (reader.remaining() / sizeof(float) < num_elements) {
+    return MakeError(Reason::kStateCorrupt, "state is shorter than its layout");
+  }
+  auto parameters = std::make_shared<Parameters>(num_elements);
+  auto session = std::make_unique<Session>(std::move(config), /*history=*/1, parameters);
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(session->config_version_));
+  session->machine_.Handle(
+      Configure{session->config_.schedule, session->config_.aggregation.value(),
+                session->config_version_},
+      now);
+  TALWEG_RETURN_IF_ERROR(session->machine_.Load(reader, now, history));
+  parameters->version = session->machine_.version();
+  TALWEG_RETURN_IF_ERROR(reader.Floats(parameters->values.span()));
+  SlotReader slots(reader);
+  session->stepper_.VisitSlots(slots);
+  TALWEG_RETURN_IF_ERROR(slots.status());
+  TALWEG_RETURN_IF_ERROR(reader.End());
+  return session;
+}
+
+uint32_t Session::Checksum() {
+  ChecksumWriter writer;
+  WriteState(writer);
+  return writer.checksum();
+}
+
+}  // namespace talweg::core

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The arithmetic of a step: from one version of the parameters, and a gradient, to the next.
+//
+// One order everywhere, PyTorch's: the gradient is clipped by norm, then by value; coupled decay is
+// added; the method steps, with decoupled decay inside; the running average follows. Clipping by
+// norm multiplies with min(1, max_norm / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_ does. A
+// group that has a max_norm of its own is clipped by its own norm; all others share one norm.
+// Frozen tensors are in no norm.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/base/aligned_buffer.h"
+#include "core/base/shard.h"
+#include "core/base/state_visitor.h"
+#include "core/kernels/prepare_gradient.h"
+#include "core/optimizers/optimizer.h"
+#include "core/rounds/event.h"
+#include "core/session/gradient_source.h"
+#include "core/session/parameters.h"
+#include "core/session/session_config.h"
+#include "core/session/work.h"
+
+namespace talweg::core {
+
+// Thread-compatible, except for the pieces of the work that it describes.
+class Stepper {
+ public:
+  // `config` outlives the stepper and may change between steps (see Configure). The average starts
+  // at `initial`.
+  Stepper(const SessionConfig& config, const Parameters& initial);
+
+  // Takes the method's hyper-parameters from the configuration anew.
+  void Configure();
+
+  // Adds the stages of the step that `order` asks for, behind those of `source`: it reads `from`,
+  // which is not written to, and writes `to`, which nobody reads. All outlive the work.
+  //
+  //   stage   what one piece is
+  //   apply   a shard: clip, coupled decay, the method
+  //   pass    a task of the method, such as one tensor; only if the method looks at whole tensors
+  //   finish  a shard: update norm and average, after the passes; without passes, part of apply
+  void AddStages(const StepOrder& order, GradientSource& source, const Parameters& from,
+                 Parameters& to, Work& work);
+  // What the step that has ended came to.
+  StepTaken Taken() const;
+
+  bool HasLookahead() const { return optimizer_->HasLookahead(); }
+  // Writes where the gradient of the coming step, of the given rate, is to be taken.
+  void Lookahead(double learning_rate, Shard shard, absl::Span<const float> from,
+                 absl::Span<float> to) const;
+  bool KeepsAverage() const { return average_.size() > 0; }
+  absl::Span<const float> average() const { return average_.span(); }
+
+  // Names each slot once, the average last.
+  void VisitSlots(StateVisitor& visitor);
+
+ private:
+  // How a group is stepped.
+  struct GroupStep {
+    bool frozen = false;
+    StepRates rates;
+    GradientPreparation preparation;
+  };
+
+  GroupStep GroupStepOf(size_t group, double learning_rate) const;
+  double OwnMaxNorm(size_t group) const;
+  void Measure(const StepOrder& order, const StagedGradient& gradient);
+  void Apply(Shard shard, const StagedGradient& gradient, absl::Span<const float> from,
+             absl::Span<float> to);
+  void Finish(Shard shard, absl::Span<const float> from, absl::Span<float> to);
+
+  const SessionConfig& config_;
+  std::unique_ptr<Optimizer> optimizer_;
+  AlignedBuffer average_;  // empty if none is kept
+
+  // Of the step under way.
+  std::vector<GroupStep> group_steps_;
+  double gradient_norm_ = 0;
+  double clip_factor_ = 1;
+  std::vector<double> block_sums_;  // squares of the update
+};
+
+}  // namespace talweg::core

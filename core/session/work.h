@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Work is a value: stages, one after the other, of pieces that may run on any threads at the same
+// time. A session hands work out, a caller that has threads runs it, and says when it has ended
+// (Session::End).
+//
+// To run it: for each stage BeginStage, then RunPiece once for each piece, then EndStage.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace talweg::core {
+
+// The parts of a session that work may read or change beside what it was given.
+enum class SessionPart : uint8_t {
+  kRoundSums,  // accumulators and contributions of the open round
+  kSlots,      // the method's state and the running average
+};
+inline constexpr size_t kNumSessionParts = 2;
+
+// What a work does to a part while it is under way. Two works of one session may be under way at
+// the same time unless one of them changes what the other one uses.
+enum class Access : uint8_t { kNone, kReads, kChanges };
+
+// Thread-compatible, except that RunPiece may run for different pieces of a stage at the same time.
+class Work {
+ public:
+  struct Stage {
+    std::function<size_t()> num_pieces;           // asked after `begin`; may say 0
+    std::function<void(size_t piece)> run_piece;  // for each piece in [0, num_pieces())
+    std::function<void()> begin = {};             // may be empty
+    std::function<void()> end = {};               // may be empty
+  };
+
+  void Add(Stage stage) { stages_.push_back(std::move(stage)); }
+
+  size_t NumStages() const { return stages_.size(); }
+  void BeginStage(size_t stage) {
+    if (stages_[stage].begin) stages_[stage].begin();
+  }
+  // Of a stage that has begun.
+  size_t NumPieces(size_t stage) const { return stages_[stage].num_pieces(); }
+  void RunPiece(size_t stage, size_t piece) { stages_[stage].run_piece(piece); }
+  void EndStage(size_t stage) {
+    if (stages_[stage].end) stages_[stage].end();
+  }
+
+  // Runs everything on the calling thread, piece after piece.
+  void RunHere() {
+    for (size_t stage = 0; stage < NumStages(); ++stage) {
+      BeginStage(stage);
+      const size_t num_pieces = NumPieces(stage);
+      for (size_t piece = 0; piece < num_pieces; ++piece) RunPiece(stage, piece);
+      EndStage(stage);
+    }
+  }
+
+  // What the work uses of its session; set by whoever makes it.
+  void Use(SessionPart part, Access access) { uses_[static_cast<size_t>(part)] = access; }
+  Access UseOf(size_t part) const { return uses_[part]; }
+
+ private:
+  std::vector<Stage> stages_;
+  Access uses_[kNumSessionParts] = {Access::kNone, Access::kNone};
+};
+
+}  // namespace talweg::core

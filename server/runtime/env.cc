@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/runtime/env.h"
+
+#include <utility>
+
+#include "server/runtime/clock.h"
+
+namespace talweg::server {
+namespace {
+
+void RunFrom(Env& env, std::shared_ptr<core::Work> work, size_t stage, Env::Task then) {
+  for (; stage < work->NumStages(); ++stage) {
+    work->BeginStage(stage);
+    const size_t num_pieces = work->NumPieces(stage);
+    // A stage may have nothing to do: a method's matrices may all be frozen, or there may be none.
+    if (num_pieces > 0) {
+      core::Work& running = *work;
+      return env.RunPieces(
+          num_pieces, [&running, stage](size_t piece) { running.RunPiece(stage, piece); },
+          [&env, work = std::move(work), stage, then = std::move(then)]() mutable {
+            work->EndStage(stage);
+            RunFrom(env, std::move(work), stage + 1, std::move(then));
+          });
+    }
+    work->EndStage(stage);
+  }
+  then();
+}
+
+}  // namespace
+
+absl::Time PoolEnv::MonotonicNow() const { return server::MonotonicNow(); }
+absl::Time PoolEnv::WallNow() const { return server::WallNow(); }
+
+void RunWork(Env& env, std::shared_ptr<core::Work> work, Env::Task then) {
+  RunFrom(env, std::move(work), 0, std::move(then));
+}
+
+}  // namespace talweg::server

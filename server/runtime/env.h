@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a session's host needs of the world around it: clocks, threads, alarms, and a place that
+// survives a crash. The server's is PoolEnv; the simulation in tests/simulation has one of virtual
+// time, so that it drives the real host.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/time/time.h"
+#include "core/session/session.h"
+#include "server/calls/session_calls.h"
+#include "server/runtime/compute_pool.h"
+
+namespace talweg::server {
+
+// What a session has decided. Everything here is borrowed for the call that is handed it.
+struct Decision {
+  const SessionIdentity& identity;
+  const core::Session& session;  // after the event
+  const core::Event& event;
+  const core::Effects& effects;
+  absl::Time time;  // of the decision
+};
+
+// Thread-safe; outlives the hosts.
+class Env {
+ public:
+  using Task = absl::AnyInvocable<void()>;
+  using Piece = absl::AnyInvocable<void(size_t)>;
+
+  virtual ~Env() = default;
+
+  // For decisions: never jumps back.
+  virtual absl::Time MonotonicNow() const = 0;
+  // For people.
+  virtual absl::Time WallNow() const = 0;
+
+  // As ComputePool's functions of these names.
+  virtual void Post(Task task) = 0;
+  virtual void RunPieces(size_t num_pieces, Piece piece, Task done) = 0;
+
+  // As the functions of Timers.
+  virtual uint64_t Arm(absl::Time when, std::function<void()> due) = 0;
+  virtual void Cancel(uint64_t alarm) = 0;
+
+  // Is told every decision, in its order, and calls `kept`, once, as soon as what
+  // `decision.effects.durable` names survives what the session's policy says it survives: at once,
+  // on this thread, if nothing need be kept. Until then nobody is told of the decision, and a
+  // version that it made is not visible.
+  virtual void Keep(const Decision& decision, Task kept) = 0;
+};
+
+// The environment of a server: threads of a pool, the machine's clocks. It keeps nothing: sessions
+// live in memory.
+class PoolEnv : public Env {
+ public:
+  explicit PoolEnv(ComputePool& pool) : pool_(pool) {}
+
+  absl::Time MonotonicNow() const override;
+  absl::Time WallNow() const override;
+  void Post(Task task) override { pool_.Post(std::move(task)); }
+  void RunPieces(size_t num_pieces, Piece piece, Task done) override {
+    pool_.RunPieces(num_pieces, std::move(piece), std::move(done));
+  }
+  uint64_t Arm(absl::Time when, std::function<void()> due) override {
+    return pool_.timers().Arm(when, std::move(due));
+  }
+  void Cancel(uint64_t alarm) override { pool_.timers().Cancel(alarm); }
+  void Keep(const Decision& /*decision*/, Task kept) override { kept(); }
+
+ private:
+  ComputePool& pool_;
+};
+
+// Runs work, stage by stage, each stage's pieces at the same time, and then calls `then` on the
+// thread that finished last.
+void RunWork(Env& env, std::shared_ptr<core::Work> work, Env::Task then);
+
+}  // namespace talweg::server

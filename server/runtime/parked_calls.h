@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The calls of a session that wait for other workers: each is a callback and a few words, no
+// thread, no place in a queue, no buffer.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "server/calls/session_calls.h"
+#include "server/runtime/mutex.h"
+
+namespace talweg::server {
+
+// Called once with the answer to a step.
+using StepDone = absl::AnyInvocable<void(absl::StatusOr<StepOutcome>)>;
+
+struct ParkedCall {
+  std::string worker;
+  bool wants_lookahead = false;
+  StepDone done;
+};
+
+// Thread-compatible: owned by the operation under way.
+class ParkedCalls {
+ public:
+  void Park(uint64_t ticket, ParkedCall call);
+  bool Has(uint64_t ticket) const { return calls_.count(ticket) > 0; }
+  // Takes the call out; nothing if it is not here.
+  std::optional<ParkedCall> Unpark(uint64_t ticket);
+  // Takes out the call that has waited longest, with its ticket; nothing if there is none.
+  std::optional<std::pair<uint64_t, ParkedCall>> UnparkFirst();
+
+  // Whether a call waits that wants the lookahead of its version.
+  bool AnyWantsLookahead() const { return num_for_lookahead_ > 0; }
+  // The worker whose call has this ticket; it is here.
+  const std::string& WorkerOf(uint64_t ticket) const { return calls_.at(ticket).worker; }
+
+ private:
+  std::map<uint64_t, ParkedCall> calls_;  // by ticket, and so in the order of their coming
+  size_t num_for_lookahead_ = 0;
+};
+
+// Tickets of calls whose client has gone before their turn came. Thread-safe.
+class AbandonedTickets {
+ public:
+  void Add(uint64_t ticket) {
+    MutexLock lock(mutex_);
+    tickets_.insert(ticket);
+  }
+  void Remove(uint64_t ticket) {
+    MutexLock lock(mutex_);
+    tickets_.erase(ticket);
+  }
+  bool Has(uint64_t ticket) const {
+    MutexLock lock(mutex_);
+    return tickets_.count(ticket) > 0;
+  }
+
+ private:
+  mutable Mutex mutex_;
+  std::set<uint64_t> tickets_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace talweg::server

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The operations of a host that may end in a fold or a step, or release calls that wait.
+#include <new>
+#include <utility>
+
+#include "core/base/check.h"
+#include "core/base/reasons.h"
+#include "core/base/shard.h"
+#include "core/base/status_macros.h"
+#include "server/runtime/session_host.h"
+
+namespace talweg::server {
+
+using core::MakeError;
+using core::NumShards;
+using core::Reason;
+using core::ShardAt;
+
+namespace {
+
+// Copies a gradient out of the bytes of a message. They live until the work has ended.
+std::shared_ptr<core::Work> WorkToStage(std::shared_ptr<core::StagedGradient> gradient,
+                                        core::EncodedVector from) {
+  auto work = std::make_shared<core::Work>();
+  const size_t size = gradient->size();
+  work->Add({[size] { return NumShards(size); },
+             [gradient = std::move(gradient), size, from](size_t piece) {
+               const core::Shard shard = ShardAt(piece, size);
+               gradient->Stage(shard, from.dtype,
+                               from.bytes.data() + shard.begin * core::DtypeBytes(from.dtype));
+             }});
+  return work;
+}
+
+}  // namespace
+
+struct SessionHost::Turn {
+  explicit Turn(Task over) : finished(std::move(over)) {}
+
+  Task finished;
+  absl::Time judged;                                 // when it was decided what happens
+  std::shared_ptr<const core::Parameters> previous;  // before the step, if one is taken
+  Answers answers;
+
+  // Of an event that is no contribution.
+  absl::Status status;
+  // Called at the end, while the session is still the operation's own; gives what is told when it
+  // no longer is. May be empty.
+  absl::AnyInvocable<Task(absl::Status)> conclude;
+
+  // Of a contribution.
+  StepInput input;
+  StepDone done;
+  std::shared_ptr<core::StagedGradient> gradient;
+};
+
+// --- Events that are no contribution.
+
+void SessionHost::EnqueueNothing() {
+  Enqueue([this](const absl::Status&, Task finished) {
+    EndTurn(std::make_shared<Turn>(std::move(finished)));
+  });
+}
+
+void SessionHost::Tick() {
+  Enqueue([this](absl::Status status, Task finished) {
+    alarm_time_ = absl::InfiniteFuture();  // it has rung
+    RunEvent(std::move(status), core::Tick{}, std::make_shared<Turn>(std::move(finished)));
+  });
+}
+
+void SessionHost::Join(std::string worker, core::Roles roles, absl::AnyInvocable<uint64_t()> issue,
+                       Done<JoinOutcome> done) {
+  Enqueue([this, worker = std::move(worker), roles, issue = std::move(issue),
+           done = std::move(done)](absl::Status status, Task finished) mutable {
+    auto turn = std::make_shared<Turn>(std::move(finished));
+    const uint64_t incarnation = status.ok() ? issue() : 0;
+    turn->conclude = Welcome(incarnation, std::move(done));
+    RunEvent(std::move(status), core::Join{std::move(worker), incarnation, roles}, std::move(turn));
+  });
+}
+
+void SessionHost::Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done) {
+  Enqueue([this, heartbeat = std::move(heartbeat), done = std::move(done)](absl::Status status,
+                                                                           Task finished) mutable {
+    auto turn = std::make_shared<Turn>(std::move(finished));
+    turn->conclude = Welcome(heartbeat.incarnation, std::move(done));
+    RunEvent(std::move(status), std::move(heartbeat), std::move(turn));
+  });
+}
+
+absl::AnyInvocable<SessionHost::Task(absl::Status)> SessionHost::Welcome(uint64_t incarnation,
+                                                                         Done<JoinOutcome> done) {
+  return [this, incarnation, done = std::move(done)](absl::Status status) mutable -> Task {
+    absl::StatusOr<JoinOutcome> outcome = JoinOutcome{};
+    if (status.ok()) {
+      const core::AggregationConfig& aggregation = session_->config().aggregation.value();
+      outcome = JoinOutcome{session_->machine().history(), session_->machine().version(),
+                            incarnation, aggregation.lease_seconds, aggregation.replies_wait()};
+    } else {
+      outcome = std::move(status);
+    }
+    return [done = std::move(done), outcome = std::move(outcome)]() mutable {
+      done(std::move(outcome));
+    };
+  };
+}
+
+void SessionHost::Leave(core::Leave leave, DoneStatus done) {
+  Enqueue([this, leave = std::move(leave), done = std::move(done)](absl::Status status,
+                                                                   Task finished) mutable {
+    auto turn = std::make_shared<Turn>(std::move(finished));
+    turn->conclude = [done = std::move(done)](absl::Status left) mutable -> Task {
+      return [done = std::move(done), left = std::move(left)]() mutable { done(std::move(left)); };
+    };
+    RunEvent(std::move(status), std::move(leave), std::move(turn));
+  });
+}
+
+void SessionHost::Reconfigure(
+    uint64_t history,
+    absl::AnyInvocable<absl::StatusOr<core::SessionConfig>(const core::SessionConfig&)> change,
+    Done<SessionDescription> done) {
+  Enqueue([this, history, change = std::move(change), done = std::move(done)](
+              absl::Status status, Task finished) mutable {
+    auto turn = std::make_shared<Turn>(std::move(finished));
+    turn->conclude = [this, done = std::move(done)](absl::Status changed) mutable -> Task {
+      absl::StatusOr<SessionDescription> outcome = SessionDescription{};
+      if (changed.ok()) {
+        outcome = Description(/*with_checksum=*/false);
+      } else {
+        outcome = std::move(changed);
+      }
+      return [done = std::move(done), outcome = std::move(outcome)]() mutable {
+        done(std::move(outcome));
+      };
+    };
+    if (status.ok() && history != 0) status = session_->machine().CheckHistory(history);
+    if (!status.ok()) {
+      turn->status = std::move(status);
+      return EndTurn(std::move(turn));
+    }
+    Change(std::move(turn), history, change(session_->newest_config()));
+  });
+}
+
+void SessionHost::Change(std::shared_ptr<Turn> turn, uint64_t history,
+                         const absl::StatusOr<core::SessionConfig>& config) {
+  const uint64_t version_before = session_->config_version();
+  turn->judged = env_.MonotonicNow();
+  core::Outcome outcome;
+  if (config.ok()) {
+    outcome.effects = charge_.Change(*session_, history, *config, turn->judged);
+  } else {
+    outcome.effects.status = config.status();
+  }
+  if (session_->config_version() == version_before) {  // refused, or no difference
+    turn->status = std::move(outcome.effects.status);
+    return EndTurn(std::move(turn));
+  }
+  const core::SessionConfig& newest = session_->newest_config();
+  const core::Configure event{newest.schedule, newest.aggregation.value(),
+                              session_->config_version()};
+  Follow(std::move(turn), event, std::move(outcome));
+}
+
+void SessionHost::Abandon(uint64_t ticket) {
+  abandoned_.Add(ticket);
+  Enqueue([this, ticket](absl::Status status, Task finished) {
+    abandoned_.Remove(ticket);
+    auto turn = std::make_shared<Turn>(std::move(finished));
+    std::optional<ParkedCall> call;
+    if (status.ok()) call = parked_.Unpark(ticket);
+    if (!call.has_value()) return EndTurn(std::move(turn));
+    core::CallEnded ended{call->worker, ticket};
+    turn->answers.Add(*std::move(call), absl::CancelledError("nobody waits for this step"));
+    RunEvent(std::move(status), std::move(ended), std::move(turn));
+  });
+}
+
+void SessionHost::RunEvent(absl::Status status, core::Event event, std::shared_ptr<Turn> turn) {
+  // Statuses are handed on, not copied: copies share memory, and go on different threads.
+  turn->status = std::move(status);
+  if (!turn->status.ok()) return EndTurn(std::move(turn));
+  turn->judged = env_.MonotonicNow();
+  core::Outcome outcome = session_->Handle(event, turn->judged);
+  Follow(std::move(turn), event, std::move(outcome));
+}
+
+// --- A contribution.
+
+uint64_t SessionHost::Step(StepInput input, StepDone done) {
+  const uint64_t ticket = ++last_ticket_;
+  input.contribution.ticket = ticket;
+  Enqueue([this, input = std::move(input), done = std::move(done)](absl::Status status,
+                                                                   Task finished) mutable {
+    auto turn = std::make_shared<Turn>(std::move(finished));
+    turn->input = std::move(input);
+    turn->done = std::move(done);
+    if (status.ok() && abandoned_.Has(turn->input.contribution.ticket)) {
+      status = absl::CancelledError("nobody waits for this step");
+    }
+    // Taken before anything is decided: a decision cannot fail for want of memory.
+    if (status.ok()) status = TakeMemory(turn->input);
+    if (status.ok()) return Stage(std::move(turn));
+    turn->answers.Add(std::move(turn->done), std::move(status));
+    EndTurn(std::move(turn));
+  });
+  return ticket;
+}
+
+absl::Status SessionHost::TakeMemory(const StepInput& input) {
+  TALWEG_RETURN_IF_ERROR(
+      session_->Prepare(input.has_weight, [this] { return parameters_.Take(); }));
+  TALWEG_RETURN_IF_ERROR(charge_.ChargeRound(session_->ExtraRoundBytes()));
+  if (input.wants_lookahead) TALWEG_RETURN_IF_ERROR(TakeLookahead());
+  if (input.staged != nullptr || staged_ != nullptr) return absl::OkStatus();
+  try {
+    staged_ = std::make_shared<core::StagedGradient>(num_elements_);
+  } catch (const std::bad_alloc&) {
+    return MakeError(Reason::kMemoryQuota, "the system has no memory for a contribution");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SessionHost::TakeLookahead() {
+  if (lookahead_ != nullptr || session_->IsParameters(core::Session::Point::kLookahead)) {
+    return absl::OkStatus();
+  }
+  TALWEG_ASSIGN_OR_RETURN(lookahead_, parameters_.Take());
+  return absl::OkStatus();
+}
+
+void SessionHost::Stage(std::shared_ptr<Turn> turn) {
+  turn->gradient = std::move(turn->input.staged);
+  if (turn->gradient != nullptr) return Judge(std::move(turn));
+  turn->gradient = staged_;
+  staged_->Begin(session_->config().group_map);
+  auto work = WorkToStage(staged_, turn->input.gradient);
+  RunWork(env_, std::move(work), [this, turn] { Judge(turn); });
+}
+
+void SessionHost::Judge(std::shared_ptr<Turn> turn) {
+  StepInput& input = turn->input;
+  core::ContributionInput contributed{input.contribution, std::move(input.losses),
+                                      input.is_difference, std::move(turn->gradient)};
+  // The host's own staging is needed for the next contribution.
+  contributed.returns_gradient = contributed.gradient == staged_;
+  turn->judged = env_.MonotonicNow();
+  core::Outcome outcome = session_->Contribute(contributed, turn->judged);
+  Follow(std::move(turn), std::move(contributed.contribution), std::move(outcome));
+}
+
+void SessionHost::AnswerOrPark(Turn& turn, core::Effects& effects) {
+  const core::Contribution& contribution = turn.input.contribution;
+  if (!effects.status.ok()) {
+    turn.answers.Add(std::move(turn.done), std::move(effects.status));
+  } else if (effects.answer.has_value()) {
+    turn.answers.Add(std::move(turn.done), *std::move(effects.answer), turn.input.wants_lookahead);
+  } else {
+    parked_.Park(contribution.ticket,
+                 {contribution.worker, turn.input.wants_lookahead, std::move(turn.done)});
+  }
+}
+
+// --- What follows: keep, compute, keep, publish, answer.
+
+void SessionHost::Keep(const core::Event& event, const core::Effects& effects, absl::Time time,
+                       Task kept) {
+  const Decision decision{identity_, *session_, event, effects, time};
+  if (mutation_ != HostMutation::kAnswerBeforeDurable) {
+    return env_.Keep(decision, std::move(kept));
+  }
+  env_.Keep(decision, [] {});
+  kept();
+}
+
+void SessionHost::Follow(std::shared_ptr<Turn> turn, const core::Event& event,
+                         core::Outcome outcome) {
+  const bool changed = std::holds_alternative<core::Configure>(event);
+  const auto decided = std::make_shared<core::Outcome>(std::move(outcome));
+  const absl::Time time = turn->judged;
+  Keep(event, decided->effects, time, [this, turn = std::move(turn), decided, changed]() mutable {
+    core::Effects& effects = decided->effects;
+    if (turn->done) {
+      AnswerOrPark(*turn, effects);
+    } else {
+      turn->status = std::move(effects.status);
+    }
+    if (changed) Publish();  // the rate of the coming step may be another
+    Collect(effects.released, *turn);
+    if (decided->work == nullptr) return EndTurn(std::move(turn));
+    if (effects.step.has_value()) turn->previous = session_->parameters();
+    Run(std::move(decided->work),
+        [this, turn](core::Ended ended, absl::Time now) { EndStep(turn, std::move(ended), now); });
+  });
+}
+
+void SessionHost::EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::Time now) {
+  if (!ended.step.has_value()) return EndTurn(std::move(turn));  // it was a fold
+  const auto made = std::make_shared<const core::Ended>(std::move(ended));
+  Keep(*made->step, made->effects, now, [this, turn, made] {
+    records_.Append(*made->effects.made);
+    charge_.VersionWasMade(*session_);
+    if (mutation_ == HostMutation::kAnswerBeforeVisible && !turn->conclude) {
+      turn->conclude = [self = shared_from_this()](const absl::Status&) -> Task {
+        return [self] {
+          self->Enqueue([self](const absl::Status& status, Task finished) {
+            if (status.ok()) self->Publish();
+            finished();
+          });
+        };
+      };
+    } else {
+      Publish();
+    }
+    Remember(turn->judged);
+    Collect(made->effects.released, *turn);
+    EndTurn(turn);
+  });
+}
+
+void SessionHost::Collect(const std::vector<core::Released>& released, Turn& turn) {
+  for (const core::Released& one : released) {
+    std::optional<ParkedCall> call = parked_.Unpark(one.ticket);
+    TALWEG_CHECK(call.has_value());
+    absl::StatusOr<core::Answer> answer = one.answer;
+    if (!one.status.ok()) answer = one.status;
+    turn.answers.Add(*std::move(call), std::move(answer));
+  }
+}
+
+void SessionHost::ReleaseAll(const absl::Status& status, Turn& turn) {
+  while (auto first = parked_.UnparkFirst()) {
+    auto& [ticket, call] = *first;
+    // Nothing else follows from it.
+    (void)session_->Handle(core::CallEnded{call.worker, ticket}, env_.MonotonicNow());
+    turn.answers.Add(std::move(call), status);
+  }
+}
+
+void SessionHost::EndTurn(std::shared_ptr<Turn> turn) {
+  const absl::Status over = Over();
+  if (!over.ok()) ReleaseAll(over, *turn);
+  if (session_ != nullptr) session_->ReleaseUnusedMemory();
+  if (turn->input.let_go && parked_.Has(turn->input.contribution.ticket)) turn->input.let_go();
+  const bool wanted = !deleted() && turn->answers.AnyWantsLookahead();
+  if (!wanted || session_->IsParameters(core::Session::Point::kLookahead)) {
+    return Conclude(std::move(turn), nullptr);
+  }
+  // One for all of them. What is kept for those who still wait stays theirs.
+  std::shared_ptr<core::Parameters> kept;
+  if (parked_.AnyWantsLookahead()) kept = std::move(lookahead_);
+  const absl::Status taken = TakeLookahead();
+  std::shared_ptr<core::Parameters> to = std::move(lookahead_);
+  lookahead_ = std::move(kept);
+  if (!taken.ok()) {
+    // No reason: those that have one say that nothing has changed.
+    turn->answers.FailThoseWhoWantLookahead(AskAgain(taken));
+    return Conclude(std::move(turn), nullptr);
+  }
+  FillPoint(core::Session::Point::kLookahead, to, [this, turn, to] { Conclude(turn, to); });
+}
+
+void SessionHost::Conclude(std::shared_ptr<Turn> turn,
+                           std::shared_ptr<const core::Parameters> lookahead) {
+  Task tell = turn->conclude ? turn->conclude(std::move(turn->status)) : nullptr;
+  Answers::Along along;
+  along.previous = std::move(turn->previous);
+  along.lookahead = std::move(lookahead);
+  if (session_ != nullptr) {
+    along.parameters = session_->parameters();
+    along.next_learning_rate = session_->NextLearningRate();
+    // For those who still wait. If there is none now, it is asked for again when it is needed.
+    if (parked_.AnyWantsLookahead()) {
+      (void)TakeLookahead();
+    } else {
+      lookahead_.reset();
+    }
+  }
+  turn->answers.SetAlong(std::move(along));
+  if (deleted()) turn->answers.FailAll(Deleted());
+  // The next operation is let in before the answers go out: nothing of the session is needed for
+  // them.
+  turn->finished();
+  env_.RunPieces(
+      turn->answers.num_pieces(), [turn](size_t piece) { turn->answers.Tell(piece); },
+      [tell = std::move(tell)]() mutable {
+        if (tell) tell();
+      });
+}
+
+}  // namespace talweg::server
