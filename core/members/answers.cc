@@ -37,11 +37,16 @@ absl::StatusOr<Remembered> Recall(const Member& member, uint64_t sequence, uint3
 
 Answer SettledAnswer(const Member& member, bool replayed) {
   const Member::Settled& settled = member.settled;
-  return {settled.verdict, replayed, settled.version, settled.report};
+  return {settled.verdict, replayed, settled.version, settled.report, false};
 }
 
-Answer PendingAnswer(uint64_t version, bool replayed) {
-  return {Verdict::kPending, replayed, version, nullptr};
+Answer PendingAnswer(const Member& member, uint64_t version, bool replayed) {
+  return {Verdict::kPending, replayed, version, nullptr, member.pending.will_not_count};
+}
+
+Answer HeldAnswer(const Member& member, bool replayed) {
+  return {Verdict::kPending, replayed, member.settled.version, nullptr,
+          member.settled.verdict != Verdict::kApplied};
 }
 
 }  // namespace talweg::core

@@ -26,7 +26,11 @@ absl::StatusOr<Remembered> Recall(const Member& member, uint64_t sequence, uint3
 // The remembered answer to the settled sequence.
 Answer SettledAnswer(const Member& member, bool replayed);
 
-// The answer while the final verdict is still to come; `version` is the one it may be part of.
-Answer PendingAnswer(uint64_t version, bool replayed);
+// The answer to the pending sequence, while its final verdict is still to come; `version` is the
+// one that its contribution may be part of.
+Answer PendingAnswer(const Member& member, uint64_t version, bool replayed);
+
+// The answer to the settled sequence while a policy holds its verdict back.
+Answer HeldAnswer(const Member& member, bool replayed);
 
 }  // namespace talweg::core

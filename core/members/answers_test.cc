@@ -51,11 +51,31 @@ TEST(AnswersTest, TheSettledAnswerIsTheRememberedOne) {
 }
 
 TEST(AnswersTest, APendingAnswerNamesTheVersionAndHasNoReport) {
-  const Answer answer = PendingAnswer(9, true);
+  const Answer answer = PendingAnswer(Member{}, 9, true);
   EXPECT_EQ(answer.verdict, Verdict::kPending);
   EXPECT_TRUE(answer.replayed);
   EXPECT_EQ(answer.applied_version, 9u);
   EXPECT_EQ(answer.report, nullptr);
+  EXPECT_FALSE(answer.will_not_count);
+}
+
+TEST(AnswersTest, APendingAnswerTellsThatItsContributionWillNotCount) {
+  Member member = MemberWith(3, 5);
+  EXPECT_FALSE(PendingAnswer(member, 9, false).will_not_count);
+  member.pending.will_not_count = true;
+  EXPECT_TRUE(PendingAnswer(member, 9, false).will_not_count);
+  EXPECT_FALSE(SettledAnswer(member, false).will_not_count);
+}
+
+TEST(AnswersTest, AVerdictThatIsHeldIsPending) {
+  Member member = MemberWith(3, 0);
+  const Answer refused = HeldAnswer(member, true);
+  EXPECT_EQ(refused.verdict, Verdict::kPending);
+  EXPECT_TRUE(refused.replayed);
+  EXPECT_EQ(refused.applied_version, 7u);
+  EXPECT_TRUE(refused.will_not_count);
+  member.settled.verdict = Verdict::kApplied;
+  EXPECT_FALSE(HeldAnswer(member, false).will_not_count);
 }
 
 }  // namespace

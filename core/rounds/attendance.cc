@@ -37,7 +37,7 @@ void RoundMachine::BeginToLive(uint32_t index) {
   }
   SetAlarm(index);
   // Only a tick opens a round for a worker that comes back.
-  if (MayFreeze(aggregation(), round_, expectations_, version_, num_live_gradient())) {
+  if (MayFreeze(closing_, round_, expectations_, version_, num_live_gradient())) {
     workers_.SetAlarm(index, now_);
   }
 }
@@ -52,16 +52,16 @@ void RoundMachine::CeaseToLive(uint32_t index) {
 void RoundMachine::SetAlarm(uint32_t index) {
   const Worker& worker = workers_[index];
   absl::Time time = Leases::EarliestEnd(worker, LeaseEnd());
-  if (aggregation().progress_seconds > 0) {
+  if (closing_.progress_seconds > 0) {
     // A worker that owes nothing yet may start to owe now, so count from now.
     const absl::Time since = std::min(expectations_.OwesSince(worker), now_);
-    time = std::min(time, since + absl::Seconds(aggregation().progress_seconds));
+    time = std::min(time, since + absl::Seconds(closing_.progress_seconds));
   }
   workers_.SetAlarm(index, time);
 }
 
 bool RoundMachine::MadeNoProgress(const Worker& worker) const {
-  const double seconds = aggregation().progress_seconds;
+  const double seconds = closing_.progress_seconds;
   return seconds > 0 && expectations_.OwesSince(worker) + absl::Seconds(seconds) <= now_;
 }
 

@@ -66,7 +66,7 @@ absl::Time RoundMachine::AuditDue(const Worker& worker) const {
   if (worker.held && !closed_.has_value() && !clocks_.IsAhead(worker, RoundsAhead())) due = now_;
   if (!worker.live) return due;
   if (worker.calls.empty()) due = std::min(due, worker.lease_end);  // a call keeps it
-  const double seconds = aggregation().progress_seconds;
+  const double seconds = closing_.progress_seconds;
   if (seconds > 0) due = std::min(due, expectations_.OwesSince(worker) + absl::Seconds(seconds));
   return due;
 }
@@ -101,7 +101,7 @@ absl::Status RoundMachine::Audit() const {
   status.Update(Differ("expected workers", expectations_.outstanding(), expected));
   status.Update(Differ("places", round_.places.size(), round_.members.size()));
   if (!clocks_.Are(clocks)) status.Update(absl::InternalError("clocks differ"));
-  const bool closes = MustClose(aggregation(), round_, expectations_, now_);
+  const bool closes = MustClose(closing_, round_, expectations_, now_);
   if (!closed_.has_value() && closes) due = std::min(due, now_);
   if (NextTick() > std::max(due, now_)) {
     status.Update(absl::InternalError(

@@ -71,6 +71,15 @@ uint32_t Clocks::LetGo(Workers& workers, uint64_t allowed) {
   return Workers::kNone;
 }
 
+bool Clocks::HoldsAnybody(const Workers& workers) const {
+  for (const auto& [clock, indexes] : held_) {
+    for (const uint32_t index : indexes) {
+      if (workers[index].held && workers[index].clock == clock) return true;
+    }
+  }
+  return false;
+}
+
 bool Clocks::Holds(uint32_t index, const Worker& worker) const {
   const auto found = held_.find(worker.clock);
   return found != held_.end() && std::count(found->second.begin(), found->second.end(), index) > 0;

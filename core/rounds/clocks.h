@@ -38,6 +38,9 @@ class Clocks {
   // none.
   uint32_t LetGo(Workers& workers, uint64_t allowed);
 
+  // Whether an answer is held. O(n) in the number of workers that were held and moved on.
+  bool HoldsAnybody(const Workers& workers) const;
+
   bool empty() const { return counts_.empty(); }
   // If nobody is counted, the greatest there ever was: all who come then begin at the same.
   uint64_t least() const { return counts_.empty() ? greatest_ : counts_.begin()->first; }

@@ -1,7 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/rounds/closing_rule.h"
 
+#include <tuple>
+
 namespace talweg::core {
+namespace {
+
+auto ClosingFields(AggregationConfig& config) {
+  return std::tie(config.close, config.close_count, config.close_weight, config.close_seconds,
+                  config.too_few, config.min_workers, config.progress_seconds);
+}
+
+}  // namespace
+
+AggregationConfig WithClosingRule(const AggregationConfig& base, const AggregationConfig& other) {
+  AggregationConfig changed = base;
+  AggregationConfig from = other;
+  ClosingFields(changed) = ClosingFields(from);
+  return changed;
+}
+
+bool SameClosingRule(const AggregationConfig& a, const AggregationConfig& b) {
+  AggregationConfig one = a;
+  AggregationConfig two = b;
+  return ClosingFields(one) == ClosingFields(two);
+}
 
 bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
                const Expectations& expectations, uint64_t version, size_t num_live_gradient) {

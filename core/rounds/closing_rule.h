@@ -13,6 +13,11 @@
 
 namespace talweg::core {
 
+// The policy `base` with the closing rule of `other`: close, close_count, close_weight,
+// close_seconds, too_few, min_workers, progress_seconds.
+AggregationConfig WithClosingRule(const AggregationConfig& base, const AggregationConfig& other);
+bool SameClosingRule(const AggregationConfig& a, const AggregationConfig& b);
+
 // Whether a synchronous round that has contributions may freeze whom it expects: before version 1
 // not before min_workers are live.
 bool MayFreeze(const AggregationConfig& config, const OpenRound& round,

@@ -52,10 +52,12 @@ absl::StatusOr<Remembered> RoundMachine::RecallUnlessMutated(
 void RoundMachine::Repeat(uint32_t index, const Contribution& contribution, Remembered remembered,
                           Effects& effects) {
   if (remembered == Remembered::kSettled) return TellSettled(index, contribution, true, effects);
+  Worker& worker = workers_[index];
   if (aggregation().synchronous() && contribution.may_wait) {
-    Wait(workers_[index], contribution, true, effects);
+    Wait(worker, contribution, true, effects);
+    effects.will_not_count = worker.pending.will_not_count;
   } else {
-    effects.answer = PendingInRound(true);
+    effects.answer = PendingInRound(worker, true);
   }
 }
 
@@ -65,7 +67,7 @@ void RoundMachine::Judge(uint32_t index, const Contribution& contribution, Effec
   expectations_.Resume(worker);
   // A call that still waits for an older contribution is told how that one stands.
   if (!worker.calls.empty()) {
-    AnswerCalls(worker, worker.held ? SettledAnswer(worker, false) : PendingInRound(false),
+    AnswerCalls(worker, worker.held ? SettledAnswer(worker, false) : PendingInRound(worker, false),
                 effects);
   }
   const uint64_t staleness = version_ - contribution.base_version;
@@ -102,7 +104,7 @@ void RoundMachine::Refuse(uint32_t index, const Contribution& contribution, Verd
   // them. But it is waited for only once.
   const bool waited_for = verdict != Verdict::kRejectedNonFinite && expectations_.Expects(worker) &&
                           expectations_.IsFirstOutdated(worker);
-  if (!waited_for) expectations_.Release(worker);
+  if (!waited_for) expectations_.ReleaseLate(worker);
   worker.progress_from = now_;
   clocks_.Advance(worker);
   worker.held = false;
@@ -115,12 +117,13 @@ void RoundMachine::Refuse(uint32_t index, const Contribution& contribution, Verd
 void RoundMachine::StandBy(uint32_t index, const Contribution& contribution, Effects& effects) {
   Worker& worker = workers_[index];
   expectations_.Release(worker);
-  worker.pending = {contribution.sequence, contribution.digest};
+  worker.pending = {contribution.sequence, contribution.digest, /*will_not_count=*/true};
   round_.AddBystander(index, workers_);
   if (contribution.may_wait) {
     Wait(worker, contribution, false, effects);
+    effects.will_not_count = true;
   } else {
-    effects.answer = PendingInRound(false);
+    effects.answer = PendingInRound(worker, false);
   }
   CloseIfDue(effects);
 }
@@ -131,7 +134,7 @@ void RoundMachine::Accept(uint32_t index, const Contribution& contribution, uint
   effects.fold = true;
   effects.weight = OpenRound::WeightOf(contribution, staleness, aggregation());
   expectations_.Contributed(worker);
-  worker.pending = {contribution.sequence, contribution.digest};
+  worker.pending = {contribution.sequence, contribution.digest, /*will_not_count=*/false};
   round_.Add(index, contribution, effects.weight, staleness, now_);
   CloseIfDue(effects);
   // A round of one takes the gradient as it is.
@@ -139,7 +142,7 @@ void RoundMachine::Accept(uint32_t index, const Contribution& contribution, uint
   if (effects.step.has_value() || (contribution.may_wait && aggregation().synchronous())) {
     Wait(worker, contribution, false, effects);
   } else {
-    effects.answer = PendingInRound(false);
+    effects.answer = PendingInRound(worker, false);
   }
 }
 
@@ -150,8 +153,9 @@ void RoundMachine::TellSettled(uint32_t index, const Contribution& contribution,
     effects.answer = SettledAnswer(worker, replayed);
   } else if (contribution.may_wait) {
     Wait(worker, contribution, replayed, effects);
+    effects.will_not_count = HeldAnswer(worker, replayed).will_not_count;
   } else {
-    effects.answer = PendingHeld(worker, replayed);
+    effects.answer = HeldAnswer(worker, replayed);
   }
 }
 

@@ -2,6 +2,7 @@
 #include "core/rounds/expectations.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/members/answer.h"
 
@@ -34,6 +35,11 @@ void Expectations::Release(Worker& worker) {
   --outstanding_;
 }
 
+void Expectations::ReleaseLate(Worker& worker) {
+  if (Expects(worker)) late_.push_back(worker.name);
+  Release(worker);
+}
+
 void Expectations::Exclude(Worker& worker) {
   if (frozen_) worker.excluded_from = serial_;
 }
@@ -50,7 +56,7 @@ bool Expectations::IsFirstOutdated(Worker& worker) {
 }
 
 void Expectations::Stall(Worker& worker) {
-  Release(worker);
+  ReleaseLate(worker);
   worker.stalled = true;
   ++num_stalled_;
 }
@@ -63,7 +69,7 @@ void Expectations::Resume(Worker& worker) {
 }
 
 void Expectations::Gone(Worker& worker) {
-  Release(worker);
+  ReleaseLate(worker);
   if (worker.stalled) --num_stalled_;
   worker.stalled = false;
 }
@@ -74,24 +80,25 @@ absl::Time Expectations::OwesSince(const Worker& worker) const {
   return absl::InfiniteFuture();
 }
 
-std::vector<std::string> Expectations::FirstNames(const Workers& workers) const {
-  const auto less = [&](uint32_t a, uint32_t b) { return workers[a].name < workers[b].name; };
-  std::vector<uint32_t> first;  // a heap, with the last of them on top
-  workers.ForEach([&](uint32_t index) {
-    if (!Expects(workers[index])) return;
-    if (first.size() == kMaxLateNames) {
-      if (!less(index, first.front())) return;
-      std::pop_heap(first.begin(), first.end(), less);
-      first.pop_back();
-    }
-    first.push_back(index);
-    std::push_heap(first.begin(), first.end(), less);
-  });
-  std::sort_heap(first.begin(), first.end(), less);
+WorkerList ListOf(std::vector<std::string> names) {
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  WorkerList list{names.size(), std::move(names)};
+  if (list.count > kMaxLateNames) list.names.resize(kMaxLateNames);
+  return list;
+}
+
+WorkerList Expectations::Expected(const Workers& workers) const {
+  return ListOf(workers, [this](const Worker& worker) { return Expects(worker); });
+}
+
+WorkerList Expectations::Late(const Workers& workers) const {
   std::vector<std::string> names;
-  names.reserve(first.size());
-  for (const uint32_t index : first) names.push_back(workers[index].name);
-  return names;
+  for (const std::string& name : late_) {
+    const uint32_t index = workers.Find(name);
+    if (index == Workers::kNone || !HasContributed(workers[index])) names.push_back(name);
+  }
+  return ListOf(std::move(names));
 }
 
 void Expectations::BeginNextRound() {
@@ -99,6 +106,7 @@ void Expectations::BeginNextRound() {
   frozen_ = false;
   frozen_at_ = {};
   outstanding_ = 0;
+  late_.clear();
 }
 
 }  // namespace talweg::core

@@ -5,6 +5,7 @@
 // compare, so that opening a round looks at nobody. Only this room includes this file.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -12,9 +13,36 @@
 
 #include "absl/time/time.h"
 #include "core/rounds/open_round.h"
+#include "core/rounds/round_description.h"
 #include "core/rounds/worker.h"
 
 namespace talweg::core {
+
+// The workers that `choose` accepts, as a list. Names are part of the state, which is the same in
+// every run. O(n).
+template <class Choose>
+WorkerList ListOf(const Workers& workers, const Choose& choose) {
+  WorkerList list;
+  const auto less = [&](uint32_t a, uint32_t b) { return workers[a].name < workers[b].name; };
+  std::vector<uint32_t> first;  // a heap, with the last of them on top
+  workers.ForEach([&](uint32_t index) {
+    if (!choose(workers[index])) return;
+    ++list.count;
+    if (first.size() == kMaxLateNames) {
+      if (!less(index, first.front())) return;
+      std::pop_heap(first.begin(), first.end(), less);
+      first.pop_back();
+    }
+    first.push_back(index);
+    std::push_heap(first.begin(), first.end(), less);
+  });
+  std::sort_heap(first.begin(), first.end(), less);
+  list.names.reserve(first.size());
+  for (const uint32_t index : first) list.names.push_back(workers[index].name);
+  return list;
+}
+// Names, each once, as a list.
+WorkerList ListOf(std::vector<std::string> names);
 
 // Thread-compatible.
 class Expectations {
@@ -32,6 +60,8 @@ class Expectations {
   void Freeze(const OpenRound& round, Workers& workers, size_t num_live_gradient, absl::Time now);
   // The worker is expected no longer.
   void Release(Worker& worker);
+  // Likewise, but it contributed nothing: it is late.
+  void ReleaseLate(Worker& worker);
   // The worker came after the freeze, so the round does not expect it.
   void Exclude(Worker& worker);
 
@@ -52,9 +82,11 @@ class Expectations {
   // Since when a worker that is waited for has owed a verdict; InfiniteFuture if it owes none.
   absl::Time OwesSince(const Worker& worker) const;
 
-  // The first workers that are still expected in the order of names, at most kMaxLateNames. Names
-  // are part of the state, which is the same in every run. O(n).
-  std::vector<std::string> FirstNames(const Workers& workers) const;
+  // The workers that are still expected. O(n).
+  WorkerList Expected(const Workers& workers) const;
+  // The workers that were expected at the freeze, contributed nothing, and are expected no longer.
+  // O(n).
+  WorkerList Late(const Workers& workers) const;
 
   // The round closes, and the next one expects nobody yet.
   void BeginNextRound();
@@ -67,7 +99,8 @@ class Expectations {
   bool frozen_ = false;
   absl::Time frozen_at_;
   uint64_t outstanding_ = 0;
-  size_t num_stalled_ = 0;  // of the live gradient workers
+  size_t num_stalled_ = 0;         // of the live gradient workers
+  std::vector<std::string> late_;  // names; some may have contributed since
 };
 
 }  // namespace talweg::core

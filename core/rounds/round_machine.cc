@@ -13,7 +13,11 @@
 namespace talweg::core {
 
 RoundMachine::RoundMachine(uint64_t history, const Configure& configuration)
-    : history_(history), config_(configuration), clocks_(bounded()) {
+    : history_(history),
+      config_(configuration),
+      closing_(configuration.aggregation),
+      close_config_version_(configuration.config_version),
+      clocks_(bounded()) {
   TALWEG_CHECK(history != 0);
 }
 
@@ -29,9 +33,9 @@ Effects RoundMachine::Handle(const Event& event, absl::Time now) {
 
 absl::Time RoundMachine::NextTick() const {
   // The round may be due already: the worker that was missing had expired, and came back.
-  if (!closed_.has_value() && MustClose(aggregation(), round_, expectations_, now_)) return now_;
+  if (!closed_.has_value() && MustClose(closing_, round_, expectations_, now_)) return now_;
   absl::Time next =
-      std::min(workers_.EarliestAlarm(), CloseDeadline(aggregation(), round_, expectations_));
+      std::min(workers_.EarliestAlarm(), CloseDeadline(closing_, round_, expectations_));
   if (mutation_ == Mutation::kOversleep) next += absl::Seconds(1);
   return next;
 }
@@ -53,20 +57,23 @@ void RoundMachine::On(const Tick& /*tick*/, Effects& effects) {
 
 void RoundMachine::CloseIfDue(Effects& effects) {
   if (closed_.has_value()) return;
-  if (MayFreeze(aggregation(), round_, expectations_, version_, num_live_gradient())) {
+  if (MayFreeze(closing_, round_, expectations_, version_, num_live_gradient())) {
     expectations_.Freeze(round_, workers_, num_live_gradient(), now_);
   }
-  if (MustClose(aggregation(), round_, expectations_, now_)) OrderStep(effects);
+  if (MustClose(closing_, round_, expectations_, now_)) OrderStep(effects);
 }
 
 void RoundMachine::OrderStep(Effects& effects) {
   const uint64_t expected = expectations_.outstanding();
   Late late{static_cast<uint32_t>(expected), {}};
-  if (expected > 0) late.names = expectations_.FirstNames(workers_);
+  if (expected > 0) late.names = expectations_.Expected(workers_).names;
   double total_weight = round_.weight.Value();
   if (mutation_ == Mutation::kWrongDenominator) total_weight += expected;
   closed_ = Close(std::move(round_), expectations_.serial(), version_ + 1, total_weight, config_,
                   std::move(late), now_);
+  if (close_config_version_ != config_.config_version) {
+    closed_->record->close_config_version = close_config_version_;
+  }
   effects.step = std::move(closed_->order);
   round_ = OpenRound{};
   expectations_.BeginNextRound();
@@ -113,7 +120,7 @@ void RoundMachine::SettleMember(const OpenRound::Place& place, const RoundMember
   worker.pending = {};
   if (clocks_.IsAhead(worker, RoundsAhead())) {
     clocks_.Hold(place.index, worker);
-    calls_.AnswerImpatient(worker, PendingHeld(worker, false), LeaseEnd(), effects.released);
+    calls_.AnswerImpatient(worker, HeldAnswer(worker, false), LeaseEnd(), effects.released);
   } else {
     AnswerCalls(worker, SettledAnswer(worker, false), effects);
   }
@@ -158,11 +165,22 @@ void RoundMachine::On(const Configure& configure, Effects& effects) {
     Apply(configure);
   } else {
     next_config_ = configure;
+    ApplyClosingRule(configure);
   }
+}
+
+void RoundMachine::ApplyClosingRule(const Configure& configure) {
+  const AggregationConfig changed = WithClosingRule(closing_, configure.aggregation);
+  if (SameClosingRule(changed, closing_)) return;
+  closing_ = changed;
+  close_config_version_ = configure.config_version;
+  workers_.RingAll(now_);
 }
 
 void RoundMachine::Apply(const Configure& configure) {
   config_ = configure;
+  closing_ = configure.aggregation;
+  close_config_version_ = configure.config_version;
   // Deadlines may have become shorter, and rounds or bounds wider.
   workers_.RingAll(now_);
 }

@@ -28,10 +28,10 @@
 // they never take back what was folded. A worker that made no progress is expected in no round
 // before it contributes again. A round closes by its rule, once, and with at least one
 // contribution. Each worker counts once in a round, whatever its incarnation: its second
-// contribution waits for the close and is kRoundClosed. A round has places for kMaxWorkers
-// contributions, or for max_workers if contributions are staged. A worker that arrives when all
-// places are taken also waits for the close and is kRoundClosed, and a round that waits for weight
-// closes when all places are taken.
+// contribution waits for the close and is kRoundClosed, and until then its answer says
+// `will_not_count`. A round has places for kMaxWorkers contributions, or for max_workers if
+// contributions are staged. A worker that arrives when all places are taken also waits for the
+// close and is kRoundClosed, and a round that waits for weight closes when all places are taken.
 //
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts. It starts at the least clock of
 // the live gradient workers (if there are none, at the greatest that there ever was), and every
@@ -47,8 +47,10 @@
 // longest goes first. A worker that left takes no place.
 //
 // Configure takes effect with the next version. If no round is open it takes effect at once, and so
-// it does while contributions wait for min_workers. What follows from it happens in a tick, which
-// is due at once.
+// it does while contributions wait for min_workers. A closing rule that changes (close,
+// close_count, close_weight, close_seconds, too_few, min_workers, progress_seconds) takes effect on
+// the open round too, because that cannot drop a contribution, and the version's record tells which
+// configuration the rule came from. What follows from it happens in a tick, which is due at once.
 //
 // Durable (Effects::durable) are a join that succeeded, every final verdict that is no part of a
 // version, even if its answer is held, an accepted configuration, and a version that was made.
@@ -80,6 +82,7 @@
 #include "core/rounds/expectations.h"
 #include "core/rounds/mutation.h"
 #include "core/rounds/open_round.h"
+#include "core/rounds/round_description.h"
 #include "core/rounds/worker.h"
 #include "core/schedules/schedule.h"
 
@@ -105,6 +108,12 @@ class RoundMachine {
   const Schedule& schedule() const { return config_.schedule; }
   const AggregationConfig& aggregation() const { return config_.aggregation; }
   uint64_t config_version() const { return config_.config_version; }
+  // What closes the open round: as aggregation(), except for a closing rule that was changed while
+  // it was open.
+  const AggregationConfig& closing() const { return closing_; }
+  // What the open round waits for at `now`. None if nobody has contributed to it, and nobody is
+  // waited for. O(n).
+  std::optional<RoundDescription> DescribeRound(absl::Time now) const;
   // Contributions that have been folded so far into the next version.
   uint32_t num_folded() const { return static_cast<uint32_t>(round_.members.size()); }
   size_t num_waiting() const { return calls_.size(); }  // calls
@@ -175,9 +184,8 @@ class RoundMachine {
   void TellSettled(uint32_t index, const Contribution& contribution, bool replayed,
                    Effects& effects);
   void Wait(Worker& worker, const Contribution& contribution, bool repeats, Effects& effects);
-  Answer PendingInRound(bool replayed) const { return PendingAnswer(version_ + 1, replayed); }
-  Answer PendingHeld(const Worker& worker, bool replayed) const {
-    return PendingAnswer(worker.settled.version, replayed);
+  Answer PendingInRound(const Worker& worker, bool replayed) const {
+    return PendingAnswer(worker, version_ + 1, replayed);
   }
 
   // --- Versions (round_machine.cc).
@@ -191,11 +199,17 @@ class RoundMachine {
   // Answers all whose answer is held no longer.
   void LetGo(Effects& effects);
   void Apply(const Configure& configure);
+  // The closing rule of `configure` holds for the open round, if it differs.
+  void ApplyClosingRule(const Configure& configure);
 
   // --- Only for audits (audit.cc).
 
   absl::Status AuditWorker(uint32_t index, bool has_part) const;
   absl::Time AuditDue(const Worker& worker) const;
+
+  // --- Descriptions (describe.cc).
+
+  void DescribeSynchronous(absl::Time now, RoundDescription& told) const;
 
   // --- Saved state (saved_state.cc).
 
@@ -210,6 +224,8 @@ class RoundMachine {
   uint64_t version_ = 0;
   Configure config_;
   std::optional<Configure> next_config_;  // from the next version on
+  AggregationConfig closing_;             // of the open round
+  uint64_t close_config_version_;         // of the configuration that its closing rule came from
   absl::Time now_ = absl::InfinitePast();
 
   Workers workers_;

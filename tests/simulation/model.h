@@ -35,7 +35,8 @@ struct Expected {
   std::string error;  // reason
   std::optional<core::Answer> answer;
   bool waits = false;
-  bool repeats = false;  // a sequence that came before
+  bool will_not_count = false;  // while it waits
+  bool repeats = false;         // a sequence that came before
   bool ahead = false;    // its worker is too far ahead of the slowest to be answered or counted
   bool counted = false;  // its gradient is part of the open round
   float weight = 1;
@@ -70,6 +71,8 @@ class Model {
   uint64_t history() const { return history_; }
   uint64_t version() const { return version_; }
   const Settings& settings() const { return settings_; }  // in force
+  // Of the configuration that the open round's closing rule came from.
+  uint64_t close_config_version() const { return closing_.config_version; }
   Nanoseconds now() const { return now_; }
   size_t num_waiting() const { return tickets_.size(); }
   size_t num_workers() const { return num_joined_; }
@@ -177,7 +180,8 @@ class Model {
 
   // Rounds (model.cc).
   core::Answer FinalAnswer(const Member& member, bool replayed) const;
-  core::Answer PendingAnswer(bool replayed) const;
+  core::Answer PendingAnswer(const Member& member, bool replayed) const;
+  core::Answer HeldAnswer(const Member& member, bool replayed) const;
   void TellFinal(uint32_t worker, const core::Contribution& contribution, bool replayed,
                  Expected& expected);
   void Refuse(uint32_t worker, const core::Contribution& contribution, core::Verdict verdict,
@@ -185,6 +189,8 @@ class Model {
   bool MayFreeze() const;
   bool IsFull() const;  // no place is left where contributions are staged
   void FreezeIfDue();
+  // The closing rule changes while the round is open.
+  void ChangeClosingRule(const Settings& settings);
   // What every event ends with.
   void Settle(Expected& expected);
 
@@ -193,6 +199,7 @@ class Model {
   uint64_t version_ = 0;
   Settings settings_;
   std::optional<Settings> next_settings_;
+  Settings closing_;  // whose policy closes the open round; the rest of it does not matter
   Nanoseconds now_ = 0;
   Payload payload_;  // of the event
 

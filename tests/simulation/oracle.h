@@ -59,8 +59,9 @@ class Oracle {
   bool IsCounted(const Key& key) const;
   void CheckReleased(const Expected& expected, const core::Effects& effects);
   void CheckOrder(const core::StepOrder& order);
+  // `close_config_version` is of the configuration that the closing rule came from.
   void CheckRecord(const std::vector<Counted>& counted, const Settings& settings,
-                   const core::VersionRecord& record);
+                   uint64_t close_config_version, const core::VersionRecord& record);
   void CheckCounters(const Engine& engine);
   void CheckFinal(const Key& key, const core::Answer& answer);
 

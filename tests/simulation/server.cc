@@ -236,6 +236,8 @@ void Server::Feed(const Input& input) {
                          configure->config_version},
                 ToTime(Now()))
           : engine_->Handle(input.event, &input.payload, ToTime(Now()));
+  // A change of the configuration was counted when it was made.
+  if (configure == nullptr) marks_ += effects.durable.size();
   oracle_.Saw(input.event, input.payload, effects, *engine_, Now());
   Tell(input, effects);
   TellReleased(effects);
@@ -260,8 +262,8 @@ void Server::OnStepDone(uint64_t number) {
 void Server::FinishStep() {
   ++totals_.events;
   ++totals_.versions;
-  ++marks_;
   const core::Effects effects = engine_->TakeStep(ToTime(Now()));
+  marks_ += effects.durable.size();
   step_open_ = false;
   if (effects.made != nullptr) {
     totals_.folded += effects.made->members.size();
@@ -282,24 +284,14 @@ void Server::Tell(const Input& input, const core::Effects& effects) {
   reply.incarnation = input.incarnation;
   if (!effects.status.ok()) {
     reply.error = core::ReasonName(effects.status);
-  } else if (input.subject == Subject::kJoin) {
-    ++marks_;
   } else if (input.subject == Subject::kContribute) {
     const uint64_t ticket = std::get<core::Contribution>(input.event).ticket;
     if (effects.waits) {
       waiting_[ticket] = input.caller;
       tickets_[{input.caller.process, input.caller.call}] = ticket;
-      // With bounded staleness the verdict may stand already.
-      if (world_.policy.mode == core::AggregationMode::kBoundedStaleness) ++marks_;
       return;
     }
-    if (effects.answer.has_value()) {
-      if (effects.answer->verdict != core::Verdict::kPending ||
-          world_.policy.mode == core::AggregationMode::kBoundedStaleness) {
-        ++marks_;
-      }
-      reply.answer = *effects.answer;
-    }
+    if (effects.answer.has_value()) reply.answer = *effects.answer;
   }
   if (input.subject != Subject::kLeave) network_.Answer(std::move(reply));
 }
