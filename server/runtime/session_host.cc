@@ -238,6 +238,7 @@ SessionDescription SessionHost::Description(bool with_checksum) {
   description.num_live_workers = static_cast<uint32_t>(machine.num_live_workers());
   description.last_step = machine.last_step();
   if (with_checksum) description.checksum = session_->Checksum();
+  description.open_round = machine.DescribeRound(MonotonicNow());
   return description;
 }
 
