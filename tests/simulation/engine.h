@@ -35,7 +35,7 @@ class Engine {
  public:
   virtual ~Engine() = default;
 
-  // `payload` is the contribution's, where the event is one.
+  // `payload` is the contribution's if the event is one.
   virtual core::Effects Handle(const core::Event& event, const Payload* payload,
                                absl::Time now) = 0;
   virtual core::Effects Configure(const Settings& settings, absl::Time now) = 0;
@@ -43,13 +43,13 @@ class Engine {
   virtual core::Effects TakeStep(absl::Time now) = 0;
   virtual const core::RoundMachine& machine() const = 0;
   virtual std::string Save() = 0;
-  // Empty without arrays.
+  // Empty if the engine holds no arrays.
   virtual absl::Span<const float> parameters() const = 0;
 };
 
 std::unique_ptr<Engine> MakeEngine(const WorldConfig& world, uint64_t history,
                                    const Settings& settings);
-// `history` as RoundMachine::Load. Null where the state is refused.
+// `history` as for RoundMachine::Load. Null if the state is refused.
 std::unique_ptr<Engine> LoadEngine(const WorldConfig& world, const std::string& state,
                                    const Settings& settings, uint64_t history, absl::Time now);
 

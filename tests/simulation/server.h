@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The server: one session's queue, timer and disk around an Engine, as server/runtime is built.
-// What comes while a step is taken and must not waits for its end. Everything that is handed to the
-// engine, and everything it says, is shown to the oracle.
+// The server: one session's queue, timer and disk around an Engine, as server/runtime is built. An
+// event that must not come while a step is taken waits for the end of the step. The oracle is shown
+// everything that the engine is handed, and everything that it says.
 #pragma once
 
 #include <cstdint>
@@ -54,7 +54,7 @@ class Server {
 
   // Whether the worker is in a version that was made since the calm began.
   bool CountedInCalm(uint32_t worker) const { return counted_in_calm_[worker]; }
-  // That were asked for last.
+  // The settings that were asked for last.
   const Settings& settings() const { return settings_; }
   const ServerTotals& totals() const { return totals_; }
 
@@ -63,14 +63,14 @@ class Server {
   struct Snapshot {
     std::string state;
     Settings settings;
-    uint64_t marks = 0;  // how much had happened that must not be lost in silence
+    uint64_t marks = 0;  // durable changes so far, which must not be lost in silence
     std::shared_ptr<const Oracle::Memory> memory;
   };
   struct Caller {
     uint32_t process = 0;
     uint64_t call = 0;
   };
-  // Something for the engine.
+  // An event on its way to the engine, and the caller that is told what comes of it.
   struct Input {
     core::Event event;
     Caller caller;
@@ -99,7 +99,7 @@ class Server {
   Oracle& oracle_;
   Trace& trace_;
 
-  std::unique_ptr<Engine> engine_;  // null: down, or there is no session
+  std::unique_ptr<Engine> engine_;  // null if the server is down, or if there is no session
   Settings settings_;
   bool is_deleted_ = false;
   std::vector<Snapshot> snapshots_;  // of this session, the last at the back
@@ -111,7 +111,7 @@ class Server {
   bool step_open_ = false;
   std::deque<Input> backlog_;
   Nanoseconds clock_offset_ = 0;
-  Nanoseconds armed_ = 0;    // for a tick, by the agenda; 0: not
+  Nanoseconds armed_ = 0;    // when the agenda has a tick; 0: there is none
   uint64_t generation_ = 0;  // of timers
   bool calm_ = false;
   std::vector<bool> counted_in_calm_;  // by worker
