@@ -108,7 +108,7 @@ void RoundMachine::On(const Join& join, Effects& effects) {
   worker.roles = join.roles;
   worker.contributed_to = contributed_to;
   worker.lease_end = LeaseEnd();
-  effects.durable.push_back(MemberAdmitted{join.worker, join.incarnation, join.roles});
+  effects.durable.emplace_back(MemberAdmitted{join.worker, join.incarnation, join.roles});
   BeginToLive(index);
   CloseIfDue(effects);
   LetGo(effects);

@@ -98,7 +98,7 @@ void RoundMachine::Refuse(uint32_t index, const Contribution& contribution, Verd
   Worker& worker = workers_[index];
   worker.pending = {};
   worker.settled = {contribution.sequence, version_, nullptr, contribution.digest, verdict};
-  effects.durable.push_back(RefusalOf(worker));
+  effects.durable.emplace_back(RefusalOf(worker));
   // A worker whose gradient was too old is told the version to go on from, and is still waited for:
   // if each round closed while it takes the gradient of the last, it would come too late for all of
   // them. But it is waited for only once.

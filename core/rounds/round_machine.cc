@@ -88,7 +88,7 @@ void RoundMachine::On(const StepTaken& taken, Effects& effects) {
   last_step_ = std::make_shared<const StepReport>(std::move(closed.report));
   ++version_;
   effects.made = closed.record;
-  effects.durable.push_back(VersionMade{closed.record});
+  effects.durable.emplace_back(VersionMade{closed.record});
   const std::vector<RoundMember>& members = closed.record->members;
   effects.released.reserve(std::min(members.size(), calls_.size()));
   constexpr size_t kAhead = 8;
@@ -133,7 +133,7 @@ void RoundMachine::SettleBystander(const OpenRound::Bystander& bystander, Effect
                     Verdict::kRoundClosed};
   worker.pending = {};
   worker.progress_from = now_;
-  effects.durable.push_back(RefusalOf(worker));
+  effects.durable.emplace_back(RefusalOf(worker));
   AnswerCalls(worker, SettledAnswer(worker, false), effects);
 }
 
@@ -158,7 +158,7 @@ void RoundMachine::LetGo(Effects& effects) {
 
 void RoundMachine::On(const Configure& configure, Effects& effects) {
   TALWEG_CHECK(!closed_.has_value());
-  effects.durable.push_back(ConfigurationAccepted{configure.config_version});
+  effects.durable.emplace_back(ConfigurationAccepted{configure.config_version});
   // A round that waits for workers to come, before version 1, is not open.
   if (round_.members.empty() || (aggregation().synchronous() && !expectations_.frozen())) {
     next_config_.reset();
