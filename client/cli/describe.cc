@@ -35,6 +35,32 @@ std::string WorkersText(size_t number, std::vector<std::string> names) {
   return absl::StrCat(number, ": ", absl::StrJoin(names, " "));
 }
 
+// What closes a round: "COUNT, 2 of 4 contributions, waits for more".
+std::string ClosingText(const v1::OpenRound& round) {
+  std::vector<std::string> parts;
+  if (round.close() != v1::CLOSE_RULE_UNSPECIFIED) {
+    parts.emplace_back(absl::StripPrefix(v1::CloseRule_Name(round.close()), "CLOSE_RULE_"));
+  }
+  if (round.needed_contributions() > 0) {
+    parts.push_back(absl::StrCat(round.num_contributions(), " of ", round.needed_contributions(),
+                                 " contributions"));
+  }
+  if (round.needed_weight() > 0) {
+    parts.push_back(absl::StrFormat("weight %g of %g", round.weight(), round.needed_weight()));
+  }
+  if (round.has_closes_in_seconds()) {
+    parts.push_back(absl::StrFormat("in %.1f s at the latest", round.closes_in_seconds()));
+  }
+  if (round.needed_live_workers() > 0) {
+    parts.push_back(absl::StrCat("not before ", round.needed_live_workers(),
+                                 " workers are live, now ", round.num_live_workers()));
+  }
+  if (round.too_few() == v1::TOO_FEW_WAIT && round.expected().count() == 0) {
+    parts.emplace_back("nobody else is expected: more workers must join, or the policy change");
+  }
+  return absl::StrJoin(parts, ", ");
+}
+
 template <class Message>
 std::string LateText(const Message& message) {
   const auto& names = message.late_workers();
@@ -71,11 +97,33 @@ std::string SessionTable(const v1::Session& session) {
                                         session.num_live_workers(), " live")});
   table.AddRow({"config version", absl::StrCat(session.config_version())});
   table.AddRow({"created", TimeText(session.create_time())});
+  if (session.has_open_round()) {
+    for (const auto& [name, text] : OpenRoundTexts(session.open_round())) {
+      table.AddRow({name, text});
+    }
+  }
   if (session.has_last_step()) table.AddRow({"last step", FieldsText(session.last_step())});
   if (session.has_state_checksum()) {
     table.AddRow({"checksum", absl::StrFormat("%08x", session.state_checksum())});
   }
   return table.Text();
+}
+
+std::vector<std::pair<std::string, std::string>> OpenRoundTexts(const v1::OpenRound& round) {
+  std::vector<std::pair<std::string, std::string>> texts;
+  const auto list = [&](const char* name, const v1::WorkerList& workers) {
+    if (workers.count() == 0) return;
+    texts.emplace_back(
+        name, WorkersText(workers.count(), {workers.names().begin(), workers.names().end()}));
+  };
+  std::string open = absl::StrCat("makes version ", round.version());
+  if (round.has_open_seconds()) absl::StrAppendFormat(&open, ", for %.1f s", round.open_seconds());
+  texts.emplace_back("open round", open);
+  list("contributed", round.contributed());
+  list("waits for", round.expected());
+  list("late in it", round.late());
+  texts.emplace_back("closes", ClosingText(round));
+  return texts;
 }
 
 std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions) {
@@ -97,7 +145,9 @@ std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions) {
 
 std::string StepTable(const StepResult& result) {
   Table table({{""}, {""}});
-  table.AddRow({"verdict", VerdictText(result.verdict) + (result.replayed ? ", replayed" : "")});
+  table.AddRow(
+      {"verdict", absl::StrCat(VerdictText(result.verdict), result.replayed ? ", replayed" : "",
+                               result.will_not_count ? ", will not count" : "")});
   const char* version = result.applied() ? "made version" : "judged at version";
   if (result.verdict == v1::VERDICT_PENDING) version = "waits for version";
   table.AddRow({version, absl::StrCat(result.applied_version)});

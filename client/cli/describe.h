@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -15,6 +16,8 @@
 namespace talweg {
 
 std::string SessionTable(const v1::Session& session);
+// What the open round waits for: a name and a text each, "waits for" and "2: b c".
+std::vector<std::pair<std::string, std::string>> OpenRoundTexts(const v1::OpenRound& round);
 std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions);
 std::string StepTable(const StepResult& result);
 // A line a version: who made it, with which weights, how stale, who was late, and when.

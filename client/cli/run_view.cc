@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "client/cli/describe.h"
 #include "client/cli/record_columns.h"
 #include "client/terminal/table.h"
 
@@ -57,7 +58,12 @@ void RunView::Take(const v1::WatchSessionResponse& message, absl::Time now) {
     }
     records_.push_back(record);
     last_news_ = now;
+    round_.reset();
   }
+}
+
+bool RunView::IsSilent(absl::Time begun, absl::Time now) const {
+  return now - std::max(begun, last_news_) >= kAskAfter;
 }
 
 std::vector<ChartPoint> RunView::Points(size_t column) const {
@@ -90,6 +96,12 @@ std::string RunView::Headline(absl::Time now) const {
 
 std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const {
   std::vector<std::string> page = {Headline(now)};
+  if (round_.has_value()) {
+    for (const auto& [name, text] : OpenRoundTexts(*round_)) {
+      page.push_back(absl::StrFormat("%-18s %s", name, text));
+    }
+  }
+  const size_t head = page.size();
   std::vector<std::string> lines;
   for (size_t column = 0; column < RecordColumns().size(); ++column) {
     const std::string& name = RecordColumns()[column].name;
@@ -97,8 +109,9 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
     const ChartColumns all = ColumnsOf(points, size.columns);
     if (!IsShown(name, all)) continue;
     const double current = points.back().value;
-    // The headline, a line above and below the loss, and a line for each of the others.
-    const size_t others = RecordColumns().size() + 3;
+    // The headline, the open round, a line above and below the loss, and a line for each of the
+    // others.
+    const size_t others = RecordColumns().size() + 2 + head;
     if (name == "loss" && size.rows >= others + kMinLossRows) {
       page.push_back(absl::StrCat(absl::StrFormat(kLine, name, current), RangeText(points)));
       const size_t height = std::min(size.rows - others, kMaxLossRows);
@@ -119,7 +132,7 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
     }
     lines.push_back(std::move(line));
   }
-  if (page.size() > 1) page.emplace_back();
+  if (page.size() > head) page.emplace_back();
   page.insert(page.end(), lines.begin(), lines.end());
   if (page.size() > size.rows) page.resize(size.rows);
   return page;

@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -25,6 +27,13 @@ class RunView {
   // Records in the order of their versions.
   void Take(const v1::WatchSessionResponse& message, absl::Time now);
 
+  // The silence after which a reader wants to know what the session waits for.
+  static constexpr absl::Duration kAskAfter = absl::Seconds(1);
+  // Whether nothing has moved for so long, since the newest record or since `begun`.
+  bool IsSilent(absl::Time begun, absl::Time now) const;
+  // What the open round waits for is shown until the next record comes. None: nothing is known.
+  void ShowRound(std::optional<v1::OpenRound> round) { round_ = std::move(round); }
+
   // A page that fits `size`.
   std::vector<std::string> Page(TerminalSize size, absl::Time now) const;
 
@@ -37,6 +46,7 @@ class RunView {
   const std::string session_id_;
   std::vector<v1::StepRecord> records_;
   absl::Time last_news_ = absl::InfinitePast();  // when the newest record came here
+  std::optional<v1::OpenRound> round_;           // what is waited for since then
 };
 
 }  // namespace talweg

@@ -41,6 +41,27 @@ TEST(RunViewTest, TellsThatThereIsNoStepYet) {
   EXPECT_EQ(Text(view.Page({80, 24}, kNow)), "mlp  no step yet");
 }
 
+TEST(RunViewTest, TellsWhatTheOpenRoundWaitsForUntilTheNextStep) {
+  RunView view("mlp");
+  EXPECT_FALSE(view.IsSilent(kNow, kNow + absl::Milliseconds(999)));
+  EXPECT_TRUE(view.IsSilent(kNow, kNow + absl::Seconds(1)));
+  v1::OpenRound round;
+  round.set_version(1);
+  round.set_open_seconds(2.5);
+  round.mutable_expected()->set_count(1);
+  round.mutable_expected()->add_names("b");
+  round.set_close(v1::CLOSE_RULE_ALL);
+  view.ShowRound(round);
+  EXPECT_EQ(Text(view.Page({80, 24}, kNow)),
+            "mlp  no step yet\n"
+            "open round         makes version 1, for 2.5 s\n"
+            "waits for          1: b\n"
+            "closes             ALL");
+  view.Take(Steps(1, 1), kNow + absl::Seconds(9));
+  EXPECT_THAT(Text(view.Page({80, 24}, kNow)), Not(HasSubstr("waits for")));
+  EXPECT_FALSE(view.IsSilent(kNow, kNow + absl::Seconds(9)));
+}
+
 TEST(RunViewTest, ShowsCurvesWithTheirCurrentValuesAndTheSpeed) {
   RunView view("mlp");
   view.Take(Steps(1, 1200), kNow);

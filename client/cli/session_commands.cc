@@ -290,7 +290,10 @@ std::vector<Command> SessionCommands() {
        RunGet},
       {"session list", "", "List all sessions", "", {}, RunList},
       {"session update", "ID", "Change hyper-parameters from the next version on",
-       "  talweg session update mlp --learning_rate 0.0001 --set beta1=0.95\n" + AggregationHelp(),
+       "  talweg session update mlp --learning_rate 0.0001 --set beta1=0.95\n"
+       "A changed closing rule (close, close_count, ..., progress_seconds) holds for the open\n"
+       "round, too.\n" +
+           AggregationHelp(),
        UpdateFlags(), RunUpdate},
       {"session delete", "ID", "Forget a session", "", {}, RunDelete},
   };

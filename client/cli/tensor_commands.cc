@@ -27,6 +27,7 @@ v1::StepResponse ToResponse(const StepResult& result, uint64_t history) {
   response.set_history(history);
   response.set_verdict(result.verdict);
   response.set_replayed(result.replayed);
+  response.set_will_not_count(result.will_not_count);
   response.set_applied_version(result.applied_version);
   response.set_data_version(result.data_version);
   response.set_next_learning_rate(result.next_learning_rate);

@@ -67,7 +67,18 @@ absl::Status WatchPage(const Client& client, const std::string& session_id, Watc
     const TerminalSize size = SizeOfTerminal(stdout);
     screen->Draw(view.Page(size, now), size);
   };
-  options.idle = draw;
+  const absl::Time begun = absl::Now();
+  absl::Time next_question = absl::InfinitePast();
+  options.idle = [&] {
+    const absl::Time now = absl::Now();
+    if (view.IsSilent(begun, now) && now >= next_question) {
+      next_question = now + RunView::kAskAfter;
+      const absl::StatusOr<v1::Session> session = client.GetSession(session_id);
+      const bool open = session.ok() && session->has_open_round();
+      view.ShowRound(open ? std::optional(session->open_round()) : std::nullopt);
+    }
+    draw();
+  };
   const absl::Status status =
       client.WatchSession(session_id, options, [&](const v1::WatchSessionResponse& message) {
         // Not before the server answered: an error needs no other screen.
@@ -177,7 +188,8 @@ std::vector<Command> WatchCommands() {
       {"session watch",
        "ID",
        "Show the steps of a session as they are taken",
-       "On a terminal: curves of loss, norms, rate and times, redrawn in place; Ctrl-C ends it.\n"
+       "On a terminal: curves of loss, norms, rate and times, redrawn in place; if nothing moves\n"
+       "for a second, also whom the open round waits for. Ctrl-C ends it.\n"
        "Elsewhere a line a step; with --json each is a message of the wire.\n",
        {{"once", "", "show what is there, and end"},
         {"after_version", "VERSION", "only steps that made a later version (0)"},

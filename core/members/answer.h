@@ -41,6 +41,8 @@ struct Answer {
   // was current when it was refused.
   uint64_t applied_version = 0;
   std::shared_ptr<const StepReport> report;  // only if it was applied
+  // While it is pending: no version will have the contribution as a part, whatever comes.
+  bool will_not_count = false;
 };
 
 // The wait of a call is over.

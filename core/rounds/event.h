@@ -71,8 +71,8 @@ struct StepTaken {
   double update_norm = 0;    // Euclidean
 };
 
-// The schedule and the policy change: from the next version on, which is when the round that is
-// open, if one is, has closed.
+// The schedule and the policy change from the next version on: once the round that is open, if
+// there is one, has closed. A closing rule that changed holds for the open round too.
 struct Configure {
   Schedule schedule;
   AggregationConfig aggregation;
@@ -96,6 +96,8 @@ struct RoundMember {
 struct VersionRecord {
   uint64_t version = 0;
   uint64_t config_version = 0;
+  // Of the configuration that its closing rule came from, if that was a newer one; otherwise 0.
+  uint64_t close_config_version = 0;
   absl::Time opened;  // first contribution
   absl::Time closed;
   std::vector<RoundMember> members;  // in the order of their arrival
@@ -151,6 +153,7 @@ struct Effects {
   absl::Status status;
   std::optional<Answer> answer;  // for the contribution that caused the event, at once
   bool waits = false;            // or its call waits: its ticket is released by a later event
+  bool will_not_count = false;   // while it waits: as in Answer
   bool fold = false;             // its gradient is part of the open round, with this weight:
   float weight = 1;
   std::optional<StepOrder> step;              // take this step, then say StepTaken

@@ -2,53 +2,64 @@
 //
 // Exactly-once and rounds for one session: who may contribute, what was contributed already, who is
 // waited for, and when the next version is made. A state machine that is handed time with each
-// event and touches no arrays.
+// event and touches no arrays. core/session owns one; tests drive it directly.
 //
-// Identity. A message of another history is HISTORY_CHANGED. A worker must join; a newer
-// incarnation fences the older ones; an incarnation never issued, or one that left, is
+// Identity. A message of another history is HISTORY_CHANGED. A worker must join, and a newer
+// incarnation fences the older ones. An incarnation that was never issued, or that left, is
 // WORKER_NOT_JOINED.
 //
-// Sequences increase within an incarnation; gaps are allowed. The last one that got a verdict is
-// kept with its answer: a repeat gets it again (`replayed`), with another payload it is
-// SEQUENCE_REUSED; a smaller one is SEQUENCE_TOO_OLD. A pending one is kept likewise, and a repeat
-// waits with it. Every verdict consumes its sequence; errors consume none and change nothing. Saved
-// state has no pending entries: they are no acknowledgement.
+// Sequences increase within an incarnation, and gaps are allowed. The last sequence that got a
+// verdict is kept with its answer: a repeat gets the same answer again (`replayed`), a repeat with
+// another payload is SEQUENCE_REUSED, and a smaller sequence is SEQUENCE_TOO_OLD. A pending
+// sequence is kept likewise, and a repeat of it waits with it. Every verdict consumes its sequence.
+// Errors consume none and change nothing. Saved state has no pending entries, because they are no
+// acknowledgement.
 //
-// Verdicts. A base version newer than the session is VERSION_AHEAD. One older by more than
-// max_staleness is kTooStale, where that is 0 kRoundClosed. A gradient that is not finite is
-// kRejectedNonFinite. Else it is part of the open round.
+// Verdicts. A base version that is newer than the session is VERSION_AHEAD. A base version that is
+// older by more than max_staleness is kTooStale, or kRoundClosed if max_staleness is 0. A gradient
+// that is not finite is kRejectedNonFinite. Every other contribution is part of the open round.
 //
 // Rounds. kAsynchronous: a round closes with contribution number gradient_accumulation_steps, and
-// those before it are kPending at once. kBoundedStaleness: every contribution closes one.
-// kSynchronous: a round opens with its first contribution (before version 1: not before min_workers
-// are live), and freezes who is expected: the live gradient workers of that moment. Expiry,
-// leaving, fencing, a gradient that is not finite, a second one that is too old, and
-// progress_seconds without a verdict end an expectation, never what was folded. Who made no
-// progress is expected in no round before it contributes again. It closes by its rule, once and
-// with at least one contribution. Each worker counts once a round, whatever its incarnation: a
-// second contribution waits for the close and is kRoundClosed. A round has places for kMaxWorkers
-// contributions, for max_workers where they are staged: who comes when they are taken waits
-// likewise, and a round that waits for weight closes.
+// the contributions before that one are kPending at once. kBoundedStaleness: every contribution
+// closes a round. kSynchronous: a round opens with its first contribution; before version 1 it does
+// not open before min_workers are live. When it opens, the set of expected workers is frozen: the
+// live gradient workers of that moment. Expiry, leaving, fencing, a gradient that is not finite, a
+// second gradient that is too old, and progress_seconds without a verdict end an expectation, but
+// they never take back what was folded. A worker that made no progress is expected in no round
+// before it contributes again. A round closes by its rule, once, and with at least one
+// contribution. Each worker counts once in a round, whatever its incarnation: its second
+// contribution waits for the close and is kRoundClosed, and until then its answer says
+// `will_not_count`. A round has places for kMaxWorkers contributions, or for max_workers if
+// contributions are staged. A worker that arrives when all places are taken also waits for the
+// close and is kRoundClosed, and a round that waits for weight closes when all places are taken.
 //
-// Clocks (kBoundedStaleness). A worker's clock counts its verdicts; it starts at the least clock of
-// the live gradient workers (where there are none, at the greatest there was), and every verdict of
-// whatever kind advances it. A worker whose clock is more than max_rounds_ahead above the least
-// gets its answer when that has come up. One that sends another contribution before that is not
-// counted, but waits with it and is kRoundClosed. A worker that got no verdict for progress_seconds
-// is not among the least until it contributes again, and then starts at the least clock.
+// Clocks (kBoundedStaleness). A worker's clock counts its verdicts. It starts at the least clock of
+// the live gradient workers (if there are none, at the greatest that there ever was), and every
+// verdict of whatever kind advances it. A worker whose clock is more than max_rounds_ahead above
+// the least gets its answer when the least has come up. If it sends another contribution before
+// that, this contribution is not counted: its call waits likewise, and its verdict is kRoundClosed.
+// A worker that got no verdict for progress_seconds is not among the least until it contributes
+// again, and then starts at the least clock.
 //
-// Leases. Any message of a live incarnation renews its lease, and a call that waits keeps it. An
-// expired worker is no longer expected, but not fenced: it may go on. Where the table is full a new
-// worker takes the place of one that expired, the one silent for longest first. Who left takes no
-// place.
+// Leases. Any message of a live incarnation renews its lease, and a call that waits keeps the
+// lease. An expired worker is no longer expected, but it is not fenced: it may go on. If the table
+// is full a new worker takes the place of an expired one, and the one that has been silent for
+// longest goes first. A worker that left takes no place.
 //
-// Configure takes effect with the next version: at once where no round is open, and so also where
-// contributions wait for min_workers. What follows from it a tick does, which is due at once.
+// Configure takes effect with the next version. If no round is open it takes effect at once, and so
+// it does while contributions wait for min_workers. A closing rule that changes (close,
+// close_count, close_weight, close_seconds, too_few, min_workers, progress_seconds) takes effect on
+// the open round too, because that cannot drop a contribution, and the version's record tells which
+// configuration the rule came from. What follows from it happens in a tick, which is due at once.
 //
-// Cost of an event: O(log n) in the number of workers, and what it releases; opening a round is
-// O(1), closing one that some were late for O(n), and so is a join where the table is full.
-// Thread-compatible. Between an Effects with a step and StepTaken no contribution, tick or
-// configuration may come.
+// Durable (Effects::durable) are a join that succeeded, every final verdict that is no part of a
+// version, even if its answer is held, an accepted configuration, and a version that was made.
+// Everything else may be forgotten in a crash.
+//
+// Cost of an event: O(log n) in the number of workers, and what it releases. Opening a round is
+// O(1). Closing a round that some workers were late for is O(n), and so are a join while the table
+// is full and a change of the configuration. Thread-compatible. Between an Effects with a step and
+// StepTaken no contribution, tick or configuration may come.
 #pragma once
 
 #include <cstdint>
@@ -61,60 +72,171 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/base/byte_io.h"
+#include "core/members/answers.h"
+#include "core/members/identity.h"
+#include "core/members/leases.h"
+#include "core/members/waiting_calls.h"
+#include "core/rounds/clocks.h"
+#include "core/rounds/closed_round.h"
 #include "core/rounds/event.h"
+#include "core/rounds/expectations.h"
 #include "core/rounds/mutation.h"
+#include "core/rounds/open_round.h"
+#include "core/rounds/round_description.h"
+#include "core/rounds/worker.h"
 #include "core/schedules/schedule.h"
 
 namespace talweg::core {
-
-// HISTORY_CHANGED, with history and version to go on from, unless `history` is the current one.
-absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version);
 
 class RoundMachine {
  public:
   // At version 0. `history` is random and not 0.
   RoundMachine(uint64_t history, const Configure& configuration);
-  ~RoundMachine();
-  RoundMachine(RoundMachine&&) noexcept;
 
   // `now` never goes back; an earlier one counts as the latest that was seen.
   Effects Handle(const Event& event, absl::Time now);
 
-  // When a Tick should come at the latest; InfiniteFuture where nothing is due.
+  // When a Tick should come at the latest; InfiniteFuture if nothing is due.
   absl::Time NextTick() const;
 
   // As the function of this name, against this session.
   absl::Status CheckHistory(uint64_t history) const;
 
-  uint64_t history() const;
-  uint64_t version() const;
+  uint64_t history() const { return history_; }
+  uint64_t version() const { return version_; }
   // In force: those of the version that is made next.
-  const Schedule& schedule() const;
-  const AggregationConfig& aggregation() const;
-  uint64_t config_version() const;  // of the configuration in force
-  // Contributions folded so far into the next version.
-  uint32_t num_folded() const;
-  // Calls that wait.
-  size_t num_waiting() const;
-  size_t num_workers() const;
-  size_t num_live_workers() const;  // as of the last event
-  const std::shared_ptr<const StepReport>& last_step() const;
+  const Schedule& schedule() const { return config_.schedule; }
+  const AggregationConfig& aggregation() const { return config_.aggregation; }
+  uint64_t config_version() const { return config_.config_version; }
+  // What closes the open round: as aggregation(), except for a closing rule that was changed while
+  // it was open.
+  const AggregationConfig& closing() const { return closing_; }
+  // What the open round waits for at `now`. None if nobody has contributed to it, and nobody is
+  // waited for. O(n).
+  std::optional<RoundDescription> DescribeRound(absl::Time now) const;
+  // Contributions that have been folded so far into the next version.
+  uint32_t num_folded() const { return static_cast<uint32_t>(round_.members.size()); }
+  size_t num_waiting() const { return calls_.size(); }  // calls
+  size_t num_workers() const { return workers_.num_members(); }
+  size_t num_live_workers() const { return leases_.num_live(); }  // as of the last event
+  const std::shared_ptr<const StepReport>& last_step() const { return last_step_; }
 
-  // The whole state but schedule and policy, which the session's config holds, without what is
-  // pending: an open round, and who waits. Leases are not saved: after a restore each starts anew.
-  void Save(ByteWriter& writer) const;
+  // The format that is written, and read by default. Format 3 knows one role, that of gradients;
+  // format 4 has the roles as a byte of their own.
+  static constexpr uint32_t kSavedFormat = 3;
+  // The whole state except schedule and policy, which the session's config holds, and except what
+  // is pending: an open round, and the calls that wait. Leases are not saved: after a restore each
+  // starts anew.
+  void Save(ByteWriter& writer, uint32_t format = kSavedFormat) const;
   // Replaces the state of a machine that was made with the same configuration. `history` 0
-  // keeps the saved one; another begins there where steps, verdicts or joins may have been lost.
-  absl::Status Load(ByteReader& reader, absl::Time now, uint64_t history = 0);
+  // keeps the saved one; another begins there if steps, verdicts or joins may have been lost.
+  absl::Status Load(ByteReader& reader, absl::Time now, uint64_t history = 0,
+                    uint32_t format = kSavedFormat);
 
-  // Tests only: a deliberate bug; and INTERNAL where a counter is not what a recount says, where a
-  // call waits for nothing, or where nobody is told of what is due. O(n).
+  // Tests only: a deliberate bug; and INTERNAL if a counter is not what a recount says, if a call
+  // waits for nothing, or if nobody is told of what is due. O(n).
   void SwitchOn(Mutation mutation);
   absl::Status Audit() const;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  void On(const Join& join, Effects& effects);
+  void On(const Heartbeat& heartbeat, Effects& effects);
+  void On(const Leave& leave, Effects& effects);
+  void On(const Contribution& contribution, Effects& effects);
+  void On(const CallEnded& ended, Effects& effects);
+  void On(const Tick& tick, Effects& effects);
+  void On(const StepTaken& taken, Effects& effects);
+  void On(const Configure& configure, Effects& effects);
+
+  // --- Workers that come, live and go (attendance.cc).
+
+  // The worker's index, with its lease renewed, if history and incarnation are the current ones.
+  absl::StatusOr<uint32_t> Find(uint64_t history, const std::string& name, uint64_t incarnation);
+  absl::Time LeaseEnd() const;
+  void BeginToLive(uint32_t index);
+  void CeaseToLive(uint32_t index);
+  void SetAlarm(uint32_t index);
+  // The worker's alarm rang.
+  void Look(uint32_t index);
+  bool MadeNoProgress(const Worker& worker) const;
+  // A worker without a lease is no more. One that is part of the open round keeps its place until
+  // that round closes, because it counts once.
+  void Remove(uint32_t index);
+  void AnswerCalls(Worker& worker, const Answer& answer, Effects& effects);
+
+  // --- Contributions (contributions.cc).
+
+  absl::StatusOr<Remembered> RecallUnlessMutated(const Worker& worker,
+                                                 const Contribution& contribution) const;
+  // A sequence that came before.
+  void Repeat(uint32_t index, const Contribution& contribution, Remembered remembered,
+              Effects& effects);
+  // A sequence that is new.
+  void Judge(uint32_t index, const Contribution& contribution, Effects& effects);
+  std::optional<Verdict> Refusal(const Worker& worker, const Contribution& contribution,
+                                 uint64_t staleness) const;
+  void Refuse(uint32_t index, const Contribution& contribution, Verdict verdict, Effects& effects);
+  // The contribution is no part of the round, and its worker is told when the round closes.
+  void StandBy(uint32_t index, const Contribution& contribution, Effects& effects);
+  void Accept(uint32_t index, const Contribution& contribution, uint64_t staleness,
+              Effects& effects);
+  // Answers with the settled verdict, unless the worker is ahead of the others.
+  void TellSettled(uint32_t index, const Contribution& contribution, bool replayed,
+                   Effects& effects);
+  void Wait(Worker& worker, const Contribution& contribution, bool repeats, Effects& effects);
+  Answer PendingInRound(const Worker& worker, bool replayed) const {
+    return PendingAnswer(worker, version_ + 1, replayed);
+  }
+
+  // --- Versions (round_machine.cc).
+
+  void CloseIfDue(Effects& effects);
+  void OrderStep(Effects& effects);
+  // A member's contribution is part of the version that was made.
+  void SettleMember(const OpenRound::Place& place, const RoundMember& member, Effects& effects);
+  void SettleBystander(const OpenRound::Bystander& bystander, Effects& effects);
+  ContributionRefused RefusalOf(const Worker& worker) const;  // as it was settled last
+  // Answers all whose answer is held no longer.
+  void LetGo(Effects& effects);
+  void Apply(const Configure& configure);
+  // The closing rule of `configure` holds for the open round, if it differs.
+  void ApplyClosingRule(const Configure& configure);
+
+  // --- Only for audits (audit.cc).
+
+  absl::Status AuditWorker(uint32_t index, bool has_part) const;
+  absl::Time AuditDue(const Worker& worker) const;
+
+  // --- Descriptions (describe.cc).
+
+  void DescribeSynchronous(absl::Time now, RoundDescription& told) const;
+
+  // --- Saved state (saved_state.cc).
+
+  void SaveWorker(const Worker& worker, uint32_t format, ByteWriter& writer) const;
+  absl::Status LoadWorker(ByteReader& reader, uint32_t format);
+
+  bool bounded() const { return aggregation().mode == AggregationMode::kBoundedStaleness; }
+  uint64_t RoundsAhead() const;  // that a worker may be ahead of the slowest
+  size_t num_live_gradient() const { return leases_.num_live(Role::kGradient); }
+
+  uint64_t history_;
+  uint64_t version_ = 0;
+  Configure config_;
+  std::optional<Configure> next_config_;  // from the next version on
+  AggregationConfig closing_;             // of the open round
+  uint64_t close_config_version_;         // of the configuration that its closing rule came from
+  absl::Time now_ = absl::InfinitePast();
+
+  Workers workers_;
+  Leases leases_;
+  WaitingCalls calls_;
+  Clocks clocks_;
+  Expectations expectations_;
+  OpenRound round_;
+  std::optional<ClosedRound> closed_;  // while its step is taken
+  std::shared_ptr<const StepReport> last_step_;
+  Mutation mutation_ = Mutation::kNone;
 };
 
 }  // namespace talweg::core

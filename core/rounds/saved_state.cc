@@ -8,16 +8,34 @@
 #include "core/base/check.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
-#include "core/rounds/round_state.h"
+#include "core/rounds/round_machine.h"
 
 namespace talweg::core {
 namespace {
 
 using Report = std::shared_ptr<const StepReport>;
 
-// What a worker is, in a byte.
+// What a worker is, in a byte. Only format 3 has kGradient, in place of roles.
 constexpr uint8_t kGradient = 1, kCounted = 2, kHeld = 4;
-constexpr uint8_t kAllFlags = kGradient | kCounted | kHeld;
+constexpr uint32_t kFormatWithRoles = 4;
+
+// Reads and checks the byte, and from format 4 on that of the roles.
+absl::Status ReadKind(ByteReader& reader, uint32_t format, uint8_t& flags, Roles& roles) {
+  TALWEG_RETURN_IF_ERROR(reader.Byte(flags));
+  uint8_t allowed = kCounted | kHeld;
+  uint8_t bits = 0;
+  if (format >= kFormatWithRoles) {
+    TALWEG_RETURN_IF_ERROR(reader.Byte(bits));
+  } else {
+    allowed |= kGradient;
+    bits = ((flags & kGradient) != 0 ? Roles{Role::kGradient} : Roles{Role::kStatistics}).bits();
+  }
+  if ((flags & ~allowed) != 0 || !Roles::AreValidBits(bits)) {
+    return MakeError(Reason::kStateCorrupt, "state has an unknown verdict or kind of worker");
+  }
+  roles = Roles::FromBits(bits);
+  return absl::OkStatus();
+}
 
 void WriteReport(const Report& report, ByteWriter& writer) {
   writer.Byte(report != nullptr ? 1 : 0);
@@ -69,98 +87,105 @@ absl::Status ReadReport(ByteReader& reader, Report& report) {
 
 }  // namespace
 
-void RoundMachine::Save(ByteWriter& writer) const {
-  const State& state = *state_;
-  TALWEG_CHECK(!state.open_step.has_value());
-  writer.Uint64(state.history);
-  writer.Uint64(state.version);
-  WriteReport(state.last_step, writer);
-  writer.Uint64(state.clocks.greatest());
+void RoundMachine::Save(ByteWriter& writer, uint32_t format) const {
+  TALWEG_CHECK(!closed_.has_value());
+  writer.Uint64(history_);
+  writer.Uint64(version_);
+  WriteReport(last_step_, writer);
+  writer.Uint64(clocks_.greatest());
   writer.Uint64(num_workers());
-  for (const uint32_t index : state.workers.Sorted()) {
-    const Worker& worker = state.workers[index];
-    if (worker.left) continue;
-    writer.Text(worker.name);
-    writer.Uint64(worker.incarnation);
-    writer.Byte((worker.gradient ? kGradient : 0) | (worker.counted ? kCounted : 0) |
-                (worker.held ? kHeld : 0));
-    writer.Uint64(worker.clock);
-    writer.Uint64(worker.settled.sequence);
-    writer.Uint32(worker.settled.digest);
-    writer.Byte(static_cast<uint8_t>(worker.settled.verdict));
-    writer.Uint64(worker.settled.version);
-    // Most workers share the report of the last step.
-    const bool is_last =
-        worker.settled.report != nullptr && worker.settled.report == state.last_step;
-    writer.Byte(is_last ? 1 : 0);
-    if (!is_last) WriteReport(worker.settled.report, writer);
+  for (const uint32_t index : workers_.Sorted()) {
+    if (!workers_[index].left) SaveWorker(workers_[index], format, writer);
   }
 }
 
-absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t history) {
-  auto state = std::make_unique<State>(1, state_->config);
-  state->now = now;
+void RoundMachine::SaveWorker(const Worker& worker, uint32_t format, ByteWriter& writer) const {
+  writer.Text(worker.name);
+  writer.Uint64(worker.incarnation);
+  const uint8_t flags = (worker.counted ? kCounted : 0) | (worker.held ? kHeld : 0);
+  if (format >= kFormatWithRoles) {
+    writer.Byte(flags);
+    writer.Byte(worker.roles.bits());
+  } else {
+    writer.Byte(flags | (worker.gives_gradients() ? kGradient : 0));
+  }
+  writer.Uint64(worker.clock);
+  writer.Uint64(worker.settled.sequence);
+  writer.Uint32(worker.settled.digest);
+  writer.Byte(static_cast<uint8_t>(worker.settled.verdict));
+  writer.Uint64(worker.settled.version);
+  // Most workers share the report of the last step.
+  const bool is_last = worker.settled.report != nullptr && worker.settled.report == last_step_;
+  writer.Byte(is_last ? 1 : 0);
+  if (!is_last) WriteReport(worker.settled.report, writer);
+}
+
+absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t history,
+                                uint32_t format) {
+  RoundMachine loaded(1, config_);
+  loaded.now_ = now;
   uint64_t greatest_clock = 0;
   uint64_t num_workers = 0;
-  TALWEG_RETURN_IF_ERROR(reader.Uint64(state->history));
-  TALWEG_RETURN_IF_ERROR(reader.Uint64(state->version));
-  TALWEG_RETURN_IF_ERROR(ReadReport(reader, state->last_step));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(loaded.history_));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(loaded.version_));
+  TALWEG_RETURN_IF_ERROR(ReadReport(reader, loaded.last_step_));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(greatest_clock));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(num_workers));
-  if (state->history == 0 || num_workers > AggregationConfig::kMaxWorkers) {
+  if (loaded.history_ == 0 || num_workers > AggregationConfig::kMaxWorkers) {
     return MakeError(Reason::kStateCorrupt, "state has no history or too many workers");
   }
-  state->clocks = Clocks(greatest_clock);
+  loaded.clocks_ = Clocks(bounded(), greatest_clock);
   for (uint64_t number = 0; number < num_workers; ++number) {
-    std::string name;
-    uint8_t flags = 0;
-    uint8_t verdict = 0;
-    uint8_t is_last = 0;
-    TALWEG_RETURN_IF_ERROR(reader.Text(name));
-    if (state->workers.Find(name) != WorkerTable::kNone) {
-      return MakeError(Reason::kStateCorrupt, "state has a worker twice");
-    }
-    const uint32_t index = state->workers.Insert(name);
-    Worker& worker = state->workers[index];
-    TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.incarnation));
-    TALWEG_RETURN_IF_ERROR(reader.Byte(flags));
-    TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.clock));
-    TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.settled.sequence));
-    TALWEG_RETURN_IF_ERROR(reader.Uint32(worker.settled.digest));
-    TALWEG_RETURN_IF_ERROR(reader.Byte(verdict));
-    TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.settled.version));
-    TALWEG_RETURN_IF_ERROR(reader.Byte(is_last));
-    if (verdict >= static_cast<uint8_t>(Verdict::kPending) || (flags & ~kAllFlags) != 0) {
-      return MakeError(Reason::kStateCorrupt, "state has an unknown verdict or kind of worker");
-    }
-    worker.settled.verdict = static_cast<Verdict>(verdict);
-    worker.gradient = (flags & kGradient) != 0;
-    if (is_last != 0) {
-      worker.settled.report = state->last_step;
-    } else {
-      TALWEG_RETURN_IF_ERROR(ReadReport(reader, worker.settled.report));
-    }
-    worker.lease_end = state->LeaseEnd();
-    worker.live = true;
-    worker.progress_from = now;
-    ++state->num_live;
-    if (worker.gradient) ++state->num_live_gradient;
-    // Clocks are as they were: to begin at the least is for those who come later, and who had
-    // expired or made no progress counts when it contributes again.
-    worker.counted = state->bounded() && worker.gradient && (flags & kCounted) != 0;
-    if (worker.counted) state->clocks.Add(worker.clock);
-    worker.held = (flags & kHeld) != 0;
-    state->SetAlarm(index);
+    TALWEG_RETURN_IF_ERROR(loaded.LoadWorker(reader, format));
   }
-  // In an order that hashing does not choose: they are answered in it.
-  for (const uint32_t index : state->workers.Sorted()) {
-    Worker& worker = state->workers[index];
+  // Held answers come back in an order that hashing does not choose, because they are told in it.
+  for (const uint32_t index : loaded.workers_.Sorted()) {
+    Worker& worker = loaded.workers_[index];
     if (!worker.held) continue;
     worker.held = false;
-    if (state->IsAhead(worker)) state->Hold(index);
+    if (loaded.clocks_.IsAhead(worker, loaded.RoundsAhead())) loaded.clocks_.Hold(index, worker);
   }
-  if (history != 0) state->history = history;
-  state_ = std::move(state);
+  if (history != 0) loaded.history_ = history;
+  *this = std::move(loaded);
+  return absl::OkStatus();
+}
+
+absl::Status RoundMachine::LoadWorker(ByteReader& reader, uint32_t format) {
+  std::string name;
+  uint8_t flags = 0;
+  uint8_t verdict = 0;
+  uint8_t is_last = 0;
+  TALWEG_RETURN_IF_ERROR(reader.Text(name));
+  if (workers_.Find(name) != Workers::kNone) {
+    return MakeError(Reason::kStateCorrupt, "state has a worker twice");
+  }
+  const uint32_t index = workers_.Insert(name);
+  Worker& worker = workers_[index];
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.incarnation));
+  TALWEG_RETURN_IF_ERROR(ReadKind(reader, format, flags, worker.roles));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.clock));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.settled.sequence));
+  TALWEG_RETURN_IF_ERROR(reader.Uint32(worker.settled.digest));
+  TALWEG_RETURN_IF_ERROR(reader.Byte(verdict));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.settled.version));
+  TALWEG_RETURN_IF_ERROR(reader.Byte(is_last));
+  if (verdict >= static_cast<uint8_t>(Verdict::kPending)) {
+    return MakeError(Reason::kStateCorrupt, "state has an unknown verdict or kind of worker");
+  }
+  worker.settled.verdict = static_cast<Verdict>(verdict);
+  if (is_last != 0) {
+    worker.settled.report = last_step_;
+  } else {
+    TALWEG_RETURN_IF_ERROR(ReadReport(reader, worker.settled.report));
+  }
+  worker.lease_end = LeaseEnd();
+  worker.progress_from = now_;
+  leases_.Begin(worker);
+  // Clocks are as they were: only workers that come later begin at the least clock. A worker that
+  // had expired or made no progress is counted when it contributes again.
+  if ((flags & kCounted) != 0) clocks_.CountAsSaved(worker);
+  worker.held = (flags & kHeld) != 0;
+  SetAlarm(index);
   return absl::OkStatus();
 }
 

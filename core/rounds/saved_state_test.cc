@@ -238,6 +238,72 @@ TEST(SavedStateTest, BytesDoNotDependOnTheOrderInWhichWorkersCame) {
   EXPECT_TRUE(run({"a", "b", "c"}) == run({"c", "a", "b"}));
 }
 
+// --- Formats.
+
+std::string BytesOf(const RoundMachine& machine, uint32_t format) {
+  ByteWriter writer;
+  machine.Save(writer, format);
+  return writer.bytes();
+}
+
+absl::Status LoadFormat(RoundMachine& machine, absl::string_view bytes, uint32_t format) {
+  ByteReader reader(bytes);
+  const absl::Status status = machine.Load(reader, absl::UnixEpoch(), 0, format);
+  return status.ok() ? reader.End() : status;
+}
+
+// Workers of every set of roles, of which format 3 knows two.
+RoundMachine MachineOfAllRoles() {
+  RoundMachine machine(kHistory, {RateOf(0.5), BoundedStaleness(0)});
+  for (uint8_t bits = 0; bits < 8; ++bits) {
+    machine.Handle(Join{absl::StrCat("worker ", bits), bits + uint64_t{1}, Roles::FromBits(bits)},
+                   absl::UnixEpoch());
+  }
+  return machine;
+}
+
+TEST(SavedStateTest, EverySetOfRolesIsKept) {
+  const std::string bytes = BytesOf(MachineOfAllRoles(), 4);
+  RoundMachine machine(kHistory, {RateOf(0.5), BoundedStaleness(0)});
+  ASSERT_TRUE(LoadFormat(machine, bytes, 4).ok());
+  EXPECT_TRUE(machine.Audit().ok()) << machine.Audit();
+  EXPECT_TRUE(BytesOf(machine, 4) == bytes);
+}
+
+TEST(SavedStateTest, AnOlderFormatTellsWhoContributesGradients) {
+  const std::string bytes = BytesOf(MachineOfAllRoles(), 3);
+  RoundMachine machine(kHistory, {RateOf(0.5), BoundedStaleness(0)});
+  ASSERT_TRUE(LoadFormat(machine, bytes, 3).ok());
+  EXPECT_TRUE(machine.Audit().ok()) << machine.Audit();
+  EXPECT_TRUE(BytesOf(machine, 3) == bytes);
+  for (uint8_t bits = 0; bits < 8; ++bits) {
+    Contribution contribution;
+    contribution.history = kHistory;
+    contribution.worker = absl::StrCat("worker ", bits);
+    contribution.incarnation = bits + uint64_t{1};
+    contribution.sequence = 1;
+    contribution.base_version = 99;
+    EXPECT_EQ(ReasonName(machine.Handle(contribution, absl::UnixEpoch()).status),
+              bits % 2 == 1 ? "VERSION_AHEAD" : "ROLE_MISSING");
+  }
+}
+
+TEST(SavedStateTest, AnUnknownRoleIsCorrupt) {
+  RoundMachine machine(kHistory, {RateOf(0.5), AggregationConfig{}});
+  machine.Handle(Join{"worker", 0x1122334455667788}, absl::UnixEpoch());
+  std::string bytes = BytesOf(machine, 4);
+  const size_t incarnation = bytes.find("\x88\x77\x66\x55\x44\x33\x22\x11");
+  ASSERT_NE(incarnation, std::string::npos);
+  const size_t flags = incarnation + 8, roles = incarnation + 9;
+  EXPECT_EQ(bytes[roles], 1);
+  ASSERT_TRUE(LoadFormat(machine, bytes, 4).ok());
+  bytes[roles] = 8;
+  EXPECT_EQ(ReasonName(LoadFormat(machine, bytes, 4)), "STATE_CORRUPT");
+  bytes[roles] = 1;
+  bytes[flags] = 1;  // format 3 had the role here
+  EXPECT_EQ(ReasonName(LoadFormat(machine, bytes, 4)), "STATE_CORRUPT");
+}
+
 // --- Corrupt bytes.
 
 std::string SomeState() {

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "core/kernels/dtype.h"
 #include "core/rounds/event.h"
+#include "core/rounds/round_description.h"
 #include "core/session/initial_values.h"
 #include "core/session/session.h"
 #include "core/session/staged_gradient.h"
@@ -49,6 +50,7 @@ struct SessionDescription {
   uint32_t num_live_workers = 0;
   std::shared_ptr<const core::StepReport> last_step;  // null before the first
   std::optional<uint32_t> checksum;
+  std::optional<core::RoundDescription> open_round;
 };
 
 // A contribution as it came from the wire, with the whole gradient, whose bytes must live until the

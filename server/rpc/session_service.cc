@@ -20,6 +20,7 @@
 #include "server/wire/names.h"
 #include "server/wire/record_to_proto.h"
 #include "server/wire/report_to_proto.h"
+#include "server/wire/round_to_proto.h"
 #include "server/wire/section_codec.h"
 
 namespace talweg::server {
@@ -50,6 +51,9 @@ void ToProto(const SessionDescription& description, v1::Session& proto) {
     *proto.mutable_last_step() = ReportToProto(*description.last_step);
   }
   if (description.checksum.has_value()) proto.set_state_checksum(*description.checksum);
+  if (description.open_round.has_value()) {
+    *proto.mutable_open_round() = RoundToProto(*description.open_round);
+  }
 }
 
 void ToSummary(const SessionDescription& description, v1::SessionSummary& proto) {

@@ -219,6 +219,7 @@ SessionDescription SessionHost::Description(bool with_checksum) {
   description.num_live_workers = static_cast<uint32_t>(machine.num_live_workers());
   description.last_step = machine.last_step();
   if (with_checksum) description.checksum = session_->Checksum();
+  description.open_round = machine.DescribeRound(env_.MonotonicNow());
   return description;
 }
 

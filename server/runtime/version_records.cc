@@ -68,6 +68,7 @@ uint64_t Nanoseconds(absl::Duration since) {
 std::string Pack(const core::VersionRecord& record, absl::Duration to_wall) {
   std::string bytes;
   Put(record.config_version, bytes);
+  Put(record.close_config_version, bytes);
   PutBits(absl::ToUnixNanos(record.opened + to_wall), bytes);
   Put(Nanoseconds(record.closed - record.opened), bytes);
   PutBits(record.total_weight, bytes);
@@ -91,6 +92,7 @@ core::VersionRecord Unpack(uint64_t version, size_t num_members, absl::string_vi
   core::VersionRecord record;
   record.version = version;
   record.config_version = unpacker.Number();
+  record.close_config_version = unpacker.Number();
   record.opened = absl::FromUnixNanos(unpacker.Bits<int64_t>());
   record.closed = record.opened + absl::Nanoseconds(unpacker.Number());
   record.total_weight = unpacker.Bits<double>();

@@ -25,6 +25,7 @@ void RecordToProto(const core::RunRecord& record, v1::StepRecord& proto) {
 void RecordToProto(const core::VersionRecord& record, v1::VersionRecord& proto) {
   proto.set_version(record.version);
   proto.set_config_version(record.config_version);
+  proto.set_close_config_version(record.close_config_version);
   *proto.mutable_open_time() = TimeToProto(record.opened);
   *proto.mutable_close_time() = TimeToProto(record.closed);
   proto.mutable_members()->Reserve(static_cast<int>(record.members.size()));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A sum of doubles without any rounding: one long two's complement integer in units of 2^-1152, as
-// plain as can be. What the reference counts with, so that it shares no arithmetic with core.
+// plain as can be. The reference counts with it, so that it shares no arithmetic with core.
 #pragma once
 
 #include <array>

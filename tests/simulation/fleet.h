@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The workers: processes that join, pull, compute, contribute and try again as the client library
-// does, and that crash, freeze, leave, come back, and go on when somebody else has their name.
+// does. They also crash, freeze, leave, come back, and go on although another process has their
+// name.
 #pragma once
 
 #include <cstdint>
@@ -27,21 +28,21 @@ class Fleet {
   // All outlive the fleet.
   Fleet(const WorldConfig& world, Random& random, Agenda& agenda, Network& network);
 
-  // Every worker's first process, over some seconds.
+  // Starts every worker's first process, spread over some seconds.
   void Start();
   void OnWake(uint32_t process, uint64_t generation);
   void OnBeat(uint32_t process);
   void OnReply(const Reply& reply);
   // Something happens to some worker.
   void OnFault(Trace& trace);
-  // Everyone is there, awake, and left alone from now on.
+  // From now on every worker is there and awake, and nothing happens to any of them.
   void CalmDown();
 
-  // Of a worker, since the calm began.
+  // Verdicts that a worker got since the calm began, and how many of them were APPLIED.
   uint64_t CalmAnswers(uint32_t worker) const { return people_[worker].calm_answers; }
   uint64_t CalmApplied(uint32_t worker) const { return people_[worker].calm_applied; }
-  // Whether its last process has joined and, for all that it knows, is one of the session's
-  // workers.
+  // Whether the worker's last process has joined and, for all that it knows, is still a member of
+  // the session.
   bool HasPlace(uint32_t worker) const;
   bool IsObserver(uint32_t worker) const { return worker < world_.num_observers; }
   const FleetTotals& totals() const { return totals_; }
@@ -52,19 +53,19 @@ class Fleet {
     uint32_t worker = 0;
     Phase phase = Phase::kBorn;
     bool beats = false;
-    bool impatient = false;  // gives up the call under way for the next contribution
+    bool impatient = false;  // It gives up the call under way for its next contribution.
     bool may_wait = true;
     uint64_t incarnation = 0;
     uint64_t history = 0;
     uint64_t version = 0;  // of the parameters it has
     uint64_t sequence = 0;
-    uint64_t lease_seconds = 0;  // as it was told last
+    uint64_t lease_seconds = 0;  // as the server told it last
     Payload payload;
     uint64_t call = 0;  // under way
     uint64_t generation = 0;
     Nanoseconds frozen_until = -1;
   };
-  // A name and who bears it.
+  // A name, and the process that bears it.
   struct Person {
     uint32_t process = 0;  // the latest
     double slowness = 1;
@@ -78,7 +79,7 @@ class Fleet {
   void Call(uint32_t process, Subject subject);
   void Compute(uint32_t process);
   void Contribute(uint32_t process);
-  // Joins again, under the name's next incarnation, in a while.
+  // After a while the process joins again, as the next incarnation of its name.
   void JoinLater(uint32_t process);
   void OnJoined(uint32_t process, const Reply& reply);
   void OnAnswer(uint32_t process, const Reply& reply);

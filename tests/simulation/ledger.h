@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What was said and recorded, and nothing else: which contribution is part of which version, and
-// which final answers were given. It knows no rule of rounds, only what exactly-once means.
+// Keeps what was said and recorded, and nothing else: which contribution is part of which version,
+// and which final answers were given. It knows no rule of rounds, only what exactly-once means.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,8 @@
 
 namespace talweg::simulation {
 
-// What is wrong, empty where nothing is: a label that names the broken promise, and the story.
+// What is wrong: a label that names the broken promise, and the story. Both are empty if nothing
+// is.
 struct Violation {
   std::string label;
   std::string text;
@@ -23,7 +24,7 @@ struct Violation {
 
 class Ledger {
  public:
-  // A state may come back as it was at a mark: then what came after never was.
+  // A state may come back as it was at a mark. Then nothing that came after it has happened.
   struct Mark {
     size_t num_versions = 0;
     size_t num_answers = 0;
@@ -35,7 +36,7 @@ class Ledger {
 
   // A version was made.
   Violation Record(const core::VersionRecord& record, bool synchronous);
-  // A contribution was answered, with an answer that is final.
+  // A contribution got its final answer.
   Violation Answer(const Key& key, const core::Answer& answer);
 
  private:
@@ -52,7 +53,7 @@ class Ledger {
   std::vector<Version> versions_;  // 1, 2, …
   absl::flat_hash_map<Key, uint64_t> counted_in_;
   absl::flat_hash_map<Key, Given> given_;
-  std::vector<Key> log_;  // of given_, in order
+  std::vector<Key> log_;  // keys of given_, in the order of the answers
 };
 
 }  // namespace talweg::simulation

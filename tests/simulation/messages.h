@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What goes over the simulated network, and the queue that holds everything that is yet to happen.
+// The messages of the simulated network, and the queue that holds everything that is yet to happen.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,7 @@
 
 namespace talweg::simulation {
 
-// "w000017": in the order of the numbers.
+// "w000017": the names are in the order of the numbers.
 inline std::string WorkerName(uint32_t worker) {
   std::string name = "w000000";
   for (size_t place = name.size() - 1; place > 0; --place, worker /= 10) {
@@ -65,7 +65,7 @@ struct Request {
   uint64_t call = 0;     // of that process
   bool gradient = true;  // role of a joiner
   uint64_t history = 0;
-  Key key;  // sequence 0 where it is no contribution
+  Key key;  // sequence 0 if it is no contribution
   Payload payload;
   bool may_wait = true;
 };
@@ -74,7 +74,7 @@ struct Reply {
   Subject subject = Subject::kJoin;
   uint32_t process = 0;
   uint64_t call = 0;
-  std::string error;  // a reason's name; "" for none, "UNREACHABLE" where no server answered
+  std::string error;  // a reason's name; "" for none, "UNREACHABLE" if no server answered
   uint64_t history = 0;
   uint64_t version = 0;
   uint64_t incarnation = 0;
@@ -103,7 +103,7 @@ enum class Happening : uint8_t {
 
 struct Occasion {
   Nanoseconds time = 0;
-  uint64_t order = 0;  // of those at one time, the first that was planned
+  uint64_t order = 0;  // of several at one time, the one that was planned first comes first
   Happening happening = Happening::kEnd;
   uint32_t index = 0;
   uint64_t number = 0;
@@ -113,8 +113,8 @@ struct Occasion {
   }
 };
 
-// Virtual time. What is far off lies unsorted in bags, one for each slice of time: a million timers
-// of which most will mean nothing when they ring cost little.
+// Virtual time. Occasions that are far off lie unsorted in bags, one bag for each slice of time. So
+// a million timers cost little, most of which will mean nothing when they ring.
 class Agenda {
  public:
   Nanoseconds now() const { return now_; }
@@ -129,7 +129,7 @@ class Agenda {
   void In(Nanoseconds delay, Happening happening, uint32_t index = 0, uint64_t number = 0) {
     At(now_ + delay, happening, index, number);
   }
-  // There is one: a world ends by an occasion.
+  // There always is a next occasion, because a world ends by one.
   Occasion Next() {
     while (soon_.empty()) {
       const auto next = later_.begin();

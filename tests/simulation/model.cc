@@ -32,7 +32,7 @@ void Model::Restore(const Saved& saved, uint64_t history, const Settings& settin
                     Nanoseconds now) {
   history_ = history != 0 ? history : saved.history;
   version_ = saved.version;
-  settings_ = settings;
+  settings_ = closing_ = settings;
   next_settings_.reset();
   now_ = now;
   std::fill(members_.begin(), members_.end(), Member{});
@@ -81,8 +81,13 @@ core::Answer Model::FinalAnswer(const Member& member, bool replayed) const {
   return {member.final.verdict, replayed, member.final.version, nullptr};
 }
 
-core::Answer Model::PendingAnswer(bool replayed) const {
-  return {Verdict::kPending, replayed, version_ + 1, nullptr};
+core::Answer Model::PendingAnswer(const Member& member, bool replayed) const {
+  return {Verdict::kPending, replayed, version_ + 1, nullptr, member.pending.bystander};
+}
+
+core::Answer Model::HeldAnswer(const Member& member, bool replayed) const {
+  const bool refused = member.final.verdict != Verdict::kApplied;
+  return {Verdict::kPending, replayed, member.final.version, nullptr, refused};
 }
 
 void Model::TellFinal(uint32_t worker, const core::Contribution& contribution, bool replayed,
@@ -93,8 +98,9 @@ void Model::TellFinal(uint32_t worker, const core::Contribution& contribution, b
     expected.answer = FinalAnswer(member, replayed);
   } else if (contribution.may_wait) {
     Wait(worker, contribution, replayed, expected);
+    expected.will_not_count = HeldAnswer(member, replayed).will_not_count;
   } else {
-    expected.answer = core::Answer{Verdict::kPending, replayed, member.final.version, nullptr};
+    expected.answer = HeldAnswer(member, replayed);
   }
 }
 
@@ -136,8 +142,9 @@ Expected Model::On(const core::Contribution& contribution) {
     if (contribution.digest != member.pending.digest) return fails("SEQUENCE_REUSED");
     if (synchronous() && contribution.may_wait) {
       Wait(worker, contribution, true, expected);
+      expected.will_not_count = member.pending.bystander;
     } else {
-      expected.answer = PendingAnswer(true);
+      expected.answer = PendingAnswer(member, true);
     }
     return expected;
   }
@@ -150,7 +157,8 @@ Expected Model::On(const core::Contribution& contribution) {
 
   // It has moved on: whatever it still waits for is told how it stands.
   Resume(worker);
-  AnswerCalls(worker, member.held ? FinalAnswer(member, false) : PendingAnswer(false), expected);
+  AnswerCalls(worker, member.held ? FinalAnswer(member, false) : PendingAnswer(member, false),
+              expected);
   const uint64_t staleness = version_ - contribution.base_version;
   const bool unlimited = bounded() && policy.max_staleness == 0;
   if (!unlimited && staleness > policy.max_staleness) {
@@ -167,8 +175,9 @@ Expected Model::On(const core::Contribution& contribution) {
     bystanders_.push_back(worker);
     if (contribution.may_wait) {
       Wait(worker, contribution, false, expected);
+      expected.will_not_count = true;
     } else {
-      expected.answer = PendingAnswer(false);
+      expected.answer = PendingAnswer(member, false);
     }
   } else {
     EndExpectation(worker);
@@ -189,7 +198,7 @@ Expected Model::On(const core::Contribution& contribution) {
     if (IsDue() || (synchronous() && contribution.may_wait)) {
       Wait(worker, contribution, false, expected);
     } else {
-      expected.answer = PendingAnswer(false);
+      expected.answer = PendingAnswer(member, false);
     }
   }
   Settle(expected);
@@ -198,7 +207,7 @@ Expected Model::On(const core::Contribution& contribution) {
 
 bool Model::MayFreeze() const {
   return synchronous() && !frozen_ && !step_open_ && !counted_.empty() &&
-         (version_ > 0 || num_live_gradient_ >= settings_.policy.min_workers);
+         (version_ > 0 || num_live_gradient_ >= closing_.policy.min_workers);
 }
 
 void Model::FreezeIfDue() {
@@ -214,7 +223,7 @@ void Model::FreezeIfDue() {
     if (member.pending.bystander) continue;  // found the round full
     member.expected_in = round_;
     ++num_outstanding_;
-    if (settings_.policy.progress_seconds > 0) SetAlarm(worker);
+    if (closing_.policy.progress_seconds > 0) SetAlarm(worker);
   }
 }
 
@@ -225,7 +234,7 @@ bool Model::IsFull() const {
 
 bool Model::IsDue() const {
   if (step_open_ || counted_.empty()) return false;
-  const core::AggregationConfig& policy = settings_.policy;
+  const core::AggregationConfig& policy = closing_.policy;
   if (bounded()) return true;
   if (!synchronous()) return counted_.size() >= policy.gradient_accumulation_steps;
   if (!frozen_) return false;
@@ -295,11 +304,31 @@ Expected Model::On(const core::StepTaken& /*taken*/) {
   num_outstanding_ = 0;
   LetGo(expected);
   if (next_settings_.has_value()) {
-    settings_ = *next_settings_;
+    settings_ = closing_ = *next_settings_;
     next_settings_.reset();
     for (uint32_t worker = 0; worker < members_.size(); ++worker) SetAlarm(worker);
   }
   return expected;
+}
+
+void Model::ChangeClosingRule(const Settings& settings) {
+  const core::AggregationConfig& to = settings.policy;
+  core::AggregationConfig& rule = closing_.policy;
+  if (rule.close == to.close && rule.close_count == to.close_count &&
+      rule.close_weight == to.close_weight && rule.close_seconds == to.close_seconds &&
+      rule.too_few == to.too_few && rule.min_workers == to.min_workers &&
+      rule.progress_seconds == to.progress_seconds) {
+    return;
+  }
+  rule.close = to.close;
+  rule.close_count = to.close_count;
+  rule.close_weight = to.close_weight;
+  rule.close_seconds = to.close_seconds;
+  rule.too_few = to.too_few;
+  rule.min_workers = to.min_workers;
+  rule.progress_seconds = to.progress_seconds;
+  closing_.config_version = settings.config_version;
+  for (uint32_t worker = 0; worker < members_.size(); ++worker) SetAlarm(worker);
 }
 
 Expected Model::On(const core::Configure& configure) {
@@ -310,9 +339,10 @@ Expected Model::On(const core::Configure& configure) {
   const bool is_open = synchronous() ? frozen_ : !counted_.empty();
   if (is_open) {
     next_settings_ = settings;
+    ChangeClosingRule(settings);
     return expected;
   }
-  settings_ = settings;
+  settings_ = closing_ = settings;
   next_settings_.reset();
   for (uint32_t worker = 0; worker < members_.size(); ++worker) SetAlarm(worker);
   return expected;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the specification (core/rounds/round_machine.h) says must follow from each event, written
-// down a second time: workers in a plain vector, rules one after the other, no cleverness but what
-// a hundred thousand workers need. It shares no code with the machine.
+// down a second time: workers in a plain vector, rules one after the other, and no more cleverness
+// than a hundred thousand workers need. It shares no code with the machine.
 //
-// Time is judged where the specification judges it: leases and deadlines end at ticks only, for
-// queued input comes before timers; and a tick must be asked for no later than the first of them.
+// Time is judged when the specification judges it: leases and deadlines end at ticks only, because
+// queued input comes before timers. A tick must be asked for no later than the first of them ends.
 #pragma once
 
 #include <cstdint>
@@ -35,11 +35,12 @@ struct Expected {
   std::string error;  // reason
   std::optional<core::Answer> answer;
   bool waits = false;
-  bool repeats = false;  // a sequence that came before
-  bool ahead = false;    // its worker is too far ahead of the slowest to be answered or counted
-  bool counted = false;  // its gradient is part of the open round
+  bool will_not_count = false;  // while it waits
+  bool repeats = false;         // Its sequence came before.
+  bool ahead = false;    // Its worker is too far ahead of the slowest to be answered or counted.
+  bool counted = false;  // Its gradient is part of the open round.
   float weight = 1;
-  bool step = false;  // the round closes
+  bool step = false;  // The round closes.
   std::vector<Release> released;
 };
 
@@ -56,7 +57,7 @@ class Model {
  public:
   static constexpr Nanoseconds kNever = std::numeric_limits<Nanoseconds>::max();
 
-  // A state that came back: what is saved of it.
+  // What is saved of a state, so that it may come back.
   struct Saved;
 
   explicit Model(const WorldConfig& world);
@@ -65,12 +66,14 @@ class Model {
   Saved Save() const;
   void Restore(const Saved& saved, uint64_t history, const Settings& settings, Nanoseconds now);
 
-  // `now` may go back; then it is the latest that was seen.
+  // If `now` goes back it counts as the latest time that was seen.
   Expected Handle(const core::Event& event, const Payload& payload, Nanoseconds now);
 
   uint64_t history() const { return history_; }
   uint64_t version() const { return version_; }
   const Settings& settings() const { return settings_; }  // in force
+  // Of the configuration that the open round's closing rule came from.
+  uint64_t close_config_version() const { return closing_.config_version; }
   Nanoseconds now() const { return now_; }
   size_t num_waiting() const { return tickets_.size(); }
   size_t num_workers() const { return num_joined_; }
@@ -78,7 +81,7 @@ class Model {
   size_t num_folded() const { return step_open_ ? 0 : counted_.size(); }
   bool synchronous() const { return settings_.policy.synchronous(); }
   bool bounded() const { return settings_.policy.mode == core::AggregationMode::kBoundedStaleness; }
-  // Of the round that is open or whose step is being taken.
+  // The contributions of the round that is open, or whose step is being taken.
   const std::vector<Counted>& counted() const { return counted_; }
   // Workers that are still expected in it, or were when it closed.
   uint64_t num_outstanding() const { return num_outstanding_; }
@@ -89,14 +92,14 @@ class Model {
   Nanoseconds NextDue();
   // The worker whose call waits under this ticket.
   std::optional<uint32_t> WorkerOfTicket(uint64_t ticket) const;
-  // Verdicts of a worker above the least of those that are counted, 0 where it is none above.
+  // By how many verdicts a worker is above the least of those that are counted.
   uint64_t Lead(uint32_t worker) const;
 
  private:
   struct Call {
     uint64_t ticket = 0;
     bool repeats = false;
-    bool may_wait = true;  // for other workers; else for the step alone
+    bool may_wait = true;  // for other workers; if not, only for the step
   };
   struct Final {
     uint64_t sequence = 0;
@@ -113,9 +116,9 @@ class Model {
     bool joined = false;
     bool gradient = true;
     bool live = false;
-    bool stalled = false;    // lives, but made no progress: no round expects it
-    bool in_clocks = false;  // others wait for it
-    bool held = false;       // its final answer waits for others
+    bool stalled = false;    // It lives, but made no progress, so no round expects it.
+    bool in_clocks = false;  // Others wait for it.
+    bool held = false;       // Its final answer waits for others.
     bool expected_at_open = false;
     uint64_t incarnation = 0;
     uint64_t expected_in = 0;  // number of the round that still expects it
@@ -167,9 +170,9 @@ class Model {
   void Unhold(uint32_t worker);
   void LetGo(Expected& expected);
   uint64_t LeastClock() const;
-  // It contributes again.
+  // The worker contributes again.
   void Resume(uint32_t worker);
-  // It is held: who asked not to wait is told so.
+  // The worker's answer is held, and its calls that may not wait are told so.
   void EndImpatientCalls(uint32_t worker, Expected& expected);
   void Wait(uint32_t worker, const core::Contribution& contribution, bool repeats,
             Expected& expected);
@@ -178,15 +181,18 @@ class Model {
 
   // Rounds (model.cc).
   core::Answer FinalAnswer(const Member& member, bool replayed) const;
-  core::Answer PendingAnswer(bool replayed) const;
+  core::Answer PendingAnswer(const Member& member, bool replayed) const;
+  core::Answer HeldAnswer(const Member& member, bool replayed) const;
   void TellFinal(uint32_t worker, const core::Contribution& contribution, bool replayed,
                  Expected& expected);
   void Refuse(uint32_t worker, const core::Contribution& contribution, core::Verdict verdict,
               Expected& expected);
   bool MayFreeze() const;
-  bool IsFull() const;  // no place is left where contributions are staged
+  bool IsFull() const;  // Contributions are staged, and no place is left.
   void FreezeIfDue();
-  // What every event ends with.
+  // The closing rule changes while the round is open.
+  void ChangeClosingRule(const Settings& settings);
+  // Every event ends with this: the round closes if it is due, or held answers are let go.
   void Settle(Expected& expected);
 
   const WorldConfig& world_;
@@ -194,6 +200,7 @@ class Model {
   uint64_t version_ = 0;
   Settings settings_;
   std::optional<Settings> next_settings_;
+  Settings closing_;  // whose policy closes the open round; the rest of it does not matter
   Nanoseconds now_ = 0;
   Payload payload_;  // of the event
 
@@ -201,9 +208,9 @@ class Model {
   size_t num_joined_ = 0;
   size_t num_live_ = 0;
   size_t num_live_gradient_ = 0;
-  absl::flat_hash_map<uint64_t, uint32_t> tickets_;  // that wait, and whose they are
-  std::map<uint64_t, uint32_t> clocks_;              // how many stand where
-  uint64_t highest_clock_ = 0;                       // that there ever was
+  absl::flat_hash_map<uint64_t, uint32_t> tickets_;  // tickets that wait, and their workers
+  std::map<uint64_t, uint32_t> clocks_;              // by clock, how many workers stand there
+  uint64_t highest_clock_ = 0;                       // the highest there ever was
   std::set<std::pair<uint64_t, uint32_t>> held_;
   std::priority_queue<std::pair<Nanoseconds, uint32_t>,
                       std::vector<std::pair<Nanoseconds, uint32_t>>, std::greater<>>

@@ -160,8 +160,7 @@ void Model::EndImpatientCalls(uint32_t worker, Expected& expected) {
       patient.push_back(call);
       continue;
     }
-    expected.released.push_back(
-        {call.ticket, "", {core::Verdict::kPending, call.repeats, member.final.version, nullptr}});
+    expected.released.push_back({call.ticket, "", HeldAnswer(member, call.repeats)});
     tickets_.erase(call.ticket);
     member.lease_end = now_ + Lease();
   }
@@ -187,8 +186,8 @@ std::optional<uint32_t> Model::WorkerOfTicket(uint64_t ticket) const {
 Nanoseconds Model::Due(const Member& member) const {
   if (!member.joined || !member.live) return kNever;
   Nanoseconds due = member.calls.empty() ? member.lease_end : kNever;
-  if (settings_.policy.progress_seconds > 0) {
-    const Nanoseconds patience = Seconds(settings_.policy.progress_seconds);
+  if (closing_.policy.progress_seconds > 0) {
+    const Nanoseconds patience = Seconds(closing_.policy.progress_seconds);
     if (member.in_clocks && !member.held) due = std::min(due, member.progress_from + patience);
     if (Expects(member)) {
       due = std::min(due, std::max(member.progress_from, frozen_at_) + patience);
@@ -208,7 +207,7 @@ void Model::SetAlarm(uint32_t worker) {
 Nanoseconds Model::NextDue() {
   // What a change of the policy, or somebody who came back, has made possible.
   const bool lets_go = num_live_ > 0 && !held_.empty() && !IsAhead(members_[held_.begin()->second]);
-  Nanoseconds next = MayFreeze() || lets_go ? now_ : kNever;
+  Nanoseconds next = MayFreeze() || lets_go || IsDue() ? now_ : kNever;
   while (!alarms_.empty()) {
     const auto [time, worker] = alarms_.top();
     Member& member = members_[worker];
@@ -223,7 +222,7 @@ Nanoseconds Model::NextDue() {
     alarms_.pop();
     SetAlarm(worker);
   }
-  const core::AggregationConfig& policy = settings_.policy;
+  const core::AggregationConfig& policy = closing_.policy;
   if (frozen_ && !step_open_ && policy.close == core::CloseRule::kDeadline) {
     next = std::min(next, counted_.front().time + Seconds(policy.close_seconds));
   }

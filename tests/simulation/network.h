@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Between workers and server: messages are lost, come twice, late, and out of order.
+// The network between workers and server: messages are lost, come twice, come late, and come out of
+// order.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ class Network {
   void Send(const Request& request);
   void Answer(Reply reply);
 
-  // What arrives; each index once.
+  // A message that arrives. Each index may be asked for once.
   Request TakeRequest(uint32_t index) { return Take(requests_, index); }
   Reply TakeReply(uint32_t index) { return Take(replies_, index); }
 

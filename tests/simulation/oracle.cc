@@ -19,7 +19,8 @@ std::string Text(const core::Answer& answer) {
   constexpr const char* kNames[] = {"APPLIED", "TOO_STALE", "REJECTED_NON_FINITE", "ROUND_CLOSED",
                                     "PENDING"};
   return absl::StrCat(kNames[static_cast<size_t>(answer.verdict)], " ", answer.applied_version,
-                      answer.replayed ? " again" : "");
+                      answer.replayed ? " again" : "",
+                      answer.will_not_count ? " will not count" : "");
 }
 
 std::string Text(const std::string& error, const std::optional<core::Answer>& answer, bool waits) {
@@ -30,7 +31,7 @@ std::string Text(const std::string& error, const std::optional<core::Answer>& an
 
 bool Same(const core::Answer& a, const core::Answer& b) {
   return a.verdict == b.verdict && a.replayed == b.replayed &&
-         a.applied_version == b.applied_version;
+         a.applied_version == b.applied_version && a.will_not_count == b.will_not_count;
 }
 
 // What it means that an error was due and did not come. "": one came that was not due.
@@ -99,6 +100,7 @@ void Oracle::Saw(const core::Event& event, const Payload& payload, const core::E
   const bool is_step = std::holds_alternative<core::StepTaken>(event);
   const std::vector<Counted> counted = is_step ? model_.counted() : std::vector<Counted>{};
   const Settings settings = model_.settings();
+  const uint64_t close_config_version = model_.close_config_version();
   const Expected expected = model_.Handle(event, payload, now);
   const std::string error = effects.status.ok() ? "" : core::ReasonName(effects.status);
   trace_.Say(now, "event", event.index(), model_.version(), effects.waits, effects.fold,
@@ -124,7 +126,9 @@ void Oracle::Saw(const core::Event& event, const Payload& payload, const core::E
   }
   // The record first: answers are compared with it.
   Check((effects.made != nullptr) == is_step, "record_missing", "a record comes with each step");
-  if (is_step && effects.made != nullptr) CheckRecord(counted, settings, *effects.made);
+  if (is_step && effects.made != nullptr) {
+    CheckRecord(counted, settings, close_config_version, *effects.made);
+  }
   CheckReleased(expected, effects);
   if (effects.step.has_value() && expected.step) CheckOrder(*effects.step);
   if (is_step && world_.num_elements > 0) {
@@ -151,6 +155,7 @@ void Oracle::CheckContribution(const core::Contribution& contribution, const Exp
   const bool counts = effects.fold || (effects.step.has_value() && expected.counted);
   const bool same_answer = effects.answer.has_value() == expected.answer.has_value() &&
                            effects.waits == expected.waits &&
+                           effects.will_not_count == expected.will_not_count &&
                            (!effects.answer.has_value() || Same(*effects.answer, *expected.answer));
   const bool anew = expected.repeats && !(effects.answer.has_value() && effects.answer->replayed);
   if (counts && !expected.counted) {
@@ -278,12 +283,15 @@ void Oracle::CheckOrder(const core::StepOrder& order) {
 }
 
 void Oracle::CheckRecord(const std::vector<Counted>& counted, const Settings& settings,
-                         const core::VersionRecord& record) {
+                         uint64_t close_config_version, const core::VersionRecord& record) {
   const Violation violation =
       ledger_.Record(record, settings.policy.mode == core::AggregationMode::kSynchronous);
   if (!violation.label.empty()) Violate(now_, violation.label, violation.text);
   Check(record.version == model_.version(), "record_wrong", "another version");
   Check(record.config_version == settings.config_version, "record_wrong", "another configuration");
+  Check(record.close_config_version ==
+            (close_config_version == settings.config_version ? 0 : close_config_version),
+        "record_wrong", "closed by the rule of another configuration");
   Check(record.total_weight == order_.total_weight, "record_wrong", "another weight");
   Check(FromTime(record.closed) >= ordered_at_ && FromTime(record.closed) <= model_.now(),
         "record_wrong", "closed at another time");

@@ -4,11 +4,13 @@
 // broken promise:
 //
 //   - what the model says must follow from an event does, and nothing else;
-//   - the ledger agrees: who is told APPLIED is in exactly one version, and nobody else is;
+//   - the ledger agrees: a contribution that is told APPLIED is in exactly one version, and no
+//   other
+//     contribution is in any;
 //   - orders and records agree with their members, exactly;
-//   - with bounded staleness nobody is let go who is too far ahead;
+//   - with bounded staleness no worker that is too far ahead is let go;
 //   - a tick is asked for when something is due;
-//   - parameters are those of the reference, bit for bit.
+//   - the parameters are those of the reference, bit for bit.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +29,7 @@ namespace talweg::simulation {
 
 class Oracle {
  public:
-  // What it knew when a state was saved.
+  // What the oracle knew when a state was saved.
   struct Memory {
     Model::Saved model;
     Ledger::Mark mark;
@@ -39,7 +41,7 @@ class Oracle {
 
   void Created(uint64_t history, const Settings& settings, Nanoseconds now);
   std::shared_ptr<const Memory> Remember() const;
-  // `history` 0: the saved one. `session` null: its state was refused.
+  // `history` 0 stands for the saved one. If `session` is null its state was refused.
   void Restored(const Memory& memory, uint64_t history, const Settings& settings, Nanoseconds now,
                 const core::Session* session);
   // Whether saving what was loaded gave the same bytes.
@@ -59,8 +61,9 @@ class Oracle {
   bool IsCounted(const Key& key) const;
   void CheckReleased(const Expected& expected, const core::Effects& effects);
   void CheckOrder(const core::StepOrder& order);
+  // `close_config_version` is of the configuration that the closing rule came from.
   void CheckRecord(const std::vector<Counted>& counted, const Settings& settings,
-                   const core::VersionRecord& record);
+                   uint64_t close_config_version, const core::VersionRecord& record);
   void CheckCounters(const core::Session& session);
   void CheckFinal(const Key& key, const core::Answer& answer);
 
@@ -70,7 +73,7 @@ class Oracle {
   Ledger ledger_;
   Reference reference_;
   absl::flat_hash_map<uint64_t, Key> asked_;  // by the tickets that wait
-  core::StepOrder order_;                     // that was given last
+  core::StepOrder order_;                     // the last one
   Nanoseconds ordered_at_ = 0;
   uint64_t fewest_late_ = 0;
   uint64_t most_late_ = 0;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The only source of chance in a simulation: SplitMix64 (Steele, Lea, Flood 2014), so that a seed
-// is the whole story. No distribution of the standard library, whose draws differ between
-// libraries.
+// is the whole story. It uses no distribution of the standard library, because their draws differ
+// between libraries.
 #pragma once
 
 #include <cstdint>
@@ -28,11 +28,11 @@ class Random {
   bool Chance(double probability) { return Unit() < probability; }
   // In [0, bound), bound > 0.
   uint64_t Below(uint64_t bound) { return Next() % bound; }
-  // In [low, high], both possible.
+  // In [low, high]; both ends are possible.
   uint64_t Whole(uint64_t low, uint64_t high) { return low + Below(high - low + 1); }
   // In [low, high).
   double Between(double low, double high) { return low + (high - low) * Unit(); }
-  // Around `mean`, one draw in ten many times longer.
+  // Around `mean`; one draw in ten is many times longer.
   double LongTailed(double mean) {
     const double unit = Unit();
     return Chance(0.1) ? mean * (1 + 5 * unit) : mean * (0.3 + 0.9 * unit);

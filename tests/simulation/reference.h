@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The parameters as one client would compute them that has every gradient and the record of each
+// The parameters as a client would compute them if it had every gradient and the record of each
 // version: contribution after contribution, in exact or plain arithmetic, by gradient descent.
 //
 //   mean          float32(round(Sum w g) / round(Sum w)), sums exact; of one gradient itself
@@ -19,12 +19,12 @@ namespace talweg::simulation {
 
 class Reference {
  public:
-  // `decay` as in WorldConfig.
+  // `decay` is the one of WorldConfig.
   void Begin(std::vector<float> parameters, double decay) {
     parameters_ = std::move(parameters);
     decay_ = decay;
   }
-  // Takes the step of a version made of `counted` with these settings.
+  // Takes the step of a version that was made of `counted` with these settings.
   void Take(const std::vector<Counted>& counted, const Settings& settings);
   const std::vector<float>& parameters() const { return parameters_; }
 

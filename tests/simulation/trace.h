@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What happened, as a hash of every number that was said and, where asked for, as text.
+// What happened, as a hash of every number that was said and, if asked for, as text.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A world from its first moment to its last: a fleet, a network, a server, an oracle, and the order
-// in which things happen to them. One thread, no clock, no socket: the same name and seed give the
-// same world, number for number.
+// in which things happen to them. It has one thread, no clock and no socket, so the same name and
+// seed give the same world, number for number.
 #pragma once
 
 #include <cstdint>
@@ -16,13 +16,13 @@
 namespace talweg::simulation {
 
 struct Outcome {
-  Violation violation;  // the first; no label where there was none
+  Violation violation;  // the first; without a label if there was none
   uint64_t trace_hash = 0;
   uint64_t occasions = 0;
   FleetTotals fleet;
   ServerTotals server;
   uint64_t network_faults = 0;
-  bool all_were_due = false;  // an APPLIED, and got it
+  bool all_were_due = false;  // Every worker was due an APPLIED, and got it.
 
   uint64_t faults() const {
     return network_faults + fleet.faults + server.crashes + server.deletions + server.jumps;
@@ -35,7 +35,7 @@ Outcome RunWorld(const WorldConfig& world, bool aloud = false);
 // The command that shows what happened in a world.
 std::string ReplayCommand(const WorldConfig& world);
 
-// Of many worlds.
+// What many worlds came to.
 struct Totals {
   uint64_t worlds = 0;
   uint64_t violations = 0;

@@ -377,6 +377,7 @@ absl::StatusOr<StepResult> Session::Settle() {
   StepResult result;
   result.verdict = answer.verdict();
   result.replayed = answer.replayed();
+  result.will_not_count = answer.will_not_count();
   result.applied_version = answer.applied_version();
   result.data_version = answer.data_version();
   result.next_learning_rate = answer.next_learning_rate();

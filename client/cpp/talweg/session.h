@@ -29,6 +29,9 @@ struct StepResult {
   // Version made, or, where it is pending, that it will be part of; otherwise the one it was judged
   // at.
   uint64_t applied_version = 0;
+  // While it is pending: no version will have the contribution as a part. It is, for one, the
+  // worker's second contribution to one round.
+  bool will_not_count = false;
   uint64_t data_version = 0;  // version of the parameters that came back
   // How many contributed and who was late, learning rate, norms, loss. Set where the verdict is
   // APPLIED.

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Decides who may speak. A message of another history changes nothing. A member must join; a newer
+// incarnation fences the older ones. If the table is full a new member takes the place of the one
+// that expired longest ago.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "core/members/member_table.h"
+
+namespace talweg::core {
+
+// HISTORY_CHANGED, with the history and the version to go on from, unless `history` is the current
+// one.
+absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version);
+
+// WORKER_NOT_JOINED if `member` is null, has left, or is older than `incarnation`, which was never
+// issued to it then; INCARNATION_FENCED if the member is newer.
+absl::Status CheckIncarnation(const Member* member, const std::string& name, uint64_t incarnation);
+
+// INCARNATION_FENCED, for calls of `member` that wait while `newer` joins in its name.
+absl::Status ReplacedError(const Member& member, uint64_t newer);
+// WORKER_NOT_JOINED, for calls that wait while their member leaves.
+absl::Status LeftError(const std::string& name);
+// TOO_MANY_WORKERS.
+absl::Status TooManyError(size_t num_members, size_t allowed);
+
+// Makes room for a member of this name. If there are `allowed` members and the name is none of
+// theirs, `drop` is called with the index of the one that expired longest ago. Fails with
+// TOO_MANY_WORKERS if none expired. O(n) if the table is full.
+template <class M, class Drop>
+absl::Status MakeRoom(const MemberTable<M>& members, const std::string& name, size_t allowed,
+                      const Drop& drop) {
+  const uint32_t index = members.Find(name);
+  if (index != MemberTable<M>::kNone && !members[index].left) return absl::OkStatus();
+  if (members.num_members() < allowed) return absl::OkStatus();
+  const uint32_t expired = members.LongestExpired();
+  if (expired == MemberTable<M>::kNone) return TooManyError(members.num_members(), allowed);
+  drop(expired);
+  return absl::OkStatus();
+}
+
+}  // namespace talweg::core

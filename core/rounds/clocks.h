@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Bounded staleness: decides who is too far ahead of the slowest worker, and keeps those whose
+// answers are held until the slowest has come up. Only this room includes this file.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "core/rounds/worker.h"
+
+namespace talweg::core {
+
+// Thread-compatible. Without bounded staleness it counts nobody, and nobody is ahead.
+class Clocks {
+ public:
+  // `greatest` is the greatest clock that there ever was.
+  explicit Clocks(bool bounded, uint64_t greatest = 0) : bounded_(bounded), greatest_(greatest) {}
+
+  // The worker is among those that others wait for, if it lives and gives gradients. If it was not,
+  // it starts at the least clock, and owes a verdict from `now` on.
+  void Count(Worker& worker, absl::Time now);
+  // The worker of a saved state is counted at the clock that it had.
+  void CountAsSaved(Worker& worker);
+  // Nobody waits for the worker.
+  void Uncount(Worker& worker);
+  // The worker got a verdict.
+  void Advance(Worker& worker);
+
+  // Whether the worker's clock is more than `allowed` above the least.
+  bool IsAhead(const Worker& worker, uint64_t allowed) const;
+  // Holds the worker's settled answer.
+  void Hold(uint32_t index, Worker& worker);
+  // A worker that is ahead no longer, whose answer is held no longer; Workers::kNone if there is
+  // none.
+  uint32_t LetGo(Workers& workers, uint64_t allowed);
+
+  // Whether an answer is held. O(n) in the number of workers that were held and moved on.
+  bool HoldsAnybody(const Workers& workers) const;
+
+  bool empty() const { return counts_.empty(); }
+  // If nobody is counted, the greatest there ever was: all who come then begin at the same.
+  uint64_t least() const { return counts_.empty() ? greatest_ : counts_.begin()->first; }
+  uint64_t greatest() const { return greatest_; }
+
+  // For audits: whether these are the workers counted by clock, and whether somebody lets a held
+  // worker go.
+  bool Are(const std::map<uint64_t, uint32_t>& counts) const { return counts_ == counts; }
+  bool Holds(uint32_t index, const Worker& worker) const;
+
+ private:
+  void Add(uint64_t clock);
+  void Remove(uint64_t clock);
+
+  bool bounded_;
+  std::map<uint64_t, uint32_t> counts_;  // as many entries as clocks differ, which is few
+  uint64_t greatest_;
+  std::map<uint64_t, std::vector<uint32_t>> held_;  // workers whose answer is held, by clock
+};
+
+}  // namespace talweg::core

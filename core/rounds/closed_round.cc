@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/rounds/closed_round.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace talweg::core {
+namespace {
+
+// The members' places in the order of their workers' names.
+std::vector<uint32_t> ByWorker(const std::vector<RoundMember>& members) {
+  std::vector<uint32_t> order(members.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(),
+            [&](uint32_t a, uint32_t b) { return members[a].worker < members[b].worker; });
+  return order;
+}
+
+}  // namespace
+
+ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double total_weight,
+                  const Configure& config, Late late, absl::Time now) {
+  const size_t count = round.members.size();
+  ClosedRound closed;
+  closed.serial = serial;
+
+  StepReport& report = closed.report;
+  report.learning_rate = config.schedule.LearningRate(version);
+  report.staleness = round.staleness;
+  report.contributors = static_cast<uint32_t>(count);
+  report.loss = round.MeanLoss();
+  report.total_weight = total_weight;
+  report.num_late = late.count;
+  report.late_workers = late.names;
+
+  StepOrder& order = closed.order;
+  order.number = version;
+  order.learning_rate = report.learning_rate;
+  order.contributors = report.contributors;
+  order.total_weight = total_weight;
+  const AggregationConfig& aggregation = config.aggregation;
+  if (aggregation.reduce_order == ReduceOrder::kByWorker) order.by_worker = ByWorker(round.members);
+  if (aggregation.reduction == Reduction::kTrimmedMean) {
+    order.trim =
+        static_cast<uint32_t>(std::floor(aggregation.trim_fraction * static_cast<double>(count)));
+  }
+
+  auto record = std::make_shared<VersionRecord>();
+  record->version = version;
+  record->config_version = config.config_version;
+  record->opened = round.first;
+  record->closed = now;
+  record->members = std::move(round.members);
+  record->total_weight = total_weight;
+  record->num_late = late.count;
+  record->late_workers = std::move(late.names);
+  closed.record = std::move(record);
+  closed.places = std::move(round.places);
+  closed.bystanders = std::move(round.bystanders);
+  return closed;
+}
+
+}  // namespace talweg::core

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A round that has closed, while its step is taken: who is told when the version stands, and what
+// the version's record, the report and the order of the step say. Only this room includes this
+// file.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "core/rounds/event.h"
+#include "core/rounds/open_round.h"
+
+namespace talweg::core {
+
+struct ClosedRound {
+  uint64_t serial = 0;
+  std::vector<OpenRound::Place> places;  // of the record's members
+  std::vector<OpenRound::Bystander> bystanders;
+  StepReport report;
+  std::shared_ptr<VersionRecord> record;
+  StepOrder order;
+};
+
+// Whom a round that closes still expected.
+struct Late {
+  uint32_t count = 0;
+  std::vector<std::string> names;  // the first, at most kMaxLateNames
+};
+
+// Closes `round`, which makes `version` of `total_weight`, by the configuration `config`.
+ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double total_weight,
+                  const Configure& config, Late late, absl::Time now);
+
+}  // namespace talweg::core

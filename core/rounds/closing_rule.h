@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Decides when a round opens and when it closes, by the policy. Only this room includes this file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/time/time.h"
+#include "core/rounds/aggregation_config.h"
+#include "core/rounds/expectations.h"
+#include "core/rounds/open_round.h"
+
+namespace talweg::core {
+
+// The policy `base` with the closing rule of `other`: close, close_count, close_weight,
+// close_seconds, too_few, min_workers, progress_seconds.
+AggregationConfig WithClosingRule(const AggregationConfig& base, const AggregationConfig& other);
+bool SameClosingRule(const AggregationConfig& a, const AggregationConfig& b);
+
+// Whether a synchronous round that has contributions may freeze whom it expects: before version 1
+// not before min_workers are live.
+bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
+               const Expectations& expectations, uint64_t version, size_t num_live_gradient);
+
+// Whether the round closes. One without contributions never does.
+bool MustClose(const AggregationConfig& config, const OpenRound& round,
+               const Expectations& expectations, absl::Time now);
+
+// When time alone closes the round; InfiniteFuture if it never does.
+absl::Time CloseDeadline(const AggregationConfig& config, const OpenRound& round,
+                         const Expectations& expectations);
+
+}  // namespace talweg::core

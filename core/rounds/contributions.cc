@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What becomes of a contribution: a repeat, an error, a refusal, a part of the round, or a worker
+// that stands by until the round closes.
+#include <algorithm>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/base/reasons.h"
+#include "core/rounds/round_machine.h"
+
+namespace talweg::core {
+
+void RoundMachine::On(const Contribution& contribution, Effects& effects) {
+  TALWEG_CHECK(!closed_.has_value());
+  const absl::StatusOr<uint32_t> found =
+      Find(contribution.history, contribution.worker, contribution.incarnation);
+  effects.status = found.status();
+  if (!found.ok()) return;
+  const Worker& worker = workers_[*found];
+  if (!worker.gives_gradients()) {
+    effects.status = MakeError(
+        Reason::kRoleMissing,
+        absl::StrCat("worker \"", contribution.worker, "\" did not join to contribute gradients"));
+    return;
+  }
+  const absl::StatusOr<Remembered> remembered = RecallUnlessMutated(worker, contribution);
+  effects.status = remembered.status();
+  if (!remembered.ok()) return;
+  if (*remembered != Remembered::kNothing) {
+    return Repeat(*found, contribution, *remembered, effects);
+  }
+  if (contribution.base_version > version_) {
+    effects.status = MakeError(Reason::kVersionAhead,
+                               absl::StrCat("base version ", contribution.base_version,
+                                            " is newer than the session, which is at ", version_),
+                               "header.base_version");
+    return;
+  }
+  Judge(*found, contribution, effects);
+}
+
+absl::StatusOr<Remembered> RoundMachine::RecallUnlessMutated(
+    const Worker& worker, const Contribution& contribution) const {
+  const bool is_pending = contribution.sequence == worker.pending.sequence;
+  if (mutation_ == Mutation::kForgetReplies && !is_pending) return Remembered::kNothing;
+  if (mutation_ == Mutation::kCountDuplicate && is_pending) return Remembered::kNothing;
+  return Recall(worker, contribution.sequence, contribution.digest);
+}
+
+void RoundMachine::Repeat(uint32_t index, const Contribution& contribution, Remembered remembered,
+                          Effects& effects) {
+  if (remembered == Remembered::kSettled) return TellSettled(index, contribution, true, effects);
+  Worker& worker = workers_[index];
+  if (aggregation().synchronous() && contribution.may_wait) {
+    Wait(worker, contribution, true, effects);
+    effects.will_not_count = worker.pending.will_not_count;
+  } else {
+    effects.answer = PendingInRound(worker, true);
+  }
+}
+
+void RoundMachine::Judge(uint32_t index, const Contribution& contribution, Effects& effects) {
+  Worker& worker = workers_[index];
+  clocks_.Count(worker, now_);
+  expectations_.Resume(worker);
+  // A call that still waits for an older contribution is told how that one stands.
+  if (!worker.calls.empty()) {
+    AnswerCalls(worker, worker.held ? SettledAnswer(worker, false) : PendingInRound(worker, false),
+                effects);
+  }
+  const uint64_t staleness = version_ - contribution.base_version;
+  const std::optional<Verdict> refusal = Refusal(worker, contribution, staleness);
+  if (refusal.has_value()) return Refuse(index, contribution, *refusal, effects);
+  const bool contributed_already =
+      expectations_.HasContributed(worker) && mutation_ != Mutation::kCountDuplicate;
+  if (aggregation().synchronous() && (contributed_already || round_.IsFull(aggregation()))) {
+    return StandBy(index, contribution, effects);
+  }
+  Accept(index, contribution, staleness, effects);
+}
+
+std::optional<Verdict> RoundMachine::Refusal(const Worker& worker, const Contribution& contribution,
+                                             uint64_t staleness) const {
+  const uint64_t allowed = aggregation().max_staleness;
+  const bool limited = !bounded() || allowed > 0;
+  if (limited && staleness > allowed) {
+    return allowed == 0 ? Verdict::kRoundClosed : Verdict::kTooStale;
+  }
+  if (!contribution.finite) return Verdict::kRejectedNonFinite;
+  if (worker.held) return Verdict::kRoundClosed;
+  return std::nullopt;
+}
+
+void RoundMachine::Refuse(uint32_t index, const Contribution& contribution, Verdict verdict,
+                          Effects& effects) {
+  Worker& worker = workers_[index];
+  worker.pending = {};
+  worker.settled = {contribution.sequence, version_, nullptr, contribution.digest, verdict};
+  effects.durable.emplace_back(RefusalOf(worker));
+  // A worker whose gradient was too old is told the version to go on from, and is still waited for:
+  // if each round closed while it takes the gradient of the last, it would come too late for all of
+  // them. But it is waited for only once.
+  const bool waited_for = verdict != Verdict::kRejectedNonFinite && expectations_.Expects(worker) &&
+                          expectations_.IsFirstOutdated(worker);
+  if (!waited_for) expectations_.ReleaseLate(worker);
+  worker.progress_from = now_;
+  clocks_.Advance(worker);
+  worker.held = false;
+  if (clocks_.IsAhead(worker, RoundsAhead())) clocks_.Hold(index, worker);
+  TellSettled(index, contribution, false, effects);
+  CloseIfDue(effects);
+  LetGo(effects);
+}
+
+void RoundMachine::StandBy(uint32_t index, const Contribution& contribution, Effects& effects) {
+  Worker& worker = workers_[index];
+  expectations_.Release(worker);
+  worker.pending = {contribution.sequence, contribution.digest, /*will_not_count=*/true};
+  round_.AddBystander(index, workers_);
+  if (contribution.may_wait) {
+    Wait(worker, contribution, false, effects);
+    effects.will_not_count = true;
+  } else {
+    effects.answer = PendingInRound(worker, false);
+  }
+  CloseIfDue(effects);
+}
+
+void RoundMachine::Accept(uint32_t index, const Contribution& contribution, uint64_t staleness,
+                          Effects& effects) {
+  Worker& worker = workers_[index];
+  effects.fold = true;
+  effects.weight = OpenRound::WeightOf(contribution, staleness, aggregation());
+  expectations_.Contributed(worker);
+  worker.pending = {contribution.sequence, contribution.digest, /*will_not_count=*/false};
+  round_.Add(index, contribution, effects.weight, staleness, now_);
+  CloseIfDue(effects);
+  // A round of one takes the gradient as it is.
+  if (effects.step.has_value() && effects.step->contributors == 1) effects.fold = false;
+  if (effects.step.has_value() || (contribution.may_wait && aggregation().synchronous())) {
+    Wait(worker, contribution, false, effects);
+  } else {
+    effects.answer = PendingInRound(worker, false);
+  }
+}
+
+void RoundMachine::TellSettled(uint32_t index, const Contribution& contribution, bool replayed,
+                               Effects& effects) {
+  Worker& worker = workers_[index];
+  if (!worker.held) {
+    effects.answer = SettledAnswer(worker, replayed);
+  } else if (contribution.may_wait) {
+    Wait(worker, contribution, replayed, effects);
+    effects.will_not_count = HeldAnswer(worker, replayed).will_not_count;
+  } else {
+    effects.answer = HeldAnswer(worker, replayed);
+  }
+}
+
+void RoundMachine::Wait(Worker& worker, const Contribution& contribution, bool repeats,
+                        Effects& effects) {
+  calls_.Add(worker, {contribution.ticket, repeats, contribution.may_wait});
+  effects.waits = true;
+}
+
+}  // namespace talweg::core

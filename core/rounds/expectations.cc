@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/rounds/expectations.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/members/answer.h"
+
+namespace talweg::core {
+
+bool Expectations::Expects(const Worker& worker) const {
+  return frozen_ && worker.live && worker.gives_gradients() && !worker.stalled &&
+         worker.excluded_from != serial_ && worker.contributed_to != serial_;
+}
+
+void Expectations::Freeze(const OpenRound& round, Workers& workers, size_t num_live_gradient,
+                          absl::Time now) {
+  frozen_ = true;
+  frozen_at_ = now;
+  outstanding_ = num_live_gradient - num_stalled_;
+  // Some have contributed already, and may have waited for enough workers to come.
+  for (const OpenRound::Place& place : round.places) {
+    const Worker& worker = workers[place.index];
+    if (worker.live && worker.gives_gradients() && !worker.stalled) --outstanding_;
+  }
+  for (const auto [index, incarnation] : round.bystanders) {
+    Worker& worker = workers[index];
+    if (worker.incarnation == incarnation) Release(worker);
+  }
+}
+
+void Expectations::Release(Worker& worker) {
+  if (!Expects(worker)) return;
+  worker.excluded_from = serial_;
+  --outstanding_;
+}
+
+void Expectations::ReleaseLate(Worker& worker) {
+  if (Expects(worker)) late_.push_back(worker.name);
+  Release(worker);
+}
+
+void Expectations::Exclude(Worker& worker) {
+  if (frozen_) worker.excluded_from = serial_;
+}
+
+void Expectations::Contributed(Worker& worker) {
+  if (Expects(worker)) --outstanding_;
+  worker.contributed_to = serial_;
+}
+
+bool Expectations::IsFirstOutdated(Worker& worker) {
+  if (worker.outdated_in == serial_) return false;
+  worker.outdated_in = serial_;
+  return true;
+}
+
+void Expectations::Stall(Worker& worker) {
+  ReleaseLate(worker);
+  worker.stalled = true;
+  ++num_stalled_;
+}
+
+void Expectations::Resume(Worker& worker) {
+  if (!worker.stalled) return;
+  worker.stalled = false;
+  --num_stalled_;
+  Exclude(worker);
+}
+
+void Expectations::Gone(Worker& worker) {
+  ReleaseLate(worker);
+  if (worker.stalled) --num_stalled_;
+  worker.stalled = false;
+}
+
+absl::Time Expectations::OwesSince(const Worker& worker) const {
+  if (worker.counted && !worker.held) return worker.progress_from;
+  if (Expects(worker)) return std::max(worker.progress_from, frozen_at_);
+  return absl::InfiniteFuture();
+}
+
+WorkerList ListOf(std::vector<std::string> names) {
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  WorkerList list{names.size(), std::move(names)};
+  if (list.count > kMaxLateNames) list.names.resize(kMaxLateNames);
+  return list;
+}
+
+WorkerList Expectations::Expected(const Workers& workers) const {
+  return ListOf(workers, [this](const Worker& worker) { return Expects(worker); });
+}
+
+WorkerList Expectations::Late(const Workers& workers) const {
+  std::vector<std::string> names;
+  for (const std::string& name : late_) {
+    const uint32_t index = workers.Find(name);
+    if (index == Workers::kNone || !HasContributed(workers[index])) names.push_back(name);
+  }
+  return ListOf(std::move(names));
+}
+
+void Expectations::BeginNextRound() {
+  ++serial_;
+  frozen_ = false;
+  frozen_at_ = {};
+  outstanding_ = 0;
+  late_.clear();
+}
+
+}  // namespace talweg::core

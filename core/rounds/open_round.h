@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The contributions to the next version, what they add up to, and the workers that wait for the
+// close without being part of it. Only this room includes this file.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "core/kernels/expansion.h"
+#include "core/rounds/aggregation_config.h"
+#include "core/rounds/event.h"
+#include "core/rounds/worker.h"
+
+namespace talweg::core {
+
+struct OpenRound {
+  struct Place {
+    uint32_t index;  // in the table; valid while the incarnation there is the member's
+    uint32_t digest;
+  };
+  struct Bystander {
+    uint32_t index;
+    uint64_t incarnation;
+  };
+
+  absl::Time first;  // of the first contribution
+  std::vector<RoundMember> members;
+  std::vector<Place> places;          // of the members
+  std::vector<Bystander> bystanders;  // wait for the close and do not count
+  uint64_t staleness = 0;             // the largest
+  ExactSum weight;
+  ExactSum losses;             // of those that are finite
+  double infinite_losses = 0;  // sum of the others: an infinity or a NaN, whatever their order
+  uint32_t num_losses = 0;
+
+  // The weight with which a contribution counts.
+  static float WeightOf(const Contribution& contribution, uint64_t staleness_of_it,
+                        const AggregationConfig& config);
+
+  // A contribution becomes part of the round, with `counted_weight`.
+  void Add(uint32_t index, const Contribution& contribution, float counted_weight,
+           uint64_t staleness_of_it, absl::Time now);
+  // The worker is told when the round closes, which it is no part of.
+  void AddBystander(uint32_t index, const Workers& workers);
+  // Only for the mutation kUnfoldAtExpiry: takes the weight of an incarnation back out.
+  void Unfold(uint64_t incarnation);
+  // Whether no place is left.
+  bool IsFull(const AggregationConfig& config) const;
+  // Mean of the members' losses; none if no member told one.
+  std::optional<double> MeanLoss() const;
+};
+
+}  // namespace talweg::core
