@@ -16,6 +16,7 @@
 #include "core/kernels/average_update.h"
 #include "core/kernels/squared_norm.h"
 #include "core/optimizers/rounding.h"
+#include "core/session/saved_config.h"
 
 namespace talweg::core {
 namespace {

@@ -9,7 +9,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/base/byte_io.h"
 #include "core/base/field.h"
 #include "core/base/layout.h"
 #include "core/optimizers/registry.h"
@@ -79,9 +78,5 @@ absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to)
 
 // True where both resolve to the same values.
 bool SameConfig(const SessionConfig& a, const SessionConfig& b);
-
-// A config's bytes within a saved state, and back. ReadConfig fails with STATE_CORRUPT.
-void WriteConfig(const SessionConfig& config, ByteWriter& writer);
-absl::StatusOr<SessionConfig> ReadConfig(ByteReader& reader);
 
 }  // namespace talweg::core
