@@ -9,24 +9,24 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "core/base/byte_io.h"
+#include "core/base/checksum.h"
+#include "core/base/reasons.h"
 #include "core/session/saved_states_testing.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 
 namespace talweg::core {
-namespace {
 
-using Json = nlohmann::json;
-
-std::string ReadFile(const std::string& name) {
+std::string ReadTestdata(const std::string& name) {
   std::ifstream file(absl::StrCat(TALWEG_STATES_FOLDER, "/", name), std::ios::binary);
-  EXPECT_TRUE(file.is_open()) << name;
+  TALWEG_CHECK(file.is_open());
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-std::string StateOf(const SavedStory& story) {
-  return ReadFile(absl::StrCat("state_3_", story.name, ".bin"));
-}
+namespace {
+
+using Json = nlohmann::json;
 
 std::string Hex(absl::Span<const float> values) {
   std::string text;
@@ -66,7 +66,7 @@ void ExpectAnswer(const Answer& answer, const Json& expected) {
 class SavedStateTest : public testing::TestWithParam<SavedStory> {};
 
 TEST_P(SavedStateTest, IsReadAndGoesOnAsInTheVersionThatSavedIt) {
-  const Json expected = Json::parse(ReadFile("state_3.json"))[GetParam().name];
+  const Json expected = Json::parse(ReadTestdata("state_3.json"))[GetParam().name];
   const std::string bytes = StateOf(GetParam());
   ASSERT_EQ(bytes.size(), expected["bytes"]);
   auto loaded = Session::Load(bytes, kSavedTime);
@@ -104,6 +104,51 @@ TEST_P(SavedStateTest, IsTheStateOfASessionThatWasMadeAnewAndFedTheSame) {
   GetParam().after(saved);
   GetParam().after(anew);
   EXPECT_EQ(saved.session().Save(), anew.session().Save());
+}
+
+// A hyper-parameter that has been added since: the state has no word of it.
+TEST(SavedStateFieldTest, StateWithoutAFieldIsReadWithItsDefault) {
+  const SavedStory story = SavedStories().front();
+  const std::string state = StateOf(story);
+  std::string body = state.substr(0, state.size() - 4);
+  ByteWriter field;
+  field.Text("lease_seconds");
+  field.Byte(1);
+  field.Uint64(60);
+  const size_t place = body.find(field.bytes());
+  ASSERT_NE(place, std::string::npos);
+  body.erase(place, field.bytes().size());
+  // The number of the policy's fields stands before the first.
+  ByteWriter first;
+  first.Text("max_staleness");
+  const size_t count_at = body.find(first.bytes()) - 8;
+  ASSERT_EQ(body[count_at], 17);
+  body[count_at] = 16;
+  ByteWriter checksum;
+  checksum.Uint32(Crc32c(body));
+  auto loaded = Session::Load(body + checksum.bytes(), kSavedTime);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ((*loaded)->config().aggregation.value().lease_seconds, 30u);
+  EXPECT_EQ((*loaded)->config().aggregation.value().max_staleness, 3u);
+  StoryTeller teller = Retold(story);
+  teller.Replace(*std::move(loaded));
+  story.after(teller);
+  const Json expected = Json::parse(ReadTestdata("state_3.json"))[story.name];
+  EXPECT_EQ(ParametersOf(teller.session()), expected["parameters_after_two_versions"]);
+}
+
+TEST_P(SavedStateTest, EveryPrefixIsRefusedWhateverItsChecksum) {
+  const std::string bytes = StateOf(GetParam());
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    const std::string prefix = bytes.substr(0, size);
+    EXPECT_EQ(ReasonName(Session::Load(prefix, kSavedTime).status()), "STATE_CORRUPT") << size;
+    if (size + 4 >= bytes.size()) continue;  // The whole body has its checksum.
+    ByteWriter checksum;
+    checksum.Uint32(Crc32c(prefix));
+    EXPECT_EQ(ReasonName(Session::Load(prefix + checksum.bytes(), kSavedTime).status()),
+              "STATE_CORRUPT")
+        << size;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Format3, SavedStateTest, testing::ValuesIn(SavedStories()),

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/base/check.h"
@@ -292,6 +293,14 @@ inline void BoundedAfter(StoryTeller& teller) {
 }
 
 }  // namespace saved
+
+// The bytes of a file of testdata/. saved_state_test.cc has the function.
+std::string ReadTestdata(const std::string& name);
+
+// The bytes of a checked-in state.
+inline std::string StateOf(const SavedStory& story) {
+  return ReadTestdata(absl::StrCat("state_3_", story.name, ".bin"));
+}
 
 inline std::vector<SavedStory> SavedStories() {
   return {

@@ -21,8 +21,6 @@
 namespace talweg::core {
 namespace {
 
-constexpr absl::string_view kMagic = "talweg state 3\n";
-
 class SlotWriter final : public StateVisitor {
  public:
   explicit SlotWriter(ByteWriter& writer) : writer_(writer) {}
@@ -356,7 +354,7 @@ void Session::WriteState(ByteWriter& writer) {
 
 std::string Session::Save() {
   ByteWriter writer;
-  writer.Text(kMagic);
+  WriteStateFormat(writer);
   WriteState(writer);
   writer.Uint32(Crc32c(writer.bytes()));
   return std::move(writer).Take();
@@ -376,10 +374,8 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Load(absl::string_view bytes, 
     return MakeError(Reason::kStateCorrupt, "state does not have the checksum it was written with");
   }
   ByteReader reader(body);
-  std::string magic;
-  TALWEG_RETURN_IF_ERROR(reader.Text(magic));
-  if (magic != kMagic) return MakeError(Reason::kStateCorrupt, "state has another format");
-  TALWEG_ASSIGN_OR_RETURN(SessionConfig config, ReadConfig(reader));
+  TALWEG_ASSIGN_OR_RETURN(const uint32_t format, ReadStateFormat(reader));
+  TALWEG_ASSIGN_OR_RETURN(SessionConfig config, ReadConfig(reader, format));
   // What the layout claims must be there before memory is taken for it.
   const uint64_t num_elements = config.layout->num_elements();
   if (reader.remaining() / sizeof(float) < num_elements) {
