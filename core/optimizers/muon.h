@@ -29,6 +29,7 @@
 #include <memory>
 #include <tuple>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "core/base/aligned_buffer.h"
 #include "core/optimizers/muon_plan.h"
@@ -62,6 +63,7 @@ struct MuonConfig {
 class Muon final : public Optimizer {
  public:
   using Configuration = MuonConfig;
+  static constexpr absl::string_view kTensorRoles[] = {"fallback"};  // MuonPlan::kFallback
 
   static uint64_t StateBytes(const MuonConfig& config, const ParameterSpace& space);
 

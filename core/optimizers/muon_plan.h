@@ -14,6 +14,9 @@ namespace talweg::core {
 
 // A value.
 struct MuonPlan {
+  // The role of tensors that take the fallback rule whatever their shape.
+  static constexpr TensorRole kFallback = 1;
+
   static constexpr size_t kMaxLanes = 8;
   static constexpr uint64_t kIsMatrix = ~uint64_t{0};
 

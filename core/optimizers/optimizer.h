@@ -16,14 +16,19 @@
 
 namespace talweg::core {
 
+// What a tensor is to its method. The method's row lists the names of its roles
+// (Method::tensor_roles): role i > 0 is the name i - 1 of that list, and role 0 is the usual one,
+// which every method has and which has no name.
+using TensorRole = uint8_t;
+inline constexpr TensorRole kUsualRole = 0;
+
 // What is optimized.
 struct ParameterSpace {
   std::shared_ptr<const Layout> layout;
-  // By tensor: whether it takes the method's fallback rule. Empty: none does.
-  std::vector<bool> fallback;
+  std::vector<TensorRole> roles;  // By tensor. Empty: every tensor has the usual role.
 
   uint64_t num_elements() const { return layout->num_elements(); }
-  bool IsFallback(size_t tensor) const { return !fallback.empty() && fallback[tensor]; }
+  TensorRole RoleOf(size_t tensor) const { return roles.empty() ? kUsualRole : roles[tensor]; }
 };
 
 // What the elements of a group are stepped with.

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -25,8 +26,11 @@ struct Method {
   std::unique_ptr<Optimizer> (*create)(const Config& config, const ParameterSpace& space);
   // Decoupled weight decay where the session does not say: part of some methods' definition.
   double default_decay = 0;
-  // Whether tensors may take a fallback rule instead (ParameterSpace::fallback).
-  bool has_fallback = false;
+  // Names of the roles that a tensor may have beside the usual one (TensorRole).
+  absl::Span<const absl::string_view> tensor_roles = {};
+
+  // The role of this name; nothing if the method has no such role.
+  std::optional<TensorRole> FindRole(absl::string_view role) const;
 };
 
 // Every method, in the order of the tutorial.

@@ -3,6 +3,7 @@
 // The table of sections, and beside each section the rules that its fields cannot say alone.
 #include "core/session/config_sections.h"
 
+#include <algorithm>
 #include <type_traits>
 #include <utility>
 
@@ -165,10 +166,16 @@ void SetGroups(SectionValue value, SessionConfig& config) {
   }
 }
 
-// The groups themselves may change, but not what the method has given its state a meaning by.
+// The groups themselves may change, but not the roles of tensors: the method's state follows them.
+// Both have the same layout and method.
 absl::Status CheckGroups(const SessionConfig& from, const SessionConfig& to) {
-  if (from.Space().fallback == to.Space().fallback) return absl::OkStatus();
-  return Fixed("which tensors take the fallback rule is fixed", "config.groups");
+  const std::vector<TensorRole> before = from.Space().roles;
+  const std::vector<TensorRole> after = to.Space().roles;
+  const auto [left, right] = std::mismatch(before.begin(), before.end(), after.begin());
+  if (left == before.end()) return absl::OkStatus();
+  const TensorRole named = *left == kUsualRole ? *right : *left;
+  const absl::string_view role = from.method->tensor_roles[named - 1];
+  return Fixed(absl::StrCat("which tensors take the ", role, " rule is fixed"), "config.groups");
 }
 
 uint64_t GroupBytes(const SessionConfig& config) {

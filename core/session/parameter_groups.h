@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "core/base/field.h"
 #include "core/base/layout.h"
@@ -26,7 +27,7 @@ struct GroupConfig {
   double max_norm = 0;              // of the group's own gradient; 0: clipped with the session
   double max_value = 0;             // of an element of its gradient; 0: the session's
   bool frozen = false;              // parameters and state stay, the gradient is passed over
-  bool fallback = false;            // takes the method's fallback rule
+  bool fallback = false;            // asks for the role "fallback"
 
   static auto Fields() {
     using C = GroupConfig;
@@ -39,6 +40,13 @@ struct GroupConfig {
         Field<C, bool>{"fallback", &C::fallback, {}, Change::kFixed}};
   }
 };
+
+// The roles of tensors (core/optimizers/optimizer.h) that a group may ask for: each is a flag of
+// that name in GroupConfig, and a method that lacks the role refuses the flag.
+inline constexpr absl::string_view kGroupRoles[] = {"fallback"};
+
+// The role that a group asks for; empty: the usual one.
+absl::string_view RoleAskedFor(const ConfigOf<GroupConfig>& group);
 
 struct ParameterGroup {
   std::string tensors;  // name or pattern, see name_pattern.h

@@ -127,14 +127,6 @@ std::string ConfigBytesOf(const SavedStory& story) {
   return state.substr(begin, state.size() - reader.remaining() - begin);
 }
 
-const SavedStory& StoryNamed(absl::string_view name) {
-  static const std::vector<SavedStory> stories = SavedStories();
-  const auto story = std::find_if(stories.begin(), stories.end(),
-                                  [&](const SavedStory& s) { return s.name == name; });
-  TALWEG_CHECK(story != stories.end());
-  return *story;
-}
-
 absl::StatusOr<SessionConfig> Read(absl::string_view bytes, uint32_t format = 3) {
   ByteReader reader(bytes);
   absl::StatusOr<SessionConfig> config = ReadConfig(reader, format);
@@ -367,7 +359,7 @@ struct NamedSections {
 };
 
 TEST(SavedConfigTest, EverySectionIsSavedByItsName) {
-  const NamedSections saved(StoryNamed("muon").config());
+  const NamedSections saved(StoryConfig("muon"));
   ASSERT_EQ(saved.sections.size(), Sections().size());
   for (size_t index = 0; index < saved.sections.size(); ++index) {
     EXPECT_EQ(saved.sections[index].first, Sections()[index].name);
@@ -405,14 +397,14 @@ TEST(SavedConfigTest, ASectionThatTheBytesLackHasItsDefaults) {
     }
   }
   // A method's own decay is the default, wherever its name stands.
-  NamedSections saved(StoryNamed("muon").config());
+  NamedSections saved(StoryConfig("muon"));
   std::reverse(saved.sections.begin(), saved.sections.end());
   std::erase_if(saved.sections, [](const auto& s) { return s.first == "weight_decay"; });
   EXPECT_EQ(Read(saved.bytes(), kStateFormat)->weight_decay.value().decoupled, 0.1);
 }
 
 TEST(SavedConfigTest, AnUnknownSectionIsRefusedByName) {
-  NamedSections saved(StoryNamed("adam").config());
+  NamedSections saved(StoryConfig("adam"));
   saved.sections.insert(saved.sections.begin() + 2, {"durability", std::string(8, '\0')});
   ExpectRefused(Read(saved.bytes(), kStateFormat),
                 "state has section durability, which is unknown here");
@@ -420,7 +412,7 @@ TEST(SavedConfigTest, AnUnknownSectionIsRefusedByName) {
 
 TEST(SavedConfigTest, ASectionThatIsThereTwiceIsRefused) {
   for (const Section& section : Sections()) {
-    NamedSections saved(StoryNamed("muon").config());
+    NamedSections saved(StoryConfig("muon"));
     const auto found = std::find_if(saved.sections.begin(), saved.sections.end(),
                                     [&](const auto& named) { return named.first == section.name; });
     ASSERT_NE(found, saved.sections.end());
@@ -434,7 +426,7 @@ TEST(SavedConfigTest, ASectionThatIsThereTwiceIsRefused) {
 TEST(SavedConfigTest, ASectionMustEndWhereItsSizeSays) {
   for (size_t index = 0; index < Sections().size(); ++index) {
     for (const bool longer : {false, true}) {
-      NamedSections saved(StoryNamed("muon").config());
+      NamedSections saved(StoryConfig("muon"));
       std::string& body = saved.sections[index].second;
       longer ? body.push_back('\0') : body.pop_back();
       EXPECT_EQ(ReasonName(Read(saved.bytes(), kStateFormat).status()), "STATE_CORRUPT");

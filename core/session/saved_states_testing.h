@@ -319,4 +319,13 @@ inline std::vector<SavedStory> SavedStories() {
   };
 }
 
+inline SavedStory StoryNamed(absl::string_view name) {
+  for (const SavedStory& story : SavedStories()) {
+    if (story.name == name) return story;
+  }
+  CheckFailed(__FILE__, __LINE__, "a story has this name");
+}
+
+inline SessionConfig StoryConfig(absl::string_view name) { return StoryNamed(name).config(); }
+
 }  // namespace talweg::core

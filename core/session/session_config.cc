@@ -61,10 +61,11 @@ absl::Status CheckFixed(const Section& section, const SectionView& from, const S
 absl::Status SessionConfig::Resolve() {
   TALWEG_ASSIGN_OR_RETURN(GroupMap map, GroupMap::Create(*layout, groups));
   for (size_t index = 0; index < groups.size(); ++index) {
-    if (!groups[index].config.value().fallback || method->has_fallback) continue;
+    const absl::string_view role = RoleAskedFor(groups[index].config);
+    if (role.empty() || method->FindRole(role).has_value()) continue;
     return MakeError(Reason::kFieldOutOfRange,
-                     absl::StrCat("method ", method->name, " has no fallback rule"),
-                     absl::StrCat("groups[", index, "].fallback"));
+                     absl::StrCat("method ", method->name, " has no ", role, " rule"),
+                     absl::StrCat("groups[", index, "].", role));
   }
   group_map = std::make_shared<const GroupMap>(std::move(map));
   return absl::OkStatus();
@@ -72,11 +73,14 @@ absl::Status SessionConfig::Resolve() {
 
 ParameterSpace SessionConfig::Space() const {
   ParameterSpace space{layout, {}};
-  if (!method->has_fallback) return space;
-  space.fallback.resize(layout->tensors().size());
-  for (size_t tensor = 0; tensor < space.fallback.size(); ++tensor) {
-    const size_t group = group_map->GroupOfTensor(tensor);
-    space.fallback[tensor] = group > 0 && groups[group - 1].config.value().fallback;
+  if (method->tensor_roles.empty()) return space;
+  std::vector<TensorRole> role_of_group = {kUsualRole};
+  for (const ParameterGroup& group : groups) {
+    role_of_group.push_back(method->FindRole(RoleAskedFor(group.config)).value_or(kUsualRole));
+  }
+  space.roles.resize(layout->tensors().size());
+  for (size_t tensor = 0; tensor < space.roles.size(); ++tensor) {
+    space.roles[tensor] = role_of_group[group_map->GroupOfTensor(tensor)];
   }
   return space;
 }
