@@ -18,8 +18,9 @@
 namespace talweg::core {
 namespace {
 
-// Row of a class O with `O::Configuration`, `static uint64_t O::StateBytes(const Configuration&,
-// const ParameterSpace&)` and a constructor `O(const Configuration&, const ParameterSpace&)`.
+// The row of a class O that has `O::Configuration`, `static uint64_t O::StateBytes(const
+// Configuration&, const ParameterSpace&)` and a constructor `O(const Configuration&, const
+// ParameterSpace&)`.
 template <class O>
 constexpr Method Row(absl::string_view name, double default_decay = 0,
                      absl::Span<const absl::string_view> tensor_roles = {}) {
