@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/config_text.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -127,6 +128,17 @@ bool HasMeaning(const FieldDescriptor& field, const v1::AggregationPolicy& polic
   // Choices are those of rounds; a number that is not used is 0.
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) return synchronous;
   return ValueText(field, policy) != "0";
+}
+
+// Whether a number or flag of `message` is set to anything but 0 or false.
+bool SaysSomething(const Message& message) {
+  std::vector<const FieldDescriptor*> set;
+  message.GetReflection()->ListFields(message, &set);
+  return std::any_of(set.begin(), set.end(), [&](const FieldDescriptor* field) {
+    if (field->is_repeated() || field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE) return false;
+    const std::string value = ValueText(*field, message);
+    return value != "0" && value != "false";
+  });
 }
 
 }  // namespace
@@ -337,6 +349,27 @@ std::string CaseText(const Message& message, const std::string& oneof) {
   const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(name);
   const std::string fields = FieldsText(message.GetReflection()->GetMessage(message, field));
   return absl::StrCat(name, fields.empty() ? "" : " ", fields);
+}
+
+std::string SectionText(const v1::SessionConfig& config, const FieldDescriptor& section) {
+  const auto& reflection = *config.GetReflection();
+  std::vector<std::string> parts;
+  const auto add = [&parts](const Message& message) {
+    if (SaysSomething(message)) parts.push_back(FieldsText(message));
+    const Descriptor& type = *message.GetDescriptor();
+    for (int i = 0; i < type.real_oneof_decl_count(); ++i) {
+      parts.push_back(CaseText(message, type.oneof_decl(i)->name()));
+    }
+  };
+  if (!section.is_repeated()) {
+    add(reflection.GetMessage(config, &section));
+  } else {
+    for (int i = 0; i < reflection.FieldSize(config, &section); ++i) {
+      add(reflection.GetRepeatedMessage(config, &section, i));
+    }
+  }
+  parts.erase(std::remove(parts.begin(), parts.end(), ""), parts.end());
+  return absl::StrJoin(parts, "  ");
 }
 
 }  // namespace talweg

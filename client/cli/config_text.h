@@ -64,6 +64,11 @@ std::string GroupsText(const v1::SessionConfig& config, int max_groups);
 std::string FieldsText(const google::protobuf::Message& message);
 // The policy that a server resolved, its mode first, without what has no meaning in that mode.
 std::string PolicyText(const v1::AggregationPolicy& policy);
+// Any section of a configuration: its fields, unless all are 0 or false, and its kind, if it has
+// one, "learning_rate=0.1 warmup_steps=0  cosine total_steps=10 ...". Empty if the section says
+// nothing.
+std::string SectionText(const v1::SessionConfig& config,
+                        const google::protobuf::FieldDescriptor& section);
 // "cosine total_steps=10 ..." for a case that is set.
 std::string CaseText(const google::protobuf::Message& message, const std::string& oneof);
 

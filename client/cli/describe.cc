@@ -3,14 +3,17 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <iterator>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "client/cli/config_text.h"
 #include "client/terminal/table.h"
+#include "google/protobuf/descriptor.h"
 
 namespace talweg {
 namespace {
@@ -67,6 +70,39 @@ std::string LateText(const Message& message) {
   return WorkersText(message.num_late(), {names.begin(), names.end()});
 }
 
+// A section that is not shown under its own name, or not by SectionText.
+struct SectionRow {
+  absl::string_view section;
+  absl::string_view heading;  // Empty: the section has no row here.
+  std::string (*text)(const v1::SessionConfig& config);
+};
+
+constexpr SectionRow kSectionRows[] = {
+    {"layout", "", nullptr},
+    {"aggregation", "policy",
+     [](const v1::SessionConfig& config) { return PolicyText(config.aggregation()); }},
+    {"groups", "groups",
+     [](const v1::SessionConfig& config) { return GroupsText(config, kShownGroups); }},
+};
+
+// A row for each section of a resolved configuration that says something, in the order of the wire.
+void AddSections(const v1::SessionConfig& config, Table& table) {
+  std::vector<const google::protobuf::FieldDescriptor*> set;
+  config.GetReflection()->ListFields(config, &set);
+  for (const google::protobuf::FieldDescriptor* field : set) {
+    const auto* row =
+        std::find_if(std::begin(kSectionRows), std::end(kSectionRows),
+                     [&](const SectionRow& special) { return special.section == field->name(); });
+    const bool is_special = row != std::end(kSectionRows);
+    if (is_special && row->heading.empty()) continue;
+    const std::string text = is_special ? row->text(config) : SectionText(config, *field);
+    if (text.empty()) continue;
+    table.AddRow(
+        {is_special ? std::string(row->heading) : absl::StrReplaceAll(field->name(), {{"_", " "}}),
+         text});
+  }
+}
+
 }  // namespace
 
 std::string SessionTable(const v1::Session& session) {
@@ -75,21 +111,7 @@ std::string SessionTable(const v1::Session& session) {
   table.AddRow({"session", session.session_id()});
   table.AddRow({"version", absl::StrCat(session.version())});
   table.AddRow({"history", absl::StrCat(session.history())});
-  table.AddRow({"optimizer", CaseText(config.optimizer(), "method")});
-  const std::string decay = CaseText(config.schedule(), "decay");
-  table.AddRow(
-      {"schedule", absl::StrCat(FieldsText(config.schedule()), decay.empty() ? "" : "  ", decay)});
-  table.AddRow({"policy", PolicyText(config.aggregation())});
-  const v1::Clipping& clipping = config.clipping();
-  if (clipping.max_norm() > 0 || clipping.max_value() > 0) {
-    table.AddRow({"clipping", FieldsText(clipping)});
-  }
-  const v1::WeightDecay& weight_decay = config.weight_decay();
-  if (weight_decay.coupled() > 0 || weight_decay.decoupled() > 0) {
-    table.AddRow({"weight decay", FieldsText(weight_decay)});
-  }
-  if (config.average().decay() > 0) table.AddRow({"average", FieldsText(config.average())});
-  if (config.groups_size() > 0) table.AddRow({"groups", GroupsText(config, kShownGroups)});
+  AddSections(config, table);
   table.AddRow({"layout", LayoutText(config.layout(), kShownTensors)});
   table.AddRow({"elements", GroupDigits(session.num_elements())});
   table.AddRow({"memory", BytesText(session.memory_bytes())});

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/describe.h"
 
-#include <gtest/gtest.h>
+#include <string>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
 
 #include <string>
 #include <vector>
@@ -12,9 +19,86 @@
 namespace talweg {
 namespace {
 
+using ::testing::ElementsAre;
+
 TEST(DescribeTest, VerdictsAreNamedAndUnknownOnesNumbered) {
   EXPECT_EQ(VerdictText(v1::VERDICT_APPLIED), "APPLIED");
   EXPECT_EQ(VerdictText(static_cast<v1::Verdict>(9)), "verdict 9");
+}
+
+// A resolved configuration in which every section says something.
+v1::Session FullSession() {
+  v1::Session session;
+  session.set_session_id("mlp");
+  session.set_history(7);
+  session.set_version(3);
+  v1::SessionConfig& config = *session.mutable_config();
+  v1::Tensor& tensor = *config.mutable_layout()->add_tensors();
+  tensor.set_name("w");
+  tensor.add_shape(2);
+  tensor.add_shape(3);
+  v1::Momentum& momentum = *config.mutable_optimizer()->mutable_momentum();
+  momentum.set_beta(0.5);
+  momentum.set_dialect(v1::DIALECT_TORCH);
+  config.mutable_schedule()->set_learning_rate(0.1);
+  config.mutable_schedule()->set_warmup_steps(2);
+  config.mutable_schedule()->mutable_cosine()->set_total_steps(10);
+  config.mutable_aggregation()->set_mode(v1::AGGREGATION_MODE_ASYNCHRONOUS);
+  config.mutable_aggregation()->set_max_staleness(3);
+  config.mutable_aggregation()->set_lease_seconds(30);
+  config.mutable_clipping()->set_max_norm(1.5);
+  config.mutable_clipping()->set_max_value(0);
+  config.mutable_weight_decay()->set_coupled(0);
+  config.mutable_weight_decay()->set_decoupled(0.01);
+  config.mutable_average()->set_decay(0.75);
+  v1::ParameterGroup& group = *config.add_groups();
+  group.set_tensors("w*");
+  group.set_frozen(true);
+  return session;
+}
+
+// The rows of the table, without the spaces between heading and text.
+std::vector<std::string> RowsOf(const v1::Session& session) {
+  std::vector<std::string> rows;
+  const std::string table = SessionTable(session);
+  for (const absl::string_view line : absl::StrSplit(table, '\n', absl::SkipWhitespace())) {
+    const size_t gap = line.find("  ");
+    if (gap == absl::string_view::npos) continue;
+    const absl::string_view text = absl::StripAsciiWhitespace(line.substr(gap));
+    rows.push_back(absl::StrCat(line.substr(0, gap), ": ", text));
+  }
+  return rows;
+}
+
+TEST(DescribeTest, EverySectionOfAConfigurationIsARow) {
+  EXPECT_THAT(
+      RowsOf(FullSession()),
+      ElementsAre("session: mlp", "version: 3", "history: 7",
+                  "optimizer: momentum beta=0.5 dialect=TORCH",
+                  "schedule: learning_rate=0.1 warmup_steps=2  cosine total_steps=10",
+                  "policy: mode=ASYNCHRONOUS max_staleness=3 lease_seconds=30 "
+                  "gradient_accumulation_steps=0",
+                  "clipping: max_norm=1.5 max_value=0", "weight decay: coupled=0 decoupled=0.01",
+                  "average: decay=0.75", "groups: w*=frozen", "layout: w:2,3", "elements: 0",
+                  "memory: 0 bytes", "workers: 0 joined, 0 live", "config version: 0",
+                  "created: 1970-01-01 00:00:00 UTC"));
+}
+
+TEST(DescribeTest, SectionsThatSayNothingAreLeftOut) {
+  v1::Session session = FullSession();
+  session.mutable_config()->mutable_clipping()->set_max_norm(0);
+  session.mutable_config()->mutable_weight_decay()->set_decoupled(0);
+  session.mutable_config()->mutable_average()->set_decay(0);
+  session.mutable_config()->clear_groups();
+  EXPECT_THAT(
+      RowsOf(session),
+      ElementsAre("session: mlp", "version: 3", "history: 7",
+                  "optimizer: momentum beta=0.5 dialect=TORCH",
+                  "schedule: learning_rate=0.1 warmup_steps=2  cosine total_steps=10",
+                  "policy: mode=ASYNCHRONOUS max_staleness=3 lease_seconds=30 "
+                  "gradient_accumulation_steps=0",
+                  "layout: w:2,3", "elements: 0", "memory: 0 bytes", "workers: 0 joined, 0 live",
+                  "config version: 0", "created: 1970-01-01 00:00:00 UTC"));
 }
 
 TEST(DescribeTest, AVerdictThatRefusesIsAnErrorThatNamesIt) {

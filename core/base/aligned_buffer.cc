@@ -25,7 +25,7 @@ void* AllocateAligned(size_t num_elements, size_t element_bytes) {
   const size_t rounded = (bytes + alignment - 1) / alignment * alignment;
   void* memory = std::aligned_alloc(alignment, rounded);
   if (memory == nullptr) throw std::bad_alloc();
-  // A wish, not a need: where huge pages are off the buffer works all the same.
+  // Huge pages are a wish, not a need: if they are off, the buffer works all the same.
   if (alignment == kHugePage) (void)madvise(memory, rounded, MADV_HUGEPAGE);
   std::memset(memory, 0, bytes);
   return memory;

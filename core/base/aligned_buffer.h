@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Numbers on a 64-byte boundary, zeroed at birth.
+// Numbers on a 64-byte boundary, which are zero when they are made.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +11,9 @@
 
 namespace talweg::core {
 
-// Memory for `num_elements` of `element_bytes` each, all zero bits; null for none. Large vectors
-// ask for huge pages. Throws std::bad_alloc as `new` does. std::free gives it back.
+// Memory for `num_elements` of `element_bytes` each, all bits zero; null if there are no elements.
+// Large vectors ask for huge pages. Throws std::bad_alloc as `new` does. std::free frees the
+// memory.
 void* AllocateAligned(size_t num_elements, size_t element_bytes);
 
 struct FreeAligned {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Little-endian bytes out and in, for states and journals. The reader refuses short input with
-// STATE_CORRUPT instead of running past its end.
+// Writes and reads little-endian bytes, for states and journals. The reader refuses short input
+// with STATE_CORRUPT instead of running past the end.
 #pragma once
 
 #include <cstddef>
@@ -30,14 +30,14 @@ class ByteWriter {
   std::string Take() && { return std::move(bytes_); }
 
  protected:
-  // Where all bytes go; the default keeps them.
+  // Every byte goes through here. The default keeps the bytes.
   virtual void Append(absl::string_view bytes);
 
  private:
   std::string bytes_;
 };
 
-// Keeps nothing but the CRC32C of what is written.
+// Keeps only the CRC32C of what is written.
 class ChecksumWriter final : public ByteWriter {
  public:
   uint32_t checksum() const { return checksum_; }
@@ -49,8 +49,8 @@ class ChecksumWriter final : public ByteWriter {
   uint32_t checksum_ = 0;
 };
 
-// Reads what ByteWriter wrote, in the same order. Each call fails with STATE_CORRUPT where the
-// input ends too early; the target is then unspecified. Borrows the bytes.
+// Reads what ByteWriter wrote, in the same order. A call fails with STATE_CORRUPT if the input ends
+// too early; its target is then unspecified. Borrows the bytes.
 class ByteReader {
  public:
   explicit ByteReader(absl::string_view bytes) : rest_(bytes) {}
@@ -62,7 +62,7 @@ class ByteReader {
   absl::Status Text(std::string& value);
   // The stored number of floats must be `values.size()`.
   absl::Status Floats(absl::Span<float> values);
-  // Fails where bytes are left over.
+  // Fails if bytes are left over.
   absl::Status End() const;
 
   size_t remaining() const { return rest_.size(); }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// TALWEG_CHECK(condition): stops the program where one of our own promises is broken. No byte from
-// wire or disk may reach one: such input is refused with a status.
+// TALWEG_CHECK(condition): stops the program if one of our own promises is broken. No byte from
+// wire or disk may make a check fail: such input is refused with a status.
 #pragma once
 
 namespace talweg::core {

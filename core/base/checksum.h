@@ -11,7 +11,7 @@
 
 namespace talweg::core {
 
-// CRC32C of `bytes`, going on from `crc` (0 at the start). About 20 GB/s a core on x86-64.
+// CRC32C of `bytes`, continued from `crc` (0 at the start). About 20 GB/s per core on x86-64.
 uint32_t Crc32c(absl::string_view bytes, uint32_t crc = 0);
 uint32_t Crc32c(absl::Span<const float> values, uint32_t crc = 0);
 

@@ -13,7 +13,7 @@
 namespace talweg::core {
 
 struct Choice {
-  absl::string_view name;  // of static storage, or of whoever asks
+  absl::string_view name;  // Borrowed: points to static storage or to the caller's.
   friend bool operator==(const Choice& a, const Choice& b) { return a.name == b.name; }
   friend bool operator!=(const Choice& a, const Choice& b) { return a.name != b.name; }
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where published definitions of a method differ, whose is meant.
+// Published definitions of a method differ; a dialect says whose definition is meant.
 #pragma once
 
 #include <cstdint>

@@ -33,7 +33,7 @@ struct Range {
   bool high_open = false;
 
   bool Contains(double value) const;
-  // "[0, 1)"; "> 0" and ">= 1" where only one side is bounded; "finite" where none is.
+  // "[0, 1)"; "> 0" and ">= 1" if only one side is bounded; "finite" if no side is.
   std::string Text() const;
 };
 
@@ -64,7 +64,7 @@ struct Field {
 template <class C, class T>
 Field(absl::string_view, T C::*, Range = {}, Change = {}, Presence = {}) -> Field<C, T>;
 
-// A dialect, one of `allowed`. Always fixed: it gives the state its meaning.
+// A dialect, one of `allowed`. It is always fixed, because it gives the state its meaning.
 template <class C>
 struct DialectField {
   absl::string_view name;
@@ -74,7 +74,7 @@ struct DialectField {
 template <class C>
 DialectField(absl::string_view, Dialect C::*, DialectSet) -> DialectField<C>;
 
-// One of an enumeration whose values are 0, 1, … in the order of `names`.
+// A value of an enumeration whose values are 0, 1, … in the order of `names`.
 template <class C, class E>
 struct ChoiceField {
   absl::string_view name;
@@ -109,10 +109,10 @@ class Config {
   virtual std::vector<FieldInfo> Fields() const = 0;
   // `name` must be in the table.
   virtual FieldValue Get(absl::string_view name) const = 0;
-  // Sets one field. HYPERPARAMETER_OUT_OF_RANGE, naming the field, where the value is outside its
-  // range; then nothing changes. `name` must be in the table and the kind must fit.
+  // Sets one field. Fails with HYPERPARAMETER_OUT_OF_RANGE, naming the field, if the value is
+  // outside its range; then nothing changes. `name` must be in the table, and the kind must fit.
   virtual absl::Status Set(absl::string_view name, const FieldValue& value) = 0;
-  // What single ranges cannot say, such as two fields that contradict each other.
+  // Checks what single ranges cannot say, such as that two fields do not contradict each other.
   virtual absl::Status Validate() const = 0;
 };
 
@@ -120,7 +120,7 @@ namespace internal {
 
 absl::Status OutOfRange(absl::string_view name, absl::string_view got, absl::string_view range);
 
-// A field's value as a table carries it.
+// The value of a field, in the form in which tables carry it.
 template <class F, class C>
 FieldValue ValueIn(const F& field, const C& config) {
   return FieldValue(config.*field.member);
@@ -186,9 +186,8 @@ absl::Status SetField(const ChoiceField<C, E>& field, C& config, const FieldValu
 
 }  // namespace internal
 
-// The typed end of `Config`. C needs `static auto Fields()`, a tuple of Field, DialectField and
-// ChoiceField; it
-// may have `absl::Status Validate() const`.
+// The typed side of `Config`. C needs `static auto Fields()`, a tuple of Field, DialectField and
+// ChoiceField, and it may have `absl::Status Validate() const`.
 template <class C>
 class ConfigOf final : public Config {
  public:

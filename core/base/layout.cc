@@ -71,7 +71,7 @@ absl::StatusOr<Layout> Layout::Create(std::vector<TensorSpec> tensors) {
     if (size > kMaxElements - layout.num_elements_) {
       return Invalid(absl::StrCat("layout has more than ", kMaxElements, " elements"), "tensors");
     }
-    // A record with its allocations, its name, its shape.
+    // The record of a tensor with its allocations, its name and its shape.
     constexpr uint64_t kRecordBytes = 160;
     layout.memory_bytes_ +=
         kRecordBytes + tensor.name.size() + tensor.shape.size() * sizeof(uint64_t);

@@ -36,10 +36,10 @@ class Layout {
   // Elements of tensor `index`.
   uint64_t size_of(size_t index) const;
   uint64_t num_elements() const { return num_elements_; }
-  // Bytes that the names and shapes themselves take, about.
+  // About how many bytes the names and shapes themselves take.
   uint64_t memory_bytes() const { return memory_bytes_; }
-  // FNV-1a, 64 bits, over `4:name:2,3;` of each tensor in order, the first number being
-  // the bytes of the name: simple in every language.
+  // FNV-1a, 64 bits, over `4:name:2,3;` of each tensor in order; the first number is the number of
+  // bytes of the name. It is simple in every language.
   uint64_t digest() const { return digest_; }
 
  private:

@@ -9,7 +9,7 @@
 namespace talweg::core {
 
 bool MatchesPattern(absl::string_view pattern, absl::string_view name) {
-  // What stands before the first star and after the last one has its place.
+  // The text before the first star and the text after the last star have fixed places.
   const size_t first_star = pattern.find('*');
   if (first_star == absl::string_view::npos) return pattern == name;
   const size_t last_star = pattern.rfind('*');
@@ -22,7 +22,8 @@ bool MatchesPattern(absl::string_view pattern, absl::string_view name) {
   if (first_star == last_star) return true;
   pattern = pattern.substr(first_star, last_star - first_star + 1);
   name = name.substr(prefix.size(), name.size() - prefix.size() - suffix.size());
-  // Greedy, with one point to come back to: the last star and how much of the name it has taken.
+  // The match is greedy, with one point to return to: the last star, and how much of the name that
+  // star stands for.
   size_t p = 0;
   size_t n = 0;
   size_t star = absl::string_view::npos;
@@ -55,7 +56,8 @@ absl::StatusOr<std::vector<size_t>> MatchTensors(const Layout& layout,
         absl::StrCat("there are ", patterns.size(), " patterns, allowed: at most ", kMaxPatterns),
         list);
   }
-  // Of patterns that are compared once a name, and of those that are tried at every place of it.
+  // The bytes of patterns that are compared once per name, and of patterns that are tried at every
+  // place of a name.
   uint64_t simple_bytes = 0;
   uint64_t other_bytes = 0;
   for (size_t index = 0; index < patterns.size(); ++index) {

@@ -15,20 +15,21 @@
 
 namespace talweg::core {
 
-// O(length of pattern) with at most one star, else O(length of pattern * length of name) in the
-// worst case; no allocation.
+// Takes O(length of pattern) if there is at most one star, otherwise O(length of pattern * length
+// of name) in the worst case. Allocates nothing.
 bool MatchesPattern(absl::string_view pattern, absl::string_view name);
 
 inline constexpr size_t kMaxPatterns = 4096;
-// Bytes of the patterns with at most one star times the number of tensors, plus bytes of the others
-// times bytes of all names: bounds the time that matching can take.
+// The largest value of: bytes of the patterns with at most one star times the number of tensors,
+// plus bytes of the other patterns times bytes of all names. It bounds the time that matching
+// takes.
 inline constexpr uint64_t kMaxMatching = uint64_t{1} << 28;
 inline constexpr size_t kNoPattern = SIZE_MAX;
 
-// For each tensor of the layout the first pattern that matches its name, or kNoPattern. Fails with
-// `reason`, naming `list` or the pattern's field ("rules[2].tensors"): more than kMaxPatterns, a
-// pattern that is empty or longer than a name can be, one that is first for no tensor, or more
-// matching than kMaxMatching.
+// For each tensor of the layout, the first pattern that matches its name, or kNoPattern. Fails with
+// `reason`, naming `list` or the pattern's field ("rules[2].tensors"), if there are more than
+// kMaxPatterns, if a pattern is empty or longer than a name can be, if a pattern is the first match
+// of no tensor, or if matching would take more than kMaxMatching.
 absl::StatusOr<std::vector<size_t>> MatchTensors(const Layout& layout,
                                                  absl::Span<const absl::string_view> patterns,
                                                  Reason reason, absl::string_view list);

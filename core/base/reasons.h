@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Why a call failed: one row a reason, stable for ever. Callers branch on the reason, never on the
-// text. `proto/README.md` lists the same rows for users; a test compares the two.
+// Why a call failed: one row per reason, stable for ever. Callers branch on the reason, never on
+// the text. `proto/README.md` lists the same rows for users; a test compares the two.
 //
 // An error is an absl::Status with the row's code and three payloads that the server turns into
 // google.rpc.ErrorInfo and its companions: the reason, the field's name, and metadata such as the
@@ -78,16 +78,17 @@ const ReasonRow& RowOf(Reason reason);
 using ErrorMetadata = std::vector<std::pair<std::string, std::string>>;
 
 // An error with the reason's code. `field` is the path of the offending field as the client wrote
-// it ("config.optimizer.adam.beta1"), empty where no field is to blame.
+// it ("config.optimizer.adam.beta1"); it is empty if no field is to blame.
 absl::Status MakeError(Reason reason, absl::string_view message, absl::string_view field = "",
                        const ErrorMetadata& metadata = {});
 
-// The same error with `prefix` put before its field's path: a room names its own field, its caller
-// says where that stands in the request. An error without a reason or a field is returned as it is.
+// The same error with `prefix` put before its field's path: a room names its own field, and its
+// caller says where that field stands in the request. An error without a reason or a field is
+// returned as it is.
 absl::Status PrefixField(absl::Status status, absl::string_view prefix);
 
-// Reads an error back. `ReasonName` is empty, `FieldName` is empty, `MetadataOf` is empty where the
-// status carries none.
+// Reads an error back. `ReasonName`, `FieldName` and `MetadataOf` are empty if the status carries
+// no reason, field or metadata.
 std::string ReasonName(const absl::Status& status);
 std::string FieldName(const absl::Status& status);
 ErrorMetadata MetadataOf(const absl::Status& status);

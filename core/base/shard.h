@@ -2,7 +2,7 @@
 //
 // How work over the flat vector is cut. Everything that sums works on fixed blocks of kBlock
 // elements, and a shard is a whole number of blocks (the last may be short), so that no result
-// depends on where the cuts are or which thread did what.
+// depends on where the cuts are, or on which thread did what.
 #pragma once
 
 #include <algorithm>
@@ -15,8 +15,8 @@ namespace talweg::core {
 inline constexpr size_t kBlock = 4096;         // elements of a summation block
 inline constexpr size_t kShard = 16 * kBlock;  // elements of a shard by default: 256 KiB
 
-// Elements [begin, end) of the flat vector; `begin` is a multiple of kBlock, and so is `end` unless
-// it is the end of the vector.
+// Elements [begin, end) of the flat vector. `begin` is a multiple of kBlock, and so is `end`,
+// unless it is the end of the vector.
 struct Shard {
   size_t begin = 0;
   size_t end = 0;
@@ -27,7 +27,7 @@ inline size_t NumBlocks(size_t num_elements) { return (num_elements + kBlock - 1
 inline size_t NumShards(size_t num_elements, size_t shard_elements = kShard) {
   return (num_elements + shard_elements - 1) / shard_elements;
 }
-// Shard `index` of a vector cut every `shard_elements` (a multiple of kBlock).
+// Shard `index` of a vector that is cut every `shard_elements` (a multiple of kBlock).
 inline Shard ShardAt(size_t index, size_t num_elements, size_t shard_elements = kShard) {
   const size_t begin = index * shard_elements;
   return {begin, std::min(begin + shard_elements, num_elements)};

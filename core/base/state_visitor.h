@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A method names its state once; saving, loading, exporting and measuring it read that list.
+// A method names its state once; code that saves, loads, exports or measures the state walks that
+// list.
 #pragma once
 
 #include "absl/strings/string_view.h"
@@ -11,10 +12,10 @@ namespace talweg::core {
 class StateVisitor {
  public:
   virtual ~StateVisitor() = default;
-  // A slot: numbers that the method keeps between steps, [any]. The span is the slot itself: a
-  // saver reads it, a loader writes it.
+  // A slot: numbers that the method keeps between steps, [any]. The span is the slot itself: code
+  // that saves reads the span, code that loads writes it.
   virtual void Slot(absl::string_view name, absl::Span<float> values) = 0;
-  // A single number between steps, such as the running product of beta1.
+  // A single number that the method keeps between steps, such as the running product of beta1.
   virtual void Scalar(absl::string_view name, double& value) = 0;
 };
 

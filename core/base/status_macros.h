@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-// Returns from the enclosing function where `expression` is not OK.
+// Returns the status from the enclosing function if `expression` is not OK.
 #define TALWEG_RETURN_IF_ERROR(expression)           \
   do {                                               \
     absl::Status talweg_status_ = (expression);      \

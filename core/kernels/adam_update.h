@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One step of Adam over a span, in one pass: 28 bytes of traffic an element, 36 with `v_max`.
+// One step of Adam over a span, in one pass: 28 bytes of traffic per element, 36 with `v_max`.
 //
 //   m <- keep_m m + take_m g
 //   v <- keep_v v + (take_v g) g
-//   v_max <- max(v_max, v)                                      where `v_max` is given
-//   to <- keep from - (rate m) / (sqrt(v) root_scale + epsilon)   v_max in v's place where given
+//   v_max <- max(v_max, v)                                        if `v_max` is given
+//   to <- keep from - (rate m) / (sqrt(v) root_scale + epsilon)   with v_max for v if given
 //
-// All in float32, each operation rounded once, none fused, denormals kept: the same bits on every
-// Highway target and for any cut of the vector, as long as no result is NaN.
+// All arithmetic is in float32: each operation is rounded once, none is fused, and denormals are
+// kept. So the bits are the same on every Highway target and for any cut of the vector, as long as
+// no result is NaN.
 #pragma once
 
 #include "absl/types/span.h"
@@ -25,8 +26,8 @@ struct AdamCoefficients {
   float keep = 1;        // share of the parameters kept
 };
 
-// All spans have one length; `v_max` may be empty instead: plain Adam. `to` is `from` or apart from
-// it, nothing else overlaps. `stores` is how `to` is written.
+// All spans have one length, except that `v_max` may be empty: that is plain Adam. `to` is `from`
+// itself or does not overlap it; nothing else overlaps. `stores` says how `to` is written.
 void AdamUpdate(const AdamCoefficients& coefficients, Stores stores,
                 absl::Span<const float> gradient, absl::Span<const float> from,
                 absl::Span<float> to, absl::Span<float> m, absl::Span<float> v,

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One step of a running average: 12 bytes of traffic an element.
+// One step of a running average: 12 bytes of traffic per element.
 //
 //   average <- average + take (w - average)
 //
-// The difference, and not `keep average + take w`: keep = 1 - take is a rounded number too, and
-// what it is off by would draw every average towards zero, for a take of 1e-6 by more than a
-// hundredth. In float32, each operation rounded once, none fused, denormals kept: the same bits on
-// every Highway target and for any cut of the vector.
+// The kernel takes the difference, and does not compute `keep average + take w`: keep = 1 - take is
+// a rounded number too, and its error would draw every average towards zero, for a take of 1e-6 by
+// more than a hundredth. All arithmetic is in float32: each operation is rounded once, none is
+// fused, and denormals are kept. So the bits are the same on every Highway target and for any cut
+// of the vector.
 #pragma once
 
 #include "absl/types/span.h"

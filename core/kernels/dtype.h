@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How numbers are laid out outside, and their way to float32 and back. Everything is little-endian,
-// of any alignment.
+// How numbers are laid out outside the server, and how they become float32 and back. Everything is
+// little-endian and may have any alignment.
 //
 //   float32   IEEE 754 binary32
 //   bfloat16  the upper half of a float32; rounded to nearest, ties to even
 //   float16   IEEE 754 binary16; rounded to nearest, ties to even; from 65520 on an infinity
 //
-// To float32 is exact, NaNs stay NaNs with the upper bits of their payload. Integer operations, but
-// for a sum that rounds float16's smallest: the same bits on every machine.
+// The conversion to float32 is exact, and NaNs stay NaNs with the upper bits of their payload. All
+// operations are on integers, except a sum that rounds the smallest float16 numbers. So the bits
+// are the same on every machine.
 #pragma once
 
 #include <cstddef>

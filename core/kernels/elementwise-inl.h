@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The loop of every elementwise kernel, compiled once a target.
+// The loop of every elementwise kernel, compiled once per target.
 #if defined(TALWEG_CORE_KERNELS_ELEMENTWISE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef TALWEG_CORE_KERNELS_ELEMENTWISE_INL_H_
 #undef TALWEG_CORE_KERNELS_ELEMENTWISE_INL_H_
@@ -21,13 +21,13 @@ namespace HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Vectors that reach past the caches need whole, aligned lines.
+// Stores past the caches need whole, aligned lines.
 inline bool CanStream(Stores stores, const float* to) {
   return stores == Stores::kStreaming && reinterpret_cast<uintptr_t>(to) % 64 == 0;
 }
 
-// Runs `at(d, i, store)` over i in [0, n): a vector at a time and the tail element by element, by
-// the same operations. `store(vector, d, pointer)` writes `to`, the rest is the kernel's business.
+// Runs `at(d, i, store)` over i in [0, n): one vector at a time, and the tail element by element,
+// by the same operations. `store(vector, d, pointer)` writes `to`; the kernel does the rest.
 template <class At>
 HWY_INLINE void ForEachVector(size_t n, bool streaming, const At& at) {
   const hn::ScalableTag<float> d;

@@ -59,7 +59,7 @@ class Group {
         c_{At(hi, 2), At(lo, 2)},
         d_{At(hi, 3), At(lo, 3)} {}
 
-  // False where a residue is left: then nothing of this group counts.
+  // False if a residue is left: then nothing of this group counts.
   HWY_INLINE bool Add(size_t num_contributions, const WeightedVector* contributions, size_t at) {
     const hn::RebindToUnsigned<D> as_bits;
     Vector residues = Zero();
@@ -91,8 +91,8 @@ class Group {
   Sum a_, b_, c_, d_;
 };
 
-// Both go over [begin, n) and return where they have stopped: at the first group that has a
-// residue, or where less than a group is left.
+// Both go over [begin, n) and return the element at which they have stopped: the start of the first
+// group that has a residue, or of the rest that is less than a group.
 size_t FoldKernel(size_t num_contributions, const WeightedVector* contributions, bool first,
                   size_t begin, size_t n, double* hi, double* lo) {
   const bool streaming = first && reinterpret_cast<uintptr_t>(hi + begin) % 64 == 0 &&
@@ -145,7 +145,7 @@ HWY_EXPORT(CloseKernel);
 
 namespace {
 
-constexpr size_t kStep = 32;         // elements done one by one where a kernel stops
+constexpr size_t kStep = 32;         // elements done one by one if a kernel stops
 constexpr size_t kMostResidues = 4;  // an element; above that they are compacted
 
 double ScalarTwoSum(double& sum, double x) {
@@ -155,8 +155,8 @@ double ScalarTwoSum(double& sum, double x) {
   return (a - (sum - b)) + (x - b);
 }
 
-// Takes element `at` of the contributions in and gives each residue away. Where an element is not
-// finite hi + lo is NaN, and no residue tells more.
+// Adds element `at` of the contributions and hands each residue to `take`. If an element is not
+// finite, hi + lo is NaN, and residues say nothing more.
 template <class Take>
 void AddElement(absl::Span<const WeightedVector> contributions, size_t at, double& hi, double& lo,
                 const Take& take) {

@@ -11,7 +11,7 @@
 
 namespace talweg::core {
 
-// Intermediate sums are far from overflow.
+// The caller's terms are such that intermediate sums are far from overflow.
 inline double ReferenceSum(const std::vector<double>& terms) {
   std::vector<double> partials;  // do not overlap, smallest first
   for (double x : terms) {

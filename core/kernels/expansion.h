@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A sum of doubles as its whole binary expansion: exact, and so the same whatever the order.
+// A sum of doubles as its whole binary expansion. It is exact, and so it is the same for every
+// order.
 //
 //   sum = Sum_k digit_k 2^(32 k - 1074)
 //
 // Every double is a multiple of 2^-1074 below 2^1024. The digits are signed 64-bit integers that
-// take in 32 bits each, so that a number is added by three integer additions and carries wait until
-// somebody asks. Rounding happens once, at the end.
+// take 32 bits each, so that a number is added by three integer additions, and carries wait until
+// the value is asked for. Rounding happens once, at the end.
 //
 // Source: U. Kulisch, "Computer Arithmetic and Validity" (2008), the complete accumulator; radix
-// and late carries as in R. Neal, arXiv:1505.05571. 568 bytes; an addition costs some nanoseconds,
-// a value one or two for each digit between the largest and the smallest number.
+// and late carries as in R. Neal, arXiv:1505.05571. It takes 568 bytes. An addition costs a few
+// nanoseconds; a value costs one or two for each digit between the largest and the smallest number.
 #pragma once
 
 #include <array>
@@ -27,21 +28,21 @@ class ExactSum {
   // Once an infinity or a NaN has come, the value is NaN for good.
   void Add(double x);
 
-  // The sum, correctly rounded: to the nearest double, and to the even one of two as near. Infinite
-  // where that is beyond all doubles; a sum of zero is +0.
+  // The sum, correctly rounded: to the nearest double, or to the even one of two that are equally
+  // near. It is infinite if the sum is beyond all doubles; a sum of zero is +0.
   double Value() const;
 
  private:
   static constexpr size_t kDigits = 68;  // 2098 bits of doubles, 64 for their number, a sign
   using Digits = std::array<int64_t, kDigits>;
 
-  // Leaves digits [begin, end - 1) in [0, 2^32); the sign of the last is that of the number. There
-  // are no others but zeros.
+  // Leaves digits [begin, end - 1) in [0, 2^32); the sign of the last digit is the sign of the
+  // number. All other digits are zero.
   static void Carry(Digits& digits, size_t begin, size_t end);
 
   Digits digits_ = {};
-  size_t begin_ = kDigits, end_ = 0;  // all digits but these are 0
-  uint32_t uncarried_ = 0;            // numbers that came since the digits were last below 2^32
+  size_t begin_ = kDigits, end_ = 0;  // all other digits are 0
+  uint32_t uncarried_ = 0;            // numbers added since the digits were last below 2^32
   bool finite_ = true;
 };
 

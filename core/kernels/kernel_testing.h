@@ -17,8 +17,8 @@
 
 namespace talweg::core {
 
-// Calls `run()` once a target, with every kernel dispatched to it, and names the target in
-// failures.
+// Calls `run()` once per target, with every kernel dispatched to that target, and names the target
+// in failures.
 template <class Run>
 void ForEachTarget(const Run& run) {
   for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
@@ -29,8 +29,8 @@ void ForEachTarget(const Run& run) {
   }
 }
 
-// Numbers of either sign and of magnitudes from far below the smallest normal square root to 2^20,
-// zeros and denormals among them; a fixed function of the seed.
+// Numbers of either sign, with magnitudes from far below the smallest normal square root to 2^20;
+// zeros and denormals are among them. They are a fixed function of the seed.
 inline std::vector<float> AwkwardFloats(size_t size, uint64_t seed) {
   std::vector<float> values(size);
   uint64_t state = seed * 0x9e3779b97f4a7c15 + 1;
@@ -59,7 +59,7 @@ inline size_t FirstDifference(absl::Span<const float> a, absl::Span<const float>
   return a.size();
 }
 
-// EXPECTs the same bits.
+// Expects that both have the same bits.
 inline void ExpectSameBits(absl::Span<const float> expected, absl::Span<const float> got) {
   const size_t at = FirstDifference(expected, got);
   if (at < expected.size()) {

@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The first half of a step of LAMB over a span, in one pass: 28 bytes of traffic an element.
+// The first half of a step of LAMB over a span, in one pass: 28 bytes of traffic per element.
 //
 //   m <- keep_m m + take_m g
 //   v <- keep_v v + (take_v g) g
 //   to <- (m_scale m) / (sqrt(v) root_scale + epsilon) + decay from     the direction r
 //
-// and the sums of squares of `from` and of r in double, in the order of squared_norm.h. The second
-// half, from - (rate times the ratio of the norms) r, is GradientDescentUpdate with r as gradient.
+// It also sums the squares of `from` and of r in double, in the order of squared_norm.h. The second
+// half, from - (rate times the ratio of the norms) r, is GradientDescentUpdate with r as the
+// gradient.
 //
-// In float32 but for the sums, each operation rounded once, none fused, denormals kept: the same
-// bits on every Highway target, and but for the sums for any cut of the vector, as long as no
-// result is NaN.
+// All arithmetic except the sums is in float32: each operation is rounded once, none is fused, and
+// denormals are kept. So the bits are the same on every Highway target and, except for the sums,
+// for any cut of the vector, as long as no result is NaN.
 #pragma once
 
 #include "absl/types/span.h"
@@ -33,7 +34,7 @@ struct LambSums {
   double direction = 0;   // of squares of r
 };
 
-// All spans have one length, nothing overlaps. `stores` is how `to` is written.
+// All spans have one length; nothing overlaps. `stores` says how `to` is written.
 LambSums LambDirection(const LambCoefficients& coefficients, Stores stores,
                        absl::Span<const float> gradient, absl::Span<const float> from,
                        absl::Span<float> to, absl::Span<float> m, absl::Span<float> v);

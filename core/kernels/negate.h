@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// x <- -x, in place: 8 bytes of traffic an element. Turns the sign of zeros, infinities and NaN
-// too.
+// x <- -x, in place: 8 bytes of traffic per element. It also turns the sign of zeros, infinities
+// and NaN.
 #pragma once
 
 #include "absl/types/span.h"

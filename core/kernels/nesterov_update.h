@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One step of Nesterov's momentum over a span, in one pass: 20 bytes of traffic an element.
+// One step of Nesterov's momentum over a span, in one pass: 20 bytes of traffic per element.
 //
 //   m <- keep_m m + take g
 //   to <- keep from + move (step_m m + step_g g)
 //
-// All in float32, each operation rounded once, none fused, denormals kept: the same bits on every
-// Highway target and for any cut of the vector, as long as no result is NaN.
+// All arithmetic is in float32: each operation is rounded once, none is fused, and denormals are
+// kept. So the bits are the same on every Highway target and for any cut of the vector, as long as
+// no result is NaN.
 #pragma once
 
 #include "absl/types/span.h"
@@ -22,8 +23,8 @@ struct NesterovCoefficients {
   float keep = 1;        // share of the parameters kept
 };
 
-// All spans have one length. `to` is `from` or apart from it, nothing else overlaps. `stores` is
-// how `to` is written.
+// All spans have one length. `to` is `from` itself or does not overlap it; nothing else overlaps.
+// `stores` says how `to` is written.
 void NesterovUpdate(const NesterovCoefficients& coefficients, Stores stores,
                     absl::Span<const float> gradient, absl::Span<const float> from,
                     absl::Span<float> to, absl::Span<float> m);

@@ -85,7 +85,8 @@ void TrimmedMeanKernel(size_t n, const float* const* vectors, size_t trim, size_
   for (size_t begin = 0; begin < size; begin += kWidth) {
     const size_t width = std::min(kWidth, size - begin);
     for (size_t k = 0; k < n; ++k) {
-      // Where a row is not full, what was there is sorted too, and written nowhere.
+      // If a row is not full, the values that stood there before are sorted too, and written
+      // nowhere.
       std::memcpy(rows + k * kWidth, vectors[k] + begin, width * sizeof(float));
       TurnKeys(rows + k * kWidth);
     }

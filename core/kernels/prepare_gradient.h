@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is done to a gradient before the method sees it: 12 bytes of traffic an element, 8 without
+// What is done to a gradient before the method sees it: 12 bytes of traffic per element, 8 without
 // decay.
 //
-//   to <- min(max(factor g, -max_value), max_value) + decay w    without the sum where decay is 0
+//   to <- min(max(factor g, -max_value), max_value) + decay w    without the sum if decay is 0
 //
-// In float32, each operation rounded once, none fused, denormals kept: the same bits on every
-// Highway target and for any cut of the vector.
+// All arithmetic is in float32: each operation is rounded once, none is fused, and denormals are
+// kept. So the bits are the same on every Highway target and for any cut of the vector.
 #pragma once
 
 #include <limits>
@@ -25,7 +25,7 @@ struct GradientPreparation {
   }
 };
 
-// All spans have one length; `gradient` is finite. `to` may be `gradient`, nothing else overlaps.
+// All spans have one length; `gradient` is finite. `to` may be `gradient`; nothing else overlaps.
 void PrepareGradient(const GradientPreparation& preparation, absl::Span<const float> gradient,
                      absl::Span<const float> w, absl::Span<float> to);
 

@@ -30,7 +30,7 @@ HWY_INLINE void RmspropLoop(const RmspropCoefficients& c, bool streaming, size_t
           hn::Add(hn::Mul(hn::Set(d, c.keep_v), hn::LoadU(d, mean + i)), weighted);
       hn::StoreU(new_mean, d, mean + i);
       spread = hn::Sub(new_v, hn::Mul(new_mean, new_mean));
-      // Rounding may make it negative where the gradient hardly changes.
+      // Rounding may make it negative if the gradient hardly changes.
       spread = hn::IfThenElse(hn::Lt(spread, hn::Zero(d)), hn::Zero(d), spread);
     }
     const auto divisor =

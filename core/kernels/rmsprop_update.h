@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One step of RMSProp over a span, in one pass: 20 bytes of traffic an element, 8 more with `mean`
+// One step of RMSProp over a span, in one pass: 20 bytes of traffic per element, 8 more with `mean`
 // and 8 more with `m`.
 //
 //   v <- keep_v v + (take_v g) g
-//   mean <- keep_v mean + take_v g                   where `mean` is given
-//   spread = v, or max(v - mean^2, 0) where `mean` is given
+//   mean <- keep_v mean + take_v g                   if `mean` is given
+//   spread = v, or max(v - mean^2, 0) if `mean` is given
 //   step = (take g) / (sqrt(spread + inside) + outside)
-//   m <- keep_m m + step                             where `m` is given
-//   to <- keep from - step                           or, where `m` is given, keep from - move m
+//   m <- keep_m m + step                             if `m` is given
+//   to <- keep from - step                           or, if `m` is given, keep from - move m
 //
-// All in float32, each operation rounded once, none fused, denormals kept: the same bits on every
-// Highway target and for any cut of the vector, as long as no result is NaN.
+// All arithmetic is in float32: each operation is rounded once, none is fused, and denormals are
+// kept. So the bits are the same on every Highway target and for any cut of the vector, as long as
+// no result is NaN.
 #pragma once
 
 #include "absl/types/span.h"
@@ -28,8 +29,8 @@ struct RmspropCoefficients {
   float keep = 1;         // share of the parameters kept
 };
 
-// All spans have one length, but `mean` and `m` may be empty. `to` is `from` or apart from it,
-// nothing else overlaps. `stores` is how `to` is written.
+// All spans have one length, except that `mean` and `m` may be empty. `to` is `from` itself or does
+// not overlap it; nothing else overlaps. `stores` says how `to` is written.
 void RmspropUpdate(const RmspropCoefficients& coefficients, Stores stores,
                    absl::Span<const float> gradient, absl::Span<const float> from,
                    absl::Span<float> to, absl::Span<float> v, absl::Span<float> mean,

@@ -6,9 +6,9 @@
 namespace talweg::core {
 
 enum class Stores {
-  kCached,     // through the caches: for what is read again soon
-  kStreaming,  // past them: saves reading each line first; for vectors far larger than the caches.
-               // Where the vector is not aligned to 64 bytes, as kCached.
+  kCached,     // Through the caches: for data that is read again soon.
+  kStreaming,  // Past them, which saves reading each line first: for vectors far larger than
+               // caches. A vector that is not aligned to 64 bytes is written as with kCached.
 };
 
 }  // namespace talweg::core

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// to <- a - b, element by element in float32: 12 bytes of traffic an element.
+// to <- a - b, element by element in float32: 12 bytes of traffic per element.
 #pragma once
 
 #include "absl/types/span.h"
@@ -8,7 +8,7 @@
 
 namespace talweg::core {
 
-// All spans have one length. `to` may be `a` or `b`; otherwise nothing overlaps. `stores` is how
+// All spans have one length. `to` may be `a` or `b`; otherwise nothing overlaps. `stores` says how
 // `to` is written.
 void Subtract(Stores stores, absl::Span<const float> a, absl::Span<const float> b,
               absl::Span<float> to);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the sums over contributions take in: a vector and how much it counts.
+// A term of the sums over contributions: a vector and how much it counts.
 #pragma once
 
 namespace talweg::core {

@@ -14,8 +14,8 @@ namespace {
 constexpr double kEpsilon = 1e-7;
 constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
 
-// Copies the upper triangle of a, [n, n], to the lower one; by tiles, or it would miss the caches
-// at every element.
+// Copies the upper triangle of a, [n, n], to the lower one. It goes by tiles, because otherwise it
+// would miss the caches at every element.
 void MirrorUpper(size_t n, float* a) {
   constexpr size_t kTile = 32;
   for (size_t top = 0; top < n; top += kTile) {

@@ -11,7 +11,7 @@ namespace {
 // log(k 2^-31) for a whole number k in [1, 2^31].
 float LogOfShare(float k) {
   // k = m 2^e with m in [sqrt(1/2), sqrt(2)): adding the distance from sqrt(1/2) to 1 to the bits
-  // carries into the exponent where m must be halved.
+  // carries into the exponent if m must be halved.
   constexpr uint32_t kSqrtHalf = 0x3f3504f3;
   constexpr uint32_t kOne = 0x3f800000;
   const uint32_t bits = std::bit_cast<uint32_t>(k) + (kOne - kSqrtHalf);
@@ -56,7 +56,7 @@ std::pair<float, float> CosineAndSine(uint32_t word) {
   c = c * square + 4.166664568298827e-2f;
   c = c * square - 0.5f;
   const float cosine = c * square + 1.0f;
-  // Turn by the quarters without a branch: it could not be predicted.
+  // Turns by the quarters without a branch, because a branch could not be predicted.
   const float turned_cosine = (quadrant & 1) != 0 ? sine : cosine;
   const float turned_sine = (quadrant & 1) != 0 ? cosine : sine;
   return {FlipSign(turned_cosine, ((quadrant + 1) & 2) << 30),

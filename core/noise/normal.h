@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Random words to float32 numbers, with the same bits on every machine and in every language.
+// Makes float32 numbers of random words, with the same bits on every machine and in every language.
 //
 // Uniform: the top 24 bits of a word, times 2^-24.
 //
@@ -14,10 +14,12 @@
 //
 // `| 1` and `| 2` put each number in the middle of its cell: log never sees 0 and neither angle nor
 // radius leans to a side. Log, sine and cosine are the polynomials in normal.cc, written out in
-// float32: only + - * / sqrt, each rounded to nearest even, never fused. Apart from an exact zero
-// (k = 2^31: r = 0) nothing on the way is below 2^-94 in size, so no denormal mode can matter.
+// float32: they use only + - * / sqrt, each rounded to nearest even and never fused. Apart from an
+// exact zero (k = 2^31: r = 0), no intermediate result is below 2^-94 in size, so no denormal mode
+// can matter.
 //
-// Within 4e-7 of the exact value of these formulas, relatively (measured: 2.9e-7, normal_test.cc).
+// The relative error against the exact value of these formulas is at most 4e-7 (measured: 2.9e-7,
+// normal_test.cc).
 //
 // Source: Box, Muller 1958; polynomials: Cephes library (Moshier), logf.c and sinf.c.
 #pragma once
@@ -35,7 +37,7 @@ inline constexpr float kLargestNormal = 6.5556f;
 // In [0, 1), a multiple of 2^-24.
 constexpr float UniformFromWord(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
 
-// Words 0 and 1 make the first two normals (cosine, then sine), words 2 and 3 the others.
+// Words 0 and 1 make the first two normals (cosine, then sine); words 2 and 3 make the others.
 std::array<float, 4> NormalsFromWords(const PhiloxWords& words);
 
 }  // namespace talweg::core

@@ -3,11 +3,11 @@
 // Philox4x32-10: four random words as a pure function of a counter and a key.
 //
 //   ten rounds of  c0, c1, c2, c3 <- hi(M1 c2) ^ c1 ^ k0, lo(M1 c2), hi(M0 c0) ^ c3 ^ k1, lo(M0 c0)
-//   before each round but the first  k0 += 0x9E3779B9, k1 += 0xBB67AE85  (modulo 2^32)
+//   before each round except the first  k0 += 0x9E3779B9, k1 += 0xBB67AE85  (modulo 2^32)
 //   M0 = 0xD2511F53, M1 = 0xCD9E8D57; hi and lo are the halves of the 64-bit product
 //
-// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
-// No state: any word of any stream costs the same, so any thread may draw any part.
+// Source: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011. There
+// is no state: every word of every stream costs the same, so any thread may draw any part.
 #pragma once
 
 #include <array>
@@ -20,8 +20,8 @@ using PhiloxKey = std::array<uint32_t, 2>;
 
 PhiloxWords Philox(PhiloxWords counter, PhiloxKey key);
 
-// What a draw is for. Draws of two domains under one seed never share a counter. Domain 0 is kept
-// for perturbations, which use x and y for the pair and the generation.
+// What a draw is for. Draws of two domains under one seed never share a counter. Domain 0 is
+// reserved for perturbations, which use x and y for the pair and the generation.
 enum class NoiseDomain : uint16_t { kInitialValues = 1 };
 
 // Low word first.

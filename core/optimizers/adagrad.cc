@@ -16,7 +16,7 @@ uint64_t Adagrad::StateBytes(const AdagradConfig&, const ParameterSpace& space) 
 
 Adagrad::Adagrad(const AdagradConfig& config, const ParameterSpace& space)
     : config_(config), v_(space.num_elements()) {
-  // Memory that stays at zero is not touched before the first step.
+  // If v starts at zero, its memory is not touched before the first step.
   const float initial = ToFloat(config.initial_accumulator);
   if (initial > 0) std::fill_n(v_.data(), v_.size(), initial);
 }

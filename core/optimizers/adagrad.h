@@ -9,8 +9,9 @@
 // The defaults are torch.optim's in both dialects; Keras's own are epsilon 1e-7 and
 // initial_accumulator 0.1.
 //
-// Source: Duchi, Hazan, Singer 2011; torch.optim.Adagrad without lr_decay (a schedule's business);
-// keras.optimizers.Adagrad. State: 4 bytes a parameter. A step reads and writes 20.
+// Source: Duchi, Hazan, Singer 2011; torch.optim.Adagrad without lr_decay (which a schedule does
+// here); keras.optimizers.Adagrad. State: 4 bytes per parameter. A step reads and writes 20 bytes
+// per parameter.
 #pragma once
 
 #include <cstddef>
@@ -24,8 +25,8 @@
 namespace talweg::core {
 
 struct AdagradConfig {
-  double epsilon = 1e-10;  // TORCH: in the unit of the gradient; KERAS: in that of its square;
-                           // below 1.2e-38 it counts as that
+  double epsilon = 1e-10;  // TORCH: in the unit of the gradient; KERAS: in the unit of its square;
+                           // below 1.2e-38 it counts as 1.2e-38
   double initial_accumulator = 0;  // of v, in the unit of the squared gradient
   Dialect dialect = Dialect::kTorch;
 
@@ -38,7 +39,7 @@ struct AdagradConfig {
   }
 };
 
-// Thread-compatible; disjoint shards may be applied at the same time.
+// Thread-compatible, except that disjoint shards may be applied at the same time.
 class Adagrad final : public Optimizer {
  public:
   using Configuration = AdagradConfig;

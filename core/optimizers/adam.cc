@@ -37,7 +37,7 @@ void Adam::Apply(const StepRates& rates, Shard shard, absl::Span<const float> gr
                  absl::Span<const float> from, absl::Span<float> to) {
   const bool corrects = config_.dialect != Dialect::kFederated;
   const double c1 = corrects ? 1 - beta1_product_ : 1;
-  // Roots are correctly rounded everywhere.
+  // Square roots are correctly rounded on every machine.
   const double root_c2 = corrects ? std::sqrt(1 - beta2_product_) : 1;
   // KERAS corrects the rate, the others correct the root of v.
   const bool corrects_rate = config_.dialect == Dialect::kKeras;

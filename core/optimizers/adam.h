@@ -8,16 +8,17 @@
 //   PAPER  W <- W - eta (m / c1) / (sqrt(v / c2) + epsilon)          t counts from 1
 //   FEDERATED  W <- W - eta m / (sqrt(v) + epsilon)                  v starts at epsilon^2
 //
-// TORCH and PAPER are one step written twice, and are computed alike. KERAS is the paper's remark
-// on efficiency; its epsilon weighs more in the first steps. FEDERATED is FedAdam, where -g is the
-// mean of what workers have moved W by, and epsilon is called tau; v starts at its square instead
-// of being corrected. With AMSGrad the running maximum of v stands in v's place, whatever the
-// dialect. beta^t is a running product: it stays right where beta changes on the way, and no libm
-// is in it.
+// TORCH and PAPER are one step written in two ways, and are computed alike. KERAS is the paper's
+// remark on efficiency; its epsilon weighs more in the first steps. FEDERATED is FedAdam: -g is the
+// mean of the distances by which workers have moved W, and epsilon is called tau there; v starts at
+// the square of epsilon instead of being corrected. With AMSGrad the running maximum of v takes the
+// place of v, in every dialect. beta^t is a running product: it stays right if beta changes during
+// the run, and it needs no mathematics library.
 //
-// Source: arXiv:1412.6980, algorithm 1 and section 2; arXiv:1904.09237 (AMSGrad);
-// arXiv:2003.00295, algorithm 2 (FEDERATED).
-// State: 8 bytes a parameter, 12 with AMSGrad. A step reads and writes 28, or 36.
+// Source: arXiv:1412.6980, algorithm 1 and section 2; arXiv:1904.09237 (AMSGrad); arXiv:2003.00295,
+// algorithm 2 (FEDERATED).
+// State: 8 bytes per parameter, 12 with AMSGrad. A step reads and writes 28 bytes per parameter, or
+// 36.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +31,7 @@
 
 namespace talweg::core {
 
-// The fields of a config C that is an AdamConfig, with the dialects that it speaks.
+// The fields of a config C that is an AdamConfig, with the dialects that C speaks.
 template <class C>
 auto AdamFields(DialectSet dialects) {
   return std::tuple{Field<C, double>{"beta1", &C::beta1, HalfOpen(0, 1)},
@@ -43,7 +44,7 @@ auto AdamFields(DialectSet dialects) {
 struct AdamConfig {
   double beta1 = 0.9;     // share of m kept at each step
   double beta2 = 0.999;   // share of v kept at each step
-  double epsilon = 1e-8;  // in the unit of the gradient; below 1.2e-38 it counts as that
+  double epsilon = 1e-8;  // in the unit of the gradient; below 1.2e-38 it counts as 1.2e-38
   Dialect dialect = Dialect::kTorch;
   bool amsgrad = false;
 
@@ -53,7 +54,7 @@ struct AdamConfig {
   }
 };
 
-// Thread-compatible; disjoint shards may be applied at the same time.
+// Thread-compatible, except that disjoint shards may be applied at the same time.
 class Adam : public Optimizer {
  public:
   using Configuration = AdamConfig;
@@ -71,7 +72,7 @@ class Adam : public Optimizer {
   void VisitState(StateVisitor& visitor) override;
 
  protected:
-  // From the next BeginStep on.
+  // Takes effect with the next BeginStep.
   void Take(const AdamConfig& config) { config_ = config; }
 
  private:

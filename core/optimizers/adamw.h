@@ -4,12 +4,13 @@
 //
 //   W <- W (1 - eta decay), then a step of Adam (see adam.h; dialects TORCH, KERAS and PAPER)
 //
-// Every method can decay so: a session says how much in `weight_decay.decoupled`, and it arrives
-// with the rates of a step. What makes this one AdamW is that it is 0.01 where nothing is said, as
-// in torch.optim; 0 is Adam.
+// Every method can decay in this way: a session says how much in `weight_decay.decoupled`, and the
+// decay arrives with the rates of a step. AdamW differs from Adam only in the default: the decay is
+// 0.01 if the session does not set it, as in torch.optim. With 0 it is Adam.
 //
 // Source: arXiv:1711.05101, algorithm 2, with eta in the decay as torch.optim.AdamW has it.
-// State: 8 bytes a parameter, 12 with AMSGrad. A step reads and writes 28, or 36.
+// State: 8 bytes per parameter, 12 with AMSGrad. A step reads and writes 28 bytes per parameter, or
+// 36.
 #pragma once
 
 #include "core/optimizers/adam.h"
@@ -22,7 +23,7 @@ struct AdamWConfig : AdamConfig {
   }
 };
 
-// Thread-compatible; disjoint shards may be applied at the same time.
+// Thread-compatible, except that disjoint shards may be applied at the same time.
 class AdamW final : public Adam {
  public:
   using Configuration = AdamWConfig;

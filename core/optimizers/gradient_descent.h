@@ -5,7 +5,7 @@
 //   W <- W - eta g
 //
 // Source: Jimmy Ba, "Optimization I": min L(W + dW) to first order with a small |dW|.
-// State: none. A step reads and writes 12 bytes a parameter.
+// State: none. A step reads and writes 12 bytes per parameter.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ struct GradientDescentConfig {
   static auto Fields() { return std::tuple<>(); }
 };
 
-// Thread-compatible; disjoint shards may be applied at the same time.
+// Thread-compatible, except that disjoint shards may be applied at the same time.
 class GradientDescent final : public Optimizer {
  public:
   using Configuration = GradientDescentConfig;
@@ -34,7 +34,7 @@ class GradientDescent final : public Optimizer {
   void BeginStep(uint64_t number) override;
   void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
              absl::Span<const float> from, absl::Span<float> to) override;
-  // Nothing to name.
+  // There is no state to name.
   void VisitState(StateVisitor& visitor) override;
 };
 

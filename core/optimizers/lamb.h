@@ -4,17 +4,17 @@
 //
 //   m <- beta1 m + (1 - beta1) g             v <- beta2 v + (1 - beta2) g^2
 //   r = (m / c1) / (sqrt(v / c2) + epsilon) + decay W       c1 = 1 - beta1^t, c2 = 1 - beta2^t
-//   W <- W - eta ||W|| / ||r|| r             norms of one tensor; their ratio is 1 where one is 0
+//   W <- W - eta ||W|| / ||r|| r             norms of one tensor; their ratio is 1 if one is 0
 //
-// Made for large batches: the rate says how far a tensor moves, compared with its size. `decay` is
-// the session's decoupled weight decay, which stands inside r here.
+// LAMB is made for large batches: the rate says how far a tensor moves, compared with its size.
+// `decay` is the session's decoupled weight decay, which is part of r here.
 //
-// Apply writes r where the next version will stand, and sums the squares of each piece (what a
-// block and a tensor have in common); when all sums are there, one more pass takes the step. So the
-// method needs no vector beyond Adam's two.
+// Apply writes r to the place of the next version, and sums the squares of each piece (what a block
+// and a tensor have in common). When all sums are there, one more pass takes the step. So the
+// method needs no vector beyond the two of Adam.
 //
 // Source: arXiv:1904.00962, algorithm 2, phi the identity, with the bias corrections of its text.
-// State: 8 bytes a parameter. A step reads and writes 40.
+// State: 8 bytes per parameter. A step reads and writes 40 bytes per parameter.
 #pragma once
 
 #include <cstddef>
@@ -33,7 +33,7 @@ namespace talweg::core {
 struct LambConfig {
   double beta1 = 0.9;     // share of m kept at each step
   double beta2 = 0.999;   // share of v kept at each step
-  double epsilon = 1e-6;  // in the unit of the gradient; below 1.2e-38 it counts as that
+  double epsilon = 1e-6;  // in the unit of the gradient; below 1.2e-38 it counts as 1.2e-38
 
   static auto Fields() {
     using C = LambConfig;
@@ -43,7 +43,7 @@ struct LambConfig {
   }
 };
 
-// Thread-compatible; disjoint shards may be applied, and tasks run, at the same time.
+// Thread-compatible, except that disjoint shards may be applied, and tasks run, at the same time.
 class Lamb final : public Optimizer {
  public:
   using Configuration = LambConfig;
@@ -57,7 +57,7 @@ class Lamb final : public Optimizer {
   void BeginStep(uint64_t number) override;
   void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
              absl::Span<const float> from, absl::Span<float> to) override;
-  // One pass, a task a shard.
+  // One pass with one task per shard.
   size_t NumPasses() const override { return 1; }
   size_t NumTasks(size_t pass) const override;
   void RunTask(size_t pass, size_t task, RatesOfTensor rates, absl::Span<const float> from,
@@ -72,7 +72,7 @@ class Lamb final : public Optimizer {
   std::shared_ptr<const Layout> layout_;
   AlignedBuffer m_, v_;
   double beta1_product_ = 1, beta2_product_ = 1;
-  std::vector<LambSums> sums_;  // by block + tensor, which counts the pieces in order
+  std::vector<LambSums> sums_;  // by block + tensor, which numbers the pieces in order
   std::vector<double> ratios_;  // by tensor
 };
 

@@ -5,10 +5,11 @@
 //   W <- W - eta sign(beta1 m + (1 - beta1) g)      sign(0) = 0, m starts at 0
 //   m <- beta2 m + (1 - beta2) g
 //
-// The sign makes steps larger than Adam's: the paper takes a rate 3 to 10 times smaller, and a
-// decoupled decay as many times larger.
+// Because of the sign, steps are larger than Adam's: the paper uses a rate 3 to 10 times smaller,
+// and a decoupled decay that is larger by the same factor.
 //
-// Source: arXiv:2302.06675, algorithm 2. State: 4 bytes a parameter. A step reads and writes 20.
+// Source: arXiv:2302.06675, algorithm 2. State: 4 bytes per parameter. A step reads and writes 20
+// bytes per parameter.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +33,7 @@ struct LionConfig {
   }
 };
 
-// Thread-compatible; disjoint shards may be applied at the same time.
+// Thread-compatible, except that disjoint shards may be applied at the same time.
 class Lion final : public Optimizer {
  public:
   using Configuration = LionConfig;

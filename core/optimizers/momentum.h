@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Momentum: a running average of the gradients in the gradient's place.
+// Momentum: the step follows a running average of the gradients instead of the gradient.
 //
 //   TUTORIAL  m <- beta m + (1 - beta) g         W <- W - eta m   m starts at 0
 //   TORCH     m <- beta m + (1 - dampening) g    W <- W - eta m   the first m is g
 //   KERAS     m <- beta m - eta g                W <- W + m       m starts at 0
 //
-// Where beta is 0, torch.optim keeps no m and does not dampen; here the formula holds.
+// If beta is 0, torch.optim keeps no m and does not dampen; here the formula holds.
 //
 // Source: Jimmy Ba, "Optimization I"; torch.optim.SGD; keras.optimizers.SGD.
-// State: 4 bytes a parameter. A step reads and writes 20.
+// State: 4 bytes per parameter. A step reads and writes 20 bytes per parameter.
 #pragma once
 
 #include <cstddef>
@@ -36,11 +36,12 @@ struct MomentumConfig {
             "dialect", &C::dialect, {Dialect::kTutorial, Dialect::kTorch, Dialect::kKeras}},
         Field<C, double>{"dampening", &C::dampening, Closed(0, 1)}};
   }
-  // HYPERPARAMETER_OUT_OF_RANGE, naming `dampening`, where the dialect has none and it is not 0.
+  // HYPERPARAMETER_OUT_OF_RANGE, naming `dampening`, if it is not 0 and the dialect has no
+  // dampening.
   absl::Status Validate() const;
 };
 
-// Thread-compatible; disjoint shards may be applied at the same time.
+// Thread-compatible, except that disjoint shards may be applied at the same time.
 class Momentum final : public Optimizer {
  public:
   using Configuration = MomentumConfig;
@@ -54,9 +55,9 @@ class Momentum final : public Optimizer {
   void BeginStep(uint64_t number) override;
   void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
              absl::Span<const float> from, absl::Span<float> to) override;
-  // Slot "m"; scalar "m_is_set", 0 until the first step and 1 from then on, so that a restored
-  // session does not take its next gradient for its first. In every dialect, though only TORCH
-  // asks.
+  // Slot "m"; scalar "m_is_set", which is 0 until the first step and 1 from then on, so that a
+  // restored session does not mistake its next gradient for its first. The scalar is there in every
+  // dialect, although only TORCH reads it.
   void VisitState(StateVisitor& visitor) override;
 
  private:

@@ -17,7 +17,7 @@
 namespace talweg::core {
 namespace {
 
-// s of the header.
+// The factor s of the header.
 double ScaleOf(const MuonConfig& config, const MuonPlan::Matrix& matrix) {
   const auto rows = static_cast<double>(matrix.rows);
   const auto cols = static_cast<double>(matrix.cols);
@@ -25,7 +25,7 @@ double ScaleOf(const MuonConfig& config, const MuonPlan::Matrix& matrix) {
   return std::sqrt(std::max(1.0, rows / cols));
 }
 
-// Block by block, so that no cut of the vector could change it.
+// The sum goes block by block, so that no cut of the vector changes it.
 double NormOf(absl::Span<const float> values, Shard shard) {
   double sum = 0;
   ForEachBlock(shard, [&](Shard piece) { sum += SquaredNorm(View(values, piece)); });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Muon: a matrix moves along its momentum made orthogonal, so that no direction outweighs another.
+// Muon: a matrix moves along its momentum, which is made orthogonal first, so that no direction
+// outweighs another.
 //
 //   m <- beta m + (1 - beta) g
 //   u = (1 - beta) g + beta m        with `nesterov`; else u = m
@@ -8,20 +9,22 @@
 //   s = 0.2 sqrt(max(rows, cols))    with `match_rms_adamw`: a step as long as AdamW's often is
 //   s = sqrt(max(1, rows / cols))    without
 //
-// A tensor of two dimensions or more is the matrix [first dimension, the rest]. Tensors of fewer,
-// and those that the session's groups mark (embeddings and output layers, usually), take AdamW:
+// A tensor of two dimensions or more is the matrix [first dimension, the rest]. Tensors of fewer
+// dimensions, and tensors with the role "fallback" (usually embeddings and output layers), take the
+// fallback rule, AdamW:
 //
 //   m <- beta1 m + (1 - beta1) g     v <- beta2 v + (1 - beta2) g^2      the fields `fallback_...`
 //   W <- W - eta decay W - (eta / c1) m / (sqrt(v / c2) + epsilon)   c1 = 1 - beta1^t, c2 alike
 //
 // with the same rate times their group's factor: `match_rms_adamw` makes one rate right for both.
-// Defaults of the fallback are what Muon is run with (arXiv:2502.16982), beta2 0.95 among them.
+// The defaults of the fallback are those that Muon is run with (arXiv:2502.16982); beta2 is 0.95
+// there.
 //
 // Source: Keller Jordan 2024; arXiv:2502.16982 (match_rms_adamw); torch.optim.Muon of PyTorch 2.9,
 // which iterates in bfloat16 and divides by max(||u||, 1e-7), not ||u|| + 1e-7.
-// State: 4 bytes a parameter, 8 where it takes the fallback. Scratch: up to 8 lanes, each 4 bytes
-// for an element of its largest matrix and of two squares of that matrix's shorter side. The bits
-// are those of one kind of CPU (core/linalg).
+// State: 4 bytes per parameter, 8 if its tensor takes the fallback. Scratch: up to 8 lanes, and per
+// lane 4 bytes for each element of its largest matrix and of two squares of that matrix's shorter
+// side. The bits are the same only on the same kind of CPU (core/linalg).
 #pragma once
 
 #include <cstddef>
@@ -29,6 +32,7 @@
 #include <memory>
 #include <tuple>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "core/base/aligned_buffer.h"
 #include "core/optimizers/muon_plan.h"
@@ -41,9 +45,10 @@ struct MuonConfig {
   bool nesterov = true;
   uint64_t newton_schulz_steps = 5;
   bool match_rms_adamw = true;
-  double fallback_beta1 = 0.9;     // share of m kept at each step
-  double fallback_beta2 = 0.95;    // share of v kept at each step
-  double fallback_epsilon = 1e-8;  // in the unit of the gradient; below 1.2e-38 it counts as that
+  double fallback_beta1 = 0.9;   // share of m kept at each step
+  double fallback_beta2 = 0.95;  // share of v kept at each step
+  // In the unit of the gradient; below 1.2e-38 it counts as 1.2e-38.
+  double fallback_epsilon = 1e-8;
 
   static auto Fields() {
     using C = MuonConfig;
@@ -58,10 +63,11 @@ struct MuonConfig {
   }
 };
 
-// Thread-compatible; disjoint shards may be applied, and tasks run, at the same time.
+// Thread-compatible, except that disjoint shards may be applied, and tasks run, at the same time.
 class Muon final : public Optimizer {
  public:
   using Configuration = MuonConfig;
+  static constexpr absl::string_view kTensorRoles[] = {"fallback"};  // MuonPlan::kFallback
 
   static uint64_t StateBytes(const MuonConfig& config, const ParameterSpace& space);
 
@@ -70,17 +76,17 @@ class Muon final : public Optimizer {
 
   void Configure(const Config& config) override;
   void BeginStep(uint64_t number) override;
-  // Takes the fallback's step whole; for a matrix writes u to `to`.
+  // Takes the whole step of elements under the fallback rule; for a matrix, writes u to `to`.
   void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
              absl::Span<const float> from, absl::Span<float> to) override;
-  // One pass, a task a lane.
+  // One pass with one task per lane.
   size_t NumPasses() const override { return 1; }
   size_t NumTasks(size_t pass) const override;
   void RunTask(size_t pass, size_t task, RatesOfTensor rates, absl::Span<const float> from,
                absl::Span<float> to) override;
   uint64_t ScratchBytes() const override;
-  // Slots "m" and "v" (of the fallback's elements, one tensor after the other); scalars
-  // "fallback_beta1_product" and "fallback_beta2_product".
+  // Slots "m" and "v" ("v" has only the elements under the fallback rule, one tensor after the
+  // other); scalars "fallback_beta1_product" and "fallback_beta2_product".
   void VisitState(StateVisitor& visitor) override;
 
  private:

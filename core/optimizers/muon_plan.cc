@@ -13,7 +13,7 @@ MuonPlan::MuonPlan(const ParameterSpace& space) {
   for (size_t tensor = 0; tensor < layout.tensors().size(); ++tensor) {
     const std::vector<uint64_t>& shape = layout.tensors()[tensor].shape;
     const uint64_t size = layout.size_of(tensor);
-    if (shape.size() >= 2 && !space.IsFallback(tensor) && shape[0] <= kMaxMatrixSide &&
+    if (shape.size() >= 2 && space.RoleOf(tensor) != kFallback && shape[0] <= kMaxMatrixSide &&
         size / shape[0] <= kMaxMatrixSide) {
       matrices.push_back({tensor, shape[0], size / shape[0]});
       fallback_begin.push_back(kIsMatrix);

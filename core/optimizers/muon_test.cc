@@ -17,12 +17,12 @@ using ::testing::FloatNear;
 using ::testing::Pair;
 
 ParameterSpace SpaceWith(std::vector<std::vector<uint64_t>> shapes,
-                         std::vector<bool> fallback = {}) {
+                         std::vector<TensorRole> roles = {}) {
   std::vector<TensorSpec> tensors;
   for (auto& shape : shapes) {
     tensors.push_back({"t" + std::to_string(tensors.size()), std::move(shape)});
   }
-  return {std::make_shared<const Layout>(*Layout::Create(std::move(tensors))), std::move(fallback)};
+  return {std::make_shared<const Layout>(*Layout::Create(std::move(tensors))), std::move(roles)};
 }
 
 std::vector<float> Noise(size_t size, uint64_t seed) {
@@ -72,7 +72,7 @@ TEST(MuonTest, NesterovLooksPastTheMomentum) {
 
 TEST(MuonTest, VectorsAndMarkedTensorsTakeAdamW) {
   const ParameterSpace space =
-      SpaceWith({{5000}, {40, 50}, {}, {30, 20}}, {false, false, false, true});
+      SpaceWith({{5000}, {40, 50}, {}, {30, 20}}, {0, 0, 0, MuonPlan::kFallback});
   Muon muon({.fallback_beta1 = 0.8, .fallback_beta2 = 0.9, .fallback_epsilon = 1e-3}, space);
   Adam adam({.beta1 = 0.8, .beta2 = 0.9, .epsilon = 1e-3}, space);
   std::vector<float> by_muon = Noise(space.num_elements(), 1);
@@ -132,7 +132,7 @@ TEST(MuonTest, NamesItsState) {
 TEST(MuonPlanTest, CountsEveryByteThatAStepNeeds) {
   // m: 12 + 8 + 3 + 4; v: 3 + 4; a lane each for [3, 4] and [4, 2]: 12 + 2 * 9 and 8 + 2 * 4.
   const ParameterSpace space =
-      SpaceWith({{3, 2, 2}, {4, 2}, {3}, {2, 2}}, {false, false, false, true});
+      SpaceWith({{3, 2, 2}, {4, 2}, {3}, {2, 2}}, {0, 0, 0, MuonPlan::kFallback});
   EXPECT_EQ(Muon::StateBytes({}, space), 4u * (27 + 7 + 30 + 16));
   const Muon method({}, space);
   EXPECT_EQ(method.ScratchBytes(), 4u * (30 + 16));

@@ -11,7 +11,8 @@
 namespace talweg::core {
 
 double PowerOfPoint96(double exponent) {
-  // ln 0.96. A power below 2^-1900, and so every larger exponent, infinity included, is 0.
+  // ln 0.96. A power below 2^-1900 is 0, and so is the power of every larger exponent, infinity
+  // included.
   constexpr double kLog = -0x1.4e69ed6d80eaep-5;
   if (!(exponent < 32768)) return 0;
   double x = exponent * kLog;

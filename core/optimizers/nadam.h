@@ -8,13 +8,14 @@
 //   W <- W - eta n / (sqrt(v / c2) + epsilon)      c2 = 1 - beta2^t,  t counts from 1
 //
 // keras.optimizers.Nadam is psi = 1 with epsilon 1e-7. p_t and beta2^t are running products: they
-// stay right where hyper-parameters change on the way. The power of 0.96 is our own: no libm.
+// stay right if hyper-parameters change during the run. The power of 0.96 is a function of our own,
+// without a mathematics library.
 //
 // torch.optim.NAdam of PyTorch 1.10 to 1.13 has mu_t twice in p_(t+1) unless `foreach` is set; the
-// formula above is the foreach one, and PyTorch 2's.
+// formula above is that of `foreach`, and of PyTorch 2.
 //
 // Source: Dozat, "Incorporating Nesterov Momentum into Adam", 2016; torch.optim.NAdam.
-// State: 8 bytes a parameter. A step reads and writes 28.
+// State: 8 bytes per parameter. A step reads and writes 28 bytes per parameter.
 #pragma once
 
 #include <cstddef>
@@ -30,7 +31,7 @@ namespace talweg::core {
 struct NadamConfig {
   double beta1 = 0.9;             // share of m kept at each step
   double beta2 = 0.999;           // share of v kept at each step
-  double epsilon = 1e-8;          // in the unit of the gradient; below 1.2e-38 it counts as that
+  double epsilon = 1e-8;          // in the unit of the gradient; below 1.2e-38 it counts as 1.2e-38
   double momentum_decay = 0.004;  // psi: how fast mu rises from beta1 / 2 to beta1
 
   static auto Fields() {
@@ -42,10 +43,11 @@ struct NadamConfig {
   }
 };
 
-// 0.96^exponent for an exponent >= 0, from + - * / alone: within 2^-52, the same bits everywhere.
+// 0.96^exponent for an exponent >= 0, by + - * / alone: the error is at most 2^-52, and the bits
+// are the same on every machine.
 double PowerOfPoint96(double exponent);
 
-// Thread-compatible; disjoint shards may be applied at the same time.
+// Thread-compatible, except that disjoint shards may be applied at the same time.
 class Nadam final : public Optimizer {
  public:
   using Configuration = NadamConfig;

@@ -6,13 +6,13 @@
 //   TORCH     m <- beta m + g              W <- W - eta (beta m + g)    g at W; the first m is g
 //   KERAS     m <- beta m - eta g          W <- W + beta m - eta g      g at W
 //
-// TUTORIAL is Nesterov's own order: go where the momentum will carry the parameters anyway, and
-// take the gradient there. Workers read that point (the section LOOKAHEAD); decoupled decay is not
-// part of it. TORCH and KERAS keep their W at that point instead, so that g is taken at W itself;
-// as to torch.optim, dampening cannot go with it, and there is none here.
+// TUTORIAL is Nesterov's own order: go to the point to which the momentum will carry the parameters
+// anyway, and take the gradient there. Workers read that point (the section LOOKAHEAD); decoupled
+// decay is not part of it. TORCH and KERAS keep their W at that point instead, so that g is taken
+// at W itself. torch.optim refuses dampening with nesterov=True, and there is none here.
 //
 // Source: Jimmy Ba, "Optimization I"; torch.optim.SGD and keras.optimizers.SGD, nesterov=True.
-// State: 4 bytes a parameter. A step reads and writes 20.
+// State: 4 bytes per parameter. A step reads and writes 20 bytes per parameter.
 #pragma once
 
 #include <cstddef>
@@ -38,7 +38,7 @@ struct NesterovConfig {
   }
 };
 
-// Thread-compatible; disjoint shards may be applied at the same time.
+// Thread-compatible, except that disjoint shards may be applied at the same time.
 class Nesterov final : public Optimizer {
  public:
   using Configuration = NesterovConfig;
@@ -52,11 +52,11 @@ class Nesterov final : public Optimizer {
   void BeginStep(uint64_t number) override;
   void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
              absl::Span<const float> from, absl::Span<float> to) override;
-  // W - eta beta m in dialect TUTORIAL, with the hyper-parameters of the coming step.
+  // In dialect TUTORIAL the point is W - eta beta m, with the hyper-parameters of the coming step.
   bool HasLookahead() const override;
   void Lookahead(const StepRates& coming, Shard shard, absl::Span<const float> from,
                  absl::Span<float> to) const override;
-  // Slot "m"; scalar "m_is_set", 0 until the first step and 1 from then on (see Momentum).
+  // Slot "m"; scalar "m_is_set", which is 0 until the first step and 1 from then on (see Momentum).
   void VisitState(StateVisitor& visitor) override;
 
  private:

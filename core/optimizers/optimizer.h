@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every method of the catalogue is: state that takes steps over the flat vector.
+// The interface of every method of the catalogue: state that takes steps over the flat vector.
 #pragma once
 
 #include <cstdint>
@@ -16,28 +16,33 @@
 
 namespace talweg::core {
 
+// What a tensor is to its method. The method's row lists the names of its roles
+// (Method::tensor_roles): role i > 0 is the name i - 1 of that list, and role 0 is the usual one,
+// which every method has and which has no name.
+using TensorRole = uint8_t;
+inline constexpr TensorRole kUsualRole = 0;
+
 // What is optimized.
 struct ParameterSpace {
   std::shared_ptr<const Layout> layout;
-  // By tensor: whether it takes the method's fallback rule. Empty: none does.
-  std::vector<bool> fallback;
+  std::vector<TensorRole> roles;  // By tensor. Empty: every tensor has the usual role.
 
   uint64_t num_elements() const { return layout->num_elements(); }
-  bool IsFallback(size_t tensor) const { return !fallback.empty() && fallback[tensor]; }
+  TensorRole RoleOf(size_t tensor) const { return roles.empty() ? kUsualRole : roles[tensor]; }
 };
 
-// What the elements of a group are stepped with.
+// The rates by which the elements of a group are stepped.
 struct StepRates {
   double learning_rate = 0;  // eta of this step
   double decay = 0;          // decoupled weight decay: W loses eta * decay of itself
 };
 
-// The rates of a tensor; null where it is frozen and must be left alone.
+// The rates of a tensor; null if the tensor is frozen and must be left alone.
 using RatesOfTensor = absl::FunctionRef<const StepRates*(size_t tensor)>;
 
-// A step is BeginStep, then Apply for every element that is not frozen, then the method's passes
-// one after the other, each closed by EndPass. Thread-compatible, except that Apply may run on
-// disjoint shards, and RunTask on different tasks of a pass, at the same time.
+// A step is: BeginStep; then Apply for every element that is not frozen, closed by EndPass(0); then
+// the method's passes one after the other, each closed by EndPass. Thread-compatible, except that
+// Apply may run on disjoint shards, and RunTask on different tasks of a pass, at the same time.
 class Optimizer {
  public:
   virtual ~Optimizer() = default;
@@ -46,39 +51,40 @@ class Optimizer {
   // from the next BeginStep on.
   virtual void Configure(const Config& config) = 0;
 
-  // Opens step `number` (from 1: it makes this version): whatever is once a step and not once an
-  // element.
+  // Opens step `number`, which makes the version of that number and is counted from 1. The method
+  // does here what it does once per step and not once per element.
   virtual void BeginStep(uint64_t number) = 0;
 
-  // Takes the open step for the elements of `shard`, whose gradient is `gradient`,
-  // [shard.size()]: reads version v from `from`, writes v + 1 to `to` (the same span or apart,
-  // apart where passes follow; a visible version is never written to). `from` and `to` are the
-  // whole session, [num_elements], 64-byte aligned. A shard is whole pieces: a piece is what a
-  // block (core/base/shard.h) and a run of tensors of one group have in common. Any cut into such
-  // shards gives the same bits.
+  // Takes the open step for the elements of `shard`, whose gradient is `gradient`, [shard.size()]:
+  // reads version v from `from`, and writes v + 1 to `to`. The two may be the same span, except if
+  // passes follow; otherwise they do not overlap. A visible version is never written to. `from` and
+  // `to` are the whole session, [num_elements], 64-byte aligned. A shard consists of whole pieces:
+  // a piece is what a block (core/base/shard.h) and a run of tensors of one group have in common.
+  // Any cut into such shards gives the same bits.
   virtual void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
                      absl::Span<const float> from, absl::Span<float> to) = 0;
 
-  // Passes over whole tensors that follow, for methods that look at more than an element.
+  // How many passes over whole tensors follow, for methods that look at more than one element.
   virtual size_t NumPasses() const { return 0; }
-  // Tasks of pass `pass`, which may run at the same time; there may be none.
+  // How many tasks pass `pass` has. They may run at the same time; there may be none.
   virtual size_t NumTasks(size_t /*pass*/) const { return 0; }
   virtual void RunTask(size_t /*pass*/, size_t /*task*/, RatesOfTensor /*rates*/,
                        absl::Span<const float> /*from*/, absl::Span<float> /*to*/) {}
-  // Called when Apply (`pass` 0) or the tasks of pass `pass - 1` are all over.
+  // Called when all calls of Apply (`pass` 0), or all tasks of pass `pass - 1`, have returned.
   virtual void EndPass(size_t /*pass*/) {}
 
-  // Where the gradient of the coming step is to be taken, for the elements of `shard`: `to` from
-  // the parameters `from`, with the rates of that step. Between steps only. Most methods take it at
-  // the parameters themselves.
+  // The lookahead is the point at which the gradient of the coming step is to be taken; with most
+  // methods that point is the parameters themselves. Lookahead writes it to `to` for the elements
+  // of `shard`, from the parameters `from` and the rates of that step. It may be called only
+  // between steps.
   virtual bool HasLookahead() const { return false; }
   virtual void Lookahead(const StepRates& /*coming*/, Shard /*shard*/,
                          absl::Span<const float> /*from*/, absl::Span<float> /*to*/) const {}
 
-  // Bytes that a step needs besides slots and parameters, all of them taken at creation.
+  // Bytes that a step needs beside slots and parameters. All of them are taken at creation.
   virtual uint64_t ScratchBytes() const { return 0; }
 
-  // Names each slot and scalar once, always in the same order.
+  // Names each slot and each scalar once, always in the same order.
   virtual void VisitState(StateVisitor& visitor) = 0;
 };
 

@@ -12,7 +12,7 @@
 
 namespace talweg::core {
 
-// A layout of `num_elements` (> 0): matrices tall and wide, a stack of small ones, vectors and
+// A layout of `num_elements` (> 0): tall and wide matrices, a stack of small matrices, vectors and
 // scalars, as far as they fit.
 inline ParameterSpace SpaceOf(size_t num_elements) {
   std::vector<TensorSpec> tensors;
@@ -35,8 +35,8 @@ inline ParameterSpace SpaceOf(size_t num_elements) {
   return {std::make_shared<const Layout>(*Layout::Create(std::move(tensors))), {}};
 }
 
-// Takes step `number` of the whole vector, which is `layout`, with the same rates everywhere; Apply
-// and then the passes go through `cut(num_indices, job)`, which calls job(index) for each index.
+// Takes step `number` of the whole vector with the same rates for all elements. Apply, and then the
+// passes, go through `cut(num_indices, job)`, which calls job(index) for each index.
 template <class Cut>
 void TakeStep(Optimizer& optimizer, uint64_t number, const StepRates& rates, size_t shard_elements,
               const Cut& cut, absl::Span<const float> gradient, absl::Span<const float> from,
@@ -55,7 +55,7 @@ void TakeStep(Optimizer& optimizer, uint64_t number, const StepRates& rates, siz
   }
 }
 
-// The same out of place and back, in one piece.
+// The same in one piece: steps out of place and copies the result back.
 inline void StepInPlace(Optimizer& optimizer, uint64_t number, const StepRates& rates,
                         const std::vector<float>& gradient, std::vector<float>& parameters) {
   std::vector<float> next(parameters.size());
@@ -72,7 +72,7 @@ inline void StepInPlace(Optimizer& optimizer, uint64_t number, double learning_r
   StepInPlace(optimizer, number, StepRates{learning_rate, 0}, gradient, parameters);
 }
 
-// What VisitState names, copied.
+// A copy of everything that VisitState names.
 struct NamedState : StateVisitor {
   std::vector<std::pair<std::string, std::vector<float>>> slots;
   std::vector<std::pair<std::string, double>> scalars;

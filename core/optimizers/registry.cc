@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/optimizers/registry.h"
 
+#include <algorithm>
+
 #include "core/optimizers/adagrad.h"
 #include "core/optimizers/adam.h"
 #include "core/optimizers/adamw.h"
@@ -16,10 +18,12 @@
 namespace talweg::core {
 namespace {
 
-// Row of a class O with `O::Configuration`, `static uint64_t O::StateBytes(const Configuration&,
-// const ParameterSpace&)` and a constructor `O(const Configuration&, const ParameterSpace&)`.
+// The row of a class O that has `O::Configuration`, `static uint64_t O::StateBytes(const
+// Configuration&, const ParameterSpace&)` and a constructor `O(const Configuration&, const
+// ParameterSpace&)`.
 template <class O>
-constexpr Method Row(absl::string_view name, double default_decay = 0, bool has_fallback = false) {
+constexpr Method Row(absl::string_view name, double default_decay = 0,
+                     absl::Span<const absl::string_view> tensor_roles = {}) {
   using C = typename O::Configuration;
   return {name,
           []() -> std::unique_ptr<Config> { return std::make_unique<ConfigOf<C>>(); },
@@ -30,7 +34,7 @@ constexpr Method Row(absl::string_view name, double default_decay = 0, bool has_
             return std::make_unique<O>(ValueOf<C>(config), space);
           },
           default_decay,
-          has_fallback};
+          tensor_roles};
 }
 
 constexpr Method kMethods[] = {
@@ -44,12 +48,18 @@ constexpr Method kMethods[] = {
     Row<Nadam>("nadam"),
     Row<Lion>("lion"),
     Row<Lamb>("lamb", /*default_decay=*/0.01),
-    Row<Muon>("muon", /*default_decay=*/0.1, /*has_fallback=*/true),
+    Row<Muon>("muon", /*default_decay=*/0.1, Muon::kTensorRoles),
 };
 
 }  // namespace
 
 absl::Span<const Method> Methods() { return kMethods; }
+
+std::optional<TensorRole> Method::FindRole(absl::string_view role) const {
+  const auto found = std::find(tensor_roles.begin(), tensor_roles.end(), role);
+  if (found == tensor_roles.end()) return std::nullopt;
+  return static_cast<TensorRole>(found - tensor_roles.begin() + 1);
+}
 
 const Method* FindMethod(absl::string_view name) {
   for (const Method& method : kMethods) {

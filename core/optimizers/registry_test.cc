@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include "core/optimizers/muon_plan.h"
 #include "core/optimizers/optimizer_testing.h"
 #include "core/optimizers/variants_testing.h"
 #include "gtest/gtest.h"
@@ -34,6 +35,17 @@ TEST(RegistryTest, FieldNamesAreUniqueAndDefaultsAreAllowed) {
     }
     EXPECT_TRUE(config->Validate().ok()) << method.name;
   }
+}
+
+TEST(RegistryTest, RolesOfTensorsAreFoundByName) {
+  for (const Method& method : Methods()) {
+    EXPECT_FALSE(method.FindRole("").has_value()) << method.name;  // The usual role has no name.
+    for (size_t index = 0; index < method.tensor_roles.size(); ++index) {
+      EXPECT_EQ(method.FindRole(method.tensor_roles[index]), index + 1) << method.name;
+    }
+    EXPECT_EQ(method.FindRole("fallback").has_value(), method.name == "muon") << method.name;
+  }
+  EXPECT_EQ(FindMethod("muon")->FindRole("fallback"), MuonPlan::kFallback);
 }
 
 TEST(RegistryTest, StateBytesAreThoseOfTheSlotsAndTheScratch) {

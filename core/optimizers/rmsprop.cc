@@ -9,7 +9,7 @@
 namespace talweg::core {
 namespace {
 
-// The same part of a slot, or nothing where the method keeps none.
+// The same part of a slot, or nothing if the method does not keep the slot.
 absl::Span<float> ViewIfAny(AlignedBuffer& slot, Shard shard) {
   return slot.size() > 0 ? View(slot.span(), shard) : absl::Span<float>();
 }

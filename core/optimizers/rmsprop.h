@@ -6,9 +6,9 @@
 //   TORCH  W <- W - eta g / (sqrt(v) + epsilon)
 //   KERAS  W <- W - eta g / sqrt(v + epsilon)
 //
-// `centered` divides by the gradient's own spread: a running average `mean` is kept too, and
-// max(v - mean^2, 0) stands in v's place (0 where rounding would make it negative). With momentum
-// mu > 0 the steps are summed up in m:
+// `centered` divides by the gradient's own spread: a running average `mean` of the gradient is kept
+// too, and max(v - mean^2, 0) takes the place of v (rounding could make the difference negative).
+// With momentum mu > 0 the steps are summed in m:
 //
 //   TORCH  m <- mu m + g / (sqrt(v) + epsilon)      W <- W - eta m
 //   KERAS  m <- mu m + eta g / sqrt(v + epsilon)    W <- W - m
@@ -17,8 +17,8 @@
 //
 // Source: Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning", 2012;
 // torch.optim.RMSprop; keras.optimizers.RMSprop.
-// State: 4 bytes a parameter, 4 more where centered and 4 more with momentum. A step reads and
-// writes 20, and 8 more for each of them.
+// State: 4 bytes per parameter, 4 more if centered, and 4 more with momentum. A step reads and
+// writes 20 bytes per parameter, and 8 more for each of these two.
 #pragma once
 
 #include <cstddef>
@@ -33,10 +33,11 @@ namespace talweg::core {
 
 struct RmspropConfig {
   double alpha = 0.99;    // share of v, and of the mean, kept at each step
-  double epsilon = 1e-8;  // TORCH: in the unit of the gradient; KERAS: in that of its square;
-                          // below 1.2e-38 it counts as that
+  double epsilon = 1e-8;  // TORCH: in the unit of the gradient; KERAS: in the unit of its square;
+                          // below 1.2e-38 it counts as 1.2e-38
   bool centered = false;
-  // Share of m kept at each step; 0: no m. Fixed, because memory is taken for it or is not.
+  // Share of m kept at each step; 0: there is no m. It is fixed, because it decides whether memory
+  // is taken for m.
   double momentum = 0;
   Dialect dialect = Dialect::kTorch;
 
@@ -50,7 +51,7 @@ struct RmspropConfig {
   }
 };
 
-// Thread-compatible; disjoint shards may be applied at the same time.
+// Thread-compatible, except that disjoint shards may be applied at the same time.
 class Rmsprop final : public Optimizer {
  public:
   using Configuration = RmspropConfig;
@@ -64,13 +65,13 @@ class Rmsprop final : public Optimizer {
   void BeginStep(uint64_t number) override;
   void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
              absl::Span<const float> from, absl::Span<float> to) override;
-  // Slots "v", where centered "mean", with momentum "m".
+  // Slots "v", "mean" if centered, and "m" with momentum.
   void VisitState(StateVisitor& visitor) override;
 
  private:
   RmspropConfig config_;
   AlignedBuffer v_;
-  AlignedBuffer mean_;  // empty where not centered
+  AlignedBuffer mean_;  // empty if not centered
   AlignedBuffer m_;     // empty without momentum
 };
 

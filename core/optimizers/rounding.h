@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is once a step is computed in double and rounded once, here, to the float32 that the kernels
-// take.
+// Numbers that are computed once per step are computed in double, and are rounded once, here, to
+// the float32 that the kernels take.
 #pragma once
 
 #include <algorithm>
@@ -17,13 +17,13 @@ inline float ToFloat(double value) {
   return static_cast<float>(std::clamp(value, -kLargest, kLargest));
 }
 
-// The same for a divisor's epsilon (> 0), which must not become 0: at least the smallest normal
-// float32, 1.2e-38.
+// The same for the epsilon (> 0) of a divisor, which must not become 0: the result is at least the
+// smallest normal float32, 1.2e-38.
 inline float ToEpsilon(double value) {
   return std::max(ToFloat(value), std::numeric_limits<float>::min());
 }
 
-// Share of the parameters that decoupled decay leaves.
+// The share of the parameters that decoupled decay leaves.
 inline float KeepOf(const StepRates& rates) {
   return ToFloat(1 - rates.learning_rate * rates.decay);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For tests only: every method of the registry in every variant that its field table allows, so
-// that no test which walks them can forget a method, a dialect or a flag.
+// For tests only: every method of the registry in every variant that its field table allows. A test
+// that walks these variants cannot forget a method, a dialect or a flag.
 #pragma once
 
 #include <memory>
@@ -23,7 +23,7 @@ struct Variant {
 
 namespace internal {
 
-// Dialects and flags: every value. Nothing for numbers.
+// Every value of a dialect or a flag. Nothing for a number.
 inline std::vector<FieldValue> ValuesOf(const FieldInfo& field) {
   if (std::holds_alternative<bool>(field.default_value)) return {false, true};
   if (!std::holds_alternative<Dialect>(field.default_value)) return {};
@@ -37,7 +37,7 @@ inline std::vector<FieldValue> ValuesOf(const FieldInfo& field) {
   return values;
 }
 
-// Numbers worth a try instead of the default.
+// Numbers to try instead of the default.
 inline std::vector<FieldValue> ProbesOf(const FieldInfo& field) {
   if (std::holds_alternative<double>(field.default_value)) return {0.5, 2.0, -0.5, 0.0};
   if (std::holds_alternative<uint64_t>(field.default_value)) {
@@ -53,8 +53,8 @@ inline void Append(const Method& method, const std::string& name, std::unique_pt
 
 }  // namespace internal
 
-// Each combination of dialects and flags, at the defaults of the numbers and with one number at a
-// time elsewhere; what Validate refuses is left out.
+// Each combination of dialects and flags, with all numbers at their defaults, and with one number
+// at a time at another value. Combinations that Validate refuses are left out.
 inline std::vector<Variant> AllVariants() {
   std::vector<Variant> variants;
   for (const Method& method : Methods()) {

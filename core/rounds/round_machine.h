@@ -123,7 +123,7 @@ class RoundMachine {
 
   // The format that is written, and read by default. Format 3 knows one role, that of gradients;
   // format 4 has the roles as a byte of their own.
-  static constexpr uint32_t kSavedFormat = 3;
+  static constexpr uint32_t kSavedFormat = 4;
   // The whole state except schedule and policy, which the session's config holds, and except what
   // is pending: an open round, and the calls that wait. Leases are not saved: after a restore each
   // starts anew.

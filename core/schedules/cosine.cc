@@ -21,8 +21,8 @@ double Sine(double x) {
 }  // namespace
 
 double HalfCosine(uint64_t taken, uint64_t total) {
-  // (1 + cos 2x) / 2 = 1 - sin(x)^2 = sin(pi/2 - x)^2: the nearer end gives a sine below pi/4, and
-  // what is left near the end keeps all its digits.
+  // (1 + cos 2x) / 2 = 1 - sin(x)^2 = sin(pi/2 - x)^2. The nearer end gives a sine of an angle
+  // below pi/4, so that a small result near the end keeps all its digits.
   constexpr double kHalfPi = 0x1.921fb54442d18p+0;
   const uint64_t left = total - taken;
   if (taken == left) return 0.5;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Cosine: half a cosine from 1 to `final_fraction`, which then stays.
+// Cosine: half a cosine from 1 to `final_fraction`; then the rate stays there.
 //
 //   decay(t) = f + (1 - f) (1 + cos(pi min(u, T) / T)) / 2
 //   u = t - 1,  T = total_steps,  f = final_fraction
@@ -17,8 +17,8 @@
 namespace talweg::core {
 
 struct CosineDecay {
-  uint64_t total_steps = 1;   // until the rate stays
-  double final_fraction = 0;  // of the rate, that is left at the end
+  uint64_t total_steps = 1;   // after which the rate stays
+  double final_fraction = 0;  // of the rate that is left at the end
   static auto Fields() {
     return std::tuple{
         Field{"total_steps", &CosineDecay::total_steps, AtLeast(1), Change::kLive,
@@ -31,8 +31,8 @@ struct CosineDecay {
 };
 
 // (1 + cos(pi taken / total)) / 2 for taken <= total, total >= 1: exactly 1, 1/2 and 0 at the
-// start, the middle and the end. Within 1e-15 of the exact value, relatively
-// (measured: 7.5e-16; absolutely 2.8e-16).
+// start, the middle and the end. The relative error is at most 1e-15 (measured: 7.5e-16; the
+// absolute error 2.8e-16).
 double HalfCosine(uint64_t taken, uint64_t total);
 
 }  // namespace talweg::core

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Polynomial: a power of the share of steps that remain, down to `final_fraction`, which then
-// stays.
+// Polynomial: a power of the share of steps that remain, down to `final_fraction`; then the rate
+// stays there.
 //
 //   decay(t) = f + (1 - f) (1 - min(u, T) / T)^power
 //   u = t - 1,  T = total_steps,  f = final_fraction
@@ -17,9 +17,9 @@
 namespace talweg::core {
 
 struct PolynomialDecay {
-  uint64_t total_steps = 1;   // until the rate stays
+  uint64_t total_steps = 1;   // after which the rate stays
   uint64_t power = 1;         // 1: linear
-  double final_fraction = 0;  // of the rate, that is left at the end
+  double final_fraction = 0;  // of the rate that is left at the end
   static auto Fields() {
     return std::tuple{
         Field{"total_steps", &PolynomialDecay::total_steps, AtLeast(1), Change::kLive,

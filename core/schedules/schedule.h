@@ -5,7 +5,8 @@
 //
 //   eta_t = learning_rate * min(1, t / warmup_steps) * decay(t)
 //
-// Pure functions in double precision: only + - * / sqrt, so every machine computes the same bits.
+// These are pure functions in double precision that use only + - * / sqrt, so every machine
+// computes the same bits.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ namespace talweg::core {
 
 // What every schedule has.
 struct RateConfig {
-  double learning_rate = 0;   // that warm-up leads to and decay starts from
+  double learning_rate = 0;   // the rate that warm-up leads to and decay starts from
   uint64_t warmup_steps = 0;  // 0: none
   static auto Fields() {
     return std::tuple{
@@ -31,7 +32,7 @@ struct RateConfig {
   }
 };
 
-// One way for the rate to fall: a row of the table.
+// One way in which the rate falls: a row of the table.
 struct DecayKind {
   absl::string_view name;  // as in the proto's oneof
   std::unique_ptr<Config> (*default_config)();
@@ -40,10 +41,10 @@ struct DecayKind {
 
 // Every kind; the first, "constant", is the default.
 absl::Span<const DecayKind> DecayKinds();
-// Null where no kind has this name.
+// Null if no kind has this name.
 const DecayKind* FindDecayKind(absl::string_view name);
 
-// A value: copies share what never changes.
+// A value; copies share what never changes.
 class Schedule {
  public:
   // `config` is of the kind's own type and valid.

@@ -25,7 +25,7 @@ struct StepDecay {
     };
   }
 
-  // O(log t).
+  // Takes O(log t).
   double At(uint64_t step) const;
 };
 

@@ -110,7 +110,7 @@ struct InitialValues::PieceMaker {
     const Piece piece{.kind = Kind::kNormal,
                       .offset = static_cast<float>(mean),
                       .scale = static_cast<float>(deviation)};
-    // Rounding keeps order: where the largest value is finite, all are.
+    // Rounding keeps order: if the largest value is finite, all are.
     if (!Fits(std::abs(piece.offset) + piece.scale * kLargestNormal)) return TooLarge(field);
     return piece;
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Values of version 0, drawn from a seed: the same seed, rules and layout give the same bits on
-// every machine, for any number of threads.
+// The values of version 0, drawn from a seed: the same seed, rules and layout give the same bits on
+// every machine and for any number of threads.
 //
 //   CONSTANT  value
 //   NORMAL    mean + standard_deviation n                     n: standard normal
@@ -11,13 +11,14 @@
 //
 // Kaiming and Xavier are uniform in [-b, b) with b = sqrt(3 variance), or Gaussian. A tensor
 // [outputs, inputs, kernel...] has fan_in = inputs * kernel, fan_out = outputs * kernel, as in
-// PyTorch. Element i of the flat vector draws from counter i, whatever tensor it is in, so equal
-// shapes never get equal values.
+// PyTorch. Element i of the flat vector draws from counter i, whichever tensor the element is in,
+// so that tensors of equal shape do not get equal values.
 //
-// Bounds and deviations are computed in double and rounded to float32 once; a value is
-// `offset + scale * draw` in float32. So UNIFORM is never below low in float32, but can reach high,
-// or pass it by as much as low and high - low were rounded; where low is 0 or -high it stays below
-// high, as Kaiming and Xavier stay below b. About 9e7 normals or 1.8e8 uniforms a second a core.
+// Bounds and deviations are computed in double and rounded to float32 once; a value is `offset +
+// scale * draw` in float32. So UNIFORM is never below low in float32, but it can reach high, or
+// exceed it by as much as low and high - low were rounded; if low is 0 or -high, it stays below
+// high, as Kaiming and Xavier stay below b. One core draws about 9e7 normals or 1.8e8 uniforms per
+// second.
 #pragma once
 
 #include <cstdint>
@@ -79,18 +80,19 @@ struct InitialValueRule {
   Distribution distribution;
 };
 
-// A checked plan: which tensor is drawn how. A value; borrows nothing.
+// A checked plan, which says how each tensor is drawn. A value; borrows nothing.
 class InitialValues {
  public:
-  // The first rule whose pattern matches a tensor's name makes it. Each distribution is valid by
-  // its field table. Fails with INITIAL_VALUES_INVALID, naming the field ("rules[2].tensors"): no
-  // rules, what MatchTensors refuses, a tensor without a rule, a bound that float32 cannot hold,
-  // Kaiming or Xavier for a tensor of fewer than two dimensions.
+  // A tensor is made by the first rule whose pattern matches its name. Each distribution is valid
+  // by its field table. Fails with INITIAL_VALUES_INVALID, naming the field ("rules[2].tensors"),
+  // if there are no rules, if MatchTensors refuses the patterns, if a tensor has no rule, if
+  // float32 cannot hold a bound, or if Kaiming or Xavier is asked for a tensor of fewer than two
+  // dimensions.
   static absl::StatusOr<InitialValues> Create(const Layout& layout, uint64_t seed,
                                               absl::Span<const InitialValueRule> rules);
 
-  // Draws the elements of `shard` into `values`, the whole vector, [num_elements]. Disjoint shards
-  // may be drawn at the same time; any cut gives the same bits.
+  // Draws the elements of `shard` into `values`, which is the whole vector, [num_elements].
+  // Disjoint shards may be drawn at the same time; any cut gives the same bits.
   void Draw(Shard shard, absl::Span<float> values) const;
 
  private:

@@ -1,11 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/session/parameter_groups.h"
 
+#include <variant>
+
 #include "core/base/name_pattern.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
 
 namespace talweg::core {
+
+absl::string_view RoleAskedFor(const ConfigOf<GroupConfig>& group) {
+  for (const absl::string_view role : kGroupRoles) {
+    if (std::get<bool>(group.Get(role))) return role;
+  }
+  return "";
+}
 
 GroupMap::GroupMap(const Layout& layout)
     : num_elements_(layout.num_elements()), group_of_tensor_(layout.tensors().size()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Groups of tensors that are stepped each in its own way, and how they cut the flat vector.
+// Groups of tensors, each of which is stepped in its own way, and how they cut the flat vector.
 //
 // Group 0 is every tensor that no pattern names; group i > 0 is entry i - 1 of the configuration.
 // Adjacent tensors of one group make a run. What a block (core/base/shard.h) and a run have in
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "core/base/field.h"
 #include "core/base/layout.h"
@@ -23,10 +24,10 @@ namespace talweg::core {
 struct GroupConfig {
   double learning_rate_factor = 1;  // of the schedule's rate
   double decay_factor = 1;          // of the session's weight decay, coupled and decoupled
-  double max_norm = 0;              // of the group's own gradient; 0: clipped with the session
-  double max_value = 0;             // of an element of its gradient; 0: the session's
-  bool frozen = false;              // parameters and state stay, the gradient is passed over
-  bool fallback = false;            // takes the method's fallback rule
+  double max_norm = 0;    // of the group's own gradient; 0: it is clipped with the session
+  double max_value = 0;   // of an element of its gradient; 0: the session's max_value
+  bool frozen = false;    // parameters and state stay; the gradient is ignored
+  bool fallback = false;  // asks for the role "fallback"
 
   static auto Fields() {
     using C = GroupConfig;
@@ -40,26 +41,34 @@ struct GroupConfig {
   }
 };
 
+// The roles of tensors (core/optimizers/optimizer.h) that a group may ask for: each is a flag of
+// that name in GroupConfig, and a method that lacks the role refuses the flag.
+inline constexpr absl::string_view kGroupRoles[] = {"fallback"};
+
+// The role that a group asks for; empty: the usual one.
+absl::string_view RoleAskedFor(const ConfigOf<GroupConfig>& group);
+
 struct ParameterGroup {
   std::string tensors;  // name or pattern, see name_pattern.h
   ConfigOf<GroupConfig> config;
 };
 
-// Which element is in which group. A value.
+// Says which element is in which group. A value.
 class GroupMap {
  public:
-  // Every tensor in group 0.
+  // Puts every tensor in group 0.
   explicit GroupMap(const Layout& layout);
 
-  // The first group whose pattern matches a tensor's name takes it. Fails with FIELD_OUT_OF_RANGE,
-  // naming the field ("groups[2].tensors"), for what MatchTensors refuses.
+  // A tensor belongs to the first group whose pattern matches its name. Fails with
+  // FIELD_OUT_OF_RANGE, naming the field ("groups[2].tensors"), if MatchTensors refuses the
+  // patterns.
   static absl::StatusOr<GroupMap> Create(const Layout& layout,
                                          absl::Span<const ParameterGroup> groups);
 
   size_t num_groups() const { return num_groups_; }
   size_t GroupOfTensor(size_t tensor) const { return group_of_tensor_[tensor]; }
 
-  // Bytes that the map takes, and one number beside each run.
+  // Bytes that the map takes, with one number beside each run.
   uint64_t memory_bytes() const {
     return group_of_tensor_.size() * sizeof(uint32_t) +
            runs_.size() * (sizeof(Run) + sizeof(double));

@@ -143,6 +143,18 @@ TEST(GroupMapTest, ShardsDoNotChangeThePieces) {
   }
 }
 
+TEST(GroupConfigTest, EveryRoleIsAFixedFlagOfItsName) {
+  EXPECT_EQ(RoleAskedFor({}), "");
+  for (const absl::string_view role : kGroupRoles) {
+    ConfigOf<GroupConfig> group;
+    ASSERT_TRUE(group.Set(role, true).ok());
+    EXPECT_EQ(RoleAskedFor(group), role);
+    for (const FieldInfo& field : group.Fields()) {
+      EXPECT_TRUE(field.name != role || field.change == Change::kFixed);
+    }
+  }
+}
+
 TEST(GroupMapTest, MemoryGrowsWithTensorsAndRuns) {
   const Layout layout = LayoutOf({{"a", 1}, {"b", 1}, {"c", 1}});
   const uint64_t one_run = GroupMap(layout).memory_bytes();

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A run as it is remembered: a record of each step, thinned so that a bounded number of them covers
-// the whole run, however long it gets.
+// What is remembered of a run: a record of each step, thinned so that a bounded number of records
+// covers the whole run, however long it gets.
 //
-// Records 0, s, 2s, ... of the run are kept, s being the stride, and the newest one behind them. s
-// is 1 until kCapacity records are there; when the next one needs a place, every second one goes
-// and s doubles. So the first record and the newest are always there, no gap is larger than s, at
-// least half of the places are in use from then on, and what is kept depends on the number of
-// records alone. Append costs a constant time on average, kCapacity / 2 moves at worst.
+// Records 0, s, 2s, ... of the run are kept, and the newest record behind them; s is the stride. s
+// is 1 until there are kCapacity records; when the next record needs a place, every second record
+// is dropped and s doubles. So the first and the newest record are always there, no gap is larger
+// than s, at least half of the places are in use from then on, and which records are kept depends
+// on their number alone. Append takes a constant time on average, and kCapacity / 2 moves at worst.
 #pragma once
 
 #include <cstddef>
@@ -21,32 +21,33 @@ namespace talweg::core {
 
 // A step that was taken.
 struct RunRecord {
-  uint64_t version = 0;           // that it made
-  absl::Time time;                // when that became visible, by the wall clock
-  StepReport report;              // as it was told, without the names of late workers
+  uint64_t version = 0;           // the version that it made
+  absl::Time time;                // when that version became visible, by the wall clock
+  StepReport report;              // as it was reported, without the names of late workers
   double step_seconds = 0;        // from the judgement that ordered it until it was visible
   double seconds_since_last = 0;  // since the version before it became visible
 };
 
-// A value. It is no part of a session's state: nothing is decided by it, no checksum covers it.
+// A value. It is no part of a session's state: no decision depends on it, and no checksum covers
+// it.
 class RunSeries {
  public:
   static constexpr size_t kCapacity = 4096;
   static constexpr size_t kBytes = kCapacity * sizeof(RunRecord);
 
-  // Takes kBytes of memory; no later call takes any but for its result.
+  // Takes kBytes of memory. No later call takes memory, except for its result.
   RunSeries() { records_.reserve(kCapacity); }
 
-  // `record` has a larger version than all before it.
+  // `record` has a larger version than all records before it.
   void Append(const RunRecord& record);
 
   // In the order of their versions.
   const std::vector<RunRecord>& records() const { return records_; }
   uint64_t stride() const { return stride_; }
-  // 0 where there is none.
+  // 0 if there is no record.
   uint64_t newest_version() const { return records_.empty() ? 0 : records_.back().version; }
 
-  // Adds the first `limit` records of a version larger than `version` to `to`.
+  // Adds to `to` the first `limit` records whose version is larger than `version`.
   void CopyAfter(uint64_t version, size_t limit, std::vector<RunRecord>& to) const;
 
  private:

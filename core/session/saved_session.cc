@@ -10,12 +10,11 @@
 #include "core/base/reasons.h"
 #include "core/base/state_visitor.h"
 #include "core/base/status_macros.h"
+#include "core/session/saved_config.h"
 #include "core/session/session.h"
 
 namespace talweg::core {
 namespace {
-
-constexpr absl::string_view kMagic = "talweg state 3\n";
 
 class SlotWriter final : public StateVisitor {
  public:
@@ -66,7 +65,7 @@ void Session::WriteState(ByteWriter& writer) {
   for (const bool is_changing : is_changing_) TALWEG_CHECK(!is_changing);
   WriteConfig(newest_config(), writer);
   writer.Uint64(config_version_);
-  machine_.Save(writer);
+  machine_.Save(writer, kStateFormat);
   writer.Floats(parameters_->values.span());
   SlotWriter slots(writer);
   stepper_.VisitSlots(slots);
@@ -74,7 +73,7 @@ void Session::WriteState(ByteWriter& writer) {
 
 std::string Session::Save() {
   ByteWriter writer;
-  writer.Text(kMagic);
+  WriteStateFormat(writer);
   WriteState(writer);
   writer.Uint32(Crc32c(writer.bytes()));
   return std::move(writer).Take();
@@ -94,10 +93,8 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Load(absl::string_view bytes, 
     return MakeError(Reason::kStateCorrupt, "state does not have the checksum it was written with");
   }
   ByteReader reader(body);
-  std::string magic;
-  TALWEG_RETURN_IF_ERROR(reader.Text(magic));
-  if (magic != kMagic) return MakeError(Reason::kStateCorrupt, "state has another format");
-  TALWEG_ASSIGN_OR_RETURN(SessionConfig config, ReadConfig(reader));
+  TALWEG_ASSIGN_OR_RETURN(const uint32_t format, ReadStateFormat(reader));
+  TALWEG_ASSIGN_OR_RETURN(SessionConfig config, ReadConfig(reader, format));
   // What the layout claims must be there before memory is taken for it.
   const uint64_t num_elements = config.layout->num_elements();
   if (reader.remaining() / sizeof(float) < num_elements) {
@@ -110,7 +107,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Load(absl::string_view bytes, 
       Configure{session->config_.schedule, session->config_.aggregation.value(),
                 session->config_version_},
       now);
-  TALWEG_RETURN_IF_ERROR(session->machine_.Load(reader, now, history));
+  TALWEG_RETURN_IF_ERROR(session->machine_.Load(reader, now, history, format));
   parameters->version = session->machine_.version();
   TALWEG_RETURN_IF_ERROR(reader.Floats(parameters->values.span()));
   SlotReader slots(reader);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a session is told to do: its layout, method, schedule and policy, resolved.
+// What a session is told to do, resolved: its layout, method, schedule, policy and settings of a
+// step.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/base/byte_io.h"
 #include "core/base/field.h"
 #include "core/base/layout.h"
 #include "core/optimizers/registry.h"
@@ -19,10 +19,10 @@
 
 namespace talweg::core {
 
-// What is done to a gradient before anything else is: first by norm, then by value.
+// Clipping comes before everything else that is done to a gradient: first by norm, then by value.
 struct ClippingConfig {
-  double max_norm = 0;   // Euclidean, of what is trained; 0: none
-  double max_value = 0;  // of an element; 0: none
+  double max_norm = 0;   // Euclidean, of everything that is trained; 0: no clipping
+  double max_value = 0;  // of an element; 0: no clipping
   static auto Fields() {
     return std::tuple{Field{"max_norm", &ClippingConfig::max_norm, AtLeast(0)},
                       Field{"max_value", &ClippingConfig::max_value, AtLeast(0)}};
@@ -38,7 +38,7 @@ struct WeightDecayConfig {
   }
 };
 
-// An exponential moving average of the parameters beside them.
+// An exponential moving average of the parameters, kept beside them.
 struct WeightAverageConfig {
   double decay = 0;  // share of the average kept at each step; 0: no average is kept
   static auto Fields() {
@@ -46,7 +46,7 @@ struct WeightAverageConfig {
   }
 };
 
-// A value; copies share what never changes.
+// A value; copies share what never changes. config_sections.h has these members as a list.
 struct SessionConfig {
   std::shared_ptr<const Layout> layout;
   const Method* method;
@@ -59,29 +59,26 @@ struct SessionConfig {
   std::vector<ParameterGroup> groups = {};
   std::shared_ptr<const GroupMap> group_map = {};  // of `groups` over `layout`
 
-  // Checks what no field can say alone, and makes `group_map`. FIELD_OUT_OF_RANGE, naming the
-  // field ("groups[1].fallback").
+  // Checks what no field can say alone, and makes `group_map`. Fails with FIELD_OUT_OF_RANGE,
+  // naming the field ("groups[1].fallback").
   absl::Status Resolve();
 
-  // What the method is made for.
+  // The layout and the roles of its tensors: what the method is made for. Only after Resolve.
   ParameterSpace Space() const;
 
   // Bytes that the session takes: slots, two versions of the parameters, one staged gradient, sums
-  // of gradients and the average where they are kept, the groups and what they make of the layout,
-  // its names and shapes, and what its run and its versions are remembered by. Of what may change
-  // live only the groups count here.
+  // of gradients and the average if they are kept, the groups and their map, the names and shapes
+  // of the layout, and the records of its run and its versions. Of everything that may change live,
+  // only the groups change this number.
   uint64_t MemoryBytes() const;
 };
 
-// Whether a live session may change `from` to `to`: same layout and method, fixed fields equal.
-// FIELD_IMMUTABLE names the field ("config.optimizer.adam.dialect").
+// Whether a live session may change from `from` to `to`: the layout, the method and the fixed
+// fields must be equal. Fails with FIELD_IMMUTABLE, naming the field
+// ("config.optimizer.adam.dialect").
 absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to);
 
-// True where both resolve to the same values.
+// Whether both have the same values.
 bool SameConfig(const SessionConfig& a, const SessionConfig& b);
-
-// A config's bytes within a saved state, and back. ReadConfig fails with STATE_CORRUPT.
-void WriteConfig(const SessionConfig& config, ByteWriter& writer);
-absl::StatusOr<SessionConfig> ReadConfig(ByteReader& reader);
 
 }  // namespace talweg::core

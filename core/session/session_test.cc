@@ -290,15 +290,16 @@ SessionConfig FullConfig(const Method& method) {
   config.clipping = ConfigOf<ClippingConfig>({.max_norm = 40, .max_value = 0.5});
   config.weight_decay = ConfigOf<WeightDecayConfig>({.coupled = 0.02, .decoupled = 0.05});
   config.average = ConfigOf<WeightAverageConfig>({.decay = 0.75});
-  config.groups = {
-      {"t1", ConfigOf<GroupConfig>(Group([](auto& c) { c.frozen = true; }))},
-      {"t3", ConfigOf<GroupConfig>(Group([](auto& c) {
-         c.learning_rate_factor = 0.25;
-         c.decay_factor = 0;
-         c.max_norm = 3;
-         c.max_value = 0.125;
-       }))},
-      {"t6", ConfigOf<GroupConfig>(Group([&](auto& c) { c.fallback = method.has_fallback; }))}};
+  config.groups = {{"t1", ConfigOf<GroupConfig>(Group([](auto& c) { c.frozen = true; }))},
+                   {"t3", ConfigOf<GroupConfig>(Group([](auto& c) {
+                      c.learning_rate_factor = 0.25;
+                      c.decay_factor = 0;
+                      c.max_norm = 3;
+                      c.max_value = 0.125;
+                    }))},
+                   {"t6", ConfigOf<GroupConfig>(Group([&](auto& c) {
+                      c.fallback = method.FindRole("fallback").has_value();
+                    }))}};
   EXPECT_TRUE(config.Resolve().ok());
   return config;
 }

@@ -67,7 +67,7 @@ std::vector<double> StagedGradient::SquaredNorms() const {
 }
 
 bool StagedGradient::finite() const {
-  // Squares of float32 numbers cannot overflow a double, so a sum is finite where they all are.
+  // Squares of float32 numbers cannot overflow a double, so a sum is finite if they all are.
   for (const double sum : SquaredNorms()) {
     if (!std::isfinite(sum)) return false;
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A gradient on its way from the wire into a step: copied once to aligned memory, and measured in
-// the same pass.
+// A gradient on its way from the wire into a step: it is copied once to aligned memory, and
+// measured in the same pass.
 #pragma once
 
 #include <cstddef>
@@ -18,29 +18,30 @@
 namespace talweg::core {
 
 // Thread-compatible, except that Stage, and Measure, may run on disjoint shards at the same time.
-// May be used again for the next gradient of the same size.
+// The object may be used again for the next gradient of the same size.
 class StagedGradient {
  public:
   explicit StagedGradient(size_t num_elements);
 
-  // A new gradient. Sums are taken by the pieces of `map`, which is of this size, from here on.
+  // Begins a new gradient. From here on, sums are taken by the pieces of `map`, which is of this
+  // size.
   void Begin(std::shared_ptr<const GroupMap> map);
 
-  // Copies the elements of `shard` out of `bytes`, the elements of that shard alone, little-endian,
-  // of any alignment, and measures them. The shard begins and ends with blocks.
+  // Copies the elements of `shard` from `bytes` and measures them. `bytes` has the elements of that
+  // shard alone, little-endian, with any alignment. The shard begins and ends with blocks.
   void Stage(Shard shard, Dtype dtype, const char* bytes);
 
-  // The same for the elements that come next, however many, from element 0 on after Begin: for a
-  // gradient that comes in order and in runs of any length. One thread at a time. A block is
-  // measured once, when it is whole.
+  // Does the same for the next elements, of any number; the first call after Begin starts at
+  // element 0. It is for a gradient that comes in order and in runs of any length, on one thread at
+  // a time. A block is measured once, when it is whole.
   void Append(EncodedVector elements);
 
-  // The same for elements that stand in values() already.
+  // Measures elements that stand in values() already.
   void Measure(Shard shard);
 
-  // After every element was measured. Squares are summed in double, piece by piece, in the order of
-  // the elements.
-  bool finite() const;  // no NaN and no infinity
+  // What was measured; to be called after every element was measured. Squares are summed in double,
+  // piece by piece, in the order of the elements.
+  bool finite() const;  // There is no NaN and no infinity in it.
   // By group.
   std::vector<double> SquaredNorms() const;
   // CRC32C over the CRC32Cs of the blocks as float32, in order.
@@ -61,8 +62,8 @@ class StagedGradient {
   std::vector<uint32_t> block_digests_;  // CRC32C
 };
 
-// Digest of a whole contribution: a repeat must agree in all of it. Losses that are NaN count by
-// their bits.
+// The digest of a whole contribution: a repeat must agree with the first in all of these. Losses
+// that are NaN count by their bits.
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
                        absl::Span<const double> losses, float weight = 1,
                        bool is_difference = false);

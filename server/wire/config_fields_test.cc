@@ -19,6 +19,7 @@
 #include "core/base/reasons.h"
 #include "core/optimizers/registry.h"
 #include "core/schedules/schedule.h"
+#include "core/session/config_sections.h"
 #include "core/session/initial_values.h"
 #include "core/session/session_config.h"
 #include "gmock/gmock.h"
@@ -153,6 +154,44 @@ TEST(ParityTest, SettingsOfAStepHaveTheFieldsOfTheirTables) {
   ExpectSameFields(*v1::WeightAverage::descriptor(), core::ConfigOf<core::WeightAverageConfig>());
   ExpectSameFields(*v1::ParameterGroup::descriptor(), core::ConfigOf<core::GroupConfig>(),
                    {"tensors"});
+}
+
+// The table of sections and the message have the same sections in the same order, each with the
+// same kinds, entries and fields.
+TEST(ParityTest, EverySectionIsOnTheWireWithItsKindsEntriesAndFields) {
+  const Descriptor& message = *v1::SessionConfig::descriptor();
+  ASSERT_EQ(message.field(0)->name(), "layout");
+  ASSERT_EQ(static_cast<size_t>(message.field_count()), core::Sections().size() + 1);
+  core::SessionConfig config = core::BlankConfig(nullptr);
+  config.method = core::FindMethod("adam");
+  for (size_t index = 0; index < core::Sections().size(); ++index) {
+    const core::Section& section = core::Sections()[index];
+    const FieldDescriptor& field = *message.field(static_cast<int>(index) + 1);
+    EXPECT_EQ(field.name(), section.name);
+    ASSERT_EQ(field.type(), FieldDescriptor::TYPE_MESSAGE) << section.name;
+    const Descriptor& type = *field.message_type();
+    ASSERT_EQ(field.is_repeated(), section.default_entry != nullptr) << section.name;
+    if (section.default_entry != nullptr) {
+      EXPECT_EQ(type.field(0)->name(), "tensors") << section.name;
+      ExpectSameFields(type, *section.default_entry(), {"tensors"});
+      EXPECT_EQ(section.default_fields, nullptr) << section.name;
+    } else if (section.default_fields != nullptr) {
+      ExpectSameFields(type, *section.default_fields(config));
+    } else {
+      for (int i = 0; i < type.field_count(); ++i) {
+        EXPECT_NE(type.field(i)->real_containing_oneof(), nullptr) << type.field(i)->full_name();
+      }
+    }
+    ASSERT_EQ(type.real_oneof_decl_count(), section.choose_kind != nullptr ? 1 : 0) << section.name;
+    if (section.choose_kind == nullptr) continue;
+    const OneofDescriptor& kinds = *type.oneof_decl(0);
+    EXPECT_EQ(kinds.name(), section.kinds);
+    for (int i = 0; i < kinds.field_count(); ++i) {
+      core::SectionValue value;
+      ASSERT_TRUE(section.choose_kind(kinds.field(i)->name(), value)) << kinds.field(i)->name();
+      ExpectSameFields(*kinds.field(i)->message_type(), *value.kind_fields);
+    }
+  }
 }
 
 TEST(ParityTest, EveryDistributionIsOnTheWireWithItsFields) {

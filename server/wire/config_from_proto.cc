@@ -10,6 +10,7 @@
 #include "core/base/name_pattern.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
+#include "core/session/config_sections.h"
 #include "google/protobuf/util/field_mask_util.h"
 #include "server/wire/config_fields.h"
 
@@ -20,6 +21,23 @@ using core::MakeError;
 using core::PrefixField;
 using core::Reason;
 using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+using google::protobuf::Reflection;
+
+// The field of v1.SessionConfig that holds the section; a test holds both to each other.
+const FieldDescriptor& FieldOf(const core::Section& section) {
+  const FieldDescriptor* field =
+      v1::SessionConfig::descriptor()->FindFieldByName(std::string(section.name));
+  TALWEG_CHECK(field != nullptr);
+  return *field;
+}
+
+// The field of an entry that names its tensors.
+const FieldDescriptor& TensorsOf(const Message& entry) {
+  const FieldDescriptor* field = entry.GetDescriptor()->FindFieldByName("tensors");
+  TALWEG_CHECK(field != nullptr);
+  return *field;
+}
 
 absl::StatusOr<core::Layout> LayoutFromProto(const v1::Layout& layout) {
   // Checked before the copy: a refused layout costs no memory beyond its message.
@@ -37,19 +55,49 @@ absl::StatusOr<core::Layout> LayoutFromProto(const v1::Layout& layout) {
   return core::Layout::Create(std::move(tensors));
 }
 
-absl::StatusOr<core::Schedule> ScheduleFromProto(const v1::Schedule& schedule) {
-  core::ConfigOf<core::RateConfig> rate;
-  TALWEG_RETURN_IF_ERROR(ReadFields(schedule, rate));
-  const core::DecayKind* kind = &core::DecayKinds().front();
-  const FieldDescriptor* chosen = OneofCase(schedule, "decay");
-  if (chosen != nullptr) kind = core::FindDecayKind(chosen->name());
-  TALWEG_CHECK(kind != nullptr);  // a test holds the oneof against the table
-  std::unique_ptr<core::Config> config = kind->default_config();
-  if (chosen != nullptr) {
-    const auto& message = schedule.GetReflection()->GetMessage(schedule, chosen);
-    TALWEG_RETURN_IF_ERROR(PrefixField(ReadFields(message, *config), chosen->name()));
+// Whether `config`, in which `field` is the section's, lacks a section that must be there, or lacks
+// its kind although no kind is the default.
+bool IsLacking(const v1::SessionConfig& config, const FieldDescriptor& field,
+               const core::Section& section) {
+  if (section.needed.empty()) return false;
+  if (!config.GetReflection()->HasField(config, &field)) return true;
+  if (section.choose_kind == nullptr || !section.default_kind.empty()) return false;
+  const Message& message = config.GetReflection()->GetMessage(config, &field);
+  return OneofCase(message, std::string(section.kinds)) == nullptr;
+}
+
+// What `message`, the section's own, says beside entries.
+absl::Status ReadSection(const Message& message, const core::Section& section,
+                         core::SectionValue& value) {
+  if (value.fields != nullptr) TALWEG_RETURN_IF_ERROR(ReadFields(message, *value.fields));
+  if (section.choose_kind == nullptr) return absl::OkStatus();
+  const FieldDescriptor* chosen = OneofCase(message, std::string(section.kinds));
+  if (chosen == nullptr) return absl::OkStatus();            // The default kind stands.
+  TALWEG_CHECK(section.choose_kind(chosen->name(), value));  // a test holds the oneof to the table
+  const Message& kind = message.GetReflection()->GetMessage(message, chosen);
+  return PrefixField(ReadFields(kind, *value.kind_fields), chosen->name());
+}
+
+// What `config`, in which `field` is the section's, says in entries.
+absl::Status ReadEntries(const v1::SessionConfig& config, const FieldDescriptor& field,
+                         const core::Section& section, core::SectionValue& value) {
+  const Reflection& reflection = *config.GetReflection();
+  const int num_entries = reflection.FieldSize(config, &field);
+  if (static_cast<size_t>(num_entries) > core::kMaxPatterns) {
+    return MakeError(Reason::kFieldOutOfRange,
+                     absl::StrCat("there are ", num_entries, " ", section.name, ", allowed: 0 to ",
+                                  core::kMaxPatterns),
+                     section.name);
   }
-  return core::Schedule(std::move(rate), *kind, std::move(config));
+  for (int index = 0; index < num_entries; ++index) {
+    const Message& message = reflection.GetRepeatedMessage(config, &field, index);
+    core::SectionValue::Entry& entry = value.entries.emplace_back();
+    entry.tensors = message.GetReflection()->GetString(message, &TensorsOf(message));
+    entry.fields = section.default_entry();
+    TALWEG_RETURN_IF_ERROR(PrefixField(ReadFields(message, *entry.fields),
+                                       absl::StrCat(section.name, "[", index, "]")));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -60,46 +108,21 @@ absl::StatusOr<core::SessionConfig> ConfigFromProto(const v1::SessionConfig& con
   }
   absl::StatusOr<core::Layout> layout = LayoutFromProto(config.layout());
   if (!layout.ok()) return PrefixField(layout.status(), "layout");
-
-  const FieldDescriptor* chosen = OneofCase(config.optimizer(), "method");
-  if (chosen == nullptr) {
-    return MakeError(Reason::kFieldRequired, "a session needs an optimizer", "optimizer");
-  }
-  const core::Method* method = core::FindMethod(chosen->name());
-  TALWEG_CHECK(method != nullptr);  // a test holds the oneof against the registry
-  std::unique_ptr<core::Config> optimizer = method->default_config();
-  const auto& message = config.optimizer().GetReflection()->GetMessage(config.optimizer(), chosen);
-  TALWEG_RETURN_IF_ERROR(
-      PrefixField(ReadFields(message, *optimizer), absl::StrCat("optimizer.", chosen->name())));
-
-  if (!config.has_schedule()) {
-    return MakeError(Reason::kFieldRequired, "a session needs a schedule", "schedule");
-  }
-  absl::StatusOr<core::Schedule> schedule = ScheduleFromProto(config.schedule());
-  if (!schedule.ok()) return PrefixField(schedule.status(), "schedule");
-
-  core::ConfigOf<core::AggregationConfig> aggregation;
-  TALWEG_RETURN_IF_ERROR(PrefixField(ReadFields(config.aggregation(), aggregation), "aggregation"));
-  core::SessionConfig resolved{std::make_shared<const core::Layout>(*std::move(layout)), method,
-                               std::shared_ptr<const core::Config>(std::move(optimizer)),
-                               *std::move(schedule), std::move(aggregation)};
-  TALWEG_RETURN_IF_ERROR(PrefixField(ReadFields(config.clipping(), resolved.clipping), "clipping"));
-  resolved.weight_decay =
-      core::ConfigOf<core::WeightDecayConfig>({.coupled = 0, .decoupled = method->default_decay});
-  TALWEG_RETURN_IF_ERROR(
-      PrefixField(ReadFields(config.weight_decay(), resolved.weight_decay), "weight_decay"));
-  TALWEG_RETURN_IF_ERROR(PrefixField(ReadFields(config.average(), resolved.average), "average"));
-  if (static_cast<size_t>(config.groups_size()) > core::kMaxPatterns) {
-    return MakeError(Reason::kFieldOutOfRange,
-                     absl::StrCat("there are ", config.groups_size(), " groups, allowed: 0 to ",
-                                  core::kMaxPatterns),
-                     "groups");
-  }
-  for (int index = 0; index < config.groups_size(); ++index) {
-    core::ParameterGroup& group = resolved.groups.emplace_back();
-    group.tensors = config.groups(index).tensors();
-    TALWEG_RETURN_IF_ERROR(PrefixField(ReadFields(config.groups(index), group.config),
-                                       absl::StrCat("groups[", index, "]")));
+  core::SessionConfig resolved =
+      core::BlankConfig(std::make_shared<const core::Layout>(*std::move(layout)));
+  for (const core::Section& section : core::Sections()) {
+    const FieldDescriptor& field = FieldOf(section);
+    core::SectionValue value = DefaultsOf(section, resolved);
+    if (section.default_entry != nullptr) {
+      TALWEG_RETURN_IF_ERROR(ReadEntries(config, field, section, value));
+    } else {
+      if (IsLacking(config, field, section)) {
+        return MakeError(Reason::kFieldRequired, section.needed, section.name);
+      }
+      const Message& message = config.GetReflection()->GetMessage(config, &field);
+      TALWEG_RETURN_IF_ERROR(PrefixField(ReadSection(message, section, value), section.name));
+    }
+    section.set(std::move(value), resolved);
   }
   TALWEG_RETURN_IF_ERROR(resolved.Resolve());
   return resolved;
@@ -112,23 +135,22 @@ v1::SessionConfig ConfigToProto(const core::SessionConfig& config) {
     added.set_name(tensor.name);
     added.mutable_shape()->Add(tensor.shape.begin(), tensor.shape.end());
   }
-  const auto set_case = [](google::protobuf::Message& message, absl::string_view name,
-                           const core::Config& fields) {
-    const FieldDescriptor* field = message.GetDescriptor()->FindFieldByName(std::string(name));
-    TALWEG_CHECK(field != nullptr);
-    WriteFields(fields, *message.GetReflection()->MutableMessage(&message, field));
-  };
-  set_case(*proto.mutable_optimizer(), config.method->name, *config.optimizer);
-  WriteFields(config.schedule.rate(), *proto.mutable_schedule());
-  set_case(*proto.mutable_schedule(), config.schedule.kind().name, config.schedule.decay_config());
-  WriteFields(config.aggregation, *proto.mutable_aggregation());
-  WriteFields(config.clipping, *proto.mutable_clipping());
-  WriteFields(config.weight_decay, *proto.mutable_weight_decay());
-  WriteFields(config.average, *proto.mutable_average());
-  for (const core::ParameterGroup& group : config.groups) {
-    v1::ParameterGroup& added = *proto.add_groups();
-    added.set_tensors(group.tensors);
-    WriteFields(group.config, added);
+  const Reflection& reflection = *proto.GetReflection();
+  for (const core::Section& section : core::Sections()) {
+    const FieldDescriptor& field = FieldOf(section);
+    const core::SectionView view = section.view(config);
+    for (const core::SectionView::Entry& entry : view.entries) {
+      Message& added = *reflection.AddMessage(&proto, &field);
+      added.GetReflection()->SetString(&added, &TensorsOf(added), std::string(entry.tensors));
+      WriteFields(*entry.fields, added);
+    }
+    if (section.default_entry != nullptr) continue;
+    Message& message = *reflection.MutableMessage(&proto, &field);
+    if (view.fields != nullptr) WriteFields(*view.fields, message);
+    if (view.kind_fields == nullptr) continue;
+    const FieldDescriptor* kind = message.GetDescriptor()->FindFieldByName(std::string(view.kind));
+    TALWEG_CHECK(kind != nullptr);
+    WriteFields(*view.kind_fields, *message.GetReflection()->MutableMessage(&message, kind));
   }
   return proto;
 }

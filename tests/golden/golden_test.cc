@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/optimizers/muon_plan.h"
 #include "core/optimizers/optimizer_testing.h"
 #include "core/optimizers/registry.h"
 #include "core/optimizers/variants_testing.h"
@@ -48,8 +49,10 @@ double DecayOf(const Json& golden_case) { return golden_case.value("decay", 0.0)
 ParameterSpace SpaceOfCase(const Json& golden_case) {
   ParameterSpace space = SpaceOf(golden_case["size"].get<size_t>());
   if (!golden_case.contains("fallback")) return space;
-  space.fallback.resize(space.layout->tensors().size());
-  for (const size_t tensor : golden_case["fallback"]) space.fallback.at(tensor) = true;
+  space.roles.resize(space.layout->tensors().size());
+  for (const size_t tensor : golden_case["fallback"]) {
+    space.roles.at(tensor) = MuonPlan::kFallback;
+  }
   return space;
 }
 

@@ -192,7 +192,7 @@ TEST(SessionGoldenTest, CasesCoverEverySetting) {
     Names all;
     AddAll(ConfigOf<ClippingConfig>(), "", all);
     AddAll(ConfigOf<GroupConfig>(), "group.", all);
-    if (!method.has_fallback) all.erase("group.fallback");
+    if (!method.FindRole("fallback").has_value()) all.erase("group.fallback");
     for (const std::string& dialect : DialectsOf(method)) {
       for (const FieldInfo& decay : ConfigOf<WeightDecayConfig>().Fields()) {
         Names expected = all;

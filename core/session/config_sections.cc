@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The table of sections, and beside each section the rules that its fields cannot say alone.
+#include "core/session/config_sections.h"
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/base/reasons.h"
+
+namespace talweg::core {
+namespace {
+
+absl::Status Fixed(absl::string_view message, absl::string_view field) {
+  return MakeError(Reason::kFieldImmutable, message, field);
+}
+
+// ---- optimizer ----
+
+bool ChooseMethod(absl::string_view name, SectionValue& value) {
+  const Method* method = FindMethod(name);
+  if (method == nullptr) return false;
+  value.kind = method->name;
+  value.kind_fields = method->default_config();
+  return true;
+}
+
+SectionView ViewOptimizer(const SessionConfig& config) {
+  return {.fields = nullptr,
+          .kind = config.method->name,
+          .kind_fields = config.optimizer.get(),
+          .entries = {}};
+}
+
+void SetOptimizer(SectionValue value, SessionConfig& config) {
+  config.method = FindMethod(value.kind);
+  config.optimizer = std::move(value.kind_fields);
+}
+
+uint64_t OptimizerBytes(const SessionConfig& config) {
+  return config.method->state_bytes(*config.optimizer, config.Space());
+}
+
+// ---- schedule ----
+
+bool ChooseDecay(absl::string_view name, SectionValue& value) {
+  const DecayKind* kind = FindDecayKind(name);
+  if (kind == nullptr) return false;
+  value.kind = kind->name;
+  value.kind_fields = kind->default_config();
+  return true;
+}
+
+SectionView ViewSchedule(const SessionConfig& config) {
+  return {.fields = &config.schedule.rate(),
+          .kind = config.schedule.kind().name,
+          .kind_fields = &config.schedule.decay_config(),
+          .entries = {}};
+}
+
+void SetSchedule(SectionValue value, SessionConfig& config) {
+  config.schedule = Schedule(ConfigOf<RateConfig>(ValueOf<RateConfig>(*value.fields)),
+                             *FindDecayKind(value.kind), std::move(value.kind_fields));
+}
+
+// ---- sections that are one struct ----
+
+template <auto kMember>
+using HolderOf = std::remove_reference_t<decltype(std::declval<SessionConfig&>().*kMember)>;
+
+// The row of a section that is a ConfigOf<C> in SessionConfig and nothing else.
+template <auto kMember>
+constexpr Section Plain(absl::string_view name) {
+  using Holder = HolderOf<kMember>;
+  using C = std::remove_cvref_t<decltype(std::declval<Holder>().value())>;
+  return {
+      .name = name,
+      .default_fields = [](const SessionConfig&) -> std::unique_ptr<Config> {
+        return std::make_unique<Holder>();
+      },
+      .view =
+          [](const SessionConfig& config) {
+            SectionView view;
+            view.fields = &(config.*kMember);
+            return view;
+          },
+      .set = [](SectionValue value,
+                SessionConfig& config) { config.*kMember = Holder(ValueOf<C>(*value.fields)); }};
+}
+
+// Refuses what would need another memory than the session was charged for.
+absl::Status CheckAggregation(const SessionConfig& from, const SessionConfig& to) {
+  const AggregationConfig& before = from.aggregation.value();
+  const AggregationConfig& after = to.aggregation.value();
+  if (before.stages_all() && before.max_workers != after.max_workers) {
+    return Fixed("max_workers is fixed where contributions are staged",
+                 "config.aggregation.max_workers");
+  }
+  if ((before.gradient_accumulation_steps > 1) != (after.gradient_accumulation_steps > 1)) {
+    return Fixed("whether gradients are accumulated is fixed",
+                 "config.aggregation.gradient_accumulation_steps");
+  }
+  return absl::OkStatus();
+}
+
+uint64_t AggregationBytes(const SessionConfig& config) {
+  const AggregationConfig& aggregation = config.aggregation.value();
+  return aggregation.RoundBytes(config.layout->num_elements()) + aggregation.RecordBytes();
+}
+
+constexpr Section AggregationSection() {
+  Section section = Plain<&SessionConfig::aggregation>("aggregation");
+  section.check_change = CheckAggregation;
+  section.memory_bytes = AggregationBytes;
+  return section;
+}
+
+// Some methods have a decay in their definition.
+std::unique_ptr<Config> DefaultWeightDecay(const SessionConfig& config) {
+  return std::make_unique<ConfigOf<WeightDecayConfig>>(
+      WeightDecayConfig{.coupled = 0, .decoupled = config.method->default_decay});
+}
+
+constexpr Section WeightDecaySection() {
+  Section section = Plain<&SessionConfig::weight_decay>("weight_decay");
+  section.default_fields = DefaultWeightDecay;
+  return section;
+}
+
+absl::Status CheckAverage(const SessionConfig& from, const SessionConfig& to) {
+  if ((from.average.value().decay > 0) == (to.average.value().decay > 0)) return absl::OkStatus();
+  return Fixed("whether an average is kept is fixed", "config.average.decay");
+}
+
+uint64_t AverageBytes(const SessionConfig& config) {
+  return config.average.value().decay > 0 ? config.layout->num_elements() * sizeof(float) : 0;
+}
+
+constexpr Section AverageSection() {
+  Section section = Plain<&SessionConfig::average>("average");
+  section.check_change = CheckAverage;
+  section.memory_bytes = AverageBytes;
+  return section;
+}
+
+// ---- groups ----
+
+SectionView ViewGroups(const SessionConfig& config) {
+  SectionView view;
+  view.entries.reserve(config.groups.size());
+  for (const ParameterGroup& group : config.groups) {
+    view.entries.push_back({group.tensors, &group.config});
+  }
+  return view;
+}
+
+void SetGroups(SectionValue value, SessionConfig& config) {
+  config.groups.clear();
+  config.groups.reserve(value.entries.size());
+  for (SectionValue::Entry& entry : value.entries) {
+    config.groups.push_back(
+        {std::move(entry.tensors), ConfigOf<GroupConfig>(ValueOf<GroupConfig>(*entry.fields))});
+  }
+}
+
+// The groups themselves may change, but not the roles of tensors: the method's state follows them.
+// Both have the same layout and method.
+absl::Status CheckGroups(const SessionConfig& from, const SessionConfig& to) {
+  const std::vector<TensorRole> before = from.Space().roles;
+  const std::vector<TensorRole> after = to.Space().roles;
+  const auto [left, right] = std::mismatch(before.begin(), before.end(), after.begin());
+  if (left == before.end()) return absl::OkStatus();
+  const TensorRole named = *left == kUsualRole ? *right : *left;
+  const absl::string_view role = from.method->tensor_roles[named - 1];
+  return Fixed(absl::StrCat("which tensors take the ", role, " rule is fixed"), "config.groups");
+}
+
+uint64_t GroupBytes(const SessionConfig& config) {
+  uint64_t bytes = config.groups.empty() ? 0 : config.group_map->memory_bytes();
+  for (const ParameterGroup& group : config.groups) bytes += sizeof(group) + group.tensors.size();
+  return bytes;
+}
+
+// ---- the table ----
+
+constexpr Section kSections[] = {
+    {.name = "optimizer",
+     .needed = "a session needs an optimizer",
+     .kinds = "method",
+     .choose_kind = ChooseMethod,
+     .view = ViewOptimizer,
+     .set = SetOptimizer,
+     .fixed_kind = "a session's method is fixed",
+     .memory_bytes = OptimizerBytes},
+    {.name = "schedule",
+     .needed = "a session needs a schedule",
+     .default_fields = [](const SessionConfig&) -> std::unique_ptr<Config> {
+       return std::make_unique<ConfigOf<RateConfig>>();
+     },
+     .kinds = "decay",
+     .default_kind = "constant",
+     .choose_kind = ChooseDecay,
+     .view = ViewSchedule,
+     .set = SetSchedule},
+    AggregationSection(),
+    Plain<&SessionConfig::clipping>("clipping"),
+    WeightDecaySection(),
+    AverageSection(),
+    {.name = "groups",
+     .default_entry = []() -> std::unique_ptr<Config> {
+       return std::make_unique<ConfigOf<GroupConfig>>();
+     },
+     .view = ViewGroups,
+     .set = SetGroups,
+     .check_change = CheckGroups,
+     .memory_bytes = GroupBytes},
+};
+
+}  // namespace
+
+absl::Span<const Section> Sections() { return kSections; }
+
+const Section* FindSection(absl::string_view name) {
+  for (const Section& section : kSections) {
+    if (section.name == name) return &section;
+  }
+  return nullptr;
+}
+
+SectionValue DefaultsOf(const Section& section, const SessionConfig& config) {
+  SectionValue value;
+  if (section.default_fields != nullptr) value.fields = section.default_fields(config);
+  if (!section.default_kind.empty()) {
+    TALWEG_CHECK(section.choose_kind(section.default_kind, value));
+  }
+  return value;
+}
+
+SessionConfig BlankConfig(std::shared_ptr<const Layout> layout) {
+  const DecayKind& kind = DecayKinds().front();
+  return {std::move(layout),
+          nullptr,
+          nullptr,
+          Schedule(ConfigOf<RateConfig>(), kind, kind.default_config()),
+          {}};
+}
+
+}  // namespace talweg::core

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A configuration as a list of sections. Saved states, live changes, the accounting of memory and
+// the conversion from and to the wire walk this list, as they walk the fields of one section.
+//
+// A section has fields, or a kind that has fields of its own (the optimizer's method, the
+// schedule's decay), or entries (groups). A new section is: a struct with `Fields()` and a member
+// of SessionConfig for it; a row at the end of the table in config_sections.cc; its message, and
+// the field of that name, in the proto. Everything in core/session and server/wire may walk the
+// list.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "core/base/field.h"
+#include "core/session/session_config.h"
+
+namespace talweg::core {
+
+// What a section says in a configuration. Borrowed from that configuration.
+struct SectionView {
+  struct Entry {
+    absl::string_view tensors;
+    const Config* fields;
+  };
+  const Config* fields = nullptr;       // Null if the section has none beside those of its kind.
+  absl::string_view kind;               // "adam"; empty if the section has no kinds.
+  const Config* kind_fields = nullptr;  // Null if the section has no kinds.
+  std::vector<Entry> entries;
+};
+
+// What a section is to say in a configuration that is being made.
+struct SectionValue {
+  struct Entry {
+    std::string tensors;
+    std::unique_ptr<Config> fields;
+  };
+  std::unique_ptr<Config> fields;
+  absl::string_view kind;  // the name in the row of that kind
+  std::unique_ptr<Config> kind_fields;
+  std::vector<Entry> entries;
+};
+
+// One row of the table. A function may be null if the comment says so.
+struct Section {
+  // As the field of v1.SessionConfig is called.
+  absl::string_view name;
+  // The error if the section is missing, or its kind; empty if the section may be left out.
+  absl::string_view needed = "";
+
+  // The fields with their defaults. `config` has the sections before this one. Null: the section
+  // has no fields beside those of its kind.
+  std::unique_ptr<Config> (*default_fields)(const SessionConfig& config) = nullptr;
+
+  // What its kinds are called together, as the oneof of the section's message; empty: it has none.
+  absl::string_view kinds = "";
+  // The kind of a section that names none; empty: a kind must be named.
+  absl::string_view default_kind = "";
+  // Sets `value.kind` and, with their defaults, `value.kind_fields`. False if no kind has this
+  // name. Null: the section has no kinds.
+  bool (*choose_kind)(absl::string_view name, SectionValue& value) = nullptr;
+
+  // The fields of an entry with their defaults. Null: the section is no list.
+  std::unique_ptr<Config> (*default_entry)() = nullptr;
+
+  SectionView (*view)(const SessionConfig& config);
+  // `value` is whole and its fields are valid.
+  void (*set)(SectionValue value, SessionConfig& config);
+
+  // Whether the kind is fixed for the life of a session, and how the error begins that says so.
+  absl::string_view fixed_kind = "";
+  // What a live session may not change beside fixed kinds and fields: FIELD_IMMUTABLE. Null:
+  // nothing.
+  absl::Status (*check_change)(const SessionConfig& from, const SessionConfig& to) = nullptr;
+  // Bytes that the section makes a session take. Null: none.
+  uint64_t (*memory_bytes)(const SessionConfig& config) = nullptr;
+};
+
+// Every section, in the order of the fields of v1.SessionConfig. Saved states rely on the first
+// seven and their order (saved_config.h).
+absl::Span<const Section> Sections();
+
+// Null if no section has this name.
+const Section* FindSection(absl::string_view name);
+
+// The section with every default: fields, kind (if there is a default kind), no entries. `config`
+// has the sections before it.
+SectionValue DefaultsOf(const Section& section, const SessionConfig& config);
+
+// A configuration in which every section is still to be set, in the order of the table.
+SessionConfig BlankConfig(std::shared_ptr<const Layout> layout);
+
+}  // namespace talweg::core

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// How a saved state begins: its format, and the configuration. For core/session.
+//
+//   format 3   magic, layout, then the first seven sections of the table, in its order
+//   format 4   magic, layout, the number of sections, then for each section its name and, as a
+//   text,
+//              what format 3 has for it; the sections stand in any order
+//
+// A section is its fields, its kind with that kind's fields, and its entries, as far as the table
+// gives it these. Fields are their number, then for each field its name, its kind and its value, in
+// any order. A field or section that is missing has its default, so that a state outlives versions
+// that add some. What this version does not know is refused by name.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "core/base/byte_io.h"
+#include "core/session/session_config.h"
+
+namespace talweg::core {
+
+// The format that is written, and the oldest that is read.
+inline constexpr uint32_t kStateFormat = 4;
+inline constexpr uint32_t kOldestStateFormat = 3;
+
+// The magic line of kStateFormat.
+void WriteStateFormat(ByteWriter& writer);
+
+// Reads the magic line of any format from the oldest to the newest. STATE_CORRUPT.
+absl::StatusOr<uint32_t> ReadStateFormat(ByteReader& reader);
+
+// In kStateFormat.
+void WriteConfig(const SessionConfig& config, ByteWriter& writer);
+
+// Reads a configuration in the given format. STATE_CORRUPT; the text names the section and field
+// ("optimizer.adam.beta1", "groups[2].frozen").
+absl::StatusOr<SessionConfig> ReadConfig(ByteReader& reader, uint32_t format);
+
+}  // namespace talweg::core
