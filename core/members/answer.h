@@ -16,10 +16,10 @@ namespace talweg::core {
 
 enum class Verdict : uint8_t { kApplied, kTooStale, kRejectedNonFinite, kRoundClosed, kPending };
 
-// Names of late workers that are told; their number is told whole.
+// So many names of late workers are told at most. Their number is told whole.
 inline constexpr size_t kMaxLateNames = 16;
 
-// What people ask about a step.
+// What people want to know about a step.
 struct StepReport {
   double learning_rate = 0;
   double gradient_norm = 0;
@@ -29,7 +29,7 @@ struct StepReport {
   uint32_t contributors = 0;   // contributions in the step
   std::optional<double> loss;  // mean of the contributions' first losses, of their exact sum
   double total_weight = 0;     // of the contributions as counted, exact, rounded once
-  uint32_t num_late = 0;       // expected when the round opened, live when it closed, not in it
+  uint32_t num_late = 0;       // workers expected at the opening, live at the close, and not in it
   std::vector<std::string> late_workers;  // the first of them by name, at most kMaxLateNames
 };
 
@@ -37,8 +37,8 @@ struct StepReport {
 struct Answer {
   Verdict verdict = Verdict::kApplied;
   bool replayed = false;
-  // The version that the contribution is part of, or will be part of while it is pending, or that
-  // was current when it was refused.
+  // The version that the contribution is part of. While it is pending, the version that it may
+  // become part of; if it was refused, the version that was current then.
   uint64_t applied_version = 0;
   std::shared_ptr<const StepReport> report;  // only if it was applied
   // While it is pending: no version will have the contribution as a part, whatever comes.

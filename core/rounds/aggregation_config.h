@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a fleet makes versions together: mode, closing rule, staleness, leases, reduction. What a
-// field means stands in proto/talweg/v1/session.proto, AggregationPolicy; the names are the same.
+// How a fleet makes versions together: mode, closing rule, staleness, leases, reduction. The
+// message AggregationPolicy in proto/talweg/v1/session.proto says what each field means; the names
+// are the same.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +21,14 @@ enum class ReduceOrder : uint8_t { kAny, kByWorker };
 enum class StaleScale : uint8_t { kNone, kInverse };
 
 struct AggregationConfig {
-  // Workers that a session may have at most, and where their contributions are staged.
+  // Workers that a session may have at most, and may have at most if contributions are staged.
   static constexpr uint64_t kMaxWorkers = 131072;
   static constexpr uint64_t kMaxStagedWorkers = 4096;
-  // Each worker has a timer that rings as often as it may have to make progress.
+  // Each worker's timer may ring once in this time.
   static constexpr double kMinProgressSeconds = 0.1;
 
   uint64_t max_staleness = 0;                // versions; 0 in kBoundedStaleness: no limit
-  uint64_t lease_seconds = 30;               // a silent worker is called live so long
+  uint64_t lease_seconds = 30;               // after which a silent worker has expired
   uint64_t gradient_accumulation_steps = 1;  // contributions whose mean makes a step
   AggregationMode mode = AggregationMode::kAsynchronous;
   uint64_t max_rounds_ahead = 0;  // verdicts ahead of the slowest
@@ -76,8 +77,8 @@ struct AggregationConfig {
         ChoiceField<C, StaleScale>{"stale_scale", &C::stale_scale, kStaleScales}};
   }
 
-  // FIELD_OUT_OF_RANGE, naming the field, for what the mode or rule does not use, for what
-  // contradicts, and for what would starve slow workers.
+  // FIELD_OUT_OF_RANGE, which names the field, if the mode or the rule does not use a field that is
+  // set, if fields contradict each other, and if slow workers would starve.
   absl::Status Validate() const;
 
   bool synchronous() const { return mode == AggregationMode::kSynchronous; }
@@ -93,11 +94,12 @@ struct AggregationConfig {
   bool takes_weights() const { return reduction == Reduction::kMean; }
   uint64_t worker_limit() const { return max_workers == 0 ? kMaxWorkers : max_workers; }
 
-  // Bytes that may be kept of the records of versions.
+  // How many bytes of records of versions may be kept.
   uint64_t RecordBytes() const { return uint64_t{folds() ? 4096u : 768u} << 10; }
 
-  // Bytes that an open round takes for `num_elements` parameters, beside contributions that are
-  // still to be folded: accumulators and the reduced gradient, or one vector a worker and that.
+  // Bytes that an open round takes for `num_elements` parameters, without contributions that are
+  // still to be folded: the accumulators and the reduced gradient, or one vector per worker and the
+  // reduced gradient.
   uint64_t RoundBytes(uint64_t num_elements) const;
 };
 

@@ -23,7 +23,7 @@ namespace talweg::core {
 struct Join {
   std::string worker;
   uint64_t incarnation = 0;
-  Roles roles = {Role::kGradient};  // rounds expect only those who contribute gradients
+  Roles roles = {Role::kGradient};  // Rounds expect only workers that contribute gradients.
 };
 
 // A worker lives.
@@ -40,34 +40,35 @@ struct Leave {
   uint64_t incarnation = 0;
 };
 
-// A gradient arrived whole. What the decision needs to know of it was measured while it was staged.
+// A gradient arrived whole. Whatever the decision needs to know of it was measured while it was
+// staged.
 struct Contribution {
   uint64_t history = 0;
   std::string worker;
   uint64_t incarnation = 0;
   uint64_t sequence = 0;  // >= 1
   uint64_t base_version = 0;
-  bool finite = false;  // no NaN and no infinity in it
-  uint32_t digest = 0;  // of everything the worker sent, see PayloadDigest
+  bool finite = false;  // It has no NaN and no infinity.
+  uint32_t digest = 0;  // of everything that the worker sent, see PayloadDigest
   std::optional<double> loss = {};
   float weight = 1;      // finite, > 0
   uint64_t ticket = 0;   // names the call that asks, in Released and CallEnded; new, never 0
-  bool may_wait = true;  // else kPending instead of a wait for other workers
+  bool may_wait = true;  // If not, the answer is kPending instead of a wait for other workers.
 };
 
-// A call that waited is over without its answer: its connection broke.
+// A call that waited is over without its answer, because its connection broke.
 struct CallEnded {
   std::string worker;
   uint64_t ticket = 0;
 };
 
-// Time has passed: what was due by now happens.
+// Time has passed: everything that was due by now happens.
 struct Tick {};
 
-// The step that was ordered is taken: the parameters of the next version stand.
+// The step that was ordered is taken, and the parameters of the next version stand.
 struct StepTaken {
   double gradient_norm = 0;  // Euclidean, of what is trained, before it was clipped
-  double clip_factor = 1;    // the smallest that clipping by norm multiplied a gradient with
+  double clip_factor = 1;    // the smallest factor by which clipping by norm scaled a gradient
   double update_norm = 0;    // Euclidean
 };
 
@@ -76,7 +77,7 @@ struct StepTaken {
 struct Configure {
   Schedule schedule;
   AggregationConfig aggregation;
-  uint64_t config_version = 1;  // told in the records of the versions made by it
+  uint64_t config_version = 1;  // told in the records of the versions that it makes
 };
 
 using Event =
@@ -92,7 +93,7 @@ struct RoundMember {
   absl::Time time;   // of its judgement
 };
 
-// Who made a version: beside the inputs all that its state is a function of.
+// Who made a version. Together with the inputs this is all that its state is a function of.
 struct VersionRecord {
   uint64_t version = 0;
   uint64_t config_version = 0;
@@ -113,7 +114,7 @@ struct StepOrder {
   uint32_t contributors = 1;  // whose reduced gradient it takes
   double total_weight = 1;    // divisor of the weighted sum
   // The contributions in the order of their workers' names, each by the place in which it was
-  // folded, from 0 on. Only where all are staged and the order counts.
+  // folded, from 0 on. Set only if all are staged and the order counts.
   std::vector<uint32_t> by_worker;
   uint32_t trim = 0;  // contributions that a trimmed mean leaves out at each end
 };
@@ -147,12 +148,12 @@ struct VersionMade {
 using DurableChange =
     std::variant<MemberAdmitted, ContributionRefused, ConfigurationAccepted, VersionMade>;
 
-// What follows from an event. Where `status` is an error nothing has changed, but for what
-// `released` says.
+// What follows from an event. If `status` is an error nothing has changed, except what `released`
+// says.
 struct Effects {
   absl::Status status;
   std::optional<Answer> answer;  // for the contribution that caused the event, at once
-  bool waits = false;            // or its call waits: its ticket is released by a later event
+  bool waits = false;            // or its call waits, and a later event releases its ticket
   bool will_not_count = false;   // while it waits: as in Answer
   bool fold = false;             // its gradient is part of the open round, with this weight:
   float weight = 1;

@@ -13,12 +13,12 @@ enum class Mutation : uint8_t {
   kForgetReplies,     // a repeat is judged anew instead of answered from memory
   kCountDuplicate,    // a repeat of a pending contribution counts again
   kIgnoreFencing,     // an older incarnation is taken for the newer one
-  kWrongDenominator,  // the mean is taken over the members expected, not those who came
+  kWrongDenominator,  // the mean is taken over the workers expected, not over those that came
   kLooseBound,        // with bounded staleness a worker may be one round farther ahead
   kUnfoldAtExpiry,    // the weight of an expired worker's contribution leaves the round
-  kIgnoreHistory,     // a message of another history is taken for one of this
+  kIgnoreHistory,     // a message of another history is taken for one of this history
   kKeepExpecting,     // an expired worker goes on being expected
-  kDropAnswer,        // of several answers that are due at once the last is lost
+  kDropAnswer,        // the last of several answers that are due at once is lost
   kOversleep,         // a tick is asked for a second late
 };
 

@@ -2,18 +2,18 @@
 //
 // The contributions of a round on their way to one gradient.
 //
-//   MEAN, ANY         float32(round(exact sum of w g) / round(exact sum of w)): no order in it
+//   MEAN, ANY         float32(round(exact sum of w g) / round(exact sum of w)), in no order
 //   MEAN, BY_WORKER   float32((sum of w g in float64, in the order of names) / sum of w)
 //   TRIMMED_MEAN      of each element, the mean without the `trim` largest and smallest values
 //   MEDIAN            of each element
 //
-// The exact sum is folded into accumulators, several contributions a pass; the others keep every
-// contribution until the round closes. Memory is as AggregationConfig::RoundBytes says, taken when
-// it is first needed and kept.
+// The exact sum is folded into accumulators, with several contributions per pass. The other
+// reductions keep every contribution until the round closes. AggregationConfig::RoundBytes says how
+// much memory this takes. It is taken when it is first needed, and kept.
 //
-// A fold or a close is done shard by shard: Begin…, then FoldShard or CloseShard once for each
-// shard of ShardAt, on any threads at the same time, then End…. Contributions are numbered in the
-// order in which they are handed in; a step order names them so.
+// A fold or a close is done shard by shard: first Begin…, then FoldShard or CloseShard once for
+// each shard of ShardAt, on any threads at the same time, and last End…. Contributions are numbered
+// in the order in which they are handed in, and a step order names them by these numbers.
 #pragma once
 
 #include <cstddef>
@@ -29,22 +29,22 @@
 
 namespace talweg::core {
 
-// Thread-compatible, but for FoldShard and CloseShard.
+// Thread-compatible, except for FoldShard and CloseShard.
 class Reducer {
  public:
   Reducer(const AggregationConfig& config, size_t num_elements);
 
-  // Takes the memory that one more contribution may need, where `num_waiting` are to be folded
-  // before it; none where max_workers are staged, for then it will not be folded. Throws
-  // std::bad_alloc.
+  // Takes the memory that one more contribution may need if `num_waiting` are to be folded before
+  // it. If max_workers contributions are staged it takes none, because no other will be folded.
+  // Throws std::bad_alloc.
   void Prepare(size_t num_waiting);
 
-  // Adds contributions, [num_elements] each, which live until EndFold.
+  // Adds contributions, [num_elements] each. They must live until EndFold.
   void BeginFold(std::vector<WeightedVector> contributions);
   void FoldShard(size_t index);
   void EndFold();
 
-  // Reduces what was folded, and `contributions` behind it, to `mean`, [num_elements], which is
+  // Reduces what was folded, and `contributions` after it, to `mean`, [num_elements], which must be
   // none of them. EndClose forgets the round.
   void BeginClose(const StepOrder& order, std::vector<WeightedVector> contributions,
                   absl::Span<float> mean);
@@ -54,8 +54,8 @@ class Reducer {
   // Forgets the round.
   void Reset();
 
-  // Bytes that this round takes beyond AggregationConfig::RoundBytes: of elements whose terms lie
-  // further apart than two doubles hold. No fold may be under way.
+  // Bytes that this round takes beyond AggregationConfig::RoundBytes, for elements whose terms lie
+  // further apart than two doubles can hold. No fold may be under way.
   uint64_t ExtraBytes() const;
 
  private:
@@ -67,9 +67,9 @@ class Reducer {
   // The exact sum.
   AlignedVector<double> high_, low_;
   std::vector<std::vector<Residue>> residues_;  // by shard
-  bool empty_ = true;                           // nothing was folded yet
+  bool empty_ = true;                           // Nothing was folded yet.
 
-  // Or all contributions, of which the first ones are in use.
+  // Or all contributions. The first ones are in use.
   std::vector<AlignedBuffer> staged_;
   std::vector<float> weights_;
 

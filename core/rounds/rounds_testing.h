@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A fleet in virtual time, for the tests of this room: a RoundMachine, the workers' counters, and
-// the calls that wait. After each event it looks whether the machine still adds up, and whether
-// every call is answered once.
+// the calls that wait. After each event it checks that the machine still adds up, and that every
+// call is answered once.
 #pragma once
 
 #include <cstdint>
@@ -61,7 +61,7 @@ class Fleet {
 
   // --- What happens.
 
-  // Hands in an event. A step that it orders is taken at once, unless `hold_steps`.
+  // Hands in an event. If it orders a step the step is taken at once, unless `hold_steps` is set.
   Effects Do(const Event& event) {
     Effects effects = machine.Handle(event, now);
     Follow(effects);
@@ -151,7 +151,7 @@ class Fleet {
     Do(CallEnded{callers_[ticket], ticket});
   }
 
-  // Time passes, with the ticks that the machine asks for, each when it is due.
+  // Time passes. Each tick that the machine asks for comes when it is due.
   void Pass(absl::Duration duration) {
     const absl::Time end = now + duration;
     for (int ticks = 0; machine.NextTick() <= end; ++ticks) {
@@ -162,7 +162,7 @@ class Fleet {
     now = end;
   }
 
-  // Time passes in steps of a second, in which `workers` are heard of.
+  // Time passes in steps of a second, and after each of them `workers` send a heartbeat.
   void PassWithHeartbeatsOf(const std::vector<std::string>& workers, absl::Duration duration) {
     for (const absl::Time end = now + duration; now < end;) {
       Pass(absl::Seconds(1));
@@ -192,7 +192,7 @@ class Fleet {
     return absl::StrJoin(made[version - 1]->members, " ", name);
   }
 
-  // The record of a version, or the order of its step; blank ones where there is none.
+  // The record of a version, or the order of its step; blank if there is none.
   VersionRecord RecordOf(uint64_t version) const {
     EXPECT_TRUE(version > 0 && version <= made.size()) << "no version " << version;
     return version > 0 && version <= made.size() ? *made[version - 1] : VersionRecord{};
@@ -211,7 +211,7 @@ class Fleet {
   uint64_t incarnation(const std::string& worker) { return counters_[worker].incarnation; }
   size_t num_waiting() const { return waiting_.size(); }
 
-  // The machine stops and goes on from its saved state, of `history`, where it is not 0.
+  // The machine stops and goes on from its saved state, in `history` if that is not 0.
   void Restart(uint64_t history = 0) {
     const std::string bytes = Bytes();
     ByteReader reader(bytes);

@@ -19,7 +19,7 @@ struct Worker : Member {
   uint64_t clock = 0;           // verdicts, with bounded staleness
   uint64_t contributed_to = 0;  // serial of the last round that it is part of
   uint64_t excluded_from = 0;   // serial of the last round that does not expect it any more
-  uint64_t outdated_in = 0;     // serial of the last round in which a gradient of it was too old
+  uint64_t outdated_in = 0;     // serial of the last round in which its gradient was too old
 
   bool gives_gradients() const { return roles.Has(Role::kGradient); }
 };

@@ -121,6 +121,43 @@ void Model::Refuse(uint32_t worker, const core::Contribution& contribution, Verd
   TellFinal(worker, contribution, false, expected);
 }
 
+void Model::TellPending(uint32_t worker, const core::Contribution& contribution, bool replayed,
+                        Expected& expected) {
+  const Member& member = members_[worker];
+  if (synchronous() && contribution.may_wait) {
+    Wait(worker, contribution, replayed, expected);
+    expected.will_not_count = member.pending.bystander;
+  } else {
+    expected.answer = PendingAnswer(member, replayed);
+  }
+}
+
+void Model::Count(uint32_t worker, const core::Contribution& contribution, uint64_t staleness,
+                  Expected& expected) {
+  Member& member = members_[worker];
+  const uint64_t sequence = contribution.sequence;
+  EndExpectation(worker);
+  member.contributed = round_;
+  member.pending = {sequence, contribution.digest, false};
+  expected.counted = true;
+  expected.weight = contribution.weight;
+  if (settings_.policy.stale_scale == core::StaleScale::kInverse) {
+    const double share = 1.0 + static_cast<double>(staleness);
+    expected.weight = static_cast<float>(static_cast<double>(contribution.weight) / share);
+  }
+  counted_.push_back({{worker, contribution.incarnation, sequence},
+                      payload_,
+                      expected.weight,
+                      now_,
+                      contribution.digest});
+  FreezeIfDue();
+  if (IsDue()) {
+    Wait(worker, contribution, false, expected);  // for the step, at least
+  } else {
+    TellPending(worker, contribution, false, expected);
+  }
+}
+
 Expected Model::On(const core::Contribution& contribution) {
   Expected expected;
   const uint32_t worker = WorkerOf(contribution.worker);
@@ -140,12 +177,7 @@ Expected Model::On(const core::Contribution& contribution) {
   expected.repeats = sequence == member.pending.sequence || sequence == member.final.sequence;
   if (sequence == member.pending.sequence) {
     if (contribution.digest != member.pending.digest) return fails("SEQUENCE_REUSED");
-    if (synchronous() && contribution.may_wait) {
-      Wait(worker, contribution, true, expected);
-      expected.will_not_count = member.pending.bystander;
-    } else {
-      expected.answer = PendingAnswer(member, true);
-    }
+    TellPending(worker, contribution, true, expected);
     return expected;
   }
   if (sequence == member.final.sequence) {
@@ -173,33 +205,9 @@ Expected Model::On(const core::Contribution& contribution) {
     EndExpectation(worker);
     member.pending = {sequence, contribution.digest, true};
     bystanders_.push_back(worker);
-    if (contribution.may_wait) {
-      Wait(worker, contribution, false, expected);
-      expected.will_not_count = true;
-    } else {
-      expected.answer = PendingAnswer(member, false);
-    }
+    TellPending(worker, contribution, false, expected);
   } else {
-    EndExpectation(worker);
-    member.contributed = round_;
-    member.pending = {sequence, contribution.digest, false};
-    expected.counted = true;
-    expected.weight = contribution.weight;
-    if (policy.stale_scale == core::StaleScale::kInverse) {
-      const double share = 1.0 + static_cast<double>(staleness);
-      expected.weight = static_cast<float>(static_cast<double>(contribution.weight) / share);
-    }
-    counted_.push_back({{worker, contribution.incarnation, sequence},
-                        payload_,
-                        expected.weight,
-                        now_,
-                        contribution.digest});
-    FreezeIfDue();
-    if (IsDue() || (synchronous() && contribution.may_wait)) {
-      Wait(worker, contribution, false, expected);
-    } else {
-      expected.answer = PendingAnswer(member, false);
-    }
+    Count(worker, contribution, staleness, expected);
   }
   Settle(expected);
   return expected;

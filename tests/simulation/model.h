@@ -185,8 +185,14 @@ class Model {
   core::Answer HeldAnswer(const Member& member, bool replayed) const;
   void TellFinal(uint32_t worker, const core::Contribution& contribution, bool replayed,
                  Expected& expected);
+  // The contribution has no final verdict yet: its call waits, or is told so.
+  void TellPending(uint32_t worker, const core::Contribution& contribution, bool replayed,
+                   Expected& expected);
   void Refuse(uint32_t worker, const core::Contribution& contribution, core::Verdict verdict,
               Expected& expected);
+  // The contribution is part of the open round.
+  void Count(uint32_t worker, const core::Contribution& contribution, uint64_t staleness,
+             Expected& expected);
   bool MayFreeze() const;
   bool IsFull() const;  // Contributions are staged, and no place is left.
   void FreezeIfDue();

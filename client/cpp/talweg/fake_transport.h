@@ -98,6 +98,7 @@ struct FakeServer {
   // the round closes. A pull that waits for a version waits for the next one.
   bool replies_wait = false;
   bool round_open = false;
+  bool will_not_count = false;   // A contribution that is pending is told so.
   bool answers_pending = false;  // whoever would wait is told at once that it is pending
   int num_silences = 0;
   std::optional<std::vector<float>> pending;  // that waits in the round
@@ -157,6 +158,7 @@ inline absl::Status Judge(FakeServer& server, const v1::ContributionHeader& head
   response.set_history(server.history);
   response.set_verdict(waits ? v1::VERDICT_PENDING : v1::VERDICT_APPLIED);
   response.set_replayed(replayed);
+  response.set_will_not_count(waits && server.will_not_count);
   response.set_applied_version(waits ? server.version + 1 : server.last_version);
   response.set_data_version(server.version);
   response.set_next_learning_rate(server.next_learning_rate);

@@ -162,6 +162,21 @@ TEST_P(SessionRoundTest, OverallTimeoutBeginsAnewWithEveryLongWait) {
   EXPECT_EQ(server_->version, 1u);
 }
 
+TEST_P(SessionRoundTest, AContributionThatWillNotCountSaysSoWhileItIsPending) {
+  StepOptions step;
+  step.return_pending = true;
+  server_->will_not_count = true;
+  Session session = Join();
+  auto result = session.Step(gradient_, parameters(), {}, step);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_TRUE(result->pending());
+  EXPECT_TRUE(result->will_not_count);
+  server_->will_not_count = false;
+  result = session.ResumeStep(parameters(), /*return_pending=*/true);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_FALSE(result->will_not_count);
+}
+
 TEST_P(SessionRoundTest, WhoeverDoesNotWaitIsToldThatItIsPendingAndAsksAgain) {
   StepOptions step;
   step.return_pending = true;
