@@ -10,9 +10,10 @@
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
-#include "server/rpc/step_reply.h"
 #include "server/rpc/training_stream.h"
 #include "server/wire/names.h"
+#include "server/wire/outgoing_vector.h"
+#include "server/wire/point_from_proto.h"
 #include "server/wire/section_codec.h"
 
 namespace talweg::server {
@@ -22,27 +23,6 @@ using core::MakeError;
 using core::Reason;
 
 constexpr uint64_t kPullBytes = 1 << 20;
-
-struct PointOnWire {
-  std::optional<core::Session::Point> point;
-  v1::SectionKind kind;
-};
-
-absl::StatusOr<PointOnWire> PointFromProto(v1::Point point) {
-  switch (point) {
-    case v1::POINT_UNSPECIFIED:
-    case v1::POINT_PARAMETERS:
-      return PointOnWire{std::nullopt, v1::SECTION_KIND_PARAMETERS};
-    case v1::POINT_LOOKAHEAD:
-      return PointOnWire{core::Session::Point::kLookahead, v1::SECTION_KIND_LOOKAHEAD};
-    case v1::POINT_AVERAGE:
-      return PointOnWire{core::Session::Point::kAverage, v1::SECTION_KIND_AVERAGE};
-    default:
-      return MakeError(Reason::kFieldOutOfRange,
-                       absl::StrCat("point has the unknown value ", static_cast<int>(point)),
-                       "point");
-  }
-}
 
 // Streams one version, a message at a time; each is made on the pool when the one before has gone
 // out, so a slow reader costs one message and holds one version.

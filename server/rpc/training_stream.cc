@@ -12,11 +12,11 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
 #include "core/session/staged_gradient.h"
-#include "server/rpc/reply_frames.h"
-#include "server/rpc/step_reply.h"
 #include "server/runtime/clock.h"
 #include "server/runtime/mutex.h"
 #include "server/wire/contribution_assembler.h"
+#include "server/wire/contribution_from_proto.h"
+#include "server/wire/reply_frames.h"
 
 namespace talweg::server {
 namespace {

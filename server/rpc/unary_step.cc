@@ -10,9 +10,11 @@
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
 #include "core/base/status_macros.h"
-#include "server/rpc/step_reply.h"
 #include "server/runtime/clock.h"
 #include "server/runtime/mutex.h"
+#include "server/wire/answer_to_proto.h"
+#include "server/wire/contribution_from_proto.h"
+#include "server/wire/outgoing_vector.h"
 #include "server/wire/section_codec.h"
 
 namespace talweg::server {
@@ -179,7 +181,7 @@ class StepReactor final : public grpc::ServerUnaryReactor {
   // Writes the answer, then its data once there is room for it: a round may release thousands of
   // calls at once.
   void Answer(const StepOutcome& outcome) {
-    FillResponse(outcome, host_->identity().history, response_);
+    AnswerToProto(outcome, host_->identity().history, response_);
     OutgoingVector vector(outcome, reply_);
     if (vector.empty()) return Finish(grpc::Status::OK);
     const uint64_t bytes = ReplyBytes(vector.num_elements(), vector.element_bytes());

@@ -22,8 +22,10 @@
 #include "core/session/staged_gradient.h"
 #include "google/protobuf/stubs/common.h"
 #include "google/protobuf/unknown_field_set.h"
-#include "server/rpc/step_reply.h"
+#include "server/wire/answer_to_proto.h"
 #include "server/wire/config_from_proto.h"
+#include "server/wire/contribution_from_proto.h"
+#include "server/wire/outgoing_vector.h"
 #include "server/wire/section_codec.h"
 #include "server/wire/unknown_fields.h"
 
@@ -368,7 +370,7 @@ class Bench {
     }
     outcome.parameters = session_->parameters();
     outcome.next_learning_rate = session_->NextLearningRate();
-    server::FillResponse(outcome, session_->machine().history(), answer);
+    server::AnswerToProto(outcome, session_->machine().history(), answer);
     const server::OutgoingVector vector(outcome, request.reply());
     if (vector.empty()) return absl::OkStatus();
     v1::Section& section = *answer.add_sections();

@@ -4,10 +4,9 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 
-#include "server/rpc/step_reply.h"
-#include "server/runtime/session_host.h"
+#include "server/calls/session_calls.h"
+#include "server/wire/outgoing_vector.h"
 #include "talweg/v1/training_service.pb.h"
 
 namespace talweg::server {

@@ -1,31 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What both shapes of a step, unary and streamed, have in common: what a header must be, and what
-// goes back.
+// A vector on its way out, as sections of a reply in the dtype that was asked for.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
-#include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "core/kernels/dtype.h"
-#include "server/runtime/session_host.h"
+#include "server/calls/session_calls.h"
+#include "talweg/v1/section.pb.h"
 #include "talweg/v1/training_service.pb.h"
 
 namespace talweg::server {
-
-// FIELD_REQUIRED, FIELD_OUT_OF_RANGE.
-absl::Status CheckHeader(const v1::ContributionHeader& header);
-
-// Whether `reply` can be given. FIELD_OUT_OF_RANGE, naming the field ("reply.dtype").
-absl::Status CheckReply(const v1::ReplyOptions& reply);
-
-// A contribution but for its gradient.
-StepInput InputOf(const v1::ContributionHeader& header, const v1::ReplyOptions& reply);
-
-// Everything of an answer but its numbers.
-void FillResponse(const StepOutcome& outcome, uint64_t history, v1::StepResponse& response);
 
 // A vector on its way out, or none. Holds the versions it is made of.
 class OutgoingVector {
@@ -41,7 +27,7 @@ class OutgoingVector {
   uint64_t version() const { return values_->version; }
   uint64_t element_bytes() const { return core::DtypeBytes(dtype_); }
 
-  // A section of elements [begin, begin + count) but for its bytes, which are sized and not yet
+  // A section of elements [begin, begin + count) except for its bytes, which are sized and not yet
   // written.
   void Open(uint64_t begin, uint64_t count, v1::Section& section) const;
   // Writes elements [begin, begin + count) to `bytes`. Thread-safe.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/rpc/reply_frames.h"
+#include "server/wire/reply_frames.h"
 
 #include <memory>
 
