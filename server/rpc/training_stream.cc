@@ -17,6 +17,7 @@
 #include "server/wire/contribution_assembler.h"
 #include "server/wire/contribution_from_proto.h"
 #include "server/wire/reply_frames.h"
+#include "server/wire/reply_from_proto.h"
 
 namespace talweg::server {
 namespace {
@@ -238,14 +239,9 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     if (first) TALWEG_RETURN_IF_ERROR(Attach(session_id));
     // Before its shape is judged: a worker of a lost history may well have another layout.
     TALWEG_RETURN_IF_ERROR(host_->CheckHistory(header.header().history()));
-    TALWEG_RETURN_IF_ERROR(CheckReply(header.reply()));
-    if (header.reply().max_reply_bytes() != 0) {
-      return MakeError(Reason::kFieldOutOfRange,
-                       "max_reply_bytes is of Step: the reply of a stream comes in chunks",
-                       "reply.max_reply_bytes");
-    }
+    TALWEG_ASSIGN_OR_RETURN(reply_spec_, StreamReplyFromProto(header.reply()));
     TALWEG_RETURN_IF_ERROR(assembler_.Open(host_->num_elements()));
-    header_ = header;
+    header_ = header.header();
     phase_ = Phase::kOpen;
     context_.staging.wanted().Forget(wanted_listener_);
     if (!first) {
@@ -268,7 +264,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     const absl::Time now = MonotonicNow();
     if (now < last_sign_of_life_ + kSignOfLife) return;
     last_sign_of_life_ = now;
-    const v1::ContributionHeader& header = header_.header();
+    const v1::ContributionHeader& header = header_;
     host_->Heartbeat({header.history(), header.worker(), header.incarnation()},
                      [](const absl::StatusOr<JoinOutcome>&) {});
   }
@@ -334,7 +330,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   void Step() {
     if (phase_ != Phase::kWhole || Replying()) return;
     phase_ = Phase::kJudging;
-    StepInput input = InputOf(header_.header(), header_.reply());
+    StepInput input = InputOf(header_, reply_spec_);
     input.staged = {staging_, &staging_->gradient};
     input.is_difference = assembler_.is_difference();
     const auto self = shared_from_this();
@@ -363,7 +359,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
       SendGrant();
       Rest();
     }
-    reply_ = ReplyFrames(*outcome, host_->identity().history, header_.reply());
+    reply_ = ReplyFrames(*outcome, host_->identity().history, reply_spec_);
     {
       MutexLock lock(mutex_);
       replying_ = true;
@@ -505,7 +501,8 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   uint64_t wanted_listener_ = 0;
   bool grant_is_out_ = false;  // the client was told, and has not committed since
   std::shared_ptr<Staging> staging_;
-  v1::StreamHeader header_;
+  v1::ContributionHeader header_;
+  ReplySpec reply_spec_;
   uint64_t ticket_ = 0;  // of the contribution that the host has
   absl::Time last_sign_of_life_ = absl::InfinitePast();
 

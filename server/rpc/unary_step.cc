@@ -15,6 +15,7 @@
 #include "server/wire/answer_to_proto.h"
 #include "server/wire/contribution_from_proto.h"
 #include "server/wire/outgoing_vector.h"
+#include "server/wire/reply_from_proto.h"
 #include "server/wire/section_codec.h"
 
 namespace talweg::server {
@@ -23,7 +24,6 @@ namespace {
 using core::MakeError;
 using core::Reason;
 
-constexpr uint64_t kDefaultMaxReplyBytes = 4194304;      // of gRPC's clients
 constexpr uint64_t kReplyOverheadBytes = 4096;           // all of a reply but its data, rounded up
 constexpr absl::Duration kPatience = absl::Seconds(60);  // with a reply's reader
 constexpr int kMaxSections = 16;
@@ -34,18 +34,15 @@ uint64_t ReplyBytes(uint64_t num_elements, uint64_t element_bytes) {
 // A reply stands twice while it goes out: as a message, and as the bytes gRPC makes of it.
 uint64_t ReplyMemory(uint64_t reply_bytes) { return 2 * reply_bytes; }
 
-absl::Status CheckReplySize(const v1::ReplyOptions& reply, uint64_t num_elements,
+absl::Status CheckReplySize(const ReplySpec& reply, uint64_t num_elements,
                             const MemoryBudget& replies) {
-  if (reply.data() == v1::REPLY_DATA_NONE) return absl::OkStatus();
-  TALWEG_ASSIGN_OR_RETURN(const core::Dtype dtype, DtypeFromProto(reply.dtype(), "reply.dtype"));
-  const uint64_t allowed =
-      reply.max_reply_bytes() == 0 ? kDefaultMaxReplyBytes : reply.max_reply_bytes();
-  const uint64_t needed = ReplyBytes(num_elements, core::DtypeBytes(dtype));
-  if (needed > allowed) {
-    return MakeError(
-        Reason::kReplyTooLarge,
-        absl::StrCat("the reply needs up to ", needed, " bytes, max_reply_bytes is ", allowed),
-        "reply.max_reply_bytes");
+  if (reply.data == ReplySpec::Data::kNone) return absl::OkStatus();
+  const uint64_t needed = ReplyBytes(num_elements, core::DtypeBytes(reply.dtype));
+  if (needed > reply.max_bytes) {
+    return MakeError(Reason::kReplyTooLarge,
+                     absl::StrCat("the reply needs up to ", needed, " bytes, max_reply_bytes is ",
+                                  reply.max_bytes),
+                     "reply.max_reply_bytes");
   }
   if (ReplyMemory(needed) > replies.limit()) {
     return MakeError(Reason::kReplyTooLarge,
@@ -150,19 +147,13 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     TALWEG_ASSIGN_OR_RETURN(host_, context_.sessions.Find(request.header().session_id()));
     // Before its shape is judged: a worker of a lost history may well have another layout.
     TALWEG_RETURN_IF_ERROR(host_->CheckHistory(request.header().history()));
-    TALWEG_RETURN_IF_ERROR(CheckReply(request.reply()));
-    if (request.reply().checksums()) {
-      return MakeError(Reason::kFieldOutOfRange, "checksums are of StreamStep: a message has none",
-                       "reply.checksums");
-    }
+    TALWEG_ASSIGN_OR_RETURN(reply_, MessageReplyFromProto(request.reply()));
     TALWEG_ASSIGN_OR_RETURN(const ContributedVector gradient,
                             GradientOf(request.sections(), host_->num_elements()));
-    TALWEG_RETURN_IF_ERROR(
-        CheckReplySize(request.reply(), host_->num_elements(), context_.replies));
+    TALWEG_RETURN_IF_ERROR(CheckReplySize(reply_, host_->num_elements(), context_.replies));
     // Until it is staged the message stands in memory that no session was charged for.
     TALWEG_ASSIGN_OR_RETURN(standing_, context_.messages.Reserve(gradient.numbers.bytes.size()));
-    reply_ = request.reply();
-    StepInput input = InputOf(request.header(), request.reply());
+    StepInput input = InputOf(request.header(), reply_);
     input.gradient = gradient.numbers;
     input.is_difference = gradient.is_difference;
     input.let_go = [this] {
@@ -234,7 +225,7 @@ class StepReactor final : public grpc::ServerUnaryReactor {
   v1::StepResponse& response_;
   // What is still needed where the request was freed.
   std::shared_ptr<SessionHost> host_;
-  v1::ReplyOptions reply_;
+  ReplySpec reply_;
   uint64_t ticket_ = 0;
   MemoryBudget::Reservation standing_;  // of the request, and then of the reply
   const std::shared_ptr<Handle> handle_ = std::make_shared<Handle>(call_);

@@ -7,7 +7,6 @@
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
 #include "server/wire/names.h"
-#include "server/wire/section_codec.h"
 
 namespace talweg::server {
 namespace {
@@ -44,17 +43,7 @@ absl::Status CheckHeader(const v1::ContributionHeader& header) {
   return absl::OkStatus();
 }
 
-absl::Status CheckReply(const v1::ReplyOptions& reply) {
-  if (!v1::ReplyData_IsValid(reply.data())) {
-    return MakeError(
-        Reason::kFieldOutOfRange,
-        absl::StrCat("reply.data has the unknown value ", static_cast<int>(reply.data())),
-        "reply.data");
-  }
-  return DtypeFromProto(reply.dtype(), "reply.dtype").status();
-}
-
-StepInput InputOf(const v1::ContributionHeader& header, const v1::ReplyOptions& reply) {
+StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply) {
   StepInput input;
   input.contribution.history = header.history();
   input.contribution.worker = header.worker();
@@ -65,9 +54,9 @@ StepInput InputOf(const v1::ContributionHeader& header, const v1::ReplyOptions& 
     input.has_weight = true;
     input.contribution.weight = header.weight();
   }
-  input.contribution.may_wait = !reply.return_pending();
+  input.contribution.may_wait = reply.may_wait;
   input.losses.assign(header.losses().begin(), header.losses().end());
-  input.wants_lookahead = reply.data() == v1::REPLY_DATA_LOOKAHEAD;
+  input.wants_lookahead = reply.data == ReplySpec::Data::kLookahead;
   return input;
 }
 

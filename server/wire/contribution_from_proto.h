@@ -4,6 +4,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "server/calls/reply_spec.h"
 #include "server/calls/session_calls.h"
 #include "talweg/v1/training_service.pb.h"
 
@@ -12,10 +13,7 @@ namespace talweg::server {
 // What a header must be whatever its session is. FIELD_REQUIRED, FIELD_OUT_OF_RANGE.
 absl::Status CheckHeader(const v1::ContributionHeader& header);
 
-// Whether `reply` can be given. FIELD_OUT_OF_RANGE, naming the field ("reply.dtype").
-absl::Status CheckReply(const v1::ReplyOptions& reply);
-
-// A contribution except for its gradient. `header` and `reply` are checked.
-StepInput InputOf(const v1::ContributionHeader& header, const v1::ReplyOptions& reply);
+// A contribution except for its gradient. `header` was checked.
+StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply);
 
 }  // namespace talweg::server

@@ -80,5 +80,14 @@ TEST(ContributionFromProtoTest, InputCarriesTheHeader) {
   EXPECT_EQ(input.losses, (std::vector<double>{0.5, 0.25}));
 }
 
+TEST(ContributionFromProtoTest, InputSaysWhatItsReplyNeeds) {
+  StepInput input = InputOf(Header(), {});
+  EXPECT_TRUE(input.contribution.may_wait);
+  EXPECT_FALSE(input.wants_lookahead);
+  input = InputOf(Header(), {.data = ReplySpec::Data::kLookahead, .may_wait = false});
+  EXPECT_FALSE(input.contribution.may_wait);
+  EXPECT_TRUE(input.wants_lookahead);
+}
+
 }  // namespace
 }  // namespace talweg::server

@@ -8,22 +8,14 @@
 #include "server/wire/section_codec.h"
 
 namespace talweg::server {
-namespace {
-
-core::Dtype DtypeOf(const v1::ReplyOptions& reply) {
-  return DtypeFromProto(reply.dtype(), "reply.dtype").value_or(core::Dtype::kFloat32);
-}
-
-}  // namespace
-
-OutgoingVector::OutgoingVector(const StepOutcome& outcome, const v1::ReplyOptions& reply)
-    : dtype_(DtypeOf(reply)) {
-  if (reply.data() == v1::REPLY_DATA_NONE) return;
+OutgoingVector::OutgoingVector(const StepOutcome& outcome, const ReplySpec& reply)
+    : dtype_(reply.dtype) {
+  if (reply.data == ReplySpec::Data::kNone) return;
   values_ = outcome.parameters;
-  if (reply.data() == v1::REPLY_DATA_UPDATE && outcome.previous != nullptr) {
+  if (reply.data == ReplySpec::Data::kUpdate && outcome.previous != nullptr) {
     previous_ = outcome.previous;
     kind_ = v1::SECTION_KIND_UPDATE;
-  } else if (reply.data() == v1::REPLY_DATA_LOOKAHEAD && outcome.lookahead != nullptr) {
+  } else if (reply.data == ReplySpec::Data::kLookahead && outcome.lookahead != nullptr) {
     values_ = outcome.lookahead;
     kind_ = v1::SECTION_KIND_LOOKAHEAD;
   }

@@ -7,9 +7,9 @@
 #include <memory>
 
 #include "core/kernels/dtype.h"
+#include "server/calls/reply_spec.h"
 #include "server/calls/session_calls.h"
 #include "talweg/v1/section.pb.h"
-#include "talweg/v1/training_service.pb.h"
 
 namespace talweg::server {
 
@@ -17,8 +17,8 @@ namespace talweg::server {
 class OutgoingVector {
  public:
   OutgoingVector() = default;
-  // What `reply`, which is checked, asks of `outcome`.
-  OutgoingVector(const StepOutcome& outcome, const v1::ReplyOptions& reply);
+  // What `reply` asks of `outcome`.
+  OutgoingVector(const StepOutcome& outcome, const ReplySpec& reply);
   // A point as it is.
   OutgoingVector(const PointOutcome& point, v1::SectionKind kind_of_point, core::Dtype dtype);
 

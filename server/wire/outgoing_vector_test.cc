@@ -40,7 +40,7 @@ std::vector<float> Written(const OutgoingVector& vector, uint64_t begin, uint64_
 }
 
 TEST(OutgoingVectorTest, ParametersGoOutAsTheyAre) {
-  const OutgoingVector vector(Outcome(), {});
+  const OutgoingVector vector(Outcome(), ReplySpec());
   EXPECT_FALSE(vector.empty());
   EXPECT_EQ(vector.num_elements(), kElements);
   EXPECT_EQ(vector.version(), 3u);
@@ -48,8 +48,8 @@ TEST(OutgoingVectorTest, ParametersGoOutAsTheyAre) {
 }
 
 TEST(OutgoingVectorTest, AnUpdateIsADifferenceOfVersions) {
-  v1::ReplyOptions reply;
-  reply.set_data(v1::REPLY_DATA_UPDATE);
+  ReplySpec reply;
+  reply.data = ReplySpec::Data::kUpdate;
   StepOutcome outcome = Outcome();
   // Whoever took no step gets the parameters.
   EXPECT_EQ(Written(OutgoingVector(outcome, reply), 0, 1, v1::SECTION_KIND_PARAMETERS),
@@ -61,8 +61,8 @@ TEST(OutgoingVectorTest, AnUpdateIsADifferenceOfVersions) {
 }
 
 TEST(OutgoingVectorTest, ALookaheadGoesOutIfThereIsOne) {
-  v1::ReplyOptions reply;
-  reply.set_data(v1::REPLY_DATA_LOOKAHEAD);
+  ReplySpec reply;
+  reply.data = ReplySpec::Data::kLookahead;
   StepOutcome outcome = Outcome();
   EXPECT_EQ(Written(OutgoingVector(outcome, reply), 0, 1, v1::SECTION_KIND_PARAMETERS),
             (std::vector<float>{100}));
@@ -72,14 +72,14 @@ TEST(OutgoingVectorTest, ALookaheadGoesOutIfThereIsOne) {
 }
 
 TEST(OutgoingVectorTest, NothingGoesOutUnlessItWasAskedFor) {
-  v1::ReplyOptions reply;
-  reply.set_data(v1::REPLY_DATA_NONE);
+  ReplySpec reply;
+  reply.data = ReplySpec::Data::kNone;
   EXPECT_TRUE(OutgoingVector(Outcome(), reply).empty());
 }
 
 TEST(OutgoingVectorTest, HalvesTakeTwoBytesAnElement) {
-  v1::ReplyOptions reply;
-  reply.set_dtype(v1::DTYPE_BFLOAT16);
+  ReplySpec reply;
+  reply.dtype = core::Dtype::kBfloat16;
   const OutgoingVector vector(Outcome(), reply);
   EXPECT_EQ(vector.element_bytes(), 2u);
   v1::Section section;

@@ -13,9 +13,8 @@ constexpr uint64_t kReplyChunkBytes = uint64_t{1} << 20;
 
 }  // namespace
 
-ReplyFrames::ReplyFrames(const StepOutcome& outcome, uint64_t history,
-                         const v1::ReplyOptions& reply)
-    : vector_(outcome, reply), checksums_(reply.checksums()) {
+ReplyFrames::ReplyFrames(const StepOutcome& outcome, uint64_t history, const ReplySpec& reply)
+    : vector_(outcome, reply), checksums_(reply.checksums) {
   AnswerToProto(outcome, history, trailer_);
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "server/calls/reply_spec.h"
 #include "server/calls/session_calls.h"
 #include "server/wire/outgoing_vector.h"
 #include "talweg/v1/training_service.pb.h"
@@ -15,8 +16,8 @@ namespace talweg::server {
 class ReplyFrames {
  public:
   ReplyFrames() = default;
-  // What `reply`, which is checked, asks of `outcome`.
-  ReplyFrames(const StepOutcome& outcome, uint64_t history, const v1::ReplyOptions& reply);
+  // What `reply` asks of `outcome`.
+  ReplyFrames(const StepOutcome& outcome, uint64_t history, const ReplySpec& reply);
 
   // Makes the next frame in `frame`, whose memory is used again. True: it was the last.
   bool MakeNext(v1::StreamStepResponse& frame);
