@@ -357,7 +357,7 @@ std::vector<std::string> FoldOrder(size_t num_contributions) {
     steps.push_back(fleet->Step(Staged(fleet, index, 1, log)));
   }
   fleet->host().Join(
-      "other", false,
+      "other", {core::Role::kStatistics},
       [&] {
         log.Add("joined");
         return 100;
@@ -464,7 +464,7 @@ TEST(SessionHostRoundsTest, CloseNeedsNoMemoryAndAContributionIsRefusedWhereTher
   const auto join = [&](uint64_t incarnation, const std::string& worker) {
     JoinReply joined;
     host->Join(
-        worker, true, [incarnation] { return incarnation; }, joined.Taker());
+        worker, {core::Role::kGradient}, [incarnation] { return incarnation; }, joined.Taker());
     return joined;
   };
   const auto step = [&](uint64_t sequence, const std::string& worker, uint64_t incarnation) {

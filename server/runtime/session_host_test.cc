@@ -161,7 +161,7 @@ TEST(SessionHostTest, CallsMadeBeforeCreateWaitForIt) {
     ComputePool pool(1);
     TestSession session(pool, kManyShards);
     session.host().Join(
-        "w", true, [] { return 1; },
+        "w", {core::Role::kGradient}, [] { return 1; },
         [&](auto joined) { log.Add(joined.ok() ? "joined" : "refused"); });
     session.host().Describe(
         false, [&](auto described) { log.Add(described.ok() ? "described" : "refused"); });
