@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -16,14 +17,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "core/base/status_macros.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/resource_quota.h"
-#include "server/ops/drain_gate.h"
+#include "server/ops/call_log.h"
 #include "server/rpc/session_service.h"
 #include "server/rpc/training_service.h"
 #include "server/runtime/clock.h"
-#include "server/runtime/notice.h"
 
 namespace talweg::server {
 namespace {
@@ -99,29 +100,36 @@ std::string WhyNotListening(const std::string& address, const std::string& host)
 
 struct Server::Parts {
   explicit Parts(const ServerOptions& options)
-      : memory(options.memory_bytes != 0 ? options.memory_bytes : DefaultMemoryBytes()),
-        messages(ShareOf(options)),
-        staging(ShareOf(options)),
-        replies(ShareOf(options), /*max_waiting=*/SIZE_MAX),  // as many as there are calls
+      : budgets(SessionBytes(options), ShareBytes(options)),
         sessions(options.max_sessions),
+        door(sessions, stop.gate, Doorkeepers(options)),
         pool(options.num_threads != 0 ? options.num_threads : AvailableCpus()),
-        session_service({sessions, pool, memory, messages, staging, replies, gate, stopping}),
-        training_service({sessions, pool, memory, messages, staging, replies, gate, stopping}) {}
+        session_service(Context()),
+        training_service(Context()) {}
 
-  // Of what is under way: a sixth of what sessions have for messages, as much for what streams put
-  // together, for replies, and for gRPC. Each by itself, so that streams at rest refuse no message.
-  uint64_t ShareOf(const ServerOptions& options) const {
-    return options.message_bytes != 0 ? options.message_bytes
-                                      : std::max(kMinWireBytes, memory.limit() / 6);
+  static uint64_t SessionBytes(const ServerOptions& options) {
+    return options.memory_bytes != 0 ? options.memory_bytes : DefaultMemoryBytes();
   }
+  // Of what is under way: a sixth of what sessions have for messages, and as much for what streams
+  // put together, for replies, and for gRPC. Each has its own, so that streams at rest refuse no
+  // message.
+  static uint64_t ShareBytes(const ServerOptions& options) {
+    return options.message_bytes != 0 ? options.message_bytes
+                                      : std::max(kMinWireBytes, SessionBytes(options) / 6);
+  }
+  // The log refuses nothing, so it comes first and hears of every call.
+  std::vector<Doorkeeper*> Doorkeepers(const ServerOptions& options) {
+    std::vector<Doorkeeper*> keepers = {&log};
+    keepers.insert(keepers.end(), options.doorkeepers.begin(), options.doorkeepers.end());
+    return keepers;
+  }
+  ServiceContext Context() { return {door, sessions, pool, budgets, stop}; }
 
-  DrainGate gate;
-  Notice stopping;
-  MemoryBudget memory;
-  MemoryBudget messages;
-  MemoryBudget staging;
-  MemoryBudget replies;
+  StopSignals stop;
+  CallLog log;
+  Budgets budgets;
   SessionTable sessions;
+  Door door;
   ComputePool pool;
   SessionService session_service;
   TrainingService training_service;
@@ -145,7 +153,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.AddListeningPort(options.address, grpc::InsecureServerCredentials(), &port);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetResourceQuota(
-      grpc::ResourceQuota("wire").Resize(std::max(kMinWireBytes, parts->messages.limit())));
+      grpc::ResourceQuota("wire").Resize(std::max(kMinWireBytes, parts->budgets.messages.limit())));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMilliseconds);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPongMilliseconds);
@@ -184,14 +192,15 @@ void Server::NotReady() {
   health->SetServingStatus("", false);
 }
 
-uint64_t Server::message_bytes() const { return parts_->messages.used() + parts_->staging.used(); }
+uint64_t Server::message_bytes() const {
+  return parts_->budgets.messages.used() + parts_->budgets.staging.used();
+}
 
-bool Server::streams_wait() const { return parts_->staging.AnyoneWaits(); }
+bool Server::streams_wait() const { return parts_->budgets.staging.AnyoneWaits(); }
 
 void Server::Refuse() {
-  parts_->gate.Close();
-  parts_->stopping.Give();
-  parts_->sessions.Drain(parts_->gate.Check());
+  parts_->stop.Give();
+  parts_->sessions.Drain(parts_->stop.gate.Check());
   parts_->session_service.EndWatches();
 }
 

@@ -7,11 +7,14 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
 namespace talweg::server {
+
+class Doorkeeper;
 
 struct ServerOptions {
   std::string address = "127.0.0.1:50551";  // host:port; port 0 takes a free one
@@ -22,6 +25,8 @@ struct ServerOptions {
   uint64_t message_bytes = 0;
   size_t max_sessions = 10000;
   bool insecure = false;  // listen beyond loopback without encryption
+  // Who stands at the door besides the log, in this order. Borrowed; they outlive the server.
+  std::vector<Doorkeeper*> doorkeepers = {};
 };
 
 // Thread-safe.

@@ -108,4 +108,13 @@ void LogRefusal(const absl::Status& status) {
   spdlog::debug("refused, {}: {}", core::ReasonName(status), std::string(status.message()));
 }
 
+void LogCallEnded(absl::string_view method, const absl::Status& status, absl::Duration elapsed,
+                  uint64_t bytes_in, uint64_t bytes_out) {
+  if (!spdlog::should_log(spdlog::level::debug)) return;
+  const std::string reason = core::ReasonName(status);
+  spdlog::debug("{} ended: {}{}{}, {:.6f} s, {} bytes in, {} bytes out", std::string(method),
+                absl::StatusCodeToString(status.code()), reason.empty() ? "" : " ", reason,
+                absl::ToDoubleSeconds(elapsed), bytes_in, bytes_out);
+}
+
 }  // namespace talweg::server

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace talweg::server {
 
@@ -17,9 +18,12 @@ namespace talweg::server {
 // gRPC.
 absl::Status SetUpLog(const std::string& format, const std::string& level);
 
-// What the services tell. Thread-safe.
+// What is told of sessions and calls. Thread-safe.
 void LogSessionCreated(absl::string_view session_id, uint64_t num_elements);
 void LogSessionDeleted(absl::string_view session_id);
 void LogRefusal(const absl::Status& status);  // at level debug
+// At level debug: the method, code and reason, seconds, bytes.
+void LogCallEnded(absl::string_view method, const absl::Status& status, absl::Duration elapsed,
+                  uint64_t bytes_in, uint64_t bytes_out);
 
 }  // namespace talweg::server

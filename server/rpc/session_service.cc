@@ -38,162 +38,159 @@ uint64_t NewHistory() {
   return history;
 }
 
-void Finish(Reactor* reactor, const absl::Status& status) { reactor->Finish(Refusal(status)); }
-
-Reactor* Fail(Reactor* reactor, const absl::Status& status) {
-  Finish(reactor, status);
-  return reactor;
+// Ends a call with what a session tells of itself.
+template <class Response>
+SessionHost::Done<SessionDescription> Described(UnaryCall* call, Response* response) {
+  return [call, response](absl::StatusOr<SessionDescription> description) {
+    if (description.ok()) SessionToProto(*description, *response->mutable_session());
+    call->End(description.status());
+  };
 }
 
 }  // namespace
 
-Reactor* SessionService::CreateSession(grpc::CallbackServerContext* call,
-                                       const v1::CreateSessionRequest* request,
-                                       v1::CreateSessionResponse* response) {
-  Reactor* reactor = call->DefaultReactor();
-  // A layout may be long: not in gRPC's thread.
-  context_.pool.Post([=, this] { Create(*request, *response, reactor); });
-  return reactor;
+UnaryCall* SessionService::Begin(absl::string_view method, grpc::CallbackServerContext* context,
+                                 const google::protobuf::Message* response) const {
+  return new UnaryCall(context_.door, method, *context, *response);
 }
 
+Reactor* SessionService::CreateSession(grpc::CallbackServerContext* context,
+                                       const v1::CreateSessionRequest* request,
+                                       v1::CreateSessionResponse* response) {
+  UnaryCall* call = Begin("talweg.v1.SessionService/CreateSession", context, response);
+  // A layout may be long: not in gRPC's thread.
+  context_.pool.Post([=, this] { Create(*request, *response, call); });
+  return call;
+}
+
+// Everything but the session itself: who asks for what. The request may be one that made its
+// session before, or be there only to be checked.
 void SessionService::Create(const v1::CreateSessionRequest& request,
-                            v1::CreateSessionResponse& response, Reactor* reactor) {
-  const auto describe = [&response, reactor](const std::shared_ptr<SessionHost>& host) {
-    host->Describe(false, [&response, reactor](absl::StatusOr<SessionDescription> description) {
-      if (description.ok()) SessionToProto(*description, *response.mutable_session());
-      Finish(reactor, description.status());
-    });
-  };
-  absl::Status status = context_.Admit(request);
+                            v1::CreateSessionResponse& response, UnaryCall* call) {
+  absl::Status status = call->call().Admit(request);
   if (status.ok()) status = CheckName(request.session_id(), "session_id");
   if (status.ok() && request.request_id().size() > kMaxRequestIdBytes) {
     status = MakeError(Reason::kFieldOutOfRange,
                        absl::StrCat("request_id has more than ", kMaxRequestIdBytes, " bytes"),
                        "request_id");
   }
-  if (!status.ok()) return Finish(reactor, status);
+  if (!status.ok()) return (void)call->End(status);
+  call->call().Names(request.session_id());
 
   SessionIdentity identity{request.session_id(), request.request_id(),
                            core::Crc32c(request.SerializeAsString()), NewHistory(), WallNow()};
-  absl::StatusOr<std::shared_ptr<SessionHost>> made = context_.sessions.FindSameRequest(identity);
-  if (!made.ok()) return Finish(reactor, made.status());
-  if (*made != nullptr) return describe(*made);
+  const absl::StatusOr<std::shared_ptr<SessionHost>> made =
+      context_.sessions.FindSameRequest(identity);
+  if (!made.ok()) return (void)call->End(made.status());
+  if (*made != nullptr) return (*made)->Describe(false, Described(call, &response));
 
   absl::StatusOr<core::SessionConfig> config = ConfigFromProto(request.config());
-  if (!config.ok()) return Finish(reactor, core::PrefixField(config.status(), "config"));
+  if (!config.ok()) return (void)call->End(core::PrefixField(config.status(), "config"));
   absl::StatusOr<InitialSource> source = SourceFromProto(request.initial_values(), *config->layout);
-  if (!source.ok()) return Finish(reactor, source.status());
-  if (request.validate_only()) {
-    const absl::Status fits = context_.memory.Check(config->MemoryBytes());
-    if (!fits.ok()) return Finish(reactor, fits);
-    identity.history = 0;
-    SessionDescription description;
-    description.identity = identity;
-    description.config = *config;
-    description.config_version = 1;
-    description.memory_bytes = config->MemoryBytes();
-    SessionToProto(description, *response.mutable_session());
-    return Finish(reactor, absl::OkStatus());
+  if (!source.ok()) return (void)call->End(source.status());
+  if (!request.validate_only()) {
+    return Make(std::move(identity), *std::move(config), *std::move(source), response, call);
   }
-  absl::StatusOr<MemoryBudget::Reservation> memory = context_.memory.Reserve(config->MemoryBytes());
-  if (!memory.ok()) return Finish(reactor, memory.status());
+  const absl::Status fits = context_.budgets.sessions.Check(config->MemoryBytes());
+  if (!fits.ok()) return (void)call->End(fits);
+  identity.history = 0;
+  SessionDescription description;
+  description.identity = identity;
+  description.memory_bytes = config->MemoryBytes();
+  description.config = *std::move(config);
+  description.config_version = 1;
+  SessionToProto(description, *response.mutable_session());
+  call->End(absl::OkStatus());
+}
 
-  auto host = std::make_shared<SessionHost>(identity, *std::move(config), *std::move(memory),
-                                            context_.pool);
+void SessionService::Make(SessionIdentity identity, core::SessionConfig config,
+                          InitialSource source, v1::CreateSessionResponse& response,
+                          UnaryCall* call) {
+  absl::StatusOr<MemoryBudget::Reservation> memory =
+      context_.budgets.sessions.Reserve(config.MemoryBytes());
+  if (!memory.ok()) return (void)call->End(memory.status());
+
+  auto host =
+      std::make_shared<SessionHost>(identity, std::move(config), *std::move(memory), context_.pool);
   const absl::Status inserted = context_.sessions.Insert(host);
   if (!inserted.ok()) {
     // Perhaps this very request came twice, and the other one was faster.
-    made = context_.sessions.FindSameRequest(identity);
-    if (made.ok() && *made != nullptr) return describe(*made);
-    return Finish(reactor, inserted);
+    const absl::StatusOr<std::shared_ptr<SessionHost>> made =
+        context_.sessions.FindSameRequest(identity);
+    if (made.ok() && *made != nullptr) return (*made)->Describe(false, Described(call, &response));
+    return (void)call->End(inserted);
   }
-  host->Create(*std::move(source), [this, host, reactor, describe](const absl::Status& created) {
+  host->Create(std::move(source), [this, host, call, &response](const absl::Status& created) {
     if (created.ok()) {
-      LogSessionCreated(host->identity().session_id, host->num_elements());
-      return describe(host);
+      call->call().SessionCreated(*host);
+      return host->Describe(false, Described(call, &response));
     }
     (void)context_.sessions.Delete(host->identity().session_id, host->identity().history);
-    Finish(reactor, created);
+    call->End(created);
   });
 }
 
-// What the calls on one session begin with: the host, or the error that the call ends with.
-absl::StatusOr<std::shared_ptr<SessionHost>> SessionService::FindHost(
-    const google::protobuf::Message& request, const std::string& session_id) const {
-  TALWEG_RETURN_IF_ERROR(context_.Admit(request));
-  TALWEG_RETURN_IF_ERROR(CheckName(session_id, "session_id"));
-  return context_.sessions.Find(session_id);
-}
-
-Reactor* SessionService::GetSession(grpc::CallbackServerContext* call,
+Reactor* SessionService::GetSession(grpc::CallbackServerContext* context,
                                     const v1::GetSessionRequest* request,
                                     v1::GetSessionResponse* response) {
-  Reactor* reactor = call->DefaultReactor();
-  const auto host = FindHost(*request, request->session_id());
-  if (!host.ok()) return Fail(reactor, host.status());
-  (*host)->Describe(request->include_checksum(),
-                    [response, reactor](absl::StatusOr<SessionDescription> description) {
-                      if (description.ok())
-                        SessionToProto(*description, *response->mutable_session());
-                      Finish(reactor, description.status());
-                    });
-  return reactor;
+  UnaryCall* call = Begin("talweg.v1.SessionService/GetSession", context, response);
+  const auto host = call->call().Enter(*request, request->session_id());
+  if (!host.ok()) return call->End(host.status());
+  (*host)->Describe(request->include_checksum(), Described(call, response));
+  return call;
 }
 
-Reactor* SessionService::ListSessions(grpc::CallbackServerContext* call,
+Reactor* SessionService::ListSessions(grpc::CallbackServerContext* context,
                                       const v1::ListSessionsRequest* request,
                                       v1::ListSessionsResponse* response) {
-  Reactor* reactor = call->DefaultReactor();
-  absl::Status status = context_.Admit(*request);
+  UnaryCall* call = Begin("talweg.v1.SessionService/ListSessions", context, response);
+  absl::Status status = call->call().Admit(*request);
   if (status.ok()) status = CheckPageSize(request->page_size());
   if (status.ok()) status = CheckPageToken(request->page_token());
-  if (!status.ok()) return Fail(reactor, status);
+  if (!status.ok()) return call->End(status);
   const size_t page_size = PageSize(request->page_size());
   std::vector<std::shared_ptr<SessionHost>> hosts =
-      context_.sessions.List(request->page_token(), page_size + 1);
+      call->call().List(request->page_token(), page_size + 1);
   if (hosts.size() > page_size) {
     hosts.pop_back();
     response->set_next_page_token(hosts.back()->identity().session_id);
   }
   SummarizeFrom(std::make_shared<const std::vector<std::shared_ptr<SessionHost>>>(std::move(hosts)),
-                0, response, reactor);
-  return reactor;
+                0, response, call);
+  return call;
 }
 
 void SessionService::SummarizeFrom(
     std::shared_ptr<const std::vector<std::shared_ptr<SessionHost>>> hosts, size_t index,
-    v1::ListSessionsResponse* response, Reactor* reactor) {
-  if (index == hosts->size()) return Finish(reactor, absl::OkStatus());
+    v1::ListSessionsResponse* response, UnaryCall* call) {
+  if (index == hosts->size()) return (void)call->End(absl::OkStatus());
   (*hosts)[index]->Describe(
-      false, [this, hosts, index, response, reactor](absl::StatusOr<SessionDescription> found) {
-        // One that was deleted meanwhile is not in the list.
+      false, [this, hosts, index, response, call](absl::StatusOr<SessionDescription> found) {
+        // A session that was deleted meanwhile is not in the list.
         if (found.ok()) SummaryToProto(*found, *response->add_sessions());
-        SummarizeFrom(hosts, index + 1, response, reactor);
+        SummarizeFrom(hosts, index + 1, response, call);
       });
 }
 
-Reactor* SessionService::UpdateSession(grpc::CallbackServerContext* call,
+Reactor* SessionService::UpdateSession(grpc::CallbackServerContext* context,
                                        const v1::UpdateSessionRequest* request,
                                        v1::UpdateSessionResponse* response) {
-  Reactor* reactor = call->DefaultReactor();
-  const auto host = FindHost(*request, request->session_id());
-  if (!host.ok()) return Fail(reactor, host.status());
+  UnaryCall* call = Begin("talweg.v1.SessionService/UpdateSession", context, response);
+  const auto host = call->call().Enter(*request, request->session_id());
+  if (!host.ok()) return call->End(host.status());
   (*host)->Reconfigure(
       request->history(),
       [request](const core::SessionConfig& current) {
         return MergeConfig(current, request->config(), request->update_mask());
       },
-      [response, reactor](absl::StatusOr<SessionDescription> description) {
-        if (description.ok()) SessionToProto(*description, *response->mutable_session());
-        Finish(reactor, description.status());
-      });
-  return reactor;
+      Described(call, response));
+  return call;
 }
 
 grpc::ServerWriteReactor<v1::WatchSessionResponse>* SessionService::WatchSession(
-    grpc::CallbackServerContext* call, const v1::WatchSessionRequest* request) {
-  auto* reactor = new WatchReactor(*call, watches_);
-  const auto host = FindHost(*request, request->session_id());
+    grpc::CallbackServerContext* context, const v1::WatchSessionRequest* request) {
+  auto* reactor = new WatchReactor(context_.door, *context, watches_);
+  const auto host = reactor->call().Enter(*request, request->session_id());
   absl::Status status = host.status();
   if (status.ok() && request->history() != 0) status = (*host)->CheckHistory(request->history());
   if (status.ok()) {
@@ -204,90 +201,89 @@ grpc::ServerWriteReactor<v1::WatchSessionResponse>* SessionService::WatchSession
   return reactor;
 }
 
-Reactor* SessionService::ListVersionRecords(grpc::CallbackServerContext* call,
+Reactor* SessionService::ListVersionRecords(grpc::CallbackServerContext* context,
                                             const v1::ListVersionRecordsRequest* request,
                                             v1::ListVersionRecordsResponse* response) {
-  Reactor* reactor = call->DefaultReactor();
-  const auto host = FindHost(*request, request->session_id());
+  UnaryCall* call = Begin("talweg.v1.SessionService/ListVersionRecords", context, response);
+  const auto host = call->call().Enter(*request, request->session_id());
   absl::Status status = host.status();
   if (status.ok() && request->history() != 0) status = (*host)->CheckHistory(request->history());
   if (status.ok()) status = CheckPageSize(request->page_size());
-  if (!status.ok()) return Fail(reactor, status);
+  if (!status.ok()) return call->End(status);
   // There may be thousands: not in gRPC's thread.
-  context_.pool.Post([host = *host, request, response, reactor] {
+  context_.pool.Post([host = *host, request, response, call] {
     const VersionRecords::Page page = host->records().After(
         request->after_version(), PageSize(request->page_size()), kMaxMembersOfAPage);
     if (host->deleted()) {
-      return Finish(reactor, MakeError(Reason::kSessionDeleted, "the session was deleted"));
+      return (void)call->End(MakeError(Reason::kSessionDeleted, "the session was deleted"));
     }
     response->set_history(host->identity().history);
     for (const core::VersionRecord& record : page.records) {
       RecordToProto(record, *response->add_records());
     }
     response->set_more(page.more);
-    Finish(reactor, absl::OkStatus());
+    call->End(absl::OkStatus());
   });
-  return reactor;
+  return call;
 }
 
-Reactor* SessionService::DeleteSession(grpc::CallbackServerContext* call,
+Reactor* SessionService::DeleteSession(grpc::CallbackServerContext* context,
                                        const v1::DeleteSessionRequest* request,
-                                       v1::DeleteSessionResponse* /*response*/) {
-  Reactor* reactor = call->DefaultReactor();
-  absl::Status status = context_.Admit(*request);
-  if (status.ok()) status = CheckName(request->session_id(), "session_id");
-  if (status.ok()) status = context_.sessions.Delete(request->session_id(), request->history());
-  if (status.ok()) LogSessionDeleted(request->session_id());
-  Finish(reactor, status);
-  return reactor;
+                                       v1::DeleteSessionResponse* response) {
+  UnaryCall* call = Begin("talweg.v1.SessionService/DeleteSession", context, response);
+  const auto host = call->call().Enter(*request, request->session_id());
+  if (!host.ok()) return call->End(host.status());
+  const absl::Status deleted = context_.sessions.Delete(request->session_id(), request->history());
+  if (deleted.ok()) call->call().SessionDeleted(**host);
+  return call->End(deleted);
 }
 
-Reactor* SessionService::Join(grpc::CallbackServerContext* call, const v1::JoinRequest* request,
+Reactor* SessionService::Join(grpc::CallbackServerContext* context, const v1::JoinRequest* request,
                               v1::JoinResponse* response) {
-  Reactor* reactor = call->DefaultReactor();
-  const auto host = FindHost(*request, request->session_id());
-  if (!host.ok()) return Fail(reactor, host.status());
+  UnaryCall* call = Begin("talweg.v1.SessionService/Join", context, response);
+  const auto host = call->call().Enter(*request, request->session_id());
+  if (!host.ok()) return call->End(host.status());
   const absl::Status named = CheckName(request->worker(), "worker");
-  if (!named.ok()) return Fail(reactor, named);
+  if (!named.ok()) return call->End(named);
   const absl::StatusOr<core::Roles> roles = RolesFromProto(*request);
-  if (!roles.ok()) return Fail(reactor, roles.status());
+  if (!roles.ok()) return call->End(roles.status());
   (*host)->Join(
       request->worker(), *roles, [this] { return context_.sessions.NextIncarnation(); },
-      [response, reactor](absl::StatusOr<JoinOutcome> outcome) {
+      [response, call](absl::StatusOr<JoinOutcome> outcome) {
         if (outcome.ok()) JoinToProto(*outcome, *response);
-        Finish(reactor, outcome.status());
+        call->End(outcome.status());
       });
-  return reactor;
+  return call;
 }
 
-Reactor* SessionService::Heartbeat(grpc::CallbackServerContext* call,
+Reactor* SessionService::Heartbeat(grpc::CallbackServerContext* context,
                                    const v1::HeartbeatRequest* request,
                                    v1::HeartbeatResponse* response) {
-  Reactor* reactor = call->DefaultReactor();
-  const auto host = FindHost(*request, request->session_id());
-  if (!host.ok()) return Fail(reactor, host.status());
+  UnaryCall* call = Begin("talweg.v1.SessionService/Heartbeat", context, response);
+  const auto host = call->call().Enter(*request, request->session_id());
+  if (!host.ok()) return call->End(host.status());
   const absl::Status member =
       CheckMember(request->worker(), request->history(), request->incarnation());
-  if (!member.ok()) return Fail(reactor, member);
+  if (!member.ok()) return call->End(member);
   (*host)->Heartbeat({request->history(), request->worker(), request->incarnation()},
-                     [response, reactor](absl::StatusOr<JoinOutcome> outcome) {
+                     [response, call](absl::StatusOr<JoinOutcome> outcome) {
                        if (outcome.ok()) HeartbeatToProto(*outcome, *response);
-                       Finish(reactor, outcome.status());
+                       call->End(outcome.status());
                      });
-  return reactor;
+  return call;
 }
 
-Reactor* SessionService::Leave(grpc::CallbackServerContext* call, const v1::LeaveRequest* request,
-                               v1::LeaveResponse* /*response*/) {
-  Reactor* reactor = call->DefaultReactor();
-  const auto host = FindHost(*request, request->session_id());
-  if (!host.ok()) return Fail(reactor, host.status());
+Reactor* SessionService::Leave(grpc::CallbackServerContext* context,
+                               const v1::LeaveRequest* request, v1::LeaveResponse* response) {
+  UnaryCall* call = Begin("talweg.v1.SessionService/Leave", context, response);
+  const auto host = call->call().Enter(*request, request->session_id());
+  if (!host.ok()) return call->End(host.status());
   const absl::Status member =
       CheckMember(request->worker(), request->history(), request->incarnation());
-  if (!member.ok()) return Fail(reactor, member);
+  if (!member.ok()) return call->End(member);
   (*host)->Leave({request->history(), request->worker(), request->incarnation()},
-                 [reactor](const absl::Status& left) { Finish(reactor, left); });
-  return reactor;
+                 [call](const absl::Status& left) { call->End(left); });
+  return call;
 }
 
 }  // namespace talweg::server

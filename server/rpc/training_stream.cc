@@ -11,13 +11,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
+#include "core/base/status_macros.h"
 #include "core/session/staged_gradient.h"
+#include "server/rpc/grpc_call.h"
 #include "server/runtime/clock.h"
 #include "server/runtime/mutex.h"
 #include "server/wire/contribution_assembler.h"
 #include "server/wire/contribution_from_proto.h"
 #include "server/wire/reply_frames.h"
 #include "server/wire/reply_from_proto.h"
+#include "server/wire/unknown_fields.h"
 
 namespace talweg::server {
 namespace {
@@ -47,23 +50,27 @@ struct Staging {
 class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
                              public std::enable_shared_from_this<TrainingStream> {
  public:
-  explicit TrainingStream(const ServiceContext& context) : context_(context) {}
+  TrainingStream(const ServiceContext& context, const grpc::CallbackServerContext& grpc)
+      : context_(context),
+        call_(context.door, FactsOf("talweg.v1.TrainingService/StreamStep", grpc)) {}
 
   ~TrainingStream() override {
-    context_.stopping.Forget(stop_listener_);
-    context_.staging.wanted().Forget(wanted_listener_);
+    context_.stop.stopping.Forget(stop_listener_);
+    context_.budgets.staging.wanted().Forget(wanted_listener_);
     if (host_ != nullptr) host_->deletion().Forget(deletion_listener_);
   }
 
   // Lives until OnDone, and as long as anybody else holds it.
   void Start() {
     self_ = shared_from_this();
-    stop_listener_ = context_.stopping.Listen(Told([this] { stopping_ = true; }));
+    stop_listener_ = context_.stop.stopping.Listen(Told([this] { stopping_ = true; }));
+    if (!call_.let_in().ok()) return End(call_.let_in());
     Drive();
   }
 
   void OnReadDone(bool ok) override {
     const uint64_t bytes = ok ? incoming_->ByteSizeLong() : 0;
+    call_.CountIn(bytes);
     {
       MutexLock lock(mutex_);
       reading_ = false;
@@ -92,7 +99,10 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
 
   void OnCancel() override { Gone(); }
 
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    call_.Over();
+    self_.reset();
+  }
 
  private:
   using Event = absl::AnyInvocable<void()>;
@@ -193,7 +203,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
         !to_write_.empty())
       return {};
     const bool granted = phase_ == Phase::kOpen && staging_ != nullptr;
-    if (stopping_ && !granted) return context_.gate.Check();
+    if (stopping_ && !granted) return context_.stop.gate.Check();
     if (!reads_ended_ || !frames_.empty()) return {};
     if (phase_ == Phase::kIdle) return absl::OkStatus();
     return MakeError(Reason::kFrameUnexpected, "the stream ended within a contribution", "frame");
@@ -223,7 +233,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   }
 
   absl::Status TakeHeader(const v1::StreamHeader& header) {
-    TALWEG_RETURN_IF_ERROR(context_.gate.Check());
+    TALWEG_RETURN_IF_ERROR(context_.stop.gate.Check());
     if (!header.has_header()) {
       return MakeError(Reason::kFieldRequired, "header.header is required", "header");
     }
@@ -243,7 +253,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     TALWEG_RETURN_IF_ERROR(assembler_.Open(host_->num_elements()));
     header_ = header.header();
     phase_ = Phase::kOpen;
-    context_.staging.wanted().Forget(wanted_listener_);
+    context_.budgets.staging.wanted().Forget(wanted_listener_);
     if (!first) {
       if (staging_ == nullptr && grant_is_out_) AskForMemory();  // what it gave up at rest
       return absl::OkStatus();
@@ -270,7 +280,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   }
 
   absl::Status Attach(const std::string& session_id) {
-    TALWEG_ASSIGN_OR_RETURN(host_, context_.sessions.Find(session_id));
+    TALWEG_ASSIGN_OR_RETURN(host_, call_.Find(session_id));
     deletion_listener_ = host_->deletion().Listen(Told([this] {
       Fail(MakeError(Reason::kSessionDeleted,
                      absl::StrCat("session \"", host_->identity().session_id, "\" was deleted")));
@@ -287,7 +297,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
       });
     };
     const absl::StatusOr<uint64_t> place =
-        context_.staging.ReserveLater(host_->num_elements() * sizeof(float), granted);
+        context_.budgets.staging.ReserveLater(host_->num_elements() * sizeof(float), granted);
     if (!place.ok()) return Fail(place.status());
     place_ = *place;
   }
@@ -306,9 +316,9 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   // Holds memory, and nothing to put there: whoever waits may have it. At rest, and while the host
   // has the contribution, whose own hold ends when it is folded.
   void Rest() {
-    context_.staging.wanted().Forget(wanted_listener_);
-    wanted_listener_ = context_.staging.wanted().Listen(Told([this] { Yield(); }));
-    if (context_.staging.AnyoneWaits()) Yield();
+    context_.budgets.staging.wanted().Forget(wanted_listener_);
+    wanted_listener_ = context_.budgets.staging.wanted().Listen(Told([this] { Yield(); }));
+    if (context_.budgets.staging.AnyoneWaits()) Yield();
   }
 
   // A client at rest need not know: with its next header the stream stands in the line again, and
@@ -352,7 +362,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     const bool may_be_read = outcome->answer.verdict == core::Verdict::kPending;
     if (!more || stopping_) {
       staging_.reset();
-    } else if (staging_ == nullptr || may_be_read || context_.staging.AnyoneWaits()) {
+    } else if (staging_ == nullptr || may_be_read || context_.budgets.staging.AnyoneWaits()) {
       staging_.reset();
       AskForMemory();
     } else {
@@ -367,14 +377,14 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     Drive();
   }
 
-  void Fail(const absl::Status& status) { End(status.ok() ? grpc::Status::OK : Refusal(status)); }
+  void Fail(const absl::Status& status) { End(status); }
 
   // After the end: what the line holds goes at once, whether or not the client still reads.
   void LetGo() {
     if (phase_ == Phase::kJudging) host_->Abandon(ticket_);
     phase_ = Phase::kIdle;
     staging_.reset();
-    context_.staging.Forget(place_);
+    context_.budgets.staging.Forget(place_);
     // What is being made takes it along when it is over.
     ReplyFrames unsaid;  // goes after the lock
     MutexLock lock(mutex_);
@@ -424,9 +434,9 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     return replying_;
   }
 
-  void Gone() { End(grpc::Status(grpc::StatusCode::CANCELLED, "the client has gone")); }
+  void Gone() { End(absl::CancelledError("the client has gone")); }
 
-  void End(const grpc::Status& status) {
+  void End(const absl::Status& status) {
     std::deque<Frame> frames;  // go after the lock
     std::deque<std::unique_ptr<Response>> unwritten;
     {
@@ -448,7 +458,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
     bool write = false;
     bool finish = false;
     bool make = false;
-    grpc::Status status;
+    absl::Status status;
     {
       MutexLock lock(mutex_);
       if (ending_) {
@@ -473,9 +483,12 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
         making_ = making_ || make;
       }
     }
-    if (finish) return Finish(status);
+    if (finish) return Finish(Ending(call_, status));
     if (make) context_.pool.Post([self = shared_from_this()] { self->MakeNext(); });
-    if (write) StartWrite(outgoing_.get());
+    if (write) {
+      call_.CountOut(outgoing_->ByteSizeLong());
+      StartWrite(outgoing_.get());
+    }
     if (!read) return;
     StartRead(incoming_.get());
     bool ended = false;
@@ -488,6 +501,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   }
 
   const ServiceContext context_;
+  Call call_;
   std::shared_ptr<TrainingStream> self_;  // until OnDone
   uint64_t stop_listener_ = 0;
 
@@ -529,13 +543,14 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   bool making_ ABSL_GUARDED_BY(mutex_) = false;    // one just now
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-  grpc::Status status_ ABSL_GUARDED_BY(mutex_);
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace
 
-grpc::ServerBidiReactor<Request, Response>* StartTrainingStream(const ServiceContext& context) {
-  const auto stream = std::make_shared<TrainingStream>(context);
+grpc::ServerBidiReactor<Request, Response>* StartTrainingStream(
+    const ServiceContext& context, const grpc::CallbackServerContext& grpc) {
+  const auto stream = std::make_shared<TrainingStream>(context, grpc);
   stream->Start();
   return stream.get();
 }

@@ -10,6 +10,6 @@ namespace talweg::server {
 
 // Starts the answer to a StreamStep call; it ends with the call.
 grpc::ServerBidiReactor<v1::StreamStepRequest, v1::StreamStepResponse>* StartTrainingStream(
-    const ServiceContext& context);
+    const ServiceContext& context, const grpc::CallbackServerContext& grpc);
 
 }  // namespace talweg::server

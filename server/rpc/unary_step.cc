@@ -10,6 +10,7 @@
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
 #include "core/base/status_macros.h"
+#include "server/rpc/grpc_call.h"
 #include "server/runtime/clock.h"
 #include "server/runtime/mutex.h"
 #include "server/wire/answer_to_proto.h"
@@ -108,19 +109,22 @@ class Handle {
 
 class StepReactor final : public grpc::ServerUnaryReactor {
  public:
-  StepReactor(const ServiceContext& context, grpc::CallbackServerContext& call,
+  StepReactor(const ServiceContext& context, grpc::CallbackServerContext& grpc,
               v1::StepResponse& response)
-      : context_(context), call_(call), response_(response) {}
+      : context_(context),
+        grpc_(grpc),
+        call_(context.door, FactsOf("talweg.v1.TrainingService/Step", grpc)),
+        response_(response) {}
 
   void Start(const v1::StepRequest& request) {
     const absl::Status started = Hand(request);
-    if (!started.ok()) Finish(Refusal(started));
+    if (!started.ok()) End(started);
   }
 
   void OnCancel() override {
     if (ticket_ != 0) host_->Abandon(ticket_);
     const uint64_t place = handle_->ClientHasGone();
-    if (place != 0 && context_.replies.Forget(place)) Finish(Gone());
+    if (place != 0 && context_.budgets.replies.Forget(place)) End(Gone());
   }
   void OnDone() override {
     handle_->Over();
@@ -130,40 +134,48 @@ class StepReactor final : public grpc::ServerUnaryReactor {
   }
 
  private:
+  void End(const absl::Status& status) {
+    if (status.ok()) call_.CountOut(response_.ByteSizeLong());
+    Finish(Ending(call_, status));
+  }
+
   // Hands the contribution to its session's host.
   absl::Status Hand(const v1::StepRequest& request) {
+    TALWEG_RETURN_IF_ERROR(call_.let_in());
     // Before anything walks them: a message may hold millions of empty sections.
     if (request.sections_size() > kMaxSections) {
+      call_.CountIn(uint64_t{2} * request.sections_size());  // the least that they take
       return MakeError(Reason::kFieldOutOfRange,
                        absl::StrCat("sections has ", request.sections_size(),
                                     " entries, allowed: 1 to ", kMaxSections),
                        "sections");
     }
-    TALWEG_RETURN_IF_ERROR(context_.Admit(request));
+    TALWEG_RETURN_IF_ERROR(call_.Admit(request));
     if (!request.has_header()) {
       return MakeError(Reason::kFieldRequired, "header is required", "header");
     }
     TALWEG_RETURN_IF_ERROR(CheckHeader(request.header()));
-    TALWEG_ASSIGN_OR_RETURN(host_, context_.sessions.Find(request.header().session_id()));
+    TALWEG_ASSIGN_OR_RETURN(host_, call_.Find(request.header().session_id()));
     // Before its shape is judged: a worker of a lost history may well have another layout.
     TALWEG_RETURN_IF_ERROR(host_->CheckHistory(request.header().history()));
     TALWEG_ASSIGN_OR_RETURN(reply_, MessageReplyFromProto(request.reply()));
     TALWEG_ASSIGN_OR_RETURN(const ContributedVector gradient,
                             GradientOf(request.sections(), host_->num_elements()));
-    TALWEG_RETURN_IF_ERROR(CheckReplySize(reply_, host_->num_elements(), context_.replies));
+    TALWEG_RETURN_IF_ERROR(CheckReplySize(reply_, host_->num_elements(), context_.budgets.replies));
     // Until it is staged the message stands in memory that no session was charged for.
-    TALWEG_ASSIGN_OR_RETURN(standing_, context_.messages.Reserve(gradient.numbers.bytes.size()));
+    TALWEG_ASSIGN_OR_RETURN(standing_,
+                            context_.budgets.messages.Reserve(gradient.numbers.bytes.size()));
     StepInput input = InputOf(request.header(), reply_);
     input.gradient = gradient.numbers;
     input.is_difference = gradient.is_difference;
     input.let_go = [this] {
-      call_.GetRpcAllocatorState()->FreeRequest();
+      grpc_.GetRpcAllocatorState()->FreeRequest();
       standing_ = MemoryBudget::Reservation();
     };
     ticket_ = host_->Step(std::move(input), [this](absl::StatusOr<StepOutcome> outcome) {
-      call_.GetRpcAllocatorState()->FreeRequest();
+      grpc_.GetRpcAllocatorState()->FreeRequest();
       standing_ = MemoryBudget::Reservation();
-      if (!outcome.ok()) return Finish(Refusal(outcome.status()));
+      if (!outcome.ok()) return End(outcome.status());
       Answer(*outcome);
     });
     return absl::OkStatus();
@@ -174,27 +186,25 @@ class StepReactor final : public grpc::ServerUnaryReactor {
   void Answer(const StepOutcome& outcome) {
     AnswerToProto(outcome, host_->identity().history, response_);
     OutgoingVector vector(outcome, reply_);
-    if (vector.empty()) return Finish(grpc::Status::OK);
+    if (vector.empty()) return End(absl::OkStatus());
     const uint64_t bytes = ReplyBytes(vector.num_elements(), vector.element_bytes());
-    MemoryBudget& replies = context_.replies;
+    MemoryBudget& replies = context_.budgets.replies;
     const std::shared_ptr<Handle> handle = handle_;
     const absl::StatusOr<uint64_t> place = replies.ReserveLater(
         ReplyMemory(bytes), [this, vector, &replies](MemoryBudget::Reservation room) {
           standing_ = std::move(room);
-          if (call_.IsCancelled()) return Finish(Gone());
+          if (grpc_.IsCancelled()) return End(Gone());
           if (replies.used() > replies.limit() / 2) {
             patience_ = ArmPatience(context_.pool.timers(), replies, handle_);
           }
           WriteData(vector);
         });
-    if (!place.ok()) return Finish(Refusal(AskAgain(place.status())));
+    if (!place.ok()) return End(AskAgain(place.status()));
     // Unless it still stands in the line this may be gone by now.
-    if (!handle->BeginToWait(*place) && replies.Forget(*place)) Finish(Gone());
+    if (!handle->BeginToWait(*place) && replies.Forget(*place)) End(Gone());
   }
 
-  static grpc::Status Gone() {
-    return grpc::Status(grpc::StatusCode::CANCELLED, "nobody waits for this step");
-  }
+  static absl::Status Gone() { return absl::CancelledError("nobody waits for this step"); }
 
   // Who takes its reply more slowly than that is cut off where others wait for the memory; a retry
   // gets the same answer.
@@ -217,18 +227,19 @@ class StepReactor final : public grpc::ServerUnaryReactor {
           const core::Shard shard = core::ShardAt(index, vector.num_elements());
           vector.Write(shard.begin, shard.size(), data + shard.begin * vector.element_bytes());
         },
-        [this] { Finish(grpc::Status::OK); });
+        [this] { End(absl::OkStatus()); });
   }
 
   const ServiceContext context_;
-  grpc::CallbackServerContext& call_;
+  grpc::CallbackServerContext& grpc_;
+  Call call_;
   v1::StepResponse& response_;
   // What is still needed where the request was freed.
   std::shared_ptr<SessionHost> host_;
   ReplySpec reply_;
   uint64_t ticket_ = 0;
   MemoryBudget::Reservation standing_;  // of the request, and then of the reply
-  const std::shared_ptr<Handle> handle_ = std::make_shared<Handle>(call_);
+  const std::shared_ptr<Handle> handle_ = std::make_shared<Handle>(grpc_);
   uint64_t patience_ = 0;  // an alarm
 };
 
@@ -239,10 +250,10 @@ grpc::MessageHolder<v1::StepRequest, v1::StepResponse>* StepMessages::AllocateMe
 }
 
 grpc::ServerUnaryReactor* StartUnaryStep(const ServiceContext& context,
-                                         grpc::CallbackServerContext& call,
+                                         grpc::CallbackServerContext& grpc,
                                          const v1::StepRequest& request,
                                          v1::StepResponse& response) {
-  auto* reactor = new StepReactor(context, call, response);
+  auto* reactor = new StepReactor(context, grpc, response);
   reactor->Start(request);
   return reactor;
 }

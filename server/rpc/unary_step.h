@@ -18,7 +18,7 @@ class StepMessages final : public grpc::MessageAllocator<v1::StepRequest, v1::St
 
 // Starts the answer to a Step call, whose messages are StepMessages'; it ends with the call.
 grpc::ServerUnaryReactor* StartUnaryStep(const ServiceContext& context,
-                                         grpc::CallbackServerContext& call,
+                                         grpc::CallbackServerContext& grpc,
                                          const v1::StepRequest& request,
                                          v1::StepResponse& response);
 

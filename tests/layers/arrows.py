@@ -24,8 +24,8 @@ ARROWS["core/search"] |= {"core/noise"}
 
 CORE = {room for room in ARROWS if room.startswith("core/")}
 
-ARROWS["server/ops"] = CORE
 ARROWS["server/calls"] = CORE
+ARROWS["server/ops"] = CORE | {"server/calls"}
 ARROWS["server/wire"] = CORE | {"proto", "server/calls"}
 ARROWS["server/store"] = CORE | {"server/calls", "server/wire", "server/ops"}
 ARROWS["server/auth"] = ARROWS["server/store"] | {"server/store"}
