@@ -88,13 +88,14 @@ void Call::Decide(const absl::Status& status) {
   status_ = status;
 }
 
-void Call::Over() {
+void Call::Over(bool client_has_gone) {
   CallEnd end;
   {
     MutexLock lock(mutex_);
     if (over_) return;
     over_ = true;
     end.status = decided_ ? status_ : absl::CancelledError("the call ended without an answer");
+    if (client_has_gone) end.status = absl::CancelledError("the client has gone");
     end.session_id = session_id_;
   }
   end.elapsed = MonotonicNow() - began_;

@@ -74,9 +74,9 @@ class Call {
 
   // How the call ends. The first one counts.
   void Decide(const absl::Status& status);
-  // The call is over, with its last message on its way: the end is reported, once. One that nobody
-  // decided on ended as CANCELLED.
-  void Over();
+  // The call is over: its end is reported, once. It ended as was decided, or as CANCELLED if nobody
+  // decided or the client had gone before the decision could reach it.
+  void Over(bool client_has_gone = false);
 
  private:
   bool MaySee(const SessionHost& host) const;

@@ -110,6 +110,14 @@ TEST_F(DoorTest, ACallThatNobodyDecidedOnWasCancelled) {
   EXPECT_TRUE(absl::IsCancelled(first_.end->status));
 }
 
+TEST_F(DoorTest, ACallWhoseClientWentBeforeItsEndWasCancelled) {
+  Call call(door_, kFacts);
+  call.Decide(core::MakeError(core::Reason::kSessionDeleted, "which nobody hears"));
+  call.Over(/*client_has_gone=*/true);
+  EXPECT_TRUE(absl::IsCancelled(first_.end->status));
+  EXPECT_EQ(core::ReasonName(first_.end->status), "");
+}
+
 TEST_F(DoorTest, WhatOneDoorkeeperRefusesTheNextIsNotAsked) {
   first_.refusal = core::MakeError(core::Reason::kMemoryQuota, "too many calls");
   {

@@ -37,7 +37,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // `response` is gRPC's, and lives as long as the call.
   UnaryCall(const Door& door, absl::string_view method, const grpc::CallbackServerContext& context,
             const google::protobuf::Message& response)
-      : door_call_(door, FactsOf(method, context)), response_(response) {}
+      : context_(context), door_call_(door, FactsOf(method, context)), response_(response) {}
 
   Call& call() { return door_call_; }
 
@@ -49,9 +49,13 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
     return this;
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    door_call_.Over(context_.IsCancelled());
+    delete this;
+  }
 
  private:
+  const grpc::CallbackServerContext& context_;
   Call door_call_;
   const google::protobuf::Message& response_;
 };

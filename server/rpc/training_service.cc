@@ -28,7 +28,9 @@ constexpr uint64_t kPullBytes = 1 << 20;
 class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
  public:
   PullReactor(const ServiceContext& context, const grpc::CallbackServerContext& grpc)
-      : pool_(context.pool), call_(context.door, FactsOf("talweg.v1.TrainingService/Pull", grpc)) {}
+      : pool_(context.pool),
+        grpc_(grpc),
+        call_(context.door, FactsOf("talweg.v1.TrainingService/Pull", grpc)) {}
 
   Call& call() { return call_; }
 
@@ -86,7 +88,10 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
     pool_.Post([this] { WriteNext(); });
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    call_.Over(grpc_.IsCancelled());
+    delete this;
+  }
 
  private:
   void Read(const PointOnWire& wanted, core::Dtype dtype) {
@@ -133,6 +138,7 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
   }
 
   ComputePool& pool_;
+  const grpc::CallbackServerContext& grpc_;
   Call call_;
   std::shared_ptr<SessionHost> host_;
   OutgoingVector vector_;

@@ -128,6 +128,7 @@ class StepReactor final : public grpc::ServerUnaryReactor {
   }
   void OnDone() override {
     handle_->Over();
+    call_.Over(grpc_.IsCancelled());
     context_.pool.timers().Cancel(patience_);
     response_.clear_sections();  // before others get its memory
     delete this;

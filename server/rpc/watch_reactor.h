@@ -41,6 +41,7 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchSessionRespo
   }
   void OnDone() override {
     if (watch_ != nullptr) watches_.Remove(watch_);
+    call_.Over(context_.IsCancelled());
     delete this;
   }
 
