@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Those who stand at the door of the server: each is asked before a call is let in, may hide
-// sessions from it, and is told how the call ended. The log is one of them; metrics, authentication
-// and quotas are others.
+// What stands at the door of the server. A doorkeeper is asked before a call is let in, may hide
+// sessions from the call, and is told how the call ended. The log is a doorkeeper; metrics,
+// authentication and quotas are to be others. The door of server/rpc calls them.
 //
 // A doorkeeper hears of every call in this order: Admit; then, any number of times, MaySee,
 // SessionCreated and SessionDeleted; then Ended, exactly once, whatever became of the call. A call

@@ -12,9 +12,9 @@
 
 namespace talweg::server {
 
-// `format` is "text" or "json", `level` one of debug, info, warning, error. Fails with
-// INVALID_ARGUMENT on anything else. Silences gRPC's own log unless `level` is debug or
-// GRPC_VERBOSITY is set. Call once, before the first line, the first thread and the first use of
+// `format` is "text" or "json"; `level` is debug, info, warning or error. Fails with
+// INVALID_ARGUMENT on anything else. Silences gRPC's own log, unless `level` is debug or
+// GRPC_VERBOSITY is set. Call it once, before the first line, the first thread and the first use of
 // gRPC.
 absl::Status SetUpLog(const std::string& format, const std::string& level);
 

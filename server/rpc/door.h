@@ -23,7 +23,7 @@
 
 namespace talweg::server {
 
-// What every call passes. Borrows all of it; outlives the calls. Thread-safe.
+// What every call passes. Borrows what it is made of, and outlives the calls. Thread-safe.
 class Door {
  public:
   // The doorkeepers are asked in this order, and the first that refuses a call is the last one to
@@ -52,19 +52,19 @@ class Call {
   // What the doorkeepers said: OK, or what the call must end with before its request is looked at.
   const absl::Status& let_in() const { return let_in_; }
 
-  // What holds for every request, whose bytes are counted: let in by the doorkeepers, DRAINING,
-  // FIELD_UNKNOWN.
+  // Counts the bytes of the request and checks what holds for every request: fails as let_in()
+  // does, with DRAINING or with FIELD_UNKNOWN.
   absl::Status Admit(const google::protobuf::Message& request);
-  // What a call on one session begins with: Admit, a valid name, Find.
+  // Begins a call on one session: Admit, then the check of the name, then Find.
   absl::StatusOr<std::shared_ptr<SessionHost>> Enter(const google::protobuf::Message& request,
                                                      const std::string& session_id);
-  // The session of that id. SESSION_NOT_FOUND, also for a session that the call may not see.
+  // Finds the session of that id. SESSION_NOT_FOUND, also if the call may not see the session.
   absl::StatusOr<std::shared_ptr<SessionHost>> Find(const std::string& session_id);
-  // At most `limit` sessions that the call may see whose id is larger than `after`, in the order of
-  // their ids.
+  // At most `limit` of the sessions that the call may see, in the order of their ids, which are
+  // larger than `after`.
   std::vector<std::shared_ptr<SessionHost>> List(std::string after, size_t limit);
 
-  // The call names this session: what its end is reported with. Find says so itself.
+  // Notes the session that the call is about, for the report of its end. Find notes it itself.
   void Names(const std::string& session_id);
   void SessionCreated(const SessionHost& host);
   void SessionDeleted(const SessionHost& host);
@@ -72,7 +72,7 @@ class Call {
   void CountIn(uint64_t bytes) { bytes_in_ += bytes; }
   void CountOut(uint64_t bytes) { bytes_out_ += bytes; }
 
-  // How the call ends. The first one counts.
+  // Decides how the call ends. The first decision counts.
   void Decide(const absl::Status& status);
   // The call is over: its end is reported, once. It ended as was decided, or as CANCELLED if nobody
   // decided or the client had gone before the decision could reach it.

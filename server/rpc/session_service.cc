@@ -30,7 +30,7 @@ using Reactor = grpc::ServerUnaryReactor;
 constexpr size_t kMaxRequestIdBytes = 128;
 constexpr size_t kMaxMembersOfAPage = 8192;
 
-// Random, and not 0.
+// A random number that is not 0.
 uint64_t NewHistory() {
   std::random_device device;
   uint64_t history = 0;
@@ -58,13 +58,13 @@ Reactor* SessionService::CreateSession(grpc::CallbackServerContext* context,
                                        const v1::CreateSessionRequest* request,
                                        v1::CreateSessionResponse* response) {
   UnaryCall* call = Begin("talweg.v1.SessionService/CreateSession", context, response);
-  // A layout may be long: not in gRPC's thread.
+  // Not on gRPC's thread: a layout may be long.
   context_.pool.Post([=, this] { Create(*request, *response, call); });
   return call;
 }
 
-// Everything but the session itself: who asks for what. The request may be one that made its
-// session before, or be there only to be checked.
+// Checks and converts the request. It may have made its session before (a retry), or ask for a dry
+// run; otherwise Make makes the session.
 void SessionService::Create(const v1::CreateSessionRequest& request,
                             v1::CreateSessionResponse& response, UnaryCall* call) {
   absl::Status status = call->call().Admit(request);
@@ -114,7 +114,7 @@ void SessionService::Make(SessionIdentity identity, core::SessionConfig config,
       std::make_shared<SessionHost>(identity, std::move(config), *std::move(memory), context_.pool);
   const absl::Status inserted = context_.sessions.Insert(host);
   if (!inserted.ok()) {
-    // Perhaps this very request came twice, and the other one was faster.
+    // Perhaps the same request came twice, and its twin was faster.
     const absl::StatusOr<std::shared_ptr<SessionHost>> made =
         context_.sessions.FindSameRequest(identity);
     if (made.ok() && *made != nullptr) return (*made)->Describe(false, Described(call, &response));
@@ -210,7 +210,7 @@ Reactor* SessionService::ListVersionRecords(grpc::CallbackServerContext* context
   if (status.ok() && request->history() != 0) status = (*host)->CheckHistory(request->history());
   if (status.ok()) status = CheckPageSize(request->page_size());
   if (!status.ok()) return call->End(status);
-  // There may be thousands: not in gRPC's thread.
+  // Not on gRPC's thread: there may be thousands of members.
   context_.pool.Post([host = *host, request, response, call] {
     const VersionRecords::Page page = host->records().After(
         request->after_version(), PageSize(request->page_size()), kMaxMembersOfAPage);

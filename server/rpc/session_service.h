@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// SessionService over gRPC: check, convert, hand to the session's host, answer.
+// SessionService over gRPC: each call is checked, converted, handed to the session's host and
+// answered.
 #pragma once
 
 #include <memory>
@@ -50,8 +51,8 @@ class SessionService final : public v1::SessionService::CallbackService {
                                   const v1::LeaveRequest* request,
                                   v1::LeaveResponse* response) override;
 
-  // For the end of a server, whose gate is closed: watchers are told so, and those that do not read
-  // are cut off.
+  // For a server that stops, after its gate has closed: EndWatches tells all watchers, CutWatches
+  // cuts off those that do not read.
   void EndWatches() { watches_.StirAll(); }
   void CutWatches() { watches_.CutAll(); }
 

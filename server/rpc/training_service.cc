@@ -23,8 +23,8 @@ using core::Reason;
 
 constexpr uint64_t kPullBytes = 1 << 20;
 
-// Streams one version, a message at a time; each is made on the pool when the one before has gone
-// out, so a slow reader costs one message and holds one version.
+// Streams one version, one message at a time. Each message is made on the pool when the message
+// before has gone out, so a slow reader costs one message and holds one version.
 class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
  public:
   PullReactor(const ServiceContext& context, const grpc::CallbackServerContext& grpc)
@@ -61,7 +61,7 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
                            "min_version"));
     }
     if (pinned_.has_value() && !wanted->point.has_value()) {
-      // Perhaps another reader still holds it.
+      // Perhaps another reader still holds that version.
       if (std::shared_ptr<const core::Parameters> held = host_->Held(*pinned_)) {
         vector_ = OutgoingVector({std::move(held), true, 0}, wanted->kind, *dtype);
         return Begin();
@@ -76,7 +76,7 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
   }
 
   void OnCancel() override {
-    // A reader that does not wait notices with its next write.
+    // If the call does not wait, its next write fails.
     if (host_ != nullptr && host_->versions().Forget(place_)) {
       End(absl::CancelledError("the reader has gone"));
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// TrainingService over gRPC: check, convert, hand to the session's host, answer.
+// TrainingService over gRPC: each call is checked, converted, handed to the session's host and
+// answered.
 #pragma once
 
 #include "server/rpc/service_context.h"

@@ -24,10 +24,10 @@ using Response = v1::StreamStepResponse;
 constexpr size_t kMaxFrames = 2;                        // received and not looked at yet
 constexpr uint64_t kMaxFrameBytes = uint64_t{8} << 20;  // of all these, except for the last
 
-// One call: reads and writes, at most one of each under way, and the end after the last write. What
-// the frames mean is the machine's word. gRPC's threads only move pointers; everything else runs on
-// the pool: the machine in a queue of operations, and beside it the next frame of a reply while the
-// frame before goes out.
+// One call: at most one read and one write under way, and the end after the last write. The machine
+// decides what the frames mean. gRPC's threads only move pointers; everything else runs on the
+// pool: the machine in a queue of operations and, beside it, the making of a reply's next frame
+// while the frame before goes out.
 class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
                              public StreamOutput,
                              public std::enable_shared_from_this<TrainingStream> {
@@ -42,7 +42,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
 
   ~TrainingStream() override { context_.stop.stopping.Forget(stop_listener_); }
 
-  // Lives until OnDone, and as long as anybody else holds it.
+  // The stream lives until OnDone, and as long as anything else holds it.
   void Start() {
     self_ = shared_from_this();
     memory_.emplace(context_.budgets.staging, Poster());
@@ -298,13 +298,14 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   std::shared_ptr<TrainingStream> self_;  // until OnDone
   uint64_t stop_listener_ = 0;
 
-  // The queue's, one operation at a time.
+  // These belong to the queue, which runs one operation at a time.
   std::optional<StagingMemory> memory_;
   std::optional<StreamMachine> machine_;
 
-  ReplyFrames reply_;  // of whoever makes a frame; of the queue if there is no reply to be made
+  // Belongs to MakeFrame while a reply is to be made, else to the queue.
+  ReplyFrames reply_;
 
-  // Of the read and the write under way.
+  // The messages of the read and the write under way.
   std::unique_ptr<Request> incoming_;
   std::unique_ptr<Response> outgoing_;
 
@@ -318,7 +319,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
   int starting_reads_ ABSL_GUARDED_BY(mutex_) = 0;  // Finish must not overtake them
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool making_reply_ ABSL_GUARDED_BY(mutex_) = false;  // frames of a reply are still to be made
-  bool making_frame_ ABSL_GUARDED_BY(mutex_) = false;  // one of them just now
+  bool making_frame_ ABSL_GUARDED_BY(mutex_) = false;  // one of them is being made now
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   bool has_let_go_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;

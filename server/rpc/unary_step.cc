@@ -25,14 +25,15 @@ namespace {
 using core::MakeError;
 using core::Reason;
 
-constexpr uint64_t kReplyOverheadBytes = 4096;           // all of a reply but its data, rounded up
-constexpr absl::Duration kPatience = absl::Seconds(60);  // with a reply's reader
+constexpr uint64_t kReplyOverheadBytes = 4096;  // all of a reply except its data, rounded up
+constexpr absl::Duration kPatience = absl::Seconds(60);  // with the reader of a reply
 constexpr int kMaxSections = 16;
 
 uint64_t ReplyBytes(uint64_t num_elements, uint64_t element_bytes) {
   return num_elements * element_bytes + kReplyOverheadBytes;
 }
-// A reply stands twice while it goes out: as a message, and as the bytes gRPC makes of it.
+// A reply is in memory twice while it goes out: as a message, and as the bytes that gRPC makes of
+// it.
 uint64_t ReplyMemory(uint64_t reply_bytes) { return 2 * reply_bytes; }
 
 absl::Status CheckReplySize(const ReplySpec& reply, uint64_t num_elements,
@@ -71,7 +72,7 @@ class Messages final : public grpc::MessageHolder<v1::StepRequest, v1::StepRespo
   v1::StepResponse owned_response_;
 };
 
-// A call that others may end while it is there.
+// A call that other threads may cancel for as long as it exists.
 class Handle {
  public:
   explicit Handle(grpc::CallbackServerContext& call) : call_(&call) {}
@@ -87,8 +88,8 @@ class Handle {
     MutexLock lock(mutex_);
     call_ = nullptr;
   }
-  // The place of its reply in the line for memory; 0: none. Whoever comes second is told of the
-  // other: the client that goes, or the reply that begins to wait.
+  // `place` is the reply's place in the line for memory; 0: it stands in none. The reply begins to
+  // wait and the client goes, in either order: the second of the two calls learns of the first.
   bool BeginToWait(uint64_t place) {
     MutexLock lock(mutex_);
     place_ = place;
@@ -130,7 +131,7 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     handle_->Over();
     call_.Over(grpc_.IsCancelled());
     context_.pool.timers().Cancel(patience_);
-    response_.clear_sections();  // before others get its memory
+    response_.clear_sections();  // before other replies get its memory
     delete this;
   }
 
@@ -140,12 +141,12 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     Finish(Ending(call_, status));
   }
 
-  // Hands the contribution to its session's host.
+  // Hands the contribution to the host of its session.
   absl::Status Hand(const v1::StepRequest& request) {
     TALWEG_RETURN_IF_ERROR(call_.let_in());
-    // Before anything walks them: a message may hold millions of empty sections.
+    // Checked before anything walks them: a message may hold millions of empty sections.
     if (request.sections_size() > kMaxSections) {
-      call_.CountIn(uint64_t{2} * request.sections_size());  // the least that they take
+      call_.CountIn(uint64_t{2} * request.sections_size());  // the least that they took on the wire
       return MakeError(Reason::kFieldOutOfRange,
                        absl::StrCat("sections has ", request.sections_size(),
                                     " entries, allowed: 1 to ", kMaxSections),
@@ -157,13 +158,13 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     }
     TALWEG_RETURN_IF_ERROR(CheckHeader(request.header()));
     TALWEG_ASSIGN_OR_RETURN(host_, call_.Find(request.header().session_id()));
-    // Before its shape is judged: a worker of a lost history may well have another layout.
+    // Checked before the shape: a worker of a lost history may well have another layout.
     TALWEG_RETURN_IF_ERROR(host_->CheckHistory(request.header().history()));
     TALWEG_ASSIGN_OR_RETURN(reply_, MessageReplyFromProto(request.reply()));
     TALWEG_ASSIGN_OR_RETURN(const ContributedVector gradient,
                             GradientOf(request.sections(), host_->num_elements()));
     TALWEG_RETURN_IF_ERROR(CheckReplySize(reply_, host_->num_elements(), context_.budgets.replies));
-    // Until it is staged the message stands in memory that no session was charged for.
+    // Until the gradient is staged, the message takes memory that no session was charged for.
     TALWEG_ASSIGN_OR_RETURN(standing_,
                             context_.budgets.messages.Reserve(gradient.numbers.bytes.size()));
     StepInput input = InputOf(request.header(), reply_);
@@ -182,7 +183,7 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     return absl::OkStatus();
   }
 
-  // Writes the answer, then its data once there is room for it: a round may release thousands of
+  // Writes the answer, then its data once there is room for them: a round may release thousands of
   // calls at once.
   void Answer(const StepOutcome& outcome) {
     AnswerToProto(outcome, host_->identity().history, response_);
@@ -201,14 +202,14 @@ class StepReactor final : public grpc::ServerUnaryReactor {
           WriteData(vector);
         });
     if (!place.ok()) return End(AskAgain(place.status()));
-    // Unless it still stands in the line this may be gone by now.
+    // If the reply has left the line, this object may be gone by now.
     if (!handle->BeginToWait(*place) && replies.Forget(*place)) End(Gone());
   }
 
   static absl::Status Gone() { return absl::CancelledError("nobody waits for this step"); }
 
-  // Who takes its reply more slowly than that is cut off where others wait for the memory; a retry
-  // gets the same answer.
+  // A client that takes its reply more slowly than kPatience is cut off if others wait for the
+  // memory; its retry gets the same answer.
   static uint64_t ArmPatience(Timers& timers, MemoryBudget& replies,
                               const std::shared_ptr<Handle>& handle) {
     return timers.Arm(MonotonicNow() + kPatience, [&timers, &replies, handle] {
@@ -217,7 +218,7 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     });
   }
 
-  // Shard by shard on the pool; then the call ends.
+  // Writes the data shard by shard on the pool; then the call ends.
   void WriteData(const OutgoingVector& vector) {
     v1::Section& section = *response_.add_sections();
     vector.Open(0, vector.num_elements(), section);
@@ -235,13 +236,13 @@ class StepReactor final : public grpc::ServerUnaryReactor {
   grpc::CallbackServerContext& grpc_;
   Call call_;
   v1::StepResponse& response_;
-  // What is still needed where the request was freed.
+  // What is needed after the request was freed.
   std::shared_ptr<SessionHost> host_;
   ReplySpec reply_;
   uint64_t ticket_ = 0;
-  MemoryBudget::Reservation standing_;  // of the request, and then of the reply
+  MemoryBudget::Reservation standing_;  // for the request, and then for the reply
   const std::shared_ptr<Handle> handle_ = std::make_shared<Handle>(grpc_);
-  uint64_t patience_ = 0;  // an alarm
+  uint64_t patience_ = 0;  // the alarm of ArmPatience
 };
 
 }  // namespace

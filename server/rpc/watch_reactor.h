@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A watcher's stream over gRPC: the line of a Watch. For session_service.cc alone, which sees gRPC.
+// A watcher's stream over gRPC: where a Watch puts its messages. For session_service.cc alone,
+// which sees gRPC.
 #pragma once
 
 #include <memory>
@@ -15,7 +16,7 @@ namespace talweg::server {
 
 // Deletes itself when the call is over.
 class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchSessionResponse>,
-                           public Watch::Line {
+                           public Watch::Output {
  public:
   WatchReactor(const Door& door, grpc::CallbackServerContext& context, WatchList& watches)
       : context_(context),
@@ -24,7 +25,7 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchSessionRespo
 
   Call& call() { return call_; }
 
-  // In place of Start.
+  // Ends the call instead of starting it.
   void Fail(const absl::Status& status) { End(status); }
 
   void Start(const SessionHost& host, const v1::WatchSessionRequest& request,

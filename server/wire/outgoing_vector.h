@@ -13,13 +13,13 @@
 
 namespace talweg::server {
 
-// A vector on its way out, or none. Holds the versions it is made of.
+// A vector on its way out, or nothing. Holds the versions that the vector is made of.
 class OutgoingVector {
  public:
   OutgoingVector() = default;
   // What `reply` asks of `outcome`.
   OutgoingVector(const StepOutcome& outcome, const ReplySpec& reply);
-  // A point as it is.
+  // The point as it is. `kind_of_point` is its kind, unless the point is the parameters.
   OutgoingVector(const PointOutcome& point, v1::SectionKind kind_of_point, core::Dtype dtype);
 
   bool empty() const { return values_ == nullptr; }
@@ -35,7 +35,8 @@ class OutgoingVector {
 
  private:
   std::shared_ptr<const core::Parameters> values_;
-  std::shared_ptr<const core::Parameters> previous_;  // for an update: what is taken off
+  std::shared_ptr<const core::Parameters>
+      previous_;  // what an update is the difference to; or null
   v1::SectionKind kind_ = v1::SECTION_KIND_PARAMETERS;
   core::Dtype dtype_ = core::Dtype::kFloat32;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The answer to a streamed contribution as frames: its data in chunks of 1 MiB, then the trailer.
+// The answer to a streamed contribution as frames: its data come in chunks of 1 MiB, then comes the
+// trailer.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,7 @@ class ReplyFrames {
   // What `reply` asks of `outcome`.
   ReplyFrames(const StepOutcome& outcome, uint64_t history, const ReplySpec& reply);
 
-  // Makes the next frame in `frame`, whose memory is used again. True: it was the last.
+  // Makes the next frame in `frame`, whose memory is used again. Returns whether it was the last.
   bool MakeNext(v1::StreamStepResponse& frame);
 
  private:
