@@ -123,8 +123,9 @@ class StreamMachine {
   // The stream is over: gives up whatever it holds. May be called again.
   void LetGo();
 
-  // How the stream ends where it stands, if it does; asked when nothing is left to take, to make or
-  // to write. `no_more_frames`: the client has half-closed, and all that it sent was taken.
+  // How the stream ends in its present phase, or nothing if it goes on; asked when nothing is left
+  // to take, to make or to write. `no_more_frames`: the client has half-closed, and all that it
+  // sent was taken.
   std::optional<absl::Status> EndAtRest(bool no_more_frames) const;
 
  private:

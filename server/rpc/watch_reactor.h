@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A watcher's stream over gRPC: where a Watch puts its messages. For session_service.cc alone,
-// which sees gRPC.
+// A watcher's stream over gRPC: the output of a Watch. For session_service.cc alone, which sees
+// gRPC.
 #pragma once
 
 #include <memory>
