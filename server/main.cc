@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// talweg-server: flags, and the order of start and stop.
+// The binary talweg-server: its flags, and the order of start and stop.
 #include <malloc.h>
 #include <signal.h>
 
@@ -63,8 +63,8 @@ int Fail(const absl::Status& status) {
 
 int main(int argc, char** argv) {
 #ifdef M_ARENA_MAX
-  // Messages are born on one thread and die on another: with an arena for each thread what the
-  // process holds beside its vectors came to 200 MiB in a large session.
+  // Messages are allocated on one thread and freed on another. With an arena for each thread, what
+  // the process holds besides its vectors came to 200 MiB in a large session.
   mallopt(M_ARENA_MAX, 2);
 #endif
   for (int index = 1; index < argc; ++index) {
@@ -86,7 +86,7 @@ int main(int argc, char** argv) {
       talweg::server::SetUpLog(absl::GetFlag(FLAGS_log_format), absl::GetFlag(FLAGS_log_level));
   if (!logging.ok()) return Fail(logging);
 
-  // Before any thread is made, so that they all leave these signals to this one.
+  // Done before any thread is made, so that all threads leave these signals to this one.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
@@ -102,7 +102,7 @@ int main(int argc, char** argv) {
   options.max_sessions = absl::GetFlag(FLAGS_max_sessions);
   auto server = talweg::server::Server::Start(options);
   if (!server.ok()) return Fail(server.status());
-  // For people, and for scripts that gave port 0: one line on standard output, nothing else ever.
+  // For people, and for scripts that gave port 0. Nothing else is ever written to standard output.
   std::printf("talweg-server listening on %s\n", (*server)->address().c_str());
   std::fflush(stdout);
   spdlog::info("version {} serves at {}", TALWEG_VERSION, (*server)->address());

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -16,36 +17,36 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "core/base/status_macros.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/resource_quota.h"
-#include "server/ops/drain_gate.h"
+#include "server/ops/call_log.h"
 #include "server/rpc/session_service.h"
 #include "server/rpc/training_service.h"
 #include "server/runtime/clock.h"
-#include "server/runtime/notice.h"
 
 namespace talweg::server {
 namespace {
 
-// A Step of 64 MiB of gradient, with its header.
+// A Step with a gradient of 64 MiB, and its header.
 constexpr int kMaxMessageBytes = (64 << 20) + (1 << 20);
-// The least of each share of what is under way: three messages of the largest size, which gRPC
-// buffers whole before it checks it.
+// The least of each share of what is under way: three messages of the largest size. gRPC buffers a
+// message whole before it checks its size.
 constexpr uint64_t kMinWireBytes = uint64_t{192} << 20;
-// Calls at the same time on one connection.
+// At the same time on one connection.
 constexpr int kMaxStreams = 256;
 constexpr int kLookaheadBytes = 512 << 10;
 // A connection whose other end has vanished is closed within a minute.
 constexpr int kPingMilliseconds = 30000;
 constexpr int kPongMilliseconds = 15000;
 
-// How long new calls are told DRAINING before gRPC itself stops. What reaches a gRPC server that
-// stops, or is only half received by then, is cut as CANCELLED, without a reason.
+// How long new calls are told DRAINING before gRPC itself stops. A call that reaches gRPC's server
+// after that, or is only half received by then, is cut as CANCELLED, without a reason.
 constexpr absl::Duration kRefusal = absl::Milliseconds(300);
 
 bool IsLoopback(absl::string_view host) {
-  // A number, not a name that begins like one.
+  // It must be a number, not a name that begins like a number.
   const bool numeric = host.find_first_not_of("0123456789.") == absl::string_view::npos;
   return host == "localhost" || host == "[::1]" || (numeric && absl::StartsWith(host, "127."));
 }
@@ -66,8 +67,8 @@ absl::Status CheckAddress(const ServerOptions& options, std::string& host) {
                    "authentication; --insecure allows it all the same"));
 }
 
-// Why gRPC, which tells only its own log, could not listen on `address`, whose host is `host`: what
-// the system answers when asked again.
+// Why gRPC could not listen on `address`, whose host is `host`. gRPC tells only its own log, so the
+// system is asked again.
 std::string WhyNotListening(const std::string& address, const std::string& host) {
   absl::string_view bare = host;
   if (absl::ConsumePrefix(&bare, "[")) absl::ConsumeSuffix(&bare, "]");
@@ -81,7 +82,8 @@ std::string WhyNotListening(const std::string& address, const std::string& host)
   int error = 0;
   for (const addrinfo* one = found; one != nullptr && error != EADDRINUSE; one = one->ai_next) {
     const int probe = socket(one->ai_family, one->ai_socktype | SOCK_CLOEXEC, one->ai_protocol);
-    const int on = 1;  // as gRPC does: what a dead server left in TIME_WAIT is no obstacle
+    const int on =
+        1;  // as gRPC does: connections that a dead server left in TIME_WAIT are no obstacle
     if (probe >= 0) setsockopt(probe, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     if (probe < 0 || bind(probe, one->ai_addr, one->ai_addrlen) != 0 || listen(probe, 1) != 0) {
       error = errno;
@@ -99,33 +101,42 @@ std::string WhyNotListening(const std::string& address, const std::string& host)
 
 struct Server::Parts {
   explicit Parts(const ServerOptions& options)
-      : memory(options.memory_bytes != 0 ? options.memory_bytes : DefaultMemoryBytes()),
-        messages(ShareOf(options)),
-        staging(ShareOf(options)),
-        replies(ShareOf(options), /*max_waiting=*/SIZE_MAX),  // as many as there are calls
+      : budgets(SessionBytes(options), ShareBytes(options)),
         sessions(options.max_sessions),
-        env(pool),
-        factory(sessions, memory, env),
+        env(Pool()),
+        factory(sessions, budgets.sessions, env),
+        door(sessions, stop.gate, Doorkeepers(options)),
         pool(options.num_threads != 0 ? options.num_threads : AvailableCpus()),
-        session_service({sessions, pool, factory, messages, staging, replies, gate, stopping}),
-        training_service({sessions, pool, factory, messages, staging, replies, gate, stopping}) {}
+        session_service(Context()),
+        training_service(Context()) {}
 
-  // Of what is under way: a sixth of what sessions have for messages, as much for what streams put
-  // together, for replies, and for gRPC. Each by itself, so that streams at rest refuse no message.
-  uint64_t ShareOf(const ServerOptions& options) const {
-    return options.message_bytes != 0 ? options.message_bytes
-                                      : std::max(kMinWireBytes, memory.limit() / 6);
+  static uint64_t SessionBytes(const ServerOptions& options) {
+    return options.memory_bytes != 0 ? options.memory_bytes : DefaultMemoryBytes();
   }
+  // Of what is under way: a sixth of what sessions have for messages, and as much for what streams
+  // put together, for replies, and for gRPC. Each has its own, so that streams at rest refuse no
+  // message.
+  static uint64_t ShareBytes(const ServerOptions& options) {
+    return options.message_bytes != 0 ? options.message_bytes
+                                      : std::max(kMinWireBytes, SessionBytes(options) / 6);
+  }
+  // The log refuses nothing, so it comes first and hears of every call.
+  std::vector<Doorkeeper*> Doorkeepers(const ServerOptions& options) {
+    std::vector<Doorkeeper*> keepers = {&log};
+    keepers.insert(keepers.end(), options.doorkeepers.begin(), options.doorkeepers.end());
+    return keepers;
+  }
+  // The pool is made after its environment, which must outlive it.
+  ComputePool& Pool() { return pool; }
+  ServiceContext Context() { return {door, sessions, factory, pool, budgets, stop}; }
 
-  DrainGate gate;
-  Notice stopping;
-  MemoryBudget memory;
-  MemoryBudget messages;
-  MemoryBudget staging;
-  MemoryBudget replies;
+  StopSignals stop;
+  CallLog log;
+  Budgets budgets;
   SessionTable sessions;
   PoolEnv env;
   SessionFactory factory;
+  Door door;
   ComputePool pool;
   SessionService session_service;
   TrainingService training_service;
@@ -149,22 +160,23 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.AddListeningPort(options.address, grpc::InsecureServerCredentials(), &port);
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetResourceQuota(
-      grpc::ResourceQuota("wire").Resize(std::max(kMinWireBytes, parts->messages.limit())));
+      grpc::ResourceQuota("wire").Resize(std::max(kMinWireBytes, parts->budgets.messages.limit())));
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMilliseconds);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPongMilliseconds);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
-  // However long nothing but pings goes either way: a worker waits for its round.
+  // However long only pings go either way: a worker may wait long for its round.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // Clients may watch their connection as closely.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kPingMilliseconds / 3);
-  // Left to itself gRPC widens what a stream may send ahead by the round trip it measures, which is
-  // long where a busy server reads late: 64 streams of 64 MiB brought 2 GiB that nobody had
-  // granted. The message that is read comes on top, so a chunk of 1 MiB sees 1.5 MiB under way.
+  // Left to itself, gRPC widens what a stream may send ahead by the round trip that it measures.
+  // That is long if a busy server reads late: 64 streams of 64 MiB brought 2 GiB that nobody had
+  // granted. The message that is being read comes on top, so with chunks of 1 MiB 1.5 MiB are under
+  // way.
   builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookaheadBytes);
-  // A second server on the same port would share its calls in silence.
+  // Otherwise a second server on the same port would silently get a share of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.RegisterService(&parts->session_service);
   builder.RegisterService(&parts->training_service);
@@ -188,14 +200,15 @@ void Server::NotReady() {
   health->SetServingStatus("", false);
 }
 
-uint64_t Server::message_bytes() const { return parts_->messages.used() + parts_->staging.used(); }
+uint64_t Server::message_bytes() const {
+  return parts_->budgets.messages.used() + parts_->budgets.staging.used();
+}
 
-bool Server::streams_wait() const { return parts_->staging.AnyoneWaits(); }
+bool Server::streams_wait() const { return parts_->budgets.staging.AnyoneWaits(); }
 
 void Server::Refuse() {
-  parts_->gate.Close();
-  parts_->stopping.Give();
-  parts_->sessions.Drain(parts_->gate.Check());
+  parts_->stop.Give();
+  parts_->sessions.Drain(parts_->stop.gate.Check());
   parts_->session_service.EndWatches();
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a session is asked and what it answers, as values.
+// What a session is asked and what it answers, as values. For every room of server from runtime up,
+// and for wire, which converts them.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +23,12 @@
 
 namespace talweg::server {
 
-// Where a contribution was judged and its answer cannot be given just now: without a reason, for an
-// error that has one says that nothing has changed. The same sequence gets the answer.
+// The error of a call whose contribution was judged but whose answer cannot be given just now: the
+// client sends the same sequence again and gets the answer. The error has no reason, because an
+// error with a reason promises that nothing has changed.
 absl::Status AskAgain(const absl::Status& why);
 
-// Whom a session is made for, and what is known of it before any memory is taken.
+// How a session is named, and what is known of it before any memory is taken.
 struct SessionIdentity {
   std::string session_id;
   std::string request_id;
@@ -35,11 +37,12 @@ struct SessionIdentity {
   absl::Time create_time;
 };
 
-// Where version 0 comes from: a checked plan, or numbers that are known to be finite in float32 and
-// of the layout's size. Their bytes must live until the session is made.
+// Where the parameters of version 0 come from: a checked plan, or numbers that are known to be
+// finite in float32 and of the layout's size. The bytes of these numbers must live until the
+// session is made.
 using InitialSource = std::variant<core::InitialValues, core::EncodedVector>;
 
-// What Describe tells.
+// What a session tells of itself.
 struct SessionDescription {
   SessionIdentity identity;
   std::optional<core::SessionConfig> config;  // the newest
@@ -53,20 +56,20 @@ struct SessionDescription {
   std::optional<core::RoundDescription> open_round;
 };
 
-// A contribution as it came from the wire, with the whole gradient, whose bytes must live until the
-// answer or `let_go`.
+// A contribution as it came from the wire. The bytes of its gradient must live until the answer, or
+// until `let_go` is called.
 struct StepInput {
   core::Contribution contribution;  // the gradient's facts and the ticket are filled in here
   std::vector<double> losses;
   core::EncodedVector gradient;
-  // It is the gradient's negative.
+  // Whether the numbers are a difference, which is the negative of a gradient.
   bool is_difference = false;
-  bool has_weight = false;  // it brought one
-  // The gradient staged already, in the place of `gradient`; null: the host stages it.
+  bool has_weight = false;  // whether the contribution brought a weight
+  // The gradient if it is staged already, instead of `gradient`; null if the host is to stage it.
   std::shared_ptr<core::StagedGradient> staged = nullptr;
   // Whether the answer needs the lookahead.
   bool wants_lookahead = false;
-  // Called, at most once and before the answer, where the call is parked: the gradient's bytes are
+  // Called at most once, before the answer, if the call is parked: the bytes of the gradient are
   // not needed any more. May be empty.
   std::function<void()> let_go = nullptr;
 };
@@ -74,16 +77,17 @@ struct StepInput {
 struct StepOutcome {
   core::Answer answer;
   std::shared_ptr<const core::Parameters> parameters;  // of the current version
-  std::shared_ptr<const core::Parameters> previous;    // where this call took the step: before it
-  // Where it was asked for and is not the parameters themselves: of the current version.
+  std::shared_ptr<const core::Parameters>
+      previous;  // before the step, if this call took it; or null
+  // Of the current version, if it was asked for and is not the parameters themselves; or null.
   std::shared_ptr<const core::Parameters> lookahead;
-  double next_learning_rate = 0;  // eta of the coming step
+  double next_learning_rate = 0;  // of the coming step
 };
 
 // A point of the visible version.
 struct PointOutcome {
   std::shared_ptr<const core::Parameters> values;
-  bool is_parameters = true;  // or what it comes to
+  bool is_parameters = true;  // whether the point is the parameters themselves
   double next_learning_rate = 0;
 };
 

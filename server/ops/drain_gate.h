@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Closed once, when the server stops: calls that come later are refused, those under way go on.
+// A gate that is closed once, when the server stops: calls that come later are refused, and calls
+// under way go on.
 #pragma once
 
 #include <atomic>
@@ -14,7 +15,7 @@ namespace talweg::server {
 class DrainGate {
  public:
   void Close() { closed_ = true; }
-  // DRAINING once closed.
+  // DRAINING if the gate is closed.
   absl::Status Check() const {
     if (!closed_) return absl::OkStatus();
     return core::MakeError(core::Reason::kDraining, "the server is stopping");

@@ -19,7 +19,7 @@
 namespace talweg::server {
 namespace {
 
-// Bytes of the UTF-8 character that `text` begins with; 0 where it begins with none.
+// Bytes of the UTF-8 character that `text` begins with; 0 if it begins with none.
 size_t CharacterSize(absl::string_view text) {
   const auto byte = [text](size_t index) { return static_cast<unsigned char>(text[index]); };
   const unsigned lead = byte(0);
@@ -32,13 +32,15 @@ size_t CharacterSize(absl::string_view text) {
   for (size_t index = 1; index < size; ++index) {
     if ((byte(index) & 0xc0) != 0x80) return 0;
   }
-  // Too long for what they say, a surrogate, past U+10FFFF: the second byte tells.
+  // The second byte tells whether the character is longer than it need be, a surrogate, or past
+  // U+10FFFF.
   const bool wrong = (lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xed && byte(1) >= 0xa0) ||
                      (lead == 0xf0 && byte(1) < 0x90) || (lead == 0xf4 && byte(1) >= 0x90);
   return wrong ? 0 : size;
 }
 
-// The message as the inside of a JSON string; bytes that are not UTF-8 become question marks.
+// Writes the message as the inside of a JSON string; bytes that are not UTF-8 become question
+// marks.
 class JsonMessage final : public spdlog::custom_flag_formatter {
  public:
   void format(const spdlog::details::log_msg& message, const std::tm&,
@@ -88,7 +90,8 @@ absl::Status SetUpLog(const std::string& format, const std::string& level) {
     logger->set_formatter(std::move(formatter));
   }
   logger->set_level(spdlog::level::from_str(level));
-  // gRPC's own lines tell, in its words, what ours already do; whoever looks closer wants them.
+  // gRPC's own lines tell in its words what ours already tell; they help only somebody who looks
+  // closer.
   if (level != "debug") setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
@@ -106,6 +109,15 @@ void LogSessionDeleted(absl::string_view session_id) {
 void LogRefusal(const absl::Status& status) {
   if (!spdlog::should_log(spdlog::level::debug)) return;
   spdlog::debug("refused, {}: {}", core::ReasonName(status), std::string(status.message()));
+}
+
+void LogCallEnded(absl::string_view method, const absl::Status& status, absl::Duration elapsed,
+                  uint64_t bytes_in, uint64_t bytes_out) {
+  if (!spdlog::should_log(spdlog::level::debug)) return;
+  const std::string reason = core::ReasonName(status);
+  spdlog::debug("{} ended: {}{}{}, {:.6f} s, {} bytes in, {} bytes out", std::string(method),
+                absl::StatusCodeToString(status.code()), reason.empty() ? "" : " ", reason,
+                absl::ToDoubleSeconds(elapsed), bytes_in, bytes_out);
 }
 
 }  // namespace talweg::server

@@ -8,18 +8,22 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace talweg::server {
 
-// `format` is "text" or "json", `level` one of debug, info, warning, error. Fails with
-// INVALID_ARGUMENT on anything else. Silences gRPC's own log unless `level` is debug or
-// GRPC_VERBOSITY is set. Call once, before the first line, the first thread and the first use of
+// `format` is "text" or "json"; `level` is debug, info, warning or error. Fails with
+// INVALID_ARGUMENT on anything else. Silences gRPC's own log, unless `level` is debug or
+// GRPC_VERBOSITY is set. Call it once, before the first line, the first thread and the first use of
 // gRPC.
 absl::Status SetUpLog(const std::string& format, const std::string& level);
 
-// What the services tell. Thread-safe.
+// What is told of sessions and calls. Thread-safe.
 void LogSessionCreated(absl::string_view session_id, uint64_t num_elements);
 void LogSessionDeleted(absl::string_view session_id);
 void LogRefusal(const absl::Status& status);  // at level debug
+// At level debug: the method, code and reason, seconds, bytes.
+void LogCallEnded(absl::string_view method, const absl::Status& status, absl::Duration elapsed,
+                  uint64_t bytes_in, uint64_t bytes_out);
 
 }  // namespace talweg::server

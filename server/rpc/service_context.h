@@ -1,45 +1,55 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every service stands on, and the one way for a call to start.
+// What every service stands on.
 #pragma once
 
-#include "absl/status/status.h"
-#include "core/base/status_macros.h"
-#include "google/protobuf/message.h"
+#include <cstdint>
+
 #include "server/ops/drain_gate.h"
-#include "server/ops/log.h"
+#include "server/rpc/door.h"
 #include "server/runtime/compute_pool.h"
 #include "server/runtime/memory_budget.h"
 #include "server/runtime/notice.h"
 #include "server/runtime/session_factory.h"
 #include "server/runtime/session_table.h"
-#include "server/wire/status_to_grpc.h"
-#include "server/wire/unknown_fields.h"
 
 namespace talweg::server {
 
-// Borrowed; outlives the services.
-struct ServiceContext {
-  SessionTable& sessions;
-  ComputePool& pool;
-  SessionFactory& factory;
-  MemoryBudget& messages;  // of contributions in one message that wait for their turn
-  MemoryBudget& staging;   // of contributions that come over streams
-  MemoryBudget& replies;   // of replies in one message
-  DrainGate& gate;
-  Notice& stopping;  // given when the gate closes
+// Memory by what it is for. The server has one such set; a part of the server that is to have
+// limits of its own gets another.
+struct Budgets {
+  // `session_bytes` for all sessions; `share_bytes` for each of the others.
+  Budgets(uint64_t session_bytes, uint64_t share_bytes)
+      : sessions(session_bytes),
+        messages(share_bytes),
+        staging(share_bytes),
+        replies(share_bytes, /*max_waiting=*/SIZE_MAX) {}  // as many as there are calls
 
-  // DRAINING or FIELD_UNKNOWN: what holds for every request.
-  absl::Status Admit(const google::protobuf::Message& request) const {
-    TALWEG_RETURN_IF_ERROR(gate.Check());
-    return CheckNoUnknownFields(request);
+  MemoryBudget sessions;
+  MemoryBudget messages;  // of contributions in one message that wait for their turn
+  MemoryBudget staging;   // of contributions that come over streams
+  MemoryBudget replies;   // of replies in one message
+};
+
+// How a server that stops tells its calls.
+struct StopSignals {
+  DrainGate gate;   // closed: what begins is refused
+  Notice stopping;  // given when the gate has closed
+
+  void Give() {
+    gate.Close();
+    stopping.Give();
   }
 };
 
-// An error as gRPC takes it, and a line in the log for who looks for it.
-inline grpc::Status Refusal(const absl::Status& status) {
-  if (!status.ok()) LogRefusal(status);
-  return StatusToGrpc(status);
-}
+// Borrowed; all of it outlives the services.
+struct ServiceContext {
+  const Door& door;
+  SessionTable& sessions;
+  SessionFactory& factory;
+  ComputePool& pool;
+  Budgets& budgets;
+  StopSignals& stop;
+};
 
 }  // namespace talweg::server

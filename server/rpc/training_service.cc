@@ -9,10 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
-#include "core/base/status_macros.h"
-#include "server/rpc/step_reply.h"
+#include "server/rpc/grpc_call.h"
 #include "server/rpc/training_stream.h"
-#include "server/wire/names.h"
+#include "server/wire/outgoing_vector.h"
+#include "server/wire/point_from_proto.h"
 #include "server/wire/section_codec.h"
 
 namespace talweg::server {
@@ -23,61 +23,45 @@ using core::Reason;
 
 constexpr uint64_t kPullBytes = 1 << 20;
 
-struct PointOnWire {
-  std::optional<core::Session::Point> point;
-  v1::SectionKind kind;
-};
-
-absl::StatusOr<PointOnWire> PointFromProto(v1::Point point) {
-  switch (point) {
-    case v1::POINT_UNSPECIFIED:
-    case v1::POINT_PARAMETERS:
-      return PointOnWire{std::nullopt, v1::SECTION_KIND_PARAMETERS};
-    case v1::POINT_LOOKAHEAD:
-      return PointOnWire{core::Session::Point::kLookahead, v1::SECTION_KIND_LOOKAHEAD};
-    case v1::POINT_AVERAGE:
-      return PointOnWire{core::Session::Point::kAverage, v1::SECTION_KIND_AVERAGE};
-    default:
-      return MakeError(Reason::kFieldOutOfRange,
-                       absl::StrCat("point has the unknown value ", static_cast<int>(point)),
-                       "point");
-  }
-}
-
-// Streams one version, a message at a time; each is made on the pool when the one before has gone
-// out, so a slow reader costs one message and holds one version.
+// Streams one version, one message at a time. Each message is made on the pool when the message
+// before has gone out, so a slow reader costs one message and holds one version.
 class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
  public:
-  explicit PullReactor(ComputePool& pool) : pool_(pool) {}
+  PullReactor(const ServiceContext& context, const grpc::CallbackServerContext& grpc)
+      : pool_(context.pool),
+        grpc_(grpc),
+        call_(context.door, FactsOf("talweg.v1.TrainingService/Pull", grpc)) {}
 
-  void Fail(const absl::Status& status) { Finish(Refusal(status)); }
+  Call& call() { return call_; }
+
+  void End(const absl::Status& status) { Finish(Ending(call_, status)); }
 
   void Start(std::shared_ptr<SessionHost> host, const v1::PullRequest& request) {
     host_ = std::move(host);
     if (request.history() != 0) {
       const absl::Status current = host_->CheckHistory(request.history());
-      if (!current.ok()) return Fail(current);
+      if (!current.ok()) return End(current);
     }
     if (request.begin_element() > host_->num_elements()) {
-      return Fail(MakeError(Reason::kFieldOutOfRange,
-                            absl::StrCat("begin_element is ", request.begin_element(),
-                                         ", the layout has ", host_->num_elements(), " elements"),
-                            "begin_element"));
+      return End(MakeError(Reason::kFieldOutOfRange,
+                           absl::StrCat("begin_element is ", request.begin_element(),
+                                        ", the layout has ", host_->num_elements(), " elements"),
+                           "begin_element"));
     }
     const absl::StatusOr<PointOnWire> wanted = PointFromProto(request.point());
-    if (!wanted.ok()) return Fail(wanted.status());
+    if (!wanted.ok()) return End(wanted.status());
     const absl::StatusOr<core::Dtype> dtype = DtypeFromProto(request.dtype(), "dtype");
-    if (!dtype.ok()) return Fail(dtype.status());
+    if (!dtype.ok()) return End(dtype.status());
     checksums_ = request.checksums();
     next_element_ = request.begin_element();
     if (request.has_version()) pinned_ = request.version();
     if (pinned_.has_value() && request.min_version() != 0) {
-      return Fail(MakeError(Reason::kFieldOutOfRange,
-                            "min_version does not go with version, which names the one wanted",
-                            "min_version"));
+      return End(MakeError(Reason::kFieldOutOfRange,
+                           "min_version does not go with version, which names the one wanted",
+                           "min_version"));
     }
     if (pinned_.has_value() && !wanted->point.has_value()) {
-      // Perhaps another reader still holds it.
+      // Perhaps another reader still holds that version.
       if (std::shared_ptr<const core::Parameters> held = host_->Held(*pinned_)) {
         vector_ = OutgoingVector({std::move(held), true, 0}, wanted->kind, *dtype);
         return Begin();
@@ -86,31 +70,34 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
     place_ = host_->versions().Await(
         request.min_version(),
         [this, wanted = *wanted, dtype = *dtype](const absl::Status& reached) {
-          if (!reached.ok()) return Fail(reached);
+          if (!reached.ok()) return End(reached);
           Read(wanted, dtype);
         });
   }
 
   void OnCancel() override {
-    // A reader that does not wait notices with its next write.
+    // If the call does not wait, its next write fails.
     if (host_ != nullptr && host_->versions().Forget(place_)) {
-      Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the reader has gone"));
+      End(absl::CancelledError("the reader has gone"));
     }
   }
 
   void OnWriteDone(bool ok) override {
-    if (!ok) return Finish(grpc::Status(grpc::StatusCode::CANCELLED, "the reader has gone"));
-    if (next_element_ == vector_.num_elements()) return Finish(grpc::Status::OK);
+    if (!ok) return End(absl::CancelledError("the reader has gone"));
+    if (next_element_ == vector_.num_elements()) return End(absl::OkStatus());
     pool_.Post([this] { WriteNext(); });
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    call_.Over(grpc_.IsCancelled());
+    delete this;
+  }
 
  private:
   void Read(const PointOnWire& wanted, core::Dtype dtype) {
     host_->Read(wanted.point,
                 [this, kind = wanted.kind, dtype](const absl::StatusOr<PointOutcome>& point) {
-                  if (!point.ok()) return Fail(point.status());
+                  if (!point.ok()) return End(point.status());
                   vector_ = OutgoingVector(*point, kind, dtype);
                   next_learning_rate_ = point->next_learning_rate;
                   Begin();
@@ -122,7 +109,7 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
     const core::ErrorMetadata current = {{"history", absl::StrCat(history)},
                                          {"version", absl::StrCat(vector_.version())}};
     if (pinned_.has_value() && *pinned_ != vector_.version()) {
-      return Fail(MakeError(
+      return End(MakeError(
           Reason::kVersionGone,
           absl::StrCat("version ", *pinned_, " is not held, the session is at ", vector_.version()),
           "version", current));
@@ -132,7 +119,7 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
 
   void WriteNext() {
     if (host_->deleted()) {
-      return Fail(MakeError(Reason::kSessionDeleted, "the session was deleted"));
+      return End(MakeError(Reason::kSessionDeleted, "the session was deleted"));
     }
     const uint64_t num_elements = vector_.num_elements();
     const uint64_t count =
@@ -146,10 +133,13 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
     vector_.Write(next_element_, count, section.mutable_data()->data());
     if (checksums_) message_.set_crc32c(core::Crc32c(section.data()));
     next_element_ += count;
+    call_.CountOut(message_.ByteSizeLong());
     StartWrite(&message_);
   }
 
   ComputePool& pool_;
+  const grpc::CallbackServerContext& grpc_;
+  Call call_;
   std::shared_ptr<SessionHost> host_;
   OutgoingVector vector_;
   double next_learning_rate_ = 0;
@@ -166,30 +156,26 @@ TrainingService::TrainingService(ServiceContext context) : context_(context) {
   SetMessageAllocatorFor_Step(&step_messages_);
 }
 
-grpc::ServerUnaryReactor* TrainingService::Step(grpc::CallbackServerContext* call,
+grpc::ServerUnaryReactor* TrainingService::Step(grpc::CallbackServerContext* context,
                                                 const v1::StepRequest* request,
                                                 v1::StepResponse* response) {
-  return StartUnaryStep(context_, *call, *request, *response);
+  return StartUnaryStep(context_, *context, *request, *response);
 }
 
 grpc::ServerBidiReactor<v1::StreamStepRequest, v1::StreamStepResponse>* TrainingService::StreamStep(
-    grpc::CallbackServerContext* /*call*/) {
-  return StartTrainingStream(context_);
+    grpc::CallbackServerContext* context) {
+  return StartTrainingStream(context_, *context);
 }
 
 grpc::ServerWriteReactor<v1::PullResponse>* TrainingService::Pull(
-    grpc::CallbackServerContext* /*call*/, const v1::PullRequest* request) {
-  auto* reactor = new PullReactor(context_.pool);
-  const auto find = [&]() -> absl::StatusOr<std::shared_ptr<SessionHost>> {
-    TALWEG_RETURN_IF_ERROR(context_.Admit(*request));
-    TALWEG_RETURN_IF_ERROR(CheckName(request->session_id(), "session_id"));
-    return context_.sessions.Find(request->session_id());
-  };
-  absl::StatusOr<std::shared_ptr<SessionHost>> host = find();
+    grpc::CallbackServerContext* context, const v1::PullRequest* request) {
+  auto* reactor = new PullReactor(context_, *context);
+  absl::StatusOr<std::shared_ptr<SessionHost>> host =
+      reactor->call().Enter(*request, request->session_id());
   if (host.ok()) {
     reactor->Start(*std::move(host), *request);
   } else {
-    reactor->Fail(host.status());
+    reactor->End(host.status());
   }
   return reactor;
 }

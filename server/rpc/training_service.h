@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// TrainingService over gRPC: check, convert, hand to the session's host, answer.
+// TrainingService over gRPC: each call is checked, converted, handed to the session's host and
+// answered.
 #pragma once
 
 #include "server/rpc/service_context.h"
@@ -14,11 +15,12 @@ class TrainingService final : public v1::TrainingService::CallbackService {
  public:
   explicit TrainingService(ServiceContext context);
 
-  grpc::ServerUnaryReactor* Step(grpc::CallbackServerContext* call, const v1::StepRequest* request,
+  grpc::ServerUnaryReactor* Step(grpc::CallbackServerContext* context,
+                                 const v1::StepRequest* request,
                                  v1::StepResponse* response) override;
   grpc::ServerBidiReactor<v1::StreamStepRequest, v1::StreamStepResponse>* StreamStep(
-      grpc::CallbackServerContext* call) override;
-  grpc::ServerWriteReactor<v1::PullResponse>* Pull(grpc::CallbackServerContext* call,
+      grpc::CallbackServerContext* context) override;
+  grpc::ServerWriteReactor<v1::PullResponse>* Pull(grpc::CallbackServerContext* context,
                                                    const v1::PullRequest* request) override;
 
  private:

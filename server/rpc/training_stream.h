@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// StreamStep: contributions one after the other over a stream that stays open.
+// StreamStep: many contributions, one after another, over one stream.
 #pragma once
 
 #include "server/rpc/service_context.h"
@@ -8,8 +8,8 @@
 
 namespace talweg::server {
 
-// Starts the answer to a StreamStep call; it ends with the call.
+// Starts to serve a StreamStep call. What this returns deletes itself when the call is over.
 grpc::ServerBidiReactor<v1::StreamStepRequest, v1::StreamStepResponse>* StartTrainingStream(
-    const ServiceContext& context);
+    const ServiceContext& context, const grpc::CallbackServerContext& grpc);
 
 }  // namespace talweg::server

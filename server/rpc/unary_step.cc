@@ -10,9 +10,13 @@
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
 #include "core/base/status_macros.h"
-#include "server/rpc/step_reply.h"
+#include "server/rpc/grpc_call.h"
 #include "server/runtime/clock.h"
 #include "server/runtime/mutex.h"
+#include "server/wire/answer_to_proto.h"
+#include "server/wire/contribution_from_proto.h"
+#include "server/wire/outgoing_vector.h"
+#include "server/wire/reply_from_proto.h"
 #include "server/wire/section_codec.h"
 
 namespace talweg::server {
@@ -21,29 +25,26 @@ namespace {
 using core::MakeError;
 using core::Reason;
 
-constexpr uint64_t kDefaultMaxReplyBytes = 4194304;      // of gRPC's clients
-constexpr uint64_t kReplyOverheadBytes = 4096;           // all of a reply but its data, rounded up
-constexpr absl::Duration kPatience = absl::Seconds(60);  // with a reply's reader
+constexpr uint64_t kReplyOverheadBytes = 4096;  // all of a reply except its data, rounded up
+constexpr absl::Duration kPatience = absl::Seconds(60);  // with the reader of a reply
 constexpr int kMaxSections = 16;
 
 uint64_t ReplyBytes(uint64_t num_elements, uint64_t element_bytes) {
   return num_elements * element_bytes + kReplyOverheadBytes;
 }
-// A reply stands twice while it goes out: as a message, and as the bytes gRPC makes of it.
+// A reply is in memory twice while it goes out: as a message, and as the bytes that gRPC makes of
+// it.
 uint64_t ReplyMemory(uint64_t reply_bytes) { return 2 * reply_bytes; }
 
-absl::Status CheckReplySize(const v1::ReplyOptions& reply, uint64_t num_elements,
+absl::Status CheckReplySize(const ReplySpec& reply, uint64_t num_elements,
                             const MemoryBudget& replies) {
-  if (reply.data() == v1::REPLY_DATA_NONE) return absl::OkStatus();
-  TALWEG_ASSIGN_OR_RETURN(const core::Dtype dtype, DtypeFromProto(reply.dtype(), "reply.dtype"));
-  const uint64_t allowed =
-      reply.max_reply_bytes() == 0 ? kDefaultMaxReplyBytes : reply.max_reply_bytes();
-  const uint64_t needed = ReplyBytes(num_elements, core::DtypeBytes(dtype));
-  if (needed > allowed) {
-    return MakeError(
-        Reason::kReplyTooLarge,
-        absl::StrCat("the reply needs up to ", needed, " bytes, max_reply_bytes is ", allowed),
-        "reply.max_reply_bytes");
+  if (reply.data == ReplySpec::Data::kNone) return absl::OkStatus();
+  const uint64_t needed = ReplyBytes(num_elements, core::DtypeBytes(reply.dtype));
+  if (needed > reply.max_bytes) {
+    return MakeError(Reason::kReplyTooLarge,
+                     absl::StrCat("the reply needs up to ", needed, " bytes, max_reply_bytes is ",
+                                  reply.max_bytes),
+                     "reply.max_reply_bytes");
   }
   if (ReplyMemory(needed) > replies.limit()) {
     return MakeError(Reason::kReplyTooLarge,
@@ -71,7 +72,7 @@ class Messages final : public grpc::MessageHolder<v1::StepRequest, v1::StepRespo
   v1::StepResponse owned_response_;
 };
 
-// A call that others may end while it is there.
+// A call that other threads may cancel for as long as it exists.
 class Handle {
  public:
   explicit Handle(grpc::CallbackServerContext& call) : call_(&call) {}
@@ -87,8 +88,8 @@ class Handle {
     MutexLock lock(mutex_);
     call_ = nullptr;
   }
-  // The place of its reply in the line for memory; 0: none. Whoever comes second is told of the
-  // other: the client that goes, or the reply that begins to wait.
+  // `place` is the reply's place in the line for memory; 0: it stands in none. The reply begins to
+  // wait and the client goes, in either order: the second of the two calls learns of the first.
   bool BeginToWait(uint64_t place) {
     MutexLock lock(mutex_);
     place_ = place;
@@ -109,102 +110,106 @@ class Handle {
 
 class StepReactor final : public grpc::ServerUnaryReactor {
  public:
-  StepReactor(const ServiceContext& context, grpc::CallbackServerContext& call,
+  StepReactor(const ServiceContext& context, grpc::CallbackServerContext& grpc,
               v1::StepResponse& response)
-      : context_(context), call_(call), response_(response) {}
+      : context_(context),
+        grpc_(grpc),
+        call_(context.door, FactsOf("talweg.v1.TrainingService/Step", grpc)),
+        response_(response) {}
 
   void Start(const v1::StepRequest& request) {
     const absl::Status started = Hand(request);
-    if (!started.ok()) Finish(Refusal(started));
+    if (!started.ok()) End(started);
   }
 
   void OnCancel() override {
     if (ticket_ != 0) host_->Abandon(ticket_);
     const uint64_t place = handle_->ClientHasGone();
-    if (place != 0 && context_.replies.Forget(place)) Finish(Gone());
+    if (place != 0 && context_.budgets.replies.Forget(place)) End(Gone());
   }
   void OnDone() override {
     handle_->Over();
+    call_.Over(grpc_.IsCancelled());
     context_.pool.timers().Cancel(patience_);
-    response_.clear_sections();  // before others get its memory
+    response_.clear_sections();  // before other replies get its memory
     delete this;
   }
 
  private:
-  // Hands the contribution to its session's host.
+  void End(const absl::Status& status) {
+    if (status.ok()) call_.CountOut(response_.ByteSizeLong());
+    Finish(Ending(call_, status));
+  }
+
+  // Hands the contribution to the host of its session.
   absl::Status Hand(const v1::StepRequest& request) {
-    // Before anything walks them: a message may hold millions of empty sections.
+    TALWEG_RETURN_IF_ERROR(call_.let_in());
+    // Checked before anything walks them: a message may hold millions of empty sections.
     if (request.sections_size() > kMaxSections) {
+      call_.CountIn(uint64_t{2} * request.sections_size());  // the least that they took on the wire
       return MakeError(Reason::kFieldOutOfRange,
                        absl::StrCat("sections has ", request.sections_size(),
                                     " entries, allowed: 1 to ", kMaxSections),
                        "sections");
     }
-    TALWEG_RETURN_IF_ERROR(context_.Admit(request));
+    TALWEG_RETURN_IF_ERROR(call_.Admit(request));
     if (!request.has_header()) {
       return MakeError(Reason::kFieldRequired, "header is required", "header");
     }
     TALWEG_RETURN_IF_ERROR(CheckHeader(request.header()));
-    TALWEG_ASSIGN_OR_RETURN(host_, context_.sessions.Find(request.header().session_id()));
-    // Before its shape is judged: a worker of a lost history may well have another layout.
+    TALWEG_ASSIGN_OR_RETURN(host_, call_.Find(request.header().session_id()));
+    // Checked before the shape: a worker of a lost history may well have another layout.
     TALWEG_RETURN_IF_ERROR(host_->CheckHistory(request.header().history()));
-    TALWEG_RETURN_IF_ERROR(CheckReply(request.reply()));
-    if (request.reply().checksums()) {
-      return MakeError(Reason::kFieldOutOfRange, "checksums are of StreamStep: a message has none",
-                       "reply.checksums");
-    }
+    TALWEG_ASSIGN_OR_RETURN(reply_, MessageReplyFromProto(request.reply()));
     TALWEG_ASSIGN_OR_RETURN(const ContributedVector gradient,
                             GradientOf(request.sections(), host_->num_elements()));
-    TALWEG_RETURN_IF_ERROR(
-        CheckReplySize(request.reply(), host_->num_elements(), context_.replies));
-    // Until it is staged the message stands in memory that no session was charged for.
-    TALWEG_ASSIGN_OR_RETURN(standing_, context_.messages.Reserve(gradient.numbers.bytes.size()));
-    reply_ = request.reply();
-    StepInput input = InputOf(request.header(), request.reply());
+    TALWEG_RETURN_IF_ERROR(CheckReplySize(reply_, host_->num_elements(), context_.budgets.replies));
+    // Until the gradient is staged, the message takes memory that no session was charged for.
+    TALWEG_ASSIGN_OR_RETURN(standing_,
+                            context_.budgets.messages.Reserve(gradient.numbers.bytes.size()));
+    StepInput input = InputOf(request.header(), reply_);
     input.gradient = gradient.numbers;
     input.is_difference = gradient.is_difference;
     input.let_go = [this] {
-      call_.GetRpcAllocatorState()->FreeRequest();
+      grpc_.GetRpcAllocatorState()->FreeRequest();
       standing_ = MemoryBudget::Reservation();
     };
     ticket_ = host_->Step(std::move(input), [this](absl::StatusOr<StepOutcome> outcome) {
-      call_.GetRpcAllocatorState()->FreeRequest();
+      grpc_.GetRpcAllocatorState()->FreeRequest();
       standing_ = MemoryBudget::Reservation();
-      if (!outcome.ok()) return Finish(Refusal(outcome.status()));
+      if (!outcome.ok()) return End(outcome.status());
       Answer(*outcome);
     });
     return absl::OkStatus();
   }
 
-  // Writes the answer, then its data once there is room for it: a round may release thousands of
+  // Writes the answer, then its data once there is room for them: a round may release thousands of
   // calls at once.
   void Answer(const StepOutcome& outcome) {
-    FillResponse(outcome, host_->identity().history, response_);
+    AnswerToProto(outcome, host_->identity().history, response_);
     OutgoingVector vector(outcome, reply_);
-    if (vector.empty()) return Finish(grpc::Status::OK);
+    if (vector.empty()) return End(absl::OkStatus());
     const uint64_t bytes = ReplyBytes(vector.num_elements(), vector.element_bytes());
-    MemoryBudget& replies = context_.replies;
+    MemoryBudget& replies = context_.budgets.replies;
     const std::shared_ptr<Handle> handle = handle_;
     const absl::StatusOr<uint64_t> place = replies.ReserveLater(
         ReplyMemory(bytes), [this, vector, &replies](MemoryBudget::Reservation room) {
           standing_ = std::move(room);
-          if (call_.IsCancelled()) return Finish(Gone());
+          if (grpc_.IsCancelled()) return End(Gone());
           if (replies.used() > replies.limit() / 2) {
             patience_ = ArmPatience(context_.pool.timers(), replies, handle_);
           }
           WriteData(vector);
         });
-    if (!place.ok()) return Finish(Refusal(AskAgain(place.status())));
-    // Unless it still stands in the line this may be gone by now.
-    if (!handle->BeginToWait(*place) && replies.Forget(*place)) Finish(Gone());
+    if (!place.ok()) return End(AskAgain(place.status()));
+    // If the reply has left the line, this object may be gone by now.
+    if (!handle->BeginToWait(*place) && replies.Forget(*place)) End(Gone());
   }
 
-  static grpc::Status Gone() {
-    return grpc::Status(grpc::StatusCode::CANCELLED, "nobody waits for this step");
-  }
+  static absl::Status Gone() { return absl::CancelledError("nobody waits for this step"); }
 
-  // Who takes its reply more slowly than that is cut off where others wait for the memory; a retry
-  // gets the same answer.
+  // A client that takes its reply more slowly than kPatience is cut off if others wait for the
+  // memory; its retry gets the same answer.
   static uint64_t ArmPatience(Timers& timers, MemoryBudget& replies,
                               const std::shared_ptr<Handle>& handle) {
     return timers.Arm(MonotonicNow() + kPatience, [&timers, &replies, handle] {
@@ -213,7 +218,7 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     });
   }
 
-  // Shard by shard on the pool; then the call ends.
+  // Writes the data shard by shard on the pool; then the call ends.
   void WriteData(const OutgoingVector& vector) {
     v1::Section& section = *response_.add_sections();
     vector.Open(0, vector.num_elements(), section);
@@ -224,19 +229,20 @@ class StepReactor final : public grpc::ServerUnaryReactor {
           const core::Shard shard = core::ShardAt(index, vector.num_elements());
           vector.Write(shard.begin, shard.size(), data + shard.begin * vector.element_bytes());
         },
-        [this] { Finish(grpc::Status::OK); });
+        [this] { End(absl::OkStatus()); });
   }
 
   const ServiceContext context_;
-  grpc::CallbackServerContext& call_;
+  grpc::CallbackServerContext& grpc_;
+  Call call_;
   v1::StepResponse& response_;
-  // What is still needed where the request was freed.
+  // What is needed after the request was freed.
   std::shared_ptr<SessionHost> host_;
-  v1::ReplyOptions reply_;
+  ReplySpec reply_;
   uint64_t ticket_ = 0;
-  MemoryBudget::Reservation standing_;  // of the request, and then of the reply
-  const std::shared_ptr<Handle> handle_ = std::make_shared<Handle>(call_);
-  uint64_t patience_ = 0;  // an alarm
+  MemoryBudget::Reservation standing_;  // for the request, and then for the reply
+  const std::shared_ptr<Handle> handle_ = std::make_shared<Handle>(grpc_);
+  uint64_t patience_ = 0;  // the alarm of ArmPatience
 };
 
 }  // namespace
@@ -246,10 +252,10 @@ grpc::MessageHolder<v1::StepRequest, v1::StepResponse>* StepMessages::AllocateMe
 }
 
 grpc::ServerUnaryReactor* StartUnaryStep(const ServiceContext& context,
-                                         grpc::CallbackServerContext& call,
+                                         grpc::CallbackServerContext& grpc,
                                          const v1::StepRequest& request,
                                          v1::StepResponse& response) {
-  auto* reactor = new StepReactor(context, call, response);
+  auto* reactor = new StepReactor(context, grpc, response);
   reactor->Start(request);
   return reactor;
 }

@@ -10,15 +10,16 @@
 namespace talweg::server {
 
 // Makes requests that can be freed before their call is answered: a call that waits for other
-// workers has no use for its gradient. Thread-safe.
+// workers needs its gradient no more. Thread-safe.
 class StepMessages final : public grpc::MessageAllocator<v1::StepRequest, v1::StepResponse> {
  public:
   grpc::MessageHolder<v1::StepRequest, v1::StepResponse>* AllocateMessages() override;
 };
 
-// Starts the answer to a Step call, whose messages are StepMessages'; it ends with the call.
+// Starts to serve a Step call. StepMessages must have made its messages. What this returns deletes
+// itself when the call is over.
 grpc::ServerUnaryReactor* StartUnaryStep(const ServiceContext& context,
-                                         grpc::CallbackServerContext& call,
+                                         grpc::CallbackServerContext& grpc,
                                          const v1::StepRequest& request,
                                          v1::StepResponse& response);
 

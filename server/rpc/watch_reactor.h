@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A watcher's stream over gRPC: the line of a Watch. For session_service.cc alone, which sees gRPC.
+// A watcher's stream over gRPC: the output of a Watch. For session_service.cc alone, which sees
+// gRPC.
 #pragma once
 
 #include <memory>
 #include <utility>
 
+#include "server/rpc/grpc_call.h"
 #include "server/rpc/service_context.h"
 #include "server/rpc/watch_session.h"
 #include "talweg/v1/session_service.grpc.pb.h"
@@ -14,18 +16,22 @@ namespace talweg::server {
 
 // Deletes itself when the call is over.
 class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchSessionResponse>,
-                           public Watch::Line {
+                           public Watch::Output {
  public:
-  WatchReactor(grpc::CallbackServerContext& call, WatchList& watches)
-      : call_(call), watches_(watches) {}
+  WatchReactor(const Door& door, grpc::CallbackServerContext& context, WatchList& watches)
+      : context_(context),
+        call_(door, FactsOf("talweg.v1.SessionService/WatchSession", context)),
+        watches_(watches) {}
 
-  // In place of Start.
+  Call& call() { return call_; }
+
+  // Ends the call instead of starting it.
   void Fail(const absl::Status& status) { End(status); }
 
   void Start(const SessionHost& host, const v1::WatchSessionRequest& request,
              const ServiceContext& context) {
-    watch_ = std::make_shared<Watch>(host.feed(), host.identity().history, request, context.gate,
-                                     context.pool, *this);
+    watch_ = std::make_shared<Watch>(host.feed(), host.identity().history, request,
+                                     context.stop.gate, context.pool, *this);
     watches_.Add(watch_);
     watch_->Start();
   }
@@ -36,15 +42,20 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::WatchSessionRespo
   }
   void OnDone() override {
     if (watch_ != nullptr) watches_.Remove(watch_);
+    call_.Over(context_.IsCancelled());
     delete this;
   }
 
  private:
-  void Write(const v1::WatchSessionResponse& message) override { StartWrite(&message); }
-  void Cut() override { call_.TryCancel(); }
-  void End(const absl::Status& status) override { Finish(Refusal(status)); }
+  void Write(const v1::WatchSessionResponse& message) override {
+    call_.CountOut(message.ByteSizeLong());
+    StartWrite(&message);
+  }
+  void Cut() override { context_.TryCancel(); }
+  void End(const absl::Status& status) override { Finish(Ending(call_, status)); }
 
-  grpc::CallbackServerContext& call_;
+  grpc::CallbackServerContext& context_;
+  Call call_;
   WatchList& watches_;
   std::shared_ptr<Watch> watch_;
 };

@@ -10,12 +10,12 @@ namespace talweg::server {
 
 Watch::Watch(std::shared_ptr<StepFeed> feed, uint64_t history,
              const v1::WatchSessionRequest& request, const DrainGate& gate, ComputePool& pool,
-             Line& line)
+             Output& output)
     : feed_(std::move(feed)),
       follow_(request.follow()),
       gate_(gate),
       pool_(pool),
-      line_(line),
+      output_(output),
       last_version_(request.after_version()),
       until_(feed_->newest_version()) {
   message_.set_history(history);
@@ -27,7 +27,7 @@ void Watch::Wake() {
   pool_.Post([self = shared_from_this()] { self->Look(); });
 }
 
-// The next message; false where there is nothing to tell.
+// Makes the next message; false if there is nothing to tell.
 bool Watch::MakeMessage() {
   message_.clear_records();
   for (const core::RunRecord& record : feed_->After(last_version_, kMaxRecords)) {
@@ -39,20 +39,20 @@ bool Watch::MakeMessage() {
 
 void Watch::Look() {
   do {
-    if (cancelled_) return line_.End(absl::CancelledError("the watcher has gone"));
+    if (cancelled_) return output_.End(absl::CancelledError("the watcher has gone"));
     if (feed_->closed()) {
-      return line_.End(core::MakeError(core::Reason::kSessionDeleted, "the session was deleted"));
+      return output_.End(core::MakeError(core::Reason::kSessionDeleted, "the session was deleted"));
     }
     const absl::Status open = gate_.Check();
-    if (!open.ok()) return line_.End(open);
-    if (told_anything_ && !follow_ && last_version_ >= until_) return line_.End(absl::OkStatus());
+    if (!open.ok()) return output_.End(open);
+    if (told_anything_ && !follow_ && last_version_ >= until_) return output_.End(absl::OkStatus());
     if (MakeMessage()) {
       told_anything_ = true;
       {
         MutexLock lock(mutex_);
         writing_ = true;
       }
-      return line_.Write(message_);
+      return output_.Write(message_);
     }
   } while (!feed_->Await(last_version_, *this));
 }
@@ -66,7 +66,7 @@ void Watch::Written(bool ok) {
       return;
     }
   }
-  if (!ok) return line_.End(absl::CancelledError("the watcher has gone"));
+  if (!ok) return output_.End(absl::CancelledError("the watcher has gone"));
   Wake();
 }
 
@@ -86,13 +86,13 @@ void Watch::CutIfWriting() {
     if (!writing_ || cutting_) return;
     cutting_ = true;
   }
-  line_.Cut();
+  output_.Cut();
   {
     MutexLock lock(mutex_);
     cutting_ = false;
     if (!written_while_cutting_) return;
   }
-  line_.End(absl::CancelledError("the watcher does not read"));
+  output_.End(absl::CancelledError("the watcher does not read"));
 }
 
 void WatchList::Add(std::shared_ptr<Watch> watch) {

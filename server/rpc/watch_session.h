@@ -2,13 +2,14 @@
 //
 // One watcher of a session's steps, without gRPC: what it is told next, and when its stream ends.
 //
-// It looks (on the pool), writes one message of at most kMaxRecords records or, where there is
-// nothing new, waits in the session's feed; when the message has gone out it looks again from the
-// last version it told. So it costs no thread, a slow reader costs one message, and since the feed
-// thins itself out meanwhile, it is told fewer records instead of being owed more and more.
+// A watch looks into the session's feed (on the pool). It writes one message of at most kMaxRecords
+// records, or waits in the feed if there is nothing new; when the message has gone out, it looks
+// again from the last version that it told. So a watch costs no thread, and a slow reader costs one
+// message: the feed thins itself out meanwhile, so such a reader is told fewer records instead of
+// being owed more and more.
 //
-// At every time one of Look, the line (a write) and the feed (a wait) has its turn, and only who
-// has the turn ends it.
+// At every time exactly one of three has the turn: Look, the output (during a write) or the feed
+// (during a wait). Only the one that has the turn may end the watch.
 #pragma once
 
 #include <atomic>
@@ -33,10 +34,10 @@ class Watch final : public StepFeed::Waiter, public std::enable_shared_from_this
   static constexpr size_t kMaxRecords = 512;
 
   // Where the messages go. It lives until after End.
-  class Line {
+  class Output {
    public:
-    virtual ~Line() = default;
-    // Sends `message`, which stands until Written is called, once.
+    virtual ~Output() = default;
+    // Sends `message` and then calls Written, once. The message stays unchanged until then.
     virtual void Write(const v1::WatchSessionResponse& message) = 0;
     // Makes a write that is under way fail.
     virtual void Cut() = 0;
@@ -45,16 +46,16 @@ class Watch final : public StepFeed::Waiter, public std::enable_shared_from_this
   };
 
   Watch(std::shared_ptr<StepFeed> feed, uint64_t history, const v1::WatchSessionRequest& request,
-        const DrainGate& gate, ComputePool& pool, Line& line);
+        const DrainGate& gate, ComputePool& pool, Output& output);
 
   void Start();
   // The message has gone out, or (not ok) never will.
   void Written(bool ok);
   // The reader has left.
   void Cancelled();
-  // Looks about itself, as where the gate was closed, if it waits.
+  // Ends the wait, if the watch waits, so that it looks again: the gate may have closed.
   void Stir();
-  // Ends it where its reader does not read.
+  // Ends the watch if it is writing: its reader does not read.
   void CutIfWriting();
   void Wake() override;
 
@@ -66,30 +67,31 @@ class Watch final : public StepFeed::Waiter, public std::enable_shared_from_this
   const bool follow_;
   const DrainGate& gate_;
   ComputePool& pool_;
-  Line& line_;
+  Output& output_;
   std::atomic<bool> cancelled_{false};
 
-  // Of whoever has the turn.
+  // These belong to the one that has the turn.
   v1::WatchSessionResponse message_;
-  uint64_t last_version_;       // that was told
-  const uint64_t until_;        // the newest at the start
-  bool told_anything_ = false;  // the first message, which is sent even if it is empty
+  uint64_t last_version_;       // the last version that was told
+  const uint64_t until_;        // the newest version when the watch began
+  bool told_anything_ = false;  // whether the first message, which may be empty, was sent
 
   Mutex mutex_;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
-  // While the line is cut it must live: what is written meanwhile is judged by who cuts.
+  // The output must live while it is cut. If a write ends meanwhile, the thread that cuts ends the
+  // watch.
   bool cutting_ ABSL_GUARDED_BY(mutex_) = false;
   bool written_while_cutting_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
-// The watchers there are, so that a server that stops need not wait for them. Thread-safe.
+// All watches there are, so that a server that stops need not wait for them. Thread-safe.
 class WatchList {
  public:
   void Add(std::shared_ptr<Watch> watch);
   void Remove(const std::shared_ptr<Watch>& watch);
-  // Those who wait find the gate closed.
+  // Watches that wait look again, and find the gate closed.
   void StirAll();
-  // Those who do not read are cut off.
+  // Watches whose readers do not read are cut off.
   void CutAll();
 
  private:

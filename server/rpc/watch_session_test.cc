@@ -23,7 +23,7 @@ core::RunRecord RecordOf(uint64_t version) {
 }
 
 // A reader that takes a message when the test says so.
-class TestLine final : public Watch::Line {
+class TestOutput final : public Watch::Output {
  public:
   void Write(const v1::WatchSessionResponse& message) override {
     Change([&] {
@@ -86,7 +86,7 @@ class TestLine final : public Watch::Line {
  private:
   template <class Work>
   void Change(Work work) {
-    // Told under the lock: whoever waits for the end may take the line down with it.
+    // Told under the lock: the test that waits for the end may destroy the output then.
     const std::lock_guard<std::mutex> lock(mutex_);
     work();
     changed_.notify_all();
@@ -109,7 +109,7 @@ class WatchTest : public ::testing::Test {
     v1::WatchSessionRequest request;
     request.set_follow(follow);
     request.set_after_version(after_version);
-    auto watch = std::make_shared<Watch>(feed_, kHistory, request, gate_, pool_, line_);
+    auto watch = std::make_shared<Watch>(feed_, kHistory, request, gate_, pool_, output_);
     watch->Start();
     return watch;
   }
@@ -121,49 +121,49 @@ class WatchTest : public ::testing::Test {
 
   const std::shared_ptr<StepFeed> feed_ = std::make_shared<StepFeed>();
   DrainGate gate_;
-  TestLine line_;
+  TestOutput output_;
   ComputePool pool_{2};
 };
 
 TEST_F(WatchTest, TellsWhatIsThereAndEnds) {
   Steps(1, 3);
   const auto watch = Start(/*follow=*/false);
-  EXPECT_EQ(line_.Message(0), (std::vector<uint64_t>{1, 2, 3}));
+  EXPECT_EQ(output_.Message(0), (std::vector<uint64_t>{1, 2, 3}));
   // What comes after it began is not waited for, and not told.
-  line_.Take(*watch);
-  EXPECT_TRUE(line_.Ended().ok());
-  EXPECT_EQ(line_.num_messages(), 1u);
+  output_.Take(*watch);
+  EXPECT_TRUE(output_.Ended().ok());
+  EXPECT_EQ(output_.num_messages(), 1u);
 }
 
 TEST_F(WatchTest, FirstMessageComesEvenIfNothingIsThere) {
   const auto watch = Start(/*follow=*/false);
-  EXPECT_TRUE(line_.Message(0).empty());
-  line_.Take(*watch);
-  EXPECT_TRUE(line_.Ended().ok());
+  EXPECT_TRUE(output_.Message(0).empty());
+  output_.Take(*watch);
+  EXPECT_TRUE(output_.Ended().ok());
 }
 
 TEST_F(WatchTest, AMessageHasABoundedNumberOfRecords) {
   Steps(1, Watch::kMaxRecords + 1);
   const auto watch = Start(/*follow=*/false);
-  EXPECT_EQ(line_.Message(0).size(), Watch::kMaxRecords);
-  line_.Take(*watch);
-  EXPECT_EQ(line_.Message(1), (std::vector<uint64_t>{Watch::kMaxRecords + 1}));
-  line_.Take(*watch);
-  EXPECT_TRUE(line_.Ended().ok());
+  EXPECT_EQ(output_.Message(0).size(), Watch::kMaxRecords);
+  output_.Take(*watch);
+  EXPECT_EQ(output_.Message(1), (std::vector<uint64_t>{Watch::kMaxRecords + 1}));
+  output_.Take(*watch);
+  EXPECT_TRUE(output_.Ended().ok());
 }
 
 TEST_F(WatchTest, FollowsEachNewStep) {
   Steps(1, 2);
   const auto watch = Start(/*follow=*/true, /*after_version=*/1);
-  EXPECT_EQ(line_.Message(0), (std::vector<uint64_t>{2}));
-  line_.Take(*watch);
+  EXPECT_EQ(output_.Message(0), (std::vector<uint64_t>{2}));
+  output_.Take(*watch);
   for (uint64_t version = 3; version <= 100; ++version) {
     Steps(version, version);
-    EXPECT_EQ(line_.Message(version - 2), (std::vector<uint64_t>{version}));
-    line_.Take(*watch);
+    EXPECT_EQ(output_.Message(version - 2), (std::vector<uint64_t>{version}));
+    output_.Take(*watch);
   }
   watch->Cancelled();
-  EXPECT_TRUE(absl::IsCancelled(line_.Ended()));
+  EXPECT_TRUE(absl::IsCancelled(output_.Ended()));
 }
 
 // It is owed nothing: however long it does not read, what it costs is its one message, and when it
@@ -172,111 +172,111 @@ TEST_F(WatchTest, ASlowReaderIsToldFewerRecords) {
   constexpr uint64_t kSteps = 10 * core::RunSeries::kCapacity;
   Steps(1, 1);
   const auto watch = Start(/*follow=*/true);
-  EXPECT_EQ(line_.Message(0), (std::vector<uint64_t>{1}));
+  EXPECT_EQ(output_.Message(0), (std::vector<uint64_t>{1}));
   Steps(2, kSteps);
-  EXPECT_EQ(line_.num_messages(), 1u);
+  EXPECT_EQ(output_.num_messages(), 1u);
   size_t num_records = 0;
   uint64_t last = 1;
   for (size_t index = 1; last < kSteps; ++index) {
-    line_.Take(*watch);
-    for (const uint64_t version : line_.Message(index)) {
+    output_.Take(*watch);
+    for (const uint64_t version : output_.Message(index)) {
       EXPECT_GT(version, last);
       last = version;
       ++num_records;
     }
   }
   EXPECT_LE(num_records, core::RunSeries::kCapacity);
-  line_.Take(*watch);
+  output_.Take(*watch);
   UntilItWaits(*watch);
   watch->Cancelled();
-  EXPECT_TRUE(absl::IsCancelled(line_.Ended()));
+  EXPECT_TRUE(absl::IsCancelled(output_.Ended()));
 }
 
 TEST_F(WatchTest, ADeletedSessionEndsIt) {
   const auto watch = Start(/*follow=*/true);
-  line_.Message(0);
-  line_.Take(*watch);
+  output_.Message(0);
+  output_.Take(*watch);
   UntilItWaits(*watch);
   feed_->Close();
-  EXPECT_EQ(core::ReasonName(line_.Ended()), "SESSION_DELETED");
+  EXPECT_EQ(core::ReasonName(output_.Ended()), "SESSION_DELETED");
 }
 
 TEST_F(WatchTest, AServerThatStopsEndsIt) {
   const auto watch = Start(/*follow=*/true);
-  line_.Message(0);
-  line_.Take(*watch);
+  output_.Message(0);
+  output_.Take(*watch);
   UntilItWaits(*watch);
   gate_.Close();
   watch->Stir();
-  EXPECT_EQ(core::ReasonName(line_.Ended()), "DRAINING");
+  EXPECT_EQ(core::ReasonName(output_.Ended()), "DRAINING");
 }
 
 TEST_F(WatchTest, OneThatIsNotWaitingWhenTheServerStopsEndsAtItsNextTurn) {
   const auto watch = Start(/*follow=*/true);
-  line_.Message(0);
+  output_.Message(0);
   gate_.Close();
   watch->Stir();
   // Also where it had looked at the gate already, and was about to wait.
   EXPECT_FALSE(feed_->Await(UINT64_MAX, *watch));
-  line_.Take(*watch);
-  EXPECT_EQ(core::ReasonName(line_.Ended()), "DRAINING");
+  output_.Take(*watch);
+  EXPECT_EQ(core::ReasonName(output_.Ended()), "DRAINING");
 }
 
 TEST_F(WatchTest, OneThatDoesNotReadIsCutOff) {
   const auto watch = Start(/*follow=*/true);
-  line_.Message(0);
+  output_.Message(0);
   watch->CutIfWriting();
-  EXPECT_TRUE(line_.cut());
-  line_.Take(*watch, /*ok=*/false);
-  EXPECT_TRUE(absl::IsCancelled(line_.Ended()));
+  EXPECT_TRUE(output_.cut());
+  output_.Take(*watch, /*ok=*/false);
+  EXPECT_TRUE(absl::IsCancelled(output_.Ended()));
 }
 
 // The line may be gone as soon as it has ended: not while it is being cut.
 TEST_F(WatchTest, ALineIsNotEndedWhileItIsCut) {
   const auto watch = Start(/*follow=*/true);
-  line_.Message(0);
+  output_.Message(0);
   bool ended_too_early = false;
-  line_.on_cut = [&] {
-    std::thread([&] { line_.Take(*watch, /*ok=*/false); }).join();
-    ended_too_early = line_.HasEnded();
+  output_.on_cut = [&] {
+    std::thread([&] { output_.Take(*watch, /*ok=*/false); }).join();
+    ended_too_early = output_.HasEnded();
   };
   watch->CutIfWriting();
   EXPECT_FALSE(ended_too_early);
-  EXPECT_TRUE(absl::IsCancelled(line_.Ended()));
+  EXPECT_TRUE(absl::IsCancelled(output_.Ended()));
 }
 
 TEST_F(WatchTest, OneThatWaitsIsNotCutOff) {
   const auto watch = Start(/*follow=*/true);
-  line_.Message(0);
-  line_.Take(*watch);
+  output_.Message(0);
+  output_.Take(*watch);
   UntilItWaits(*watch);
   watch->CutIfWriting();
-  EXPECT_FALSE(line_.cut());
+  EXPECT_FALSE(output_.cut());
   watch->Cancelled();
-  EXPECT_TRUE(absl::IsCancelled(line_.Ended()));
+  EXPECT_TRUE(absl::IsCancelled(output_.Ended()));
 }
 
 // Leaving, steps and a write that comes back, all at the same time: it ends exactly once.
 TEST_F(WatchTest, WhoeverComesFirstItEndsOnce) {
   for (int round = 0; round < 300; ++round) {
-    TestLine line;
+    TestOutput output;
     v1::WatchSessionRequest request;
     request.set_follow(true);
     const auto feed = std::make_shared<StepFeed>();
-    const auto watch = std::make_shared<Watch>(feed, kHistory, request, gate_, pool_, line);
+    const auto watch = std::make_shared<Watch>(feed, kHistory, request, gate_, pool_, output);
     watch->Start();
-    line.Message(0);
+    output.Message(0);
     std::thread stepping([&] { feed->Append(RecordOf(1)); });
     std::thread leaving([&] {
       if (round % 2 == 0) watch->Cancelled();
       feed->Close();
     });
-    line.Take(*watch);
+    output.Take(*watch);
     stepping.join();
     leaving.join();
     // It may have gone on to write before it saw the end.
-    if (!line.EndsWithoutReading()) line.Take(*watch);
-    EXPECT_FALSE(line.Ended().ok());
+    if (!output.EndsWithoutReading()) output.Take(*watch);
+    EXPECT_FALSE(output.Ended().ok());
   }
 }
 

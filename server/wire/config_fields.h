@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Between a method's proto message and its field table, by name: nothing here knows any method.
+// Between the proto message of a method and its field table, by name: nothing here knows any
+// method.
 #pragma once
 
 #include <memory>
@@ -20,7 +21,7 @@ absl::Status ReadFields(const google::protobuf::Message& message, core::Config& 
 // Spells out every field of `config` in `message`.
 void WriteFields(const core::Config& config, google::protobuf::Message& message);
 
-// The message that oneof `name` of `message` holds; null where it holds none.
+// The message that the oneof `name` of `message` holds; null if it holds none.
 const google::protobuf::FieldDescriptor* OneofCase(const google::protobuf::Message& message,
                                                    const std::string& name);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Session configurations between wire and core. Paths in errors start at the message given here;
-// the caller says where that stands in its request (PrefixField).
+// Session configurations between wire and core. A path in an error starts at the message that was
+// given; the caller puts the place of that message in its request in front (PrefixField).
 #pragma once
 
 #include "absl/status/statusor.h"
@@ -20,7 +20,7 @@ absl::StatusOr<core::SessionConfig> ConfigFromProto(const v1::SessionConfig& con
 v1::SessionConfig ConfigToProto(const core::SessionConfig& config);
 
 // `current` with the paths of `mask` taken from `wanted`; a path that is unset there returns to its
-// default. FIELD_OUT_OF_RANGE where a path names no field, FIELD_REQUIRED where the mask is empty.
+// default. FIELD_OUT_OF_RANGE if a path names no field, FIELD_REQUIRED if the mask is empty.
 absl::StatusOr<core::SessionConfig> MergeConfig(const core::SessionConfig& current,
                                                 const v1::SessionConfig& wanted,
                                                 const google::protobuf::FieldMask& mask);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the frames of a stream must be and in which order: header, chunks that follow each other
-// from element 0 to the end of the layout, commit; then the next header.
+// What the frames of a stream must be, and in which order they come: a header, chunks that follow
+// each other from element 0 to the end of the layout, a commit; then the next header.
 //
-// A state machine without sockets, threads and memory of its own: it decides what a frame is good
-// for, its caller copies the numbers. After an error the stream is over.
+// A state machine without sockets, threads or memory of its own: it decides what a frame is good
+// for, and its caller copies the numbers. After an error the stream is over.
 #pragma once
 
 #include <cstdint>
@@ -19,19 +19,19 @@ namespace talweg::server {
 // Thread-compatible.
 class ContributionAssembler {
  public:
-  // Of a chunk's numbers, in their dtype.
+  // Bounds on the numbers of a chunk, in their dtype.
   static constexpr uint64_t kMaxChunkBytes = uint64_t{4} << 20;
-  static constexpr uint64_t kMinChunkBytes = uint64_t{256} << 10;  // but for the last
+  static constexpr uint64_t kMinChunkBytes = uint64_t{256} << 10;  // except for the last
 
   // Whether a frame of this kind may come now. FRAME_UNEXPECTED.
   absl::Status CheckOrder(v1::StreamStepRequest::FrameCase frame) const;
 
   // A header came, for a layout of `num_elements`. FRAME_UNEXPECTED.
   absl::Status Open(uint64_t num_elements);
-  // The chunk's numbers, which come next in the vector, all of a gradient or all of a difference.
-  // They are borrowed from it. Reads them where
-  // they have a checksum. FRAME_UNEXPECTED, CHUNK_MISPLACED, CHUNK_CORRUPT, FIELD_REQUIRED,
-  // FIELD_OUT_OF_RANGE, SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH.
+  // Returns the chunk's numbers, borrowed from it: they come next in the vector. All chunks of a
+  // contribution hold a gradient, or all hold a difference. If the chunk has a checksum, its
+  // numbers are read to verify it. FRAME_UNEXPECTED, CHUNK_MISPLACED, CHUNK_CORRUPT,
+  // FIELD_REQUIRED, FIELD_OUT_OF_RANGE, SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH.
   absl::StatusOr<core::EncodedVector> Add(const v1::Chunk& chunk);
   // A commit came: the contribution is whole. FRAME_UNEXPECTED, CHUNK_MISPLACED.
   absl::Status Commit();
@@ -39,7 +39,7 @@ class ContributionAssembler {
   // Whether a contribution is under way.
   bool open() const { return open_; }
   uint64_t next_element() const { return next_element_; }
-  // Of the contribution whose chunks came last: they held a difference, not a gradient.
+  // Whether the chunks that came last held a difference instead of a gradient.
   bool is_difference() const { return is_difference_; }
 
  private:

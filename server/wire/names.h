@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Names that clients choose: of sessions and of workers.
+// Names that clients choose for sessions and workers.
 #pragma once
 
 #include "absl/status/status.h"
@@ -8,8 +8,8 @@
 
 namespace talweg::server {
 
-// 1 to 128 characters of `a-z A-Z 0-9 . _ -`, the first a letter or a digit. FIELD_REQUIRED where
-// empty, FIELD_OUT_OF_RANGE otherwise, naming `field`.
+// A name has 1 to 128 characters of `a-z A-Z 0-9 . _ -`, and the first is a letter or a digit.
+// FIELD_REQUIRED if it is empty, FIELD_OUT_OF_RANGE if it is wrong otherwise, naming `field`.
 absl::Status CheckName(absl::string_view name, absl::string_view field);
 
 }  // namespace talweg::server

@@ -13,7 +13,7 @@ namespace talweg::server {
 
 google::protobuf::Timestamp TimeToProto(absl::Time time);
 void RecordToProto(const core::RunRecord& record, v1::StepRecord& proto);
-// Times of `record` are wall times.
+// The times of `record` are wall times.
 void RecordToProto(const core::VersionRecord& record, v1::VersionRecord& proto);
 
 }  // namespace talweg::server

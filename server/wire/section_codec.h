@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sections between wire and core: what a request's sections must be, and how a vector is cut into
-// sections of a reply.
+// Sections between wire and core: what the sections of a request must be, and the names of dtypes.
 #pragma once
 
 #include <cstdint>
@@ -15,26 +14,27 @@
 
 namespace talweg::server {
 
-// What a contribution brings: a gradient, or what a worker's own steps added to the parameters,
-// which is a gradient's negative.
+// What a contribution brings: a gradient, or a difference, which is what a worker's own steps added
+// to the parameters and so the negative of a gradient.
 struct ContributedVector {
   core::EncodedVector numbers;  // borrowed from the request
   bool is_difference = false;
 };
 
-// The one gradient or difference in `sections`, of exactly `num_elements`. SECTION_MISSING,
+// The only gradient or difference in `sections`, of exactly `num_elements`. SECTION_MISSING,
 // SECTION_REPEATED, SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH.
 absl::StatusOr<ContributedVector> GradientOf(
     const google::protobuf::RepeatedPtrField<v1::Section>& sections, uint64_t num_elements);
 
-// The same for a whole vector of parameters in one section.
+// A whole vector of parameters in one section, of exactly `num_elements`. SECTION_UNEXPECTED,
+// SECTION_SIZE_MISMATCH.
 absl::StatusOr<core::EncodedVector> ParametersOf(const v1::Section& section, uint64_t num_elements);
 
-// The numbers of a section of `kind`, however many. SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH where
+// The numbers of a section of `kind`, of any count. SECTION_UNEXPECTED; SECTION_SIZE_MISMATCH if
 // the bytes are no whole number of elements.
 absl::StatusOr<core::EncodedVector> NumbersOf(const v1::Section& section, v1::SectionKind kind);
 
-// DTYPE_UNSPECIFIED is float32. FIELD_OUT_OF_RANGE, naming `field`.
+// DTYPE_UNSPECIFIED means float32. FIELD_OUT_OF_RANGE, naming `field`, for an unknown value.
 absl::StatusOr<core::Dtype> DtypeFromProto(v1::Dtype dtype, absl::string_view field);
 v1::Dtype DtypeToProto(core::Dtype dtype);
 

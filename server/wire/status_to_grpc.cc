@@ -11,8 +11,8 @@
 namespace talweg::server {
 namespace {
 
-// The message travels twice, as gRPC's own and within the details; together all this, with names
-// and tags around it, stays under 2 KiB.
+// The message travels twice: as gRPC's own and within the details. With the names and tags around
+// them, both stay under 2 KiB together.
 constexpr size_t kMaxMessageBytes = 512;
 constexpr size_t kMaxDescriptionBytes = 128;  // of a violation
 constexpr size_t kMaxFieldBytes = 256;
@@ -26,7 +26,7 @@ std::string Shortened(std::string text, size_t limit) {
     text.resize(limit - 3);
     text += "...";
   }
-  // A string on the wire is UTF-8; a client's own bytes in our message may not be.
+  // A string on the wire must be UTF-8; bytes of a client that our message quotes may not be.
   for (char& c : text) {
     if (!absl::ascii_isprint(static_cast<unsigned char>(c))) c = '?';
   }

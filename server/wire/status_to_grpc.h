@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The only place that makes an error for the wire: google.rpc.ErrorInfo with domain "talweg" and,
-// where they fit, BadRequest, RetryInfo and QuotaFailure; message and details under 2 KiB together.
+// The only place that makes an error for the wire: google.rpc.ErrorInfo with the domain "talweg"
+// and, if they apply, BadRequest, PreconditionFailure, RetryInfo and QuotaFailure. Message and
+// details together stay under 2 KiB.
 #pragma once
 
 #include "absl/status/status.h"

@@ -15,8 +15,8 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-// Place and number of the first unknown field, "" where there is none. The place is put together on
-// the way back, so that a message without one, however many parts it has, costs no text.
+// Place and number of the first unknown field; "" if there is none. The place is put together on
+// the way back, so that a message without unknown fields costs no text, however many parts it has.
 std::string FindUnknown(const Message& message) {
   const google::protobuf::Reflection& reflection = *message.GetReflection();
   const google::protobuf::UnknownFieldSet& unknown = reflection.GetUnknownFields(message);

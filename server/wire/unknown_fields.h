@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Fields that a newer client sent and this server does not know are errors, never ignored: a
+// A field that a newer client sent and this server does not know is an error and never ignored: a
 // hyper-parameter that silently does nothing costs a training run.
 #pragma once
 

@@ -198,7 +198,7 @@ TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
     Expect(wire_->Step(request), Code::INVALID_ARGUMENT, "SECTION_SIZE_MISMATCH",
            "sections[0].data");
   }
-  {  // FRAME_UNEXPECTED, CHUNK_MISPLACED, CHUNK_CORRUPT; stream_test.cc has many more of each
+  {  // FRAME_UNEXPECTED, CHUNK_MISPLACED, CHUNK_CORRUPT; stream_ends_test.cc has many more of each
     const auto end_of = [&](const std::vector<v1::StreamStepRequest>& frames) {
       testing::WireStream stream(wire_->training());
       for (const v1::StreamStepRequest& frame : frames) {

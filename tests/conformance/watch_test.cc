@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The steps of a session, as a watcher is told them (those who do not read: serving_test.cc).
+// The steps of a session, as a watcher is told them (watchers that do not read: operator_test.cc).
 // Through the C++ client, so without gRPC's types.
 #include <atomic>
 #include <future>

@@ -22,8 +22,11 @@
 #include "core/session/staged_gradient.h"
 #include "google/protobuf/stubs/common.h"
 #include "google/protobuf/unknown_field_set.h"
-#include "server/rpc/step_reply.h"
+#include "server/wire/answer_to_proto.h"
 #include "server/wire/config_from_proto.h"
+#include "server/wire/contribution_from_proto.h"
+#include "server/wire/outgoing_vector.h"
+#include "server/wire/reply_from_proto.h"
 #include "server/wire/section_codec.h"
 #include "server/wire/unknown_fields.h"
 
@@ -334,7 +337,7 @@ class Bench {
     TALWEG_RETURN_IF_ERROR(server::CheckNoUnknownFields(request));
     TALWEG_RETURN_IF_ERROR(server::CheckHeader(request.header()));
     TALWEG_RETURN_IF_ERROR(session_->machine().CheckHistory(request.header().history()));
-    TALWEG_RETURN_IF_ERROR(server::CheckReply(request.reply()));
+    TALWEG_ASSIGN_OR_RETURN(const server::ReplySpec reply, server::ReplyFromProto(request.reply()));
     TALWEG_ASSIGN_OR_RETURN(const server::ContributedVector sent,
                             server::GradientOf(request.sections(), session_->num_elements()));
     const core::EncodedVector gradient = sent.numbers;
@@ -345,7 +348,7 @@ class Bench {
       staged_.Stage(shard, gradient.dtype,
                     gradient.bytes.data() + shard.begin * core::DtypeBytes(gradient.dtype));
     }
-    server::StepInput input = server::InputOf(request.header(), request.reply());
+    server::StepInput input = server::InputOf(request.header(), reply);
     input.contribution.ticket = ++ticket_;
     core::ContributionInput contributed{input.contribution, input.losses, sent.is_difference,
                                         core::Borrow(staged_), /*returns_gradient=*/true};
@@ -365,8 +368,8 @@ class Bench {
     }
     outcome.parameters = session_->parameters();
     outcome.next_learning_rate = session_->NextLearningRate();
-    server::FillResponse(outcome, session_->machine().history(), answer);
-    const server::OutgoingVector vector(outcome, request.reply());
+    server::AnswerToProto(outcome, session_->machine().history(), answer);
+    const server::OutgoingVector vector(outcome, reply);
     if (vector.empty()) return absl::OkStatus();
     v1::Section& section = *answer.add_sections();
     vector.Open(0, vector.num_elements(), section);

@@ -13,8 +13,9 @@
 #include "core/base/layout.h"
 #include "core/base/reasons.h"
 #include "core/session/staged_gradient.h"
-#include "server/rpc/step_reply.h"
 #include "server/wire/contribution_assembler.h"
+#include "server/wire/contribution_from_proto.h"
+#include "server/wire/reply_from_proto.h"
 #include "server/wire/section_codec.h"
 #include "server/wire/unknown_fields.h"
 #include "tests/fuzz/hostile_contributions.h"
@@ -168,7 +169,7 @@ std::string RunFrames(absl::string_view bytes, Seen* seen) {
     if (status.ok()) status = assembler.CheckOrder(frame.frame_case());
     if (status.ok() && frame.has_header()) {
       status = server::CheckHeader(frame.header().header());
-      if (status.ok()) status = server::CheckReply(frame.header().reply());
+      if (status.ok()) status = server::ReplyFromProto(frame.header().reply()).status();
       status = core::PrefixField(status, "header");
       if (status.ok()) status = assembler.Open(num_elements);
       sent = {};

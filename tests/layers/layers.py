@@ -116,7 +116,8 @@ def wrong_dependencies(files):
 
 
 def grpc_units(files):
-    """Translation units that see gRPC's headers: directly, or through headers of ours."""
+    """Production files that are compiled with gRPC's headers, generated stubs included: they see
+    them directly, or through headers of ours."""
     def sees_grpc(path, seen):
         for header, _ in includes_of(files[path]):
             if header.startswith(("grpc/", "grpcpp/")) or header.endswith(".grpc.pb.h"):
@@ -127,7 +128,9 @@ def grpc_units(files):
                     return True
         return False
 
-    units = [path for path in files if path.endswith(".cc") and sees_grpc(path, {path})]
+    units = [path for path in files
+             if path.endswith(".cc") and not is_test(path) and room_of(path) != "tests"
+             and sees_grpc(path, {path})]
     stubs = [path for path, text in files.items()
              if path.endswith(".proto") and re.search(r"^service ", text, re.MULTILINE)]
     return units + stubs

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/rpc/reply_frames.h"
+#include "server/wire/reply_frames.h"
 
 #include <memory>
 
@@ -23,10 +23,10 @@ StepOutcome OutcomeOf(uint64_t num_elements) {
 }
 
 TEST(ReplyFramesTest, DataComeInChunksAndTheTrailerLast) {
-  v1::ReplyOptions options;
-  options.set_checksums(true);
+  ReplySpec reply;
+  reply.checksums = true;
   const StepOutcome outcome = OutcomeOf(2 * kChunkElements + 5);
-  ReplyFrames frames(outcome, kHistory, options);
+  ReplyFrames frames(outcome, kHistory, reply);
   v1::StreamStepResponse frame;  // used again for each
   std::string data;
   for (const uint64_t elements : {kChunkElements, kChunkElements, uint64_t{5}}) {
@@ -50,11 +50,11 @@ TEST(ReplyFramesTest, DataComeInChunksAndTheTrailerLast) {
 }
 
 TEST(ReplyFramesTest, ReplyWithoutDataIsATrailer) {
-  v1::ReplyOptions options;
-  options.set_data(v1::REPLY_DATA_NONE);
-  options.set_checksums(true);
+  ReplySpec reply;
+  reply.data = ReplySpec::Data::kNone;
+  reply.checksums = true;
   const StepOutcome outcome = OutcomeOf(5);
-  ReplyFrames frames(outcome, kHistory, options);
+  ReplyFrames frames(outcome, kHistory, reply);
   EXPECT_EQ(outcome.parameters.use_count(), 1);
   v1::StreamStepResponse frame;
   ASSERT_TRUE(frames.MakeNext(frame));

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The answer to a streamed contribution as frames: its data in chunks of 1 MiB, then the trailer.
+// The answer to a streamed contribution as frames: its data come in chunks of 1 MiB, then comes the
+// trailer.
 #pragma once
 
 #include <cstdint>
-#include <string>
 
-#include "server/rpc/step_reply.h"
-#include "server/runtime/session_host.h"
+#include "server/calls/reply_spec.h"
+#include "server/calls/session_calls.h"
+#include "server/wire/outgoing_vector.h"
 #include "talweg/v1/training_service.pb.h"
 
 namespace talweg::server {
@@ -16,10 +17,10 @@ namespace talweg::server {
 class ReplyFrames {
  public:
   ReplyFrames() = default;
-  // What `reply`, which is checked, asks of `outcome`.
-  ReplyFrames(const StepOutcome& outcome, uint64_t history, const v1::ReplyOptions& reply);
+  // What `reply` asks of `outcome`.
+  ReplyFrames(const StepOutcome& outcome, uint64_t history, const ReplySpec& reply);
 
-  // Makes the next frame in `frame`, whose memory is used again. True: it was the last.
+  // Makes the next frame in `frame`, whose memory is used again. Returns whether it was the last.
   bool MakeNext(v1::StreamStepResponse& frame);
 
  private:

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "server/rpc/reply_frames.h"
+#include "server/wire/reply_frames.h"
 
 #include <algorithm>
 
 #include "core/base/checksum.h"
+#include "server/wire/answer_to_proto.h"
 
 namespace talweg::server {
 namespace {
@@ -12,10 +13,9 @@ constexpr uint64_t kReplyChunkBytes = uint64_t{1} << 20;
 
 }  // namespace
 
-ReplyFrames::ReplyFrames(const StepOutcome& outcome, uint64_t history,
-                         const v1::ReplyOptions& reply)
-    : vector_(outcome, reply), checksums_(reply.checksums()) {
-  FillResponse(outcome, history, trailer_);
+ReplyFrames::ReplyFrames(const StepOutcome& outcome, uint64_t history, const ReplySpec& reply)
+    : vector_(outcome, reply), checksums_(reply.checksums) {
+  AnswerToProto(outcome, history, trailer_);
 }
 
 bool ReplyFrames::MakeNext(v1::StreamStepResponse& frame) {

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/rpc/stream_machine.h"
+
+#include <new>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/reasons.h"
+#include "core/base/status_macros.h"
+#include "server/wire/contribution_from_proto.h"
+#include "server/wire/reply_from_proto.h"
+#include "server/wire/unknown_fields.h"
+
+namespace talweg::server {
+
+using core::MakeError;
+using core::Reason;
+
+struct StreamMachine::Staging {
+  Staging(MemoryBudget::Reservation granted, uint64_t num_elements)
+      : memory(std::move(granted)), gradient(num_elements) {}
+  MemoryBudget::Reservation memory;
+  core::StagedGradient gradient;
+};
+
+bool StreamMachine::TakesFrames() const {
+  // Frames are looked at before the grant too: none may come then.
+  return phase_ == Phase::kResting ||
+         (phase_ == Phase::kOpen && (staging_ != nullptr || !grant_is_out_));
+}
+
+void StreamMachine::Take(const v1::StreamStepRequest& frame) {
+  const absl::Status taken = TakeFrame(frame);
+  if (!taken.ok()) world_.output.End(taken);
+}
+
+absl::Status StreamMachine::TakeFrame(const v1::StreamStepRequest& frame) {
+  TALWEG_RETURN_IF_ERROR(CheckNoUnknownFields(frame));
+  TALWEG_RETURN_IF_ERROR(assembler_.CheckOrder(frame.frame_case()));
+  if (frame.has_header()) return core::PrefixField(TakeHeader(frame.header()), "header");
+  if (staging_ == nullptr) {
+    return MakeError(Reason::kFrameUnexpected, "a frame came before the grant", "frame");
+  }
+  return frame.has_commit() ? TakeCommit() : TakeChunk(frame.chunk());
+}
+
+absl::Status StreamMachine::TakeHeader(const v1::StreamHeader& header) {
+  TALWEG_RETURN_IF_ERROR(world_.check_open());
+  if (!header.has_header()) {
+    return MakeError(Reason::kFieldRequired, "header.header is required", "header");
+  }
+  TALWEG_RETURN_IF_ERROR(CheckHeader(header.header()));
+  const std::string& session_id = header.header().session_id();
+  if (session_ != nullptr && session_id != session_->id()) {
+    return MakeError(Reason::kFieldOutOfRange,
+                     absl::StrCat("this stream is for session \"", session_->id(),
+                                  "\", the header names \"", session_id, "\""),
+                     "header.session_id");
+  }
+  const bool first = session_ == nullptr;
+  if (first) {
+    TALWEG_ASSIGN_OR_RETURN(session_, world_.find(session_id));
+  }
+  // Before its shape is judged: a worker of a lost history may well have another layout.
+  TALWEG_RETURN_IF_ERROR(session_->CheckHistory(header.header().history()));
+  TALWEG_ASSIGN_OR_RETURN(reply_spec_, StreamReplyFromProto(header.reply()));
+  TALWEG_RETURN_IF_ERROR(assembler_.Open(session_->num_elements()));
+  header_ = header.header();
+  phase_ = Phase::kOpen;
+  world_.memory.StopWatching();
+  if (first) {
+    session_->AwaitMade();
+  } else if (staging_ == nullptr && grant_is_out_) {
+    AskForMemory();  // for what it gave up at rest
+  }
+  return absl::OkStatus();
+}
+
+absl::Status StreamMachine::TakeChunk(const v1::Chunk& chunk) {
+  ShowLife();
+  core::StagedGradient& gradient = staging_->gradient;
+  if (assembler_.next_element() == 0) gradient.Begin(session_->group_map());
+  TALWEG_ASSIGN_OR_RETURN(const core::EncodedVector numbers, assembler_.Add(chunk));
+  gradient.Append(numbers);
+  return absl::OkStatus();
+}
+
+absl::Status StreamMachine::TakeCommit() {
+  TALWEG_RETURN_IF_ERROR(assembler_.Commit());
+  phase_ = Phase::kWhole;
+  grant_is_out_ = false;
+  StepIfWhole();
+  return absl::OkStatus();
+}
+
+void StreamMachine::ShowLife() {
+  const absl::Time now = world_.now();
+  if (now < last_sign_of_life_ + kSignOfLife) return;
+  last_sign_of_life_ = now;
+  session_->ShowLife({header_.history(), header_.worker(), header_.incarnation()});
+}
+
+void StreamMachine::SessionMade(const absl::Status& made) {
+  if (!made.ok()) return world_.output.End(made);
+  AskForMemory();
+}
+
+void StreamMachine::AskForMemory() {
+  const absl::Status asked = world_.memory.Ask(session_->num_elements() * sizeof(float));
+  if (!asked.ok()) world_.output.End(asked);
+}
+
+void StreamMachine::Granted(MemoryBudget::Reservation memory) {
+  try {
+    staging_ = std::make_shared<Staging>(std::move(memory), session_->num_elements());
+    staging_->gradient.Begin(session_->group_map());
+  } catch (const std::bad_alloc&) {
+    return world_.output.End(
+        MakeError(Reason::kMemoryQuota, "the system has no memory for a contribution"));
+  }
+  SendGrant();
+  if (phase_ == Phase::kResting) Rest();
+}
+
+void StreamMachine::SendGrant() {
+  if (grant_is_out_) return;
+  grant_is_out_ = true;
+  world_.output.SendGrant(session_->num_elements());
+}
+
+void StreamMachine::Rest() {
+  world_.memory.WatchForOthers();
+  if (world_.memory.OthersWait()) Wanted();
+}
+
+void StreamMachine::Wanted() {
+  // While it is judged, the step holds the staging too, until it is folded.
+  if (phase_ == Phase::kResting || phase_ == Phase::kJudging) staging_.reset();
+}
+
+void StreamMachine::StepIfWhole() {
+  if (phase_ != Phase::kWhole || replying_) return;
+  phase_ = Phase::kJudging;
+  StepInput input = InputOf(header_, reply_spec_);
+  input.staged = {staging_, &staging_->gradient};
+  input.is_difference = assembler_.is_difference();
+  session_->Step(std::move(input));
+  Rest();
+}
+
+void StreamMachine::Judged(const absl::StatusOr<StepOutcome>& outcome, bool more_may_come) {
+  phase_ = Phase::kResting;
+  if (!outcome.ok()) return world_.output.End(core::PrefixField(outcome.status(), "header"));
+  // A pending contribution may still wait to be folded: its memory is the session's until then.
+  const bool may_be_read = outcome->answer.verdict == core::Verdict::kPending;
+  if (!more_may_come || stopping_) {
+    staging_.reset();
+  } else if (staging_ == nullptr || may_be_read || world_.memory.OthersWait()) {
+    staging_.reset();
+    AskForMemory();
+  } else {
+    SendGrant();
+    Rest();
+  }
+  replying_ = true;
+  world_.output.SendReply(ReplyFrames(*outcome, session_->history(), reply_spec_));
+}
+
+void StreamMachine::ReplyMade() {
+  replying_ = false;
+  StepIfWhole();
+}
+
+void StreamMachine::SessionDeleted() {
+  world_.output.End(MakeError(Reason::kSessionDeleted,
+                              absl::StrCat("session \"", session_->id(), "\" was deleted")));
+}
+
+void StreamMachine::LetGo() {
+  if (phase_ == Phase::kJudging) session_->Abandon();
+  phase_ = Phase::kResting;
+  staging_.reset();
+  world_.memory.StopAsking();
+  world_.memory.StopWatching();
+}
+
+std::optional<absl::Status> StreamMachine::EndAtRest(bool no_more_frames) const {
+  if (phase_ == Phase::kWhole || phase_ == Phase::kJudging || replying_) return {};
+  const bool granted = phase_ == Phase::kOpen && staging_ != nullptr;
+  if (stopping_ && !granted) return world_.check_open();
+  if (!no_more_frames) return {};
+  if (phase_ == Phase::kResting) return absl::OkStatus();
+  return MakeError(Reason::kFrameUnexpected, "the stream ended within a contribution", "frame");
+}
+
+}  // namespace talweg::server

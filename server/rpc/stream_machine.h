@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A stream of contributions as phases, without gRPC: header, grant, chunks, commit, judgement,
+// reply, and then the next header.
+//
+//   resting --header--> open --commit--> whole --the reply before is made--> judging --> resting
+//
+// Memory for the gradient is asked for with the first header, and the grant tells the client that
+// it is there. A stream that has memory and nothing to put there (at rest, and while its
+// contribution is judged) gives it up as soon as others wait for memory. It asks again with the
+// next header; its client need not know, for its grant stays good, and the frames that follow wait
+// until the memory is there.
+//
+// The machine has no thread, clock or socket. What it needs it asks of the interfaces below, and an
+// answer that takes time comes as a call of the machine. One thread at a time.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "core/rounds/event.h"
+#include "core/session/parameter_groups.h"
+#include "core/session/staged_gradient.h"
+#include "server/calls/reply_spec.h"
+#include "server/calls/session_calls.h"
+#include "server/runtime/memory_budget.h"
+#include "server/wire/contribution_assembler.h"
+#include "server/wire/reply_frames.h"
+#include "talweg/v1/training_service.pb.h"
+
+namespace talweg::server {
+
+// The session that a stream is for.
+class StreamSession {
+ public:
+  virtual ~StreamSession() = default;
+  virtual const std::string& id() const = 0;
+  virtual uint64_t history() const = 0;
+  virtual uint64_t num_elements() const = 0;
+  virtual std::shared_ptr<const core::GroupMap> group_map() const = 0;
+  // HISTORY_CHANGED.
+  virtual absl::Status CheckHistory(uint64_t history) const = 0;
+  // Answers with SessionMade.
+  virtual void AwaitMade() = 0;
+  // Answers with Judged.
+  virtual void Step(StepInput input) = 0;
+  // Nobody waits any more for the answer to the last Step.
+  virtual void Abandon() = 0;
+  // The worker lives, whatever becomes of this news.
+  virtual void ShowLife(core::Heartbeat heartbeat) = 0;
+};
+
+// The budget that staging comes from.
+class StreamMemory {
+ public:
+  virtual ~StreamMemory() = default;
+  // Answers with Granted. MEMORY_QUOTA if it never can.
+  virtual absl::Status Ask(uint64_t bytes) = 0;
+  // Leaves the line for memory, if the stream stands in it.
+  virtual void StopAsking() = 0;
+  // Whether others wait for memory now.
+  virtual bool OthersWait() const = 0;
+  // Answers with Wanted, once, when others begin to wait.
+  virtual void WatchForOthers() = 0;
+  virtual void StopWatching() = 0;
+};
+
+// The way back to the client.
+class StreamOutput {
+ public:
+  virtual ~StreamOutput() = default;
+  virtual void SendGrant(uint64_t num_elements) = 0;
+  // Answers with ReplyMade when the last frame was made. Not called before that.
+  virtual void SendReply(ReplyFrames reply) = 0;
+  // Ends the stream. LetGo follows, and nothing else.
+  virtual void End(const absl::Status& status) = 0;
+};
+
+class StreamMachine {
+ public:
+  // Between two signs of life of a worker that sends chunks.
+  static constexpr absl::Duration kSignOfLife = absl::Seconds(1);
+
+  struct World {
+    StreamOutput& output;
+    StreamMemory& memory;
+    // The session of that id, for the first header. SESSION_NOT_FOUND.
+    std::function<absl::StatusOr<std::unique_ptr<StreamSession>>(const std::string&)> find;
+    // DRAINING once the server stops.
+    std::function<absl::Status()> check_open;
+    std::function<absl::Time()> now;  // monotonic
+  };
+
+  explicit StreamMachine(World world) : world_(std::move(world)) {}
+
+  // --- Frames.
+
+  // Whether the next frame may be looked at. It may not while a contribution is judged, nor while
+  // the machine waits for memory that its client takes for granted.
+  bool TakesFrames() const;
+  void Take(const v1::StreamStepRequest& frame);
+
+  // --- Answers to what the machine asked for.
+
+  void SessionMade(const absl::Status& made);
+  void Granted(MemoryBudget::Reservation memory);
+  void Wanted();
+  // `more_may_come`: the client has not half-closed, or frames of it are still to be looked at.
+  void Judged(const absl::StatusOr<StepOutcome>& outcome, bool more_may_come);
+  void ReplyMade();
+
+  // --- What may happen at any time.
+
+  // The server stops: what is granted goes on, nothing new begins.
+  void Stop() { stopping_ = true; }
+  void SessionDeleted();
+  // The stream is over: gives up whatever it holds. May be called again.
+  void LetGo();
+
+  // How the stream ends in its present phase, or nothing if it goes on; asked when nothing is left
+  // to take, to make or to write. `no_more_frames`: the client has half-closed, and all that it
+  // sent was taken.
+  std::optional<absl::Status> EndAtRest(bool no_more_frames) const;
+
+ private:
+  enum class Phase {
+    kResting,  // a header may come
+    kOpen,     // chunks and the commit may come, once there is memory for them
+    kWhole,    // all has come; the session gets it when the reply before is made
+    kJudging,  // the session has it
+  };
+  // Where a contribution is put together, and the memory for it. The last holder, the stream or the
+  // step, gives both back.
+  struct Staging;
+
+  absl::Status TakeFrame(const v1::StreamStepRequest& frame);
+  absl::Status TakeHeader(const v1::StreamHeader& header);
+  absl::Status TakeChunk(const v1::Chunk& chunk);
+  absl::Status TakeCommit();
+  void ShowLife();
+  void AskForMemory();
+  // Tells the client that there is memory, unless it has a grant that it has not used.
+  void SendGrant();
+  // Has memory and nothing to put there: gives it up when others want it.
+  void Rest();
+  void StepIfWhole();
+
+  const World world_;
+  ContributionAssembler assembler_;
+  Phase phase_ = Phase::kResting;
+  bool stopping_ = false;
+  bool replying_ = false;                   // frames of a reply are still to be made
+  bool grant_is_out_ = false;               // the client was told, and has not committed since
+  std::unique_ptr<StreamSession> session_;  // of the first header
+  std::shared_ptr<Staging> staging_;
+  v1::ContributionHeader header_;
+  ReplySpec reply_spec_;
+  absl::Time last_sign_of_life_ = absl::InfinitePast();
+};
+
+}  // namespace talweg::server

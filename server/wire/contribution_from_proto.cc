@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/wire/contribution_from_proto.h"
+
+#include <cmath>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/reasons.h"
+#include "core/base/status_macros.h"
+#include "server/wire/names.h"
+
+namespace talweg::server {
+namespace {
+
+using core::MakeError;
+using core::Reason;
+
+constexpr int kMaxLosses = 16;
+
+absl::Status Required(absl::string_view field) {
+  return MakeError(Reason::kFieldRequired, absl::StrCat(field, " is required"), field);
+}
+
+}  // namespace
+
+absl::Status CheckHeader(const v1::ContributionHeader& header) {
+  TALWEG_RETURN_IF_ERROR(CheckName(header.session_id(), "header.session_id"));
+  TALWEG_RETURN_IF_ERROR(CheckName(header.worker(), "header.worker"));
+  if (header.history() == 0) return Required("header.history");
+  if (header.incarnation() == 0) return Required("header.incarnation");
+  if (header.sequence() == 0) return Required("header.sequence");
+  if (header.has_weight() && !(std::isfinite(header.weight()) && header.weight() > 0)) {
+    return MakeError(
+        Reason::kFieldOutOfRange,
+        absl::StrCat("header.weight is ", header.weight(), ", allowed: finite numbers above 0"),
+        "header.weight");
+  }
+  if (header.losses_size() > kMaxLosses) {
+    return MakeError(Reason::kFieldOutOfRange,
+                     absl::StrCat("header.losses has ", header.losses_size(),
+                                  " values, allowed: 0 to ", kMaxLosses),
+                     "header.losses");
+  }
+  return absl::OkStatus();
+}
+
+StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply) {
+  StepInput input;
+  input.contribution.history = header.history();
+  input.contribution.worker = header.worker();
+  input.contribution.incarnation = header.incarnation();
+  input.contribution.sequence = header.sequence();
+  input.contribution.base_version = header.base_version();
+  if (header.has_weight()) {
+    input.has_weight = true;
+    input.contribution.weight = header.weight();
+  }
+  input.contribution.may_wait = reply.may_wait;
+  input.losses.assign(header.losses().begin(), header.losses().end());
+  input.wants_lookahead = reply.data == ReplySpec::Data::kLookahead;
+  return input;
+}
+
+}  // namespace talweg::server

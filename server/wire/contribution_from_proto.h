@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A contribution, whether it comes in one message or over a stream, except for its gradient.
+#pragma once
+
+#include "absl/status/status.h"
+#include "server/calls/reply_spec.h"
+#include "server/calls/session_calls.h"
+#include "talweg/v1/training_service.pb.h"
+
+namespace talweg::server {
+
+// What a header must be whatever its session is. FIELD_REQUIRED, FIELD_OUT_OF_RANGE.
+absl::Status CheckHeader(const v1::ContributionHeader& header);
+
+// A contribution except for its gradient. `header` was checked.
+StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply);
+
+}  // namespace talweg::server

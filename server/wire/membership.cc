@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/wire/membership.h"
+
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/reasons.h"
+#include "core/base/status_macros.h"
+#include "server/wire/names.h"
+
+namespace talweg::server {
+
+using core::MakeError;
+using core::Reason;
+
+absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t incarnation) {
+  TALWEG_RETURN_IF_ERROR(CheckName(worker, "worker"));
+  if (history == 0) return MakeError(Reason::kFieldRequired, "history is required", "history");
+  if (incarnation == 0) {
+    return MakeError(Reason::kFieldRequired, "incarnation is required", "incarnation");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<core::Roles> RolesFromProto(const v1::JoinRequest& request) {
+  std::set<int> seen;
+  for (const int role : request.roles()) {
+    if (role == v1::ROLE_UNSPECIFIED || !v1::Role_IsValid(role)) {
+      return MakeError(Reason::kFieldOutOfRange,
+                       absl::StrCat("roles has the value ", role, ", which is no role"), "roles");
+    }
+    if (!seen.insert(role).second) {
+      return MakeError(Reason::kFieldOutOfRange,
+                       absl::StrCat("roles has ", v1::Role_Name(role), " twice"), "roles");
+    }
+  }
+  if (seen.count(v1::ROLE_SEARCH) > 0) {
+    return MakeError(Reason::kWrongMethod, "the session is trained by gradients, not by search",
+                     "roles");
+  }
+  const bool gradient = seen.empty() || seen.count(v1::ROLE_GRADIENT) > 0;
+  const bool statistics = seen.count(v1::ROLE_STATISTICS) > 0;
+  if (gradient && statistics) return core::Roles{core::Role::kGradient, core::Role::kStatistics};
+  return gradient ? core::Roles{core::Role::kGradient} : core::Roles{core::Role::kStatistics};
+}
+
+void JoinToProto(const JoinOutcome& outcome, v1::JoinResponse& proto) {
+  proto.set_history(outcome.history);
+  proto.set_version(outcome.version);
+  proto.set_incarnation(outcome.incarnation);
+  proto.set_lease_seconds(outcome.lease_seconds);
+  proto.set_replies_wait(outcome.replies_wait);
+}
+
+void HeartbeatToProto(const JoinOutcome& outcome, v1::HeartbeatResponse& proto) {
+  proto.set_history(outcome.history);
+  proto.set_version(outcome.version);
+  proto.set_lease_seconds(outcome.lease_seconds);
+}
+
+}  // namespace talweg::server

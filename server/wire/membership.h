@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What a worker says when it joins, shows that it lives or leaves, and what it is told.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/members/roles.h"
+#include "server/calls/session_calls.h"
+#include "talweg/v1/session_service.pb.h"
+
+namespace talweg::server {
+
+// Whether a member names itself: FIELD_REQUIRED, FIELD_OUT_OF_RANGE.
+absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t incarnation);
+
+// What a worker that joins does; one that names no role brings gradients. FIELD_OUT_OF_RANGE,
+// WRONG_METHOD.
+absl::StatusOr<core::Roles> RolesFromProto(const v1::JoinRequest& request);
+
+void JoinToProto(const JoinOutcome& outcome, v1::JoinResponse& proto);
+void HeartbeatToProto(const JoinOutcome& outcome, v1::HeartbeatResponse& proto);
+
+}  // namespace talweg::server

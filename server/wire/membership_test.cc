@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "server/wire/membership.h"
+
+#include <vector>
+
+#include "core/base/reasons.h"
+#include "gtest/gtest.h"
+
+namespace talweg::server {
+namespace {
+
+void ExpectError(const absl::Status& status, const std::string& reason, const std::string& field) {
+  EXPECT_EQ(core::ReasonName(status), reason) << status;
+  EXPECT_EQ(core::FieldName(status), field) << status;
+}
+
+absl::StatusOr<core::Roles> RolesOf(const std::vector<int>& roles) {
+  v1::JoinRequest request;
+  for (const int role : roles) request.add_roles(static_cast<v1::Role>(role));
+  return RolesFromProto(request);
+}
+
+TEST(MembershipTest, AMemberNamesItsWorkerItsHistoryAndItsIncarnation) {
+  EXPECT_TRUE(CheckMember("a", 1, 1).ok());
+  ExpectError(CheckMember("", 1, 1), "FIELD_REQUIRED", "worker");
+  ExpectError(CheckMember("no spaces", 1, 1), "FIELD_OUT_OF_RANGE", "worker");
+  ExpectError(CheckMember("a", 0, 1), "FIELD_REQUIRED", "history");
+  ExpectError(CheckMember("a", 1, 0), "FIELD_REQUIRED", "incarnation");
+}
+
+TEST(MembershipTest, RolesAreASet) {
+  using core::Role;
+  EXPECT_EQ(RolesOf({}).value(), core::Roles{Role::kGradient});
+  EXPECT_EQ(RolesOf({v1::ROLE_GRADIENT}).value(), core::Roles{Role::kGradient});
+  EXPECT_EQ(RolesOf({v1::ROLE_STATISTICS}).value(), core::Roles{Role::kStatistics});
+  EXPECT_EQ(RolesOf({v1::ROLE_STATISTICS, v1::ROLE_GRADIENT}).value(),
+            (core::Roles{Role::kGradient, Role::kStatistics}));
+}
+
+TEST(MembershipTest, RolesThatCannotBeAreRefused) {
+  ExpectError(RolesOf({v1::ROLE_UNSPECIFIED}).status(), "FIELD_OUT_OF_RANGE", "roles");
+  ExpectError(RolesOf({77}).status(), "FIELD_OUT_OF_RANGE", "roles");
+  ExpectError(RolesOf({v1::ROLE_GRADIENT, v1::ROLE_GRADIENT}).status(), "FIELD_OUT_OF_RANGE",
+              "roles");
+  ExpectError(RolesOf({v1::ROLE_SEARCH}).status(), "WRONG_METHOD", "roles");
+}
+
+TEST(MembershipTest, AWorkerIsToldWhatItMustKnow) {
+  const JoinOutcome outcome = {
+      .history = 7, .version = 5, .incarnation = 3, .lease_seconds = 30, .replies_wait = true};
+  v1::JoinResponse joined;
+  JoinToProto(outcome, joined);
+  EXPECT_EQ(joined.history(), 7u);
+  EXPECT_EQ(joined.version(), 5u);
+  EXPECT_EQ(joined.incarnation(), 3u);
+  EXPECT_EQ(joined.lease_seconds(), 30u);
+  EXPECT_TRUE(joined.replies_wait());
+  v1::HeartbeatResponse beaten;
+  HeartbeatToProto(outcome, beaten);
+  EXPECT_EQ(beaten.history(), 7u);
+  EXPECT_EQ(beaten.version(), 5u);
+  EXPECT_EQ(beaten.lease_seconds(), 30u);
+}
+
+}  // namespace
+}  // namespace talweg::server

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Points of a session that can be pulled: the parameters, or a point beside them.
+#pragma once
+
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "core/session/session.h"
+#include "talweg/v1/section.pb.h"
+#include "talweg/v1/training_service.pb.h"
+
+namespace talweg::server {
+
+struct PointOnWire {
+  std::optional<core::Session::Point> point;  // empty: the parameters themselves
+  v1::SectionKind kind = v1::SECTION_KIND_PARAMETERS;
+};
+
+// POINT_UNSPECIFIED is the parameters. FIELD_OUT_OF_RANGE, naming "point".
+absl::StatusOr<PointOnWire> PointFromProto(v1::Point point);
+
+}  // namespace talweg::server
