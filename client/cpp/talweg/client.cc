@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "client/cpp/talweg/grpc_transport.h"
+#include "core/base/layout.h"
 
 namespace talweg {
 namespace {
@@ -183,14 +184,11 @@ absl::StatusOr<Session> Client::Join(absl::string_view session_id, absl::string_
 }
 
 uint64_t LayoutDigest(const v1::Layout& layout) {
-  uint64_t digest = 0xcbf29ce484222325;
+  uint64_t digest = core::kEmptyLayoutDigest;
   for (const v1::Tensor& tensor : layout.tensors()) {
-    const std::string text = absl::StrCat(tensor.name().size(), ":", tensor.name(), ":",
-                                          absl::StrJoin(tensor.shape(), ","), ";");
-    for (const char c : text) {
-      digest ^= static_cast<unsigned char>(c);
-      digest *= 0x100000001b3;
-    }
+    digest = core::AddToLayoutDigest(
+        digest, tensor.name(),
+        absl::MakeConstSpan(tensor.shape().data(), static_cast<size_t>(tensor.shape_size())));
   }
   return digest;
 }

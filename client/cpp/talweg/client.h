@@ -125,8 +125,7 @@ class Client {
   ClientOptions options_;
 };
 
-// Digest of a layout as the server computes it: FNV-1a, 64 bits, over `4:name:2,3;` of each tensor,
-// the first number being the bytes of the name.
+// Digest of a layout as the server computes it; see AddToLayoutDigest of core/base/layout.h.
 uint64_t LayoutDigest(const v1::Layout& layout);
 
 }  // namespace talweg

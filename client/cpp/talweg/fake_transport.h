@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "client/cpp/talweg/crc32c.h"
 #include "client/cpp/talweg/dtype.h"
 #include "client/cpp/talweg/status.h"
 #include "client/cpp/talweg/transport.h"
+#include "core/base/checksum.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -301,8 +301,8 @@ class FakeStepStream final : public StepStream {
           SectionOf(*server_, lookahead ? v1::POINT_LOOKAHEAD : v1::POINT_PARAMETERS, reply.dtype(),
                     begin, count);
       std::string& data = *chunk.mutable_section()->mutable_data();
-      sum = Crc32c(data, sum);
-      if (reply.checksums()) chunk.set_crc32c(Crc32c(data));
+      sum = core::Crc32c(data, sum);
+      if (reply.checksums()) chunk.set_crc32c(core::Crc32c(data));
       if (fault_ == StreamFault::kCorruptData && begin == count) data.front() ^= 1;
       if (fault_ == StreamFault::kMidData) return Break();
     }
@@ -484,7 +484,7 @@ class FakeTransport final : public Transport {
         message.set_next_learning_rate(server_->next_learning_rate);
         *message.mutable_section() =
             SectionOf(*server_, request.point(), request.dtype(), begin, server_->pull_chunk);
-        if (request.checksums()) message.set_crc32c(Crc32c(message.section().data()));
+        if (request.checksums()) message.set_crc32c(core::Crc32c(message.section().data()));
         if (num_messages + 1 == server_->corrupt_pull_message) {
           server_->corrupt_pull_message = 0;
           message.mutable_section()->mutable_data()->front() ^= 1;

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/cpp/talweg/crc32c.h"
 #include "client/cpp/talweg/status.h"
 #include "client/cpp/talweg/stream_frames.h"
+#include "core/base/checksum.h"
 #include "talweg/v1/session_service.grpc.pb.h"
 #include "talweg/v1/training_service.grpc.pb.h"
 
@@ -164,7 +164,7 @@ class GrpcStepStream final : public StepStream {
     fill(bytes);
     std::vector<grpc::Slice> slices = {grpc::Slice(BytesBeforeData(head)), data};
     if (head.checksum) {
-      slices.emplace_back(BytesAfterData(Crc32c(absl::string_view(bytes, head.num_bytes))));
+      slices.emplace_back(BytesAfterData(core::Crc32c(absl::string_view(bytes, head.num_bytes))));
     }
     Send(grpc::ByteBuffer(slices.data(), slices.size()));
   }
