@@ -11,16 +11,16 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "client/experiments/child_process.h"
 #include "client/experiments/fleet_view.h"
 #include "client/experiments/fleet_workers.h"
 #include "client/experiments/mnist_batches.h"
 #include "client/experiments/mnist_data.h"
 #include "client/experiments/network_session.h"
-#include "client/experiments/own_server.h"
 #include "client/experiments/own_session.h"
 #include "client/experiments/parallel_gradient.h"
 #include "client/experiments/report_files.h"
+#include "client/process/own_server.h"
+#include "client/process/program_path.h"
 #include "client/terminal/progress.h"
 
 namespace talweg {

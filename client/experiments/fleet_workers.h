@@ -13,7 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
-#include "client/experiments/child_process.h"
+#include "client/process/child_process.h"
 #include "client/experiments/kill_plan.h"
 #include "client/experiments/worker_line.h"
 

@@ -37,9 +37,10 @@ ARROWS["server"] = ARROWS["server/rpc"] | {"server/rpc", "server/store"}  # main
 # The leaf rooms of core: a C++ client may link them, and nothing else of core.
 LEAVES = {"core/base", "core/noise"}
 ARROWS["client/terminal"] = set()
+ARROWS["client/process"] = set()
 ARROWS["client/cpp/talweg"] = LEAVES | {"proto"}
 ARROWS["client/cpp/example"] = ARROWS["client/cpp/talweg"] | {"client/cpp/talweg"}
-ARROWS["client/experiments"] = ARROWS["client/cpp/example"] | {"client/terminal"}
+ARROWS["client/experiments"] = ARROWS["client/cpp/example"] | {"client/process", "client/terminal"}
 ARROWS["client/cli"] = ARROWS["client/experiments"] | {"client/experiments"}
 
 # What crosses rooms may see them all.

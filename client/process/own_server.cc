@@ -1,40 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "client/experiments/own_server.h"
+#include "client/process/own_server.h"
 
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "client/process/program_path.h"
 
 namespace talweg {
 namespace {
 
+constexpr const char* kServer = "talweg-server";
 constexpr absl::string_view kListens = "talweg-server listening on ";
 constexpr absl::Duration kStartTimeout = absl::Seconds(30);
 constexpr absl::Duration kStopTimeout = absl::Seconds(10);
 
-// Path of the program; empty where there is none.
+// The path of the server that stands beside this program, else of the one on $PATH; empty if there
+// is none.
 std::string FindServer() {
-  namespace fs = std::filesystem;
-  std::vector<std::string> folders = {fs::path(PathOfThisProgram()).parent_path().string()};
-  if (const char* path = std::getenv("PATH"); path != nullptr) {
-    const std::vector<std::string> more = absl::StrSplit(path, ':', absl::SkipEmpty());
-    folders.insert(folders.end(), more.begin(), more.end());
-  }
-  for (const std::string& folder : folders) {
-    const std::string program = (fs::path(folder) / "talweg-server").string();
-    if (access(program.c_str(), X_OK) == 0) return program;
-  }
-  return "";
+  const std::filesystem::path folder = std::filesystem::path(PathOfThisProgram()).parent_path();
+  const std::string beside = (folder / kServer).string();
+  return access(beside.c_str(), X_OK) == 0 ? beside : FindProgram(kServer);
 }
 
 }  // namespace

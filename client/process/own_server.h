@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A talweg-server for one experiment: on a free loopback port, gone with it.
+// A talweg-server on a free loopback port that ends with its object: for one experiment.
 #pragma once
 
 #include <memory>
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "client/experiments/child_process.h"
+#include "client/process/child_process.h"
 
 namespace talweg {
 
-// Thread-compatible; see ChildProcess about the thread that makes it.
+// Thread-compatible. See ChildProcess about the thread that makes one.
 class OwnServer {
  public:
   // Starts the talweg-server that stands beside this program, else the one on $PATH, and waits
-  // until it listens, at most 30 s. NOT_FOUND where there is none; UNAVAILABLE, with its words,
-  // where it does not come up.
+  // until it listens, at most 30 s. NOT_FOUND if there is no such program; UNAVAILABLE, with the
+  // server's words, if it does not come up.
   static absl::StatusOr<std::unique_ptr<OwnServer>> Start();
-  // Stops it, within 10 s.
+  // Stops the server, within 10 s.
   ~OwnServer();
 
   const std::string& address() const { return address_; }
-  // Call now and then: reads what it says, so that its pipe does not fill.
+  // Reads what the server says, so that its pipe does not fill. Call this now and then.
   void Drain() { process_->ReadLines(); }
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "client/experiments/child_process.h"
+#include "client/process/child_process.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
@@ -16,7 +17,6 @@ namespace talweg {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 std::unique_ptr<ChildProcess> Shell(const std::string& script) {
   return ChildProcess::Start("/bin/sh", {"-c", script}).value();
@@ -26,7 +26,7 @@ void AwaitEnd(ChildProcess& process) {
   while (process.Running()) absl::SleepFor(absl::Milliseconds(5));
 }
 
-// Reads until `count` lines have come, or it has ended.
+// Reads until `count` lines have come, or the child has ended.
 std::vector<std::string> AwaitLines(ChildProcess& process, size_t count) {
   std::vector<std::string> lines;
   for (bool running = true; running && lines.size() < count;) {
@@ -37,7 +37,7 @@ std::vector<std::string> AwaitLines(ChildProcess& process, size_t count) {
   return lines;
 }
 
-// Whether there is such a process and it has not ended: one that nobody waited for has.
+// Whether there is such a process and it has not ended. A process that nobody waited for has ended.
 bool Lives(pid_t pid) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/stat"));
   std::string text;
@@ -139,8 +139,76 @@ TEST(ChildProcessTest, IsInAProcessGroupOfItsOwn) {
   EXPECT_EQ(getpgid(process->pid()), process->pid());
 }
 
-TEST(ChildProcessTest, KnowsThisProgram) {
-  EXPECT_THAT(PathOfThisProgram(), HasSubstr("client_experiments_test"));
+constexpr ChildStreams kPeer = {ChildStreams::Input::kPipe, ChildStreams::Output::kPipe,
+                                /*errors_with_output=*/false, /*own_process_group=*/false};
+
+std::unique_ptr<ChildProcess> PeerShell(const std::string& script) {
+  return ChildProcess::Start("/bin/sh", {"-c", script}, kPeer).value();
+}
+
+TEST(ChildProcessTest, IsAskedAndAnswersInLines) {
+  const auto process = PeerShell("while read word; do echo \"<$word>\"; done; printf end");
+  EXPECT_TRUE(process->Write("one\ntwo\n"));
+  EXPECT_EQ(process->AwaitLine(), "<one>");
+  EXPECT_EQ(process->AwaitLine(), "<two>");
+  EXPECT_TRUE(process->Write("three\n"));
+  EXPECT_EQ(process->AwaitLine(), "<three>");
+  process->CloseInput();
+  EXPECT_EQ(process->AwaitLine(), "end");
+  EXPECT_EQ(process->AwaitLine(), std::nullopt);
+  EXPECT_EQ(process->Wait(), 0);
+  EXPECT_FALSE(process->Write("four\n"));
+}
+
+TEST(ChildProcessTest, NothingIsWrittenToAChildThatIsGone) {
+  const auto process = PeerShell("exit 4");
+  EXPECT_EQ(process->Wait(), 4);
+  EXPECT_FALSE(process->Write("a line\n"));  // and no SIGPIPE ends this test
+  EXPECT_EQ(process->AwaitLine(), std::nullopt);
+}
+
+TEST(ChildProcessTest, StandardErrorAndProcessGroupCanBeInherited) {
+  const auto process = PeerShell("echo out; echo err >&2; read word");
+  EXPECT_EQ(process->AwaitLine(), "out");
+  EXPECT_EQ(getpgid(process->pid()), getpgrp());
+  process->CloseInput();
+  EXPECT_EQ(process->AwaitLine(), std::nullopt);
+}
+
+TEST(ChildProcessTest, HasTheEnvironmentOfThisProgram) {
+  ASSERT_EQ(setenv("TALWEG_CHILD_PROCESS_TEST", "a value", 1), 0);
+  const auto process = Shell("echo \"$TALWEG_CHILD_PROCESS_TEST\"");
+  EXPECT_EQ(process->AwaitLine(), "a value");
+}
+
+TEST(ChildProcessTest, WaitTellsExitStatusOrSignalAsOftenAsItIsAsked) {
+  const auto failed = Shell("exit 3");
+  EXPECT_EQ(failed->Wait(), 3);
+  EXPECT_EQ(failed->Wait(), 3);
+  const auto killed = Shell("sleep 60");
+  killed->Signal(SIGKILL);
+  EXPECT_EQ(killed->Wait(), -SIGKILL);
+}
+
+TEST(ChildProcessTest, AFrozenChildStandsStillUntilItIsWoken) {
+  const auto process = PeerShell("while read word; do echo \"$word\"; done");
+  ASSERT_TRUE(process->Freeze());
+  EXPECT_TRUE(process->Running());
+  EXPECT_TRUE(process->Write("one\n"));
+  absl::SleepFor(absl::Milliseconds(50));
+  EXPECT_THAT(process->ReadLines(), ElementsAre());
+  process->Signal(SIGCONT);
+  EXPECT_EQ(process->AwaitLine(), "one");
+  process->Signal(SIGKILL);
+  EXPECT_EQ(process->Wait(), -SIGKILL);
+  EXPECT_FALSE(process->Freeze());
+}
+
+TEST(ChildProcessTest, WritingFailsOnceTheOutputIsClosed) {
+  const auto process = PeerShell("read word; echo \"$word\"; exit 0");
+  process->CloseOutput();
+  EXPECT_TRUE(process->Write("one\n"));
+  EXPECT_NE(process->Wait(), 0);
 }
 
 }  // namespace
