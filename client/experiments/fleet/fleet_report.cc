@@ -5,9 +5,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
 #include "client/experiments/fleet/fleet.h"
 #include "client/experiments/fleet/fleet_view.h"
+#include "client/experiments/plots/columns.h"
 #include "client/experiments/plots/plot.h"
 #include "client/experiments/plots/report_files.h"
 #include "client/terminal/table.h"
@@ -76,21 +76,49 @@ std::string CurvesCsv(absl::Span<const FleetRun> runs) {
   return csv;
 }
 
-std::string SummaryCsv(absl::Span<const FleetRun> runs) {
-  std::string csv =
-      "mode,workers,batch_size,slowdown,pace_seconds,versions,rounds,seconds,rounds_per_second,"
-      "test_accuracy,train_loss,mean_staleness,max_staleness,contributions,late,refused,wait_share,"
-      "kills,restarts,expiries\n";
-  for (const FleetRun& run : runs) {
-    absl::StrAppendFormat(
-        &csv, "%s,%d,%d,%g,%g,%d,%d,%.3f,%.2f,%.4f,%.6g,%.3f,%d,%d,%d,%d,%.4f,%d,%d,%d\n",
-        run.mode.name, run.shape.num_workers, run.batch_size, run.slowdown, run.pace_seconds,
-        run.last_version(), run.shape.num_rounds, run.last_second(), run.RoundsASecond(),
-        run.test_accuracy, run.final_loss(), run.mean_staleness(), run.max_staleness,
-        run.num_contributions, run.tally.late, run.tally.refused, run.wait_share(), run.num_kills,
-        run.num_restarts, run.num_expiries);
-  }
-  return csv;
+// In the order of the CSV file. `slowdown` is that of the straggler: a run without it says so.
+Columns<FleetRun> SummaryColumns(double slowdown) {
+  using Run = const FleetRun&;
+  return Columns<FleetRun>({
+      {"mode", [](Run r) { return Word(r.mode.name); }, "mode", Align::kLeft,
+       [slowdown](Run r) {
+         return absl::StrCat(FleetModeText(r), r.slowdown < slowdown ? ", none slow" : "");
+       }},
+      {"workers", [](Run r) { return Whole(r.shape.num_workers); }},
+      {"batch_size", [](Run r) { return Whole(r.batch_size); }},
+      {"slowdown", [](Run r) { return Number("%g", r.slowdown); }},
+      {"pace_seconds", [](Run r) { return Number("%g", r.pace_seconds); }},
+      {"versions", [](Run r) { return Whole(r.last_version()); }},
+      {"rounds", [](Run r) { return Whole(r.shape.num_rounds); }, "rounds", Align::kRight,
+       [](Run r) { return GroupDigits(r.shape.num_rounds); }},
+      {"seconds", [](Run r) { return Number("%.3f", r.last_second()); }, "wall s", Align::kRight,
+       [](Run r) { return absl::StrFormat("%.1f", r.last_second()); }},
+      {"rounds_per_second", [](Run r) { return Number("%.2f", r.RoundsASecond()); }, "rounds/s",
+       Align::kRight, [](Run r) { return absl::StrFormat("%.1f", r.RoundsASecond()); }},
+      {"test_accuracy", [](Run r) { return Number("%.4f", r.test_accuracy); }, "test accuracy",
+       Align::kRight, [](Run r) { return absl::StrFormat("%.2f %%", 100 * r.test_accuracy); }},
+      {"train_loss",
+       [](Run r) {  // JSON has the digits that show whether two runs are the same
+         return Cell{Number("%.6g", r.final_loss()).csv, Number("%.8g", r.final_loss()).json};
+       },
+       "loss", Align::kRight, [](Run r) { return absl::StrFormat("%.4f", r.final_loss()); }},
+      {"mean_staleness", [](Run r) { return Number("%.3f", r.mean_staleness()); }, "staleness",
+       Align::kRight, [](Run r) { return absl::StrFormat("%.2f", r.mean_staleness()); }},
+      {"max_staleness", [](Run r) { return Whole(r.max_staleness); }, "at most", Align::kRight,
+       [](Run r) { return absl::StrCat(r.max_staleness); }},
+      {"contributions", [](Run r) { return Whole(r.num_contributions); }},
+      {"late", [](Run r) { return Whole(r.tally.late); }, "late", Align::kRight,
+       [](Run r) { return GroupDigits(r.tally.late); }},
+      {"refused", [](Run r) { return Whole(r.tally.refused); }, "refused", Align::kRight,
+       [](Run r) { return GroupDigits(r.tally.refused); }},
+      {"wait_share", [](Run r) { return Number("%.4f", r.wait_share()); }, "waits", Align::kRight,
+       [](Run r) { return absl::StrFormat("%.0f %%", 100 * r.wait_share()); }},
+      {"kills", [](Run r) { return Whole(r.num_kills); }, "kills", Align::kRight,
+       [](Run r) { return absl::StrCat(r.num_kills); }},
+      {"restarts", [](Run r) { return Whole(r.num_restarts); }},
+      {"expiries", [](Run r) { return Whole(r.num_expiries); }, "expiries", Align::kRight,
+       [](Run r) { return absl::StrCat(r.num_expiries); }},
+  });
 }
 
 }  // namespace
@@ -103,61 +131,32 @@ absl::StatusOr<FleetFiles> WriteFleetFiles(const std::string& folder,
   status.Update(WriteFile(files.rounds, Plot(runs, /*against_time=*/false)));
   status.Update(WriteFile(files.time, Plot(runs, /*against_time=*/true)));
   status.Update(WriteFile(files.curves, CurvesCsv(runs)));
-  status.Update(WriteFile(files.summary, SummaryCsv(runs)));
+  status.Update(WriteFile(files.summary, SummaryColumns(Slowdown(runs)).Csv(runs)));
   if (!status.ok()) return status;
   return files;
 }
 
 std::string FleetTable(absl::Span<const FleetRun> runs) {
-  Table table({{"mode"},
-               {"test accuracy", Align::kRight},
-               {"loss", Align::kRight},
-               {"rounds", Align::kRight},
-               {"wall s", Align::kRight},
-               {"rounds/s", Align::kRight},
-               {"staleness", Align::kRight},
-               {"at most", Align::kRight},
-               {"late", Align::kRight},
-               {"refused", Align::kRight},
-               {"waits", Align::kRight},
-               {"kills", Align::kRight},
-               {"expiries", Align::kRight}});
-  const double slowdown = Slowdown(runs);
-  for (const FleetRun& run : runs) {
-    const bool fast = run.slowdown < slowdown;
-    table.AddRow({absl::StrCat(FleetModeText(run), fast ? ", none slow" : ""),
-                  absl::StrFormat("%.2f %%", 100 * run.test_accuracy),
-                  absl::StrFormat("%.4f", run.final_loss()), GroupDigits(run.shape.num_rounds),
-                  absl::StrFormat("%.1f", run.last_second()),
-                  absl::StrFormat("%.1f", run.RoundsASecond()),
-                  absl::StrFormat("%.2f", run.mean_staleness()), absl::StrCat(run.max_staleness),
-                  GroupDigits(run.tally.late), GroupDigits(run.tally.refused),
-                  absl::StrFormat("%.0f %%", 100 * run.wait_share()), absl::StrCat(run.num_kills),
-                  absl::StrCat(run.num_expiries)});
-  }
-  return table.Text();
+  return SummaryColumns(Slowdown(runs))
+      .Pick({"mode", "test_accuracy", "train_loss", "rounds", "seconds", "rounds_per_second",
+             "mean_staleness", "max_staleness", "late", "refused", "wait_share", "kills",
+             "expiries"})
+      .Table(runs);
 }
 
 std::string FleetJson(absl::Span<const FleetRun> runs, const FleetFiles& files) {
-  const std::string rows = absl::StrJoin(runs, ",\n", [](std::string* out, const FleetRun& run) {
-    absl::StrAppendFormat(
-        out,
-        "    {\"mode\": %s, \"slowdown\": %g, \"workers\": %d, \"versions\": %d, \"rounds\": %d, "
-        "\"seconds\": %.3f, "
-        "\"rounds_per_second\": %.2f, \"test_accuracy\": %.4f, \"train_loss\": %.8g, "
-        "\"mean_staleness\": %.3f, \"max_staleness\": %d, \"contributions\": %d, \"late\": %d, "
-        "\"refused\": %d, \"wait_share\": %.4f, \"kills\": %d, \"restarts\": %d, "
-        "\"expiries\": %d}",
-        Quoted(run.mode.name), run.slowdown, run.shape.num_workers, run.last_version(),
-        run.shape.num_rounds, run.last_second(), run.RoundsASecond(), run.test_accuracy,
-        run.final_loss(), run.mean_staleness(), run.max_staleness, run.num_contributions,
-        run.tally.late, run.tally.refused, run.wait_share(), run.num_kills, run.num_restarts,
-        run.num_expiries);
-  });
-  return absl::StrCat("{\n  \"runs\": [\n", rows, "\n  ],\n  \"rounds\": ", Quoted(files.rounds),
-                      ",\n  \"time\": ", Quoted(files.time),
-                      ",\n  \"curves\": ", Quoted(files.curves),
-                      ",\n  \"summary\": ", Quoted(files.summary), "\n}\n");
+  const std::vector<std::string> rows =
+      SummaryColumns(Slowdown(runs))
+          .Pick({"mode", "slowdown", "workers", "versions", "rounds", "seconds",
+                 "rounds_per_second", "test_accuracy", "train_loss", "mean_staleness",
+                 "max_staleness", "contributions", "late", "refused", "wait_share", "kills",
+                 "restarts", "expiries"})
+          .JsonRows(runs);
+  return ReportJson("runs", rows,
+                    {{"rounds", files.rounds},
+                     {"time", files.time},
+                     {"curves", files.curves},
+                     {"summary", files.summary}});
 }
 
 }  // namespace talweg

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
+#include "client/experiments/plots/columns.h"
 #include "client/experiments/plots/plot.h"
 #include "client/experiments/plots/report_files.h"
 #include "client/terminal/table.h"
@@ -47,16 +47,29 @@ std::string CurvesCsv(absl::Span<const MnistRun> runs) {
   return csv;
 }
 
-std::string SummaryCsv(absl::Span<const MnistRun> runs) {
-  std::string csv =
-      "method,batch_size,learning_rate,steps,test_accuracy,train_loss,wall_seconds,"
-      "steps_per_second,server_share\n";
-  for (const MnistRun& run : runs) {
-    absl::StrAppendFormat(&csv, "%s,%d,%g,%d,%.4f,%.6g,%.3f,%.2f,%.4f\n", run.method,
-                          run.batch_size, run.learning_rate, run.num_steps, LastAccuracy(run),
-                          run.final_loss, run.wall_seconds, StepsASecond(run), ServerShare(run));
-  }
-  return csv;
+const Columns<MnistRun>& SummaryColumns() {
+  using Run = const MnistRun&;
+  static const auto& columns = *new Columns<MnistRun>({
+      {"method", [](Run r) { return Word(r.method); }, "method", Align::kLeft,
+       [](Run r) { return r.method; }},
+      {"batch_size", [](Run r) { return Whole(r.batch_size); }, "batch", Align::kRight,
+       [](Run r) { return absl::StrCat(r.batch_size); }},
+      {"learning_rate", [](Run r) { return Number("%g", r.learning_rate); }, "rate", Align::kRight,
+       [](Run r) { return absl::StrFormat("%g", r.learning_rate); }},
+      {"steps", [](Run r) { return Whole(r.num_steps); }, "steps", Align::kRight,
+       [](Run r) { return GroupDigits(r.num_steps); }},
+      {"test_accuracy", [](Run r) { return Number("%.4f", LastAccuracy(r)); }, "test accuracy",
+       Align::kRight, [](Run r) { return absl::StrFormat("%.2f %%", 100 * LastAccuracy(r)); }},
+      {"train_loss", [](Run r) { return Number("%.6g", r.final_loss); }, "loss, last epoch",
+       Align::kRight, [](Run r) { return absl::StrFormat("%.4f", r.final_loss); }},
+      {"wall_seconds", [](Run r) { return Number("%.3f", r.wall_seconds); }, "wall s",
+       Align::kRight, [](Run r) { return absl::StrFormat("%.1f", r.wall_seconds); }},
+      {"steps_per_second", [](Run r) { return Number("%.2f", StepsASecond(r)); }, "steps/s",
+       Align::kRight, [](Run r) { return absl::StrFormat("%.0f", StepsASecond(r)); }},
+      {"server_share", [](Run r) { return Number("%.4f", ServerShare(r)); }, "in server calls",
+       Align::kRight, [](Run r) { return absl::StrFormat("%.0f %%", 100 * ServerShare(r)); }},
+  });
+  return columns;
 }
 
 }  // namespace
@@ -67,7 +80,7 @@ absl::StatusOr<MnistFiles> WriteMnistFiles(const std::string& folder,
   absl::Status status = MakeFolder(folder);
   status.Update(WriteFile(files.plot, Plot(runs)));
   status.Update(WriteFile(files.curves, CurvesCsv(runs)));
-  status.Update(WriteFile(files.summary, SummaryCsv(runs)));
+  status.Update(WriteFile(files.summary, SummaryColumns().Csv(runs)));
   if (!status.ok()) return status;
   return files;
 }
@@ -78,39 +91,14 @@ std::string MnistTable(absl::Span<const MnistRun> runs) {
   std::stable_sort(order.begin(), order.end(), [](const MnistRun* a, const MnistRun* b) {
     return LastAccuracy(*a) > LastAccuracy(*b);
   });
-  Table table({{"method"},
-               {"batch", Align::kRight},
-               {"rate", Align::kRight},
-               {"steps", Align::kRight},
-               {"test accuracy", Align::kRight},
-               {"loss, last epoch", Align::kRight},
-               {"wall s", Align::kRight},
-               {"steps/s", Align::kRight},
-               {"in server calls", Align::kRight}});
-  for (const MnistRun* run : order) {
-    table.AddRow(
-        {run->method, absl::StrCat(run->batch_size), absl::StrFormat("%g", run->learning_rate),
-         GroupDigits(run->num_steps), absl::StrFormat("%.2f %%", 100 * LastAccuracy(*run)),
-         absl::StrFormat("%.4f", run->final_loss), absl::StrFormat("%.1f", run->wall_seconds),
-         absl::StrFormat("%.0f", StepsASecond(*run)),
-         absl::StrFormat("%.0f %%", 100 * ServerShare(*run))});
-  }
+  Table table(SummaryColumns().Headings());
+  for (const MnistRun* run : order) table.AddRow(SummaryColumns().Texts(*run));
   return table.Text();
 }
 
 std::string MnistJson(absl::Span<const MnistRun> runs, const MnistFiles& files) {
-  const std::string methods = absl::StrJoin(runs, ",\n", [](std::string* out, const MnistRun& run) {
-    absl::StrAppendFormat(
-        out,
-        "    {\"method\": %s, \"batch_size\": %d, \"learning_rate\": %g, \"steps\": %d, "
-        "\"test_accuracy\": %.4f, \"train_loss\": %.6g, \"wall_seconds\": %.3f, "
-        "\"steps_per_second\": %.2f, \"server_share\": %.4f}",
-        Quoted(run.method), run.batch_size, run.learning_rate, run.num_steps, LastAccuracy(run),
-        run.final_loss, run.wall_seconds, StepsASecond(run), ServerShare(run));
-  });
-  return absl::StrCat("{\n  \"methods\": [\n", methods, "\n  ],\n  \"plot\": ", Quoted(files.plot),
-                      ",\n  \"curves\": ", Quoted(files.curves),
-                      ",\n  \"summary\": ", Quoted(files.summary), "\n}\n");
+  return ReportJson("methods", SummaryColumns().JsonRows(runs),
+                    {{"plot", files.plot}, {"curves", files.curves}, {"summary", files.summary}});
 }
 
 }  // namespace talweg

@@ -29,4 +29,17 @@ std::string Quoted(absl::string_view text) {
   return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\"", "\\\""}}), "\"");
 }
 
+std::string ReportJson(absl::string_view rows_name, absl::Span<const std::string> rows,
+                       absl::Span<const ReportFile> files) {
+  std::string json = absl::StrCat("{\n  ", Quoted(rows_name), ": [");
+  for (size_t i = 0; i < rows.size(); ++i) {
+    absl::StrAppend(&json, i == 0 ? "\n    " : ",\n    ", rows[i]);
+  }
+  absl::StrAppend(&json, "\n  ]");
+  for (const ReportFile& file : files) {
+    absl::StrAppend(&json, ",\n  ", Quoted(file.name), ": ", Quoted(file.path));
+  }
+  return json + "\n}\n";
+}
+
 }  // namespace talweg

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace talweg {
 
@@ -15,5 +16,14 @@ absl::Status MakeFolder(const std::string& folder);
 absl::Status WriteFile(const std::string& path, const std::string& text);
 // `text` as a string of JSON.
 std::string Quoted(absl::string_view text);
+
+// A report for scripts: an object that holds the list `rows`, each a whole JSON value, under the
+// name `rows_name`, and then the path of each file under its name.
+struct ReportFile {
+  absl::string_view name;
+  const std::string& path;
+};
+std::string ReportJson(absl::string_view rows_name, absl::Span<const std::string> rows,
+                       absl::Span<const ReportFile> files);
 
 }  // namespace talweg

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
+#include "client/experiments/plots/columns.h"
 #include "client/experiments/plots/path_plot.h"
 #include "client/experiments/plots/plot.h"
 #include "client/experiments/plots/report_files.h"
@@ -96,17 +96,29 @@ std::string CurvesCsv(absl::Span<const IllConditionedRun> runs) {
   return csv;
 }
 
-std::string SummaryCsv(absl::Span<const IllConditionedRun> runs) {
-  std::string csv =
-      "dimensions,rule,method,learning_rate,beta,contraction,predicted_steps,steps,arrived,"
-      "travel_across\n";
-  for (const IllConditionedRun& run : runs) {
-    absl::StrAppendFormat(&csv, "%d,\"%s\",%s,%.8g,%.8g,%.8g,%d,%d,%d,%.6g\n", run.num_dimensions,
-                          run.name, run.method, AveragingRate(run.rule), run.rule.beta,
-                          run.contraction, run.predicted_steps, run.steps, run.arrived ? 1 : 0,
-                          run.travel_across);
-  }
-  return csv;
+const Columns<IllConditionedRun>& SummaryColumns() {
+  using Run = const IllConditionedRun&;
+  static const auto& columns = *new Columns<IllConditionedRun>({
+      {"dimensions", [](Run r) { return Whole(r.num_dimensions); }, "problem", Align::kRight,
+       [](Run r) { return absl::StrCat(r.num_dimensions, "-D"); }},
+      {"rule", [](Run r) { return QuotedWord(r.name); }, "rule", Align::kLeft,
+       [](Run r) { return r.name; }},
+      {"method", [](Run r) { return Word(r.method); }},
+      {"learning_rate", [](Run r) { return Number("%.8g", AveragingRate(r.rule)); }, "rate",
+       Align::kRight, [](Run r) { return absl::StrFormat("%.4g", AveragingRate(r.rule)); }},
+      {"beta", [](Run r) { return Number("%.8g", r.rule.beta); }, "beta", Align::kRight,
+       [](Run r) { return absl::StrFormat("%.4g", r.rule.beta); }},
+      {"contraction", [](Run r) { return Number("%.8g", r.contraction); }, "factor a step",
+       Align::kRight, [](Run r) { return absl::StrFormat("%.5f", r.contraction); }},
+      {"predicted_steps", [](Run r) { return Whole(r.predicted_steps); }, "steps by theory",
+       Align::kRight, [](Run r) { return GroupDigits(r.predicted_steps); }},
+      {"steps", [](Run r) { return Whole(r.steps); }, "steps taken", Align::kRight,
+       [](Run r) { return absl::StrCat(r.arrived ? "" : "> ", GroupDigits(r.steps)); }},
+      {"arrived", [](Run r) { return YesNo(r.arrived); }},
+      {"travel_across", [](Run r) { return Number("%.6g", r.travel_across); }, "way across",
+       Align::kRight, [](Run r) { return absl::StrFormat("%.1f", r.travel_across); }},
+  });
+  return columns;
 }
 
 }  // namespace
@@ -119,50 +131,24 @@ absl::StatusOr<IllConditionedFiles> WriteIllConditionedFiles(
   status.Update(WriteFile(files.paths, Paths(condition, runs)));
   status.Update(WriteFile(files.losses, Losses(condition, runs)));
   status.Update(WriteFile(files.curves, CurvesCsv(runs)));
-  status.Update(WriteFile(files.summary, SummaryCsv(runs)));
+  status.Update(WriteFile(files.summary, SummaryColumns().Csv(runs)));
   if (!status.ok()) return status;
   return files;
 }
 
 std::string IllConditionedTable(absl::Span<const IllConditionedRun> runs) {
-  Table table({{"problem", Align::kRight},
-               {"rule"},
-               {"rate", Align::kRight},
-               {"beta", Align::kRight},
-               {"factor a step", Align::kRight},
-               {"steps by theory", Align::kRight},
-               {"steps taken", Align::kRight},
-               {"way across", Align::kRight}});
-  for (const IllConditionedRun& run : runs) {
-    table.AddRow({absl::StrCat(run.num_dimensions, "-D"), run.name,
-                  absl::StrFormat("%.4g", AveragingRate(run.rule)),
-                  absl::StrFormat("%.4g", run.rule.beta), absl::StrFormat("%.5f", run.contraction),
-                  GroupDigits(run.predicted_steps),
-                  absl::StrCat(run.arrived ? "" : "> ", GroupDigits(run.steps)),
-                  absl::StrFormat("%.1f", run.travel_across)});
-  }
-  return absl::StrCat(table.Text(),
+  return absl::StrCat(SummaryColumns().Table(runs),
                       "\nsteps until a millionth of the first loss is left; way "
                       "across: 1 is straight down the wall\n");
 }
 
 std::string IllConditionedJson(absl::Span<const IllConditionedRun> runs,
                                const IllConditionedFiles& files) {
-  const std::string rows =
-      absl::StrJoin(runs, ",\n", [](std::string* out, const IllConditionedRun& run) {
-        absl::StrAppendFormat(
-            out,
-            "    {\"dimensions\": %d, \"rule\": %s, \"method\": %s, \"learning_rate\": %.8g, "
-            "\"beta\": %.8g, \"contraction\": %.8g, \"predicted_steps\": %d, \"steps\": %d, "
-            "\"arrived\": %s, \"travel_across\": %.6g}",
-            run.num_dimensions, Quoted(run.name), Quoted(run.method), AveragingRate(run.rule),
-            run.rule.beta, run.contraction, run.predicted_steps, run.steps,
-            run.arrived ? "true" : "false", run.travel_across);
-      });
-  return absl::StrCat("{\n  \"runs\": [\n", rows, "\n  ],\n  \"paths\": ", Quoted(files.paths),
-                      ",\n  \"plot\": ", Quoted(files.losses),
-                      ",\n  \"curves\": ", Quoted(files.curves),
-                      ",\n  \"summary\": ", Quoted(files.summary), "\n}\n");
+  return ReportJson("runs", SummaryColumns().JsonRows(runs),
+                    {{"paths", files.paths},
+                     {"plot", files.losses},
+                     {"curves", files.curves},
+                     {"summary", files.summary}});
 }
 
 }  // namespace talweg

@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
+#include "client/experiments/plots/columns.h"
 #include "client/experiments/plots/plot.h"
 #include "client/experiments/plots/report_files.h"
 #include "client/experiments/theory/rates.h"
@@ -61,14 +61,35 @@ std::string CurvesCsv(absl::Span<const RatesRun> runs) {
   return csv;
 }
 
-std::string SummaryCsv(absl::Span<const RatesRun> runs) {
-  std::string csv = "run,method,steps,first,last,slope,slope_error,theory,deviation,bound_share\n";
-  for (const RatesRun& run : runs) {
-    absl::StrAppendFormat(&csv, "\"%s\",%s,%d,%d,%d,%.6f,%.6f,%g,%.6f,%.6g\n", run.name, run.method,
-                          run.losses.size(), run.first, run.last, run.fit.slope, run.slope_error,
-                          run.theory, run.Deviation(), run.bound_share);
-  }
-  return csv;
+std::string SlopeText(const RatesRun& run) {
+  std::string slope = absl::StrFormat("%.3f", run.fit.slope);
+  if (run.slope_error > 0) absl::StrAppendFormat(&slope, " ± %.3f", run.slope_error);
+  return slope;
+}
+
+const Columns<RatesRun>& SummaryColumns() {
+  using Run = const RatesRun&;
+  static const auto& columns = *new Columns<RatesRun>({
+      {"run", [](Run r) { return QuotedWord(r.name); }, "run", Align::kLeft,
+       [](Run r) { return r.name; }},
+      {"method", [](Run r) { return Word(r.method); }},
+      {"steps", [](Run r) { return Whole(r.losses.size()); }},
+      {"first", [](Run r) { return Whole(r.first); }, "steps fitted", Align::kRight,
+       [](Run r) { return absl::StrCat(GroupDigits(r.first), " - ", GroupDigits(r.last)); }},
+      {"last", [](Run r) { return Whole(r.last); }},
+      {"slope", [](Run r) { return Number("%.6f", r.fit.slope); }, "slope", Align::kRight,
+       SlopeText},
+      {"slope_error", [](Run r) { return Number("%.6f", r.slope_error); }},
+      {"theory", [](Run r) { return Number("%g", r.theory); }, "theory", Align::kRight,
+       [](Run r) { return absl::StrFormat("%g", r.theory); }},
+      {"deviation", [](Run r) { return Number("%.6f", r.Deviation()); }, "", Align::kLeft, Verdict},
+      {"loss_left", nullptr, "loss left", Align::kRight,
+       [](Run r) { return absl::StrFormat("%.2g", r.losses.back()); }},
+      {"bound_share", [](Run r) { return Number("%.6g", r.bound_share); }, "bound / loss",
+       Align::kRight,
+       [](Run r) { return r.bound_share > 0 ? absl::StrFormat("%.1f", 1 / r.bound_share) : "-"; }},
+  });
+  return columns;
 }
 
 }  // namespace
@@ -79,43 +100,16 @@ absl::StatusOr<RatesFiles> WriteRatesFiles(const std::string& folder,
   absl::Status status = MakeFolder(folder);
   status.Update(WriteFile(files.plot, Plot(runs)));
   status.Update(WriteFile(files.curves, CurvesCsv(runs)));
-  status.Update(WriteFile(files.summary, SummaryCsv(runs)));
+  status.Update(WriteFile(files.summary, SummaryColumns().Csv(runs)));
   if (!status.ok()) return status;
   return files;
 }
 
-std::string RatesTable(absl::Span<const RatesRun> runs) {
-  Table table({{"run"},
-               {"steps fitted", Align::kRight},
-               {"slope", Align::kRight},
-               {"theory", Align::kRight},
-               {""},
-               {"loss left", Align::kRight},
-               {"bound / loss", Align::kRight}});
-  for (const RatesRun& run : runs) {
-    std::string slope = absl::StrFormat("%.3f", run.fit.slope);
-    if (run.slope_error > 0) absl::StrAppendFormat(&slope, " ± %.3f", run.slope_error);
-    table.AddRow({run.name, absl::StrCat(GroupDigits(run.first), " - ", GroupDigits(run.last)),
-                  slope, absl::StrFormat("%g", run.theory), Verdict(run),
-                  absl::StrFormat("%.2g", run.losses.back()),
-                  run.bound_share > 0 ? absl::StrFormat("%.1f", 1 / run.bound_share) : "-"});
-  }
-  return table.Text();
-}
+std::string RatesTable(absl::Span<const RatesRun> runs) { return SummaryColumns().Table(runs); }
 
 std::string RatesJson(absl::Span<const RatesRun> runs, const RatesFiles& files) {
-  const std::string rows = absl::StrJoin(runs, ",\n", [](std::string* out, const RatesRun& run) {
-    absl::StrAppendFormat(
-        out,
-        "    {\"run\": %s, \"method\": %s, \"steps\": %d, \"first\": %d, \"last\": %d, "
-        "\"slope\": %.6f, \"slope_error\": %.6f, \"theory\": %g, \"deviation\": %.6f, "
-        "\"bound_share\": %.6g}",
-        Quoted(run.name), Quoted(run.method), run.losses.size(), run.first, run.last, run.fit.slope,
-        run.slope_error, run.theory, run.Deviation(), run.bound_share);
-  });
-  return absl::StrCat("{\n  \"runs\": [\n", rows, "\n  ],\n  \"plot\": ", Quoted(files.plot),
-                      ",\n  \"curves\": ", Quoted(files.curves),
-                      ",\n  \"summary\": ", Quoted(files.summary), "\n}\n");
+  return ReportJson("runs", SummaryColumns().JsonRows(runs),
+                    {{"plot", files.plot}, {"curves", files.curves}, {"summary", files.summary}});
 }
 
 }  // namespace talweg

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_join.h"
+#include "client/experiments/plots/columns.h"
 #include "client/experiments/plots/plot.h"
 #include "client/experiments/plots/report_files.h"
 #include "client/experiments/theory/scaling.h"
@@ -58,20 +59,51 @@ std::string Plot(absl::Span<const ScalingRun> runs) {
   return PlotSvg(text, curves);
 }
 
-std::string SummaryCsv(absl::Span<const ScalingRun> runs) {
-  std::string csv =
-      "noise,way,workers,learning_rate,gradients_per_worker,expected,speed_up,versions,"
-      "max_staleness\n";
+// One point of a run, with what it is compared to. Borrows.
+struct Row {
+  const ScalingRun& run;
+  size_t way;
+  const ScalingPoint& point;
+};
+
+std::vector<Row> RowsOf(absl::Span<const ScalingRun> runs) {
+  std::vector<Row> rows;
   for (const ScalingRun& run : runs) {
     for (size_t way = 0; way < 2; ++way) {
-      for (const ScalingPoint& point : PointsOf(run, way)) {
-        absl::StrAppendFormat(&csv, "%g,%s,%d,%.6g,%.6g,%.6g,%.4f,%d,%d\n", run.noise, kWays[way],
-                              point.num_workers, point.rate, point.gradients, point.expected,
-                              SpeedUp(run, point), point.versions, point.staleness);
-      }
+      for (const ScalingPoint& point : PointsOf(run, way)) rows.push_back({run, way, point});
     }
   }
-  return csv;
+  return rows;
+}
+
+std::string IdealText(const Row& row) {
+  return absl::StrFormat(
+      "%.1f", row.run.accurate.front().gradients / static_cast<double>(row.point.num_workers));
+}
+
+// In the order of the CSV file. The table has the two ways side by side.
+const Columns<Row>& SummaryColumns() {
+  static const auto& columns = *new Columns<Row>({
+      {"noise", [](const Row& r) { return Number("%g", r.run.noise); }, "noise", Align::kRight,
+       [](const Row& r) { return absl::StrFormat("%g", r.run.noise); }},
+      {"way", [](const Row& r) { return Word(kWays[r.way]); }},
+      {"workers", [](const Row& r) { return Whole(r.point.num_workers); }, "workers", Align::kRight,
+       [](const Row& r) { return absl::StrCat(r.point.num_workers); }},
+      {"ideal", nullptr, "ideal", Align::kRight, IdealText},
+      {"learning_rate", [](const Row& r) { return Number("%.6g", r.point.rate); }, "rate",
+       Align::kRight, [](const Row& r) { return absl::StrFormat("%.3g", r.point.rate); }},
+      {"gradients_per_worker", [](const Row& r) { return Number("%.6g", r.point.gradients); },
+       "gradients each", Align::kRight,
+       [](const Row& r) { return absl::StrFormat("%.1f", r.point.gradients); }},
+      {"expected", [](const Row& r) { return Number("%.6g", r.point.expected); }, "theory",
+       Align::kRight, [](const Row& r) { return absl::StrFormat("%.1f", r.point.expected); }},
+      {"speed_up", [](const Row& r) { return Number("%.4f", SpeedUp(r.run, r.point)); }, "speed-up",
+       Align::kRight,
+       [](const Row& r) { return absl::StrFormat("%.1f", SpeedUp(r.run, r.point)); }},
+      {"versions", [](const Row& r) { return Whole(r.point.versions); }},
+      {"max_staleness", [](const Row& r) { return Whole(r.point.staleness); }},
+  });
+  return columns;
 }
 
 }  // namespace
@@ -81,58 +113,42 @@ absl::StatusOr<ScalingFiles> WriteScalingFiles(const std::string& folder,
   const ScalingFiles files = {folder + "/scaling.svg", folder + "/scaling.csv"};
   absl::Status status = MakeFolder(folder);
   status.Update(WriteFile(files.plot, Plot(runs)));
-  status.Update(WriteFile(files.summary, SummaryCsv(runs)));
+  status.Update(WriteFile(files.summary, SummaryColumns().Csv(RowsOf(runs))));
   if (!status.ok()) return status;
   return files;
 }
 
 std::string ScalingTable(absl::Span<const ScalingRun> runs) {
-  Table table({{"noise", Align::kRight},
-               {"workers", Align::kRight},
-               {"ideal", Align::kRight},
-               {"accurate: gradients each", Align::kRight},
-               {"theory", Align::kRight},
-               {"rate", Align::kRight},
-               {"speed-up", Align::kRight},
-               {"frequent: gradients each", Align::kRight},
-               {"theory", Align::kRight},
-               {"rate", Align::kRight},
-               {"speed-up", Align::kRight}});
+  const Columns<Row> problem = SummaryColumns().Pick({"noise", "workers", "ideal"});
+  const Columns<Row> result =
+      SummaryColumns().Pick({"gradients_per_worker", "expected", "learning_rate", "speed_up"});
+  std::vector<Column> headings = problem.Headings();
+  for (const char* way : kWays) {
+    std::vector<Column> of_way = result.Headings();
+    of_way.front().title = absl::StrCat(way, ": ", of_way.front().title);
+    headings.insert(headings.end(), of_way.begin(), of_way.end());
+  }
+  Table table(headings);
   for (const ScalingRun& run : runs) {
     for (size_t i = 0; i < run.accurate.size(); ++i) {
-      const double n = static_cast<double>(run.accurate[i].num_workers);
-      std::vector<std::string> row = {absl::StrFormat("%g", run.noise), absl::StrFormat("%.0f", n),
-                                      absl::StrFormat("%.1f", run.accurate.front().gradients / n)};
+      std::vector<std::string> texts = problem.Texts({run, 0, run.accurate[i]});
       for (size_t way = 0; way < 2; ++way) {
-        const ScalingPoint& point = PointsOf(run, way)[i];
-        row.push_back(absl::StrFormat("%.1f", point.gradients));
-        row.push_back(absl::StrFormat("%.1f", point.expected));
-        row.push_back(absl::StrFormat("%.3g", point.rate));
-        row.push_back(absl::StrFormat("%.1f", SpeedUp(run, point)));
+        const std::vector<std::string> of_way = result.Texts({run, way, PointsOf(run, way)[i]});
+        texts.insert(texts.end(), of_way.begin(), of_way.end());
       }
-      table.AddRow(std::move(row));
+      table.AddRow(std::move(texts));
     }
   }
   return table.Text();
 }
 
 std::string ScalingJson(absl::Span<const ScalingRun> runs, const ScalingFiles& files) {
-  std::vector<std::string> rows;
-  for (const ScalingRun& run : runs) {
-    for (size_t way = 0; way < 2; ++way) {
-      for (const ScalingPoint& point : PointsOf(run, way)) {
-        rows.push_back(absl::StrFormat(
-            "    {\"noise\": %g, \"way\": %s, \"workers\": %d, \"learning_rate\": %.6g, "
-            "\"gradients_per_worker\": %.6g, \"expected\": %.6g, \"speed_up\": %.4f, "
-            "\"max_staleness\": %d}",
-            run.noise, Quoted(kWays[way]), point.num_workers, point.rate, point.gradients,
-            point.expected, SpeedUp(run, point), point.staleness));
-      }
-    }
-  }
-  return absl::StrCat("{\n  \"runs\": [\n", absl::StrJoin(rows, ",\n"),
-                      "\n  ],\n  \"plot\": ", Quoted(files.plot),
-                      ",\n  \"summary\": ", Quoted(files.summary), "\n}\n");
+  const std::vector<std::string> rows =
+      SummaryColumns()
+          .Pick({"noise", "way", "workers", "learning_rate", "gradients_per_worker", "expected",
+                 "speed_up", "max_staleness"})
+          .JsonRows(RowsOf(runs));
+  return ReportJson("runs", rows, {{"plot", files.plot}, {"summary", files.summary}});
 }
 
 }  // namespace talweg
