@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/experiments/plots/columns.h"
 
+#include <cmath>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/experiments/plots/report_files.h"
@@ -14,7 +16,7 @@ Cell Whole(uint64_t value) {
 
 Cell Number(const absl::FormatSpec<double>& format, double value) {
   const std::string text = absl::StrFormat(format, value);
-  return {text, text};
+  return {text, std::isfinite(value) ? text : "null"};
 }
 
 Cell Word(absl::string_view text) { return {std::string(text), Quoted(text)}; }

@@ -31,7 +31,7 @@ struct Cell {
   std::string json;
 };
 Cell Whole(uint64_t value);
-// With the digits that `format` says, in both.
+// With the digits that `format` says, in both. JSON has no number that is not finite: it gets null.
 Cell Number(const absl::FormatSpec<double>& format, double value);
 // A text that needs no quotes in CSV.
 Cell Word(absl::string_view text);

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include "absl/strings/str_cat.h"
+#include <limits>
+
+#include "nlohmann/json.hpp"
 
 namespace talweg {
 namespace {
@@ -55,6 +57,20 @@ TEST(ColumnsTest, JsonHasOneObjectPerRow) {
   EXPECT_EQ(rows[0],
             "{\"name\": \"a, slow\", \"steps\": 12345, \"loss\": 0.2500, \"arrived\": true, "
             "\"kind\": \"any\"}");
+}
+
+TEST(ColumnsTest, JsonRowsAreJsonWithTheColumnsInTheirOrder) {
+  Sample hostile = Samples()[0];
+  hostile.name = "a \"quoted\" name\nwith \\ and a \xff";
+  hostile.loss = std::numeric_limits<double>::quiet_NaN();
+  const auto row = nlohmann::ordered_json::parse(SampleColumns().JsonRows({hostile})[0]);
+  EXPECT_EQ(row["name"], "a \"quoted\" name\nwith \\ and a \xef\xbf\xbd");
+  EXPECT_TRUE(row["loss"].is_null());
+  EXPECT_EQ(row["steps"], 12345);
+  EXPECT_EQ(row["arrived"], true);
+  std::vector<std::string> names;
+  for (const auto& [name, value] : row.items()) names.push_back(name);
+  EXPECT_EQ(names, (std::vector<std::string>{"name", "steps", "loss", "arrived", "kind"}));
 }
 
 TEST(ColumnsTest, PickChoosesColumnsAndTheirOrder) {

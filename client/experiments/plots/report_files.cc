@@ -6,7 +6,7 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
+#include "nlohmann/json.hpp"
 
 namespace talweg {
 
@@ -26,7 +26,8 @@ absl::Status WriteFile(const std::string& path, const std::string& text) {
 }
 
 std::string Quoted(absl::string_view text) {
-  return absl::StrCat("\"", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"\"", "\\\""}}), "\"");
+  using Json = nlohmann::ordered_json;
+  return Json(std::string(text)).dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
 std::string ReportJson(absl::string_view rows_name, absl::Span<const std::string> rows,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Files of figures and numbers, and pieces of JSON.
+// The files of a report, and its JSON.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ namespace talweg {
 // Makes `folder` and those above it, if need be.
 absl::Status MakeFolder(const std::string& folder);
 absl::Status WriteFile(const std::string& path, const std::string& text);
-// `text` as a string of JSON.
+// `text` as a string of JSON. Bytes that are no UTF-8 are replaced.
 std::string Quoted(absl::string_view text);
 
 // A report for scripts: an object that holds the list `rows`, each a whole JSON value, under the
