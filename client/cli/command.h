@@ -29,8 +29,9 @@ struct Command {
   bool hidden = false;  // left out of lists: it has help, but is for other commands to run
 };
 
-// What each room of commands offers.
+// The commands of each file *_commands.cc.
 std::vector<Command> SessionCommands();
+std::vector<Command> WorkerCommands();
 std::vector<Command> WatchCommands();
 std::vector<Command> TensorCommands();
 std::vector<Command> ExperimentCommands();

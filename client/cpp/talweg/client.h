@@ -116,6 +116,12 @@ class Client {
   absl::StatusOr<Session> Join(absl::string_view session_id, absl::string_view worker,
                                const JoinOptions& options = {}) const;
 
+  // The calls of a worker's life, one by one, for tools. Programs use Join(): a Session makes these
+  // calls by itself, and keeps the lease.
+  absl::StatusOr<v1::JoinResponse> CallJoin(const v1::JoinRequest& request) const;
+  absl::StatusOr<v1::HeartbeatResponse> CallHeartbeat(const v1::HeartbeatRequest& request) const;
+  absl::Status CallLeave(const v1::LeaveRequest& request) const;
+
  private:
   template <class Request, class Response>
   absl::Status CallWithRetry(const Request& request, Response& response,

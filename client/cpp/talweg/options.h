@@ -36,6 +36,9 @@ struct StepOptions {
   // The gradient is none: it is what steps of the worker's own added to the parameters of version()
   // (local SGD, federated averaging).
   bool difference = false;
+  // The version that the gradient was taken at, at most the current one. Unset: the session's
+  // version(), that of the parameters that came last.
+  std::optional<uint64_t> base_version;
   // Do not wait for other workers: the verdict is VERDICT_PENDING where the contribution waits, and
   // ResumeStep() asks what became of it.
   bool return_pending = false;

@@ -297,7 +297,7 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
   header = state.header;
   // Gaps are allowed, so every contribution has a number of its own, whatever became of the last.
   header.set_sequence(++state.sequence);
-  header.set_base_version(state.version);
+  header.set_base_version(options.base_version.value_or(state.version));
   header.mutable_losses()->Assign(losses.begin(), losses.end());
   if (options.weight.has_value()) header.set_weight(*options.weight);
   state.Aim(contribution, parameters);
