@@ -26,7 +26,8 @@ install(TARGETS talweg_client talweg_core_base talweg_core_noise talweg_proto ta
 install(EXPORT talwegTargets NAMESPACE talweg:: DESTINATION ${package_dir})
 
 install(DIRECTORY client/cpp/talweg DESTINATION ${include_dir}/client/cpp
-  FILES_MATCHING PATTERN "*.h" PATTERN "fake_*.h" EXCLUDE)
+  FILES_MATCHING PATTERN "*.h" PATTERN "fake_*.h" EXCLUDE
+  PATTERN "grpc_connection.h" EXCLUDE PATTERN "grpc_step_stream.h" EXCLUDE)
 install(DIRECTORY core/base core/noise DESTINATION ${include_dir}/core
   FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY ${PROJECT_BINARY_DIR}/proto/generated/ DESTINATION ${include_dir}
