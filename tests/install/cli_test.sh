@@ -128,7 +128,7 @@ expect 0 "lease" session join pair --worker c --role gradient
 joined=$("$talweg" session join pair --worker c --json)
 read -ra place <<<"$("$python" -c 'import json, sys; place = json.load(sys.stdin)
 print(place["incarnation"], place["history"], place["version"], place["lease_seconds"])' <<<"$joined")"
-((${place[2]} == 1 && ${place[3]} > 0)) || fail "join tells ${place[*]}"
+((place[2] == 1 && place[3] > 0)) || fail "join tells ${place[*]}"
 expect 0 "incarnation  ${place[0]}" session heartbeat pair --worker c --incarnation "${place[0]}"
 expect 0 "history      ${place[1]}" session heartbeat pair --worker c --incarnation "${place[0]}" \
   --history "${place[1]}"

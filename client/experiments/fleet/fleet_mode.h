@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The ways in which the fleet experiment makes versions, each with the policy that it asks the
-// server for: a row a mode.
+// server for: one row per mode.
 #pragma once
 
 #include <cstdint>
@@ -12,11 +12,11 @@
 
 namespace talweg {
 
-// What of a fleet its policy depends on.
+// The numbers of a fleet that its policy depends on.
 struct FleetShape {
   uint64_t num_workers = 4;    // >= 1
   uint64_t k = 3;              // contributions that close a round of k_of_n, in [1, num_workers]
-  uint64_t num_rounds = 1000;  // >= 1; a round is a gradient of every worker
+  uint64_t num_rounds = 1000;  // >= 1; a round is one gradient of every worker
   uint64_t lease_seconds = 2;  // of a silent worker; short, so that no round waits long for a dead
                                // one
 };
@@ -24,7 +24,7 @@ struct FleetShape {
 struct FleetMode {
   absl::string_view name;   // as typed
   absl::string_view title;  // in a legend
-  // Whether a version is made of the gradients of a round; else each gradient makes one.
+  // Whether a version is made of the gradients of a round; else each gradient makes a version.
   bool rounds;
   double learning_rate;  // at the top of the cosine
   void (*set)(const FleetShape& shape, v1::AggregationPolicy& policy);
@@ -32,11 +32,11 @@ struct FleetMode {
 
 // In the order in which a comparison runs them.
 absl::Span<const FleetMode> FleetModes();
-// The mode of that name; null where there is none.
+// The mode of that name; null if there is none.
 const FleetMode* FindFleetMode(absl::string_view name);
 
-// Versions of one round, and of all rounds of `shape`: without rounds one for each gradient, so
-// that every mode takes as many gradients.
+// How many versions one round makes, and all rounds of `shape`. A mode without rounds makes one
+// version for each gradient, so that every mode takes the same number of gradients.
 uint64_t VersionsARound(const FleetMode& mode, const FleetShape& shape);
 uint64_t NumVersions(const FleetMode& mode, const FleetShape& shape);
 

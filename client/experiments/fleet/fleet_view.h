@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a person sees of a fleet at work: a page that is redrawn on a terminal, a line now and then
-// elsewhere.
+// What a person sees of a fleet at work: on a terminal a page that is redrawn, elsewhere a line now
+// and then.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,8 @@ struct FleetSight {
   std::vector<std::string> events;  // the newest last
 };
 
-// As many lines as fit into `size`: the run in numbers, its loss as a curve, a row a worker, the
-// newest events.
+// As many lines as fit into `size`: the run in numbers, its loss as a curve, one row per worker,
+// and the newest events.
 std::vector<std::string> FleetPage(const FleetSight& sight, TerminalSize size);
 
 // The run in numbers on one line.

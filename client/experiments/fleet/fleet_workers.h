@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The worker processes of a fleet: started, killed by a plan, started again under their names, and
-// stopped.
+// The worker processes of a fleet. They are started, killed by a plan, started again under their
+// names, and stopped.
 #pragma once
 
 #include <cstdint>
@@ -24,36 +24,38 @@ struct FleetWorker {
   std::string name;
   uint64_t num_starts = 0;
   WorkerTally tally;
-  std::unique_ptr<ChildProcess> process;  // the last one; null while it stays away
-  absl::Time comes_back;                  // where `process` is null
+  std::unique_ptr<ChildProcess> process;  // the last one; null while the worker stays away
+  absl::Time comes_back;                  // when it is started again, if `process` is null
   bool done = false;                      // it ended well: there is nothing left to do
   uint64_t failures = 0;                  // ends that nobody asked for, since its last step
-  std::string last_words;                 // of what is for people
+  std::string last_words;                 // the last line that was for people
 };
 
-// Thread-compatible; see ChildProcess about the thread that makes it.
+// Thread-compatible. See ChildProcess about the thread that starts processes.
 class FleetWorkers {
  public:
   struct Options {
     std::string program;
-    // The words that start the process number `life`, from 0 on, of a worker.
+    // The arguments of a worker's process number `life`, counted from 0.
     std::function<std::vector<std::string>(const std::string& worker, uint64_t life)> arguments;
     size_t num_workers = 1;
     absl::Duration kill_every;  // zero: never
     absl::Duration lease;
     uint64_t seed = 1;  // of the kills
-    // Told what happened: "worker-2 killed". Unset: nobody is.
+    // Called with what happened: "worker-2 killed". Unset: nothing is called.
     std::function<void(const std::string& text)> tell;
   };
 
   FleetWorkers(Options options, absl::Time now);
 
-  // Starts all.
+  // Starts all workers.
   absl::Status Start();
-  // Reads what they said, starts again who is due, kills whom the plan says. Call about every 50
-  // ms. Fails where a worker keeps ending by itself, with its last words.
+  // Reads what the workers said, starts those again whose absence is over, and kills the one that
+  // the plan names. Call about every 50 ms. Fails if a worker keeps ending by itself, with its last
+  // words.
   absl::Status Tick(absl::Time now);
-  // SIGTERM to all, SIGKILL to those that still run after `grace`; reads what they said last.
+  // Sends SIGTERM to all, and SIGKILL to those that still run after `grace`. Reads what they said
+  // last.
   void Stop(absl::Duration grace);
 
   absl::Span<const FleetWorker> workers() const { return workers_; }

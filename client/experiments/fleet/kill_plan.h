@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whom the fleet experiment kills, when, and for how long it stays away: drawn from a seed, with
-// time handed in.
+// Which worker the fleet experiment kills, when, and how long that worker stays away. Drawn from a
+// seed; time is handed in.
 #pragma once
 
 #include <cstddef>
@@ -16,15 +16,15 @@ namespace talweg {
 
 class KillPlan {
  public:
-  // A kill every `period`, from one period after `start` on; a period that is not above zero: none.
-  // The dead stay away for up to twice `lease`: some are back before theirs has run out, and fence
-  // what they were; the others expire first.
+  // There is a kill every `period`, the first one period after `start`; if `period` is not above
+  // zero, there is none. Killed workers stay away for up to twice `lease`. Some of them are back
+  // before their lease has run out, and fence their former process; the others expire first.
   KillPlan(absl::Duration period, absl::Duration lease, uint64_t seed, absl::Time start);
 
-  // The worker to kill now, of those that run, if it is time and one runs. After a pause of several
-  // periods it is time once.
+  // The worker to kill now, drawn from those that run; nothing if it is not time yet or none runs.
+  // After a pause of several periods it is time once.
   std::optional<size_t> Due(absl::Time now, const std::vector<bool>& running);
-  // How long the one that was killed stays away.
+  // How long the worker that was killed stays away.
   absl::Duration Absence();
 
  private:

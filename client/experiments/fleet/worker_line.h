@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a worker process of a fleet says of each contribution, a line of text:
+// What a worker process of a fleet says of each contribution, in one line of text:
 //
 //   step VERDICT VERSION LOSS COMPUTE_SECONDS WAIT_SECONDS
 //   step APPLIED 17 0.4321 0.0102 0.0034
 //
-// VERSION is that of the parameters that came back, COMPUTE what the gradient took (sleep of a slow
-// worker included), WAIT how long the answer took. Whatever else stands on a line is for people.
+// VERSION is that of the parameters that came back. COMPUTE_SECONDS is what the gradient took (the
+// sleep of a slow worker included), WAIT_SECONDS what the answer took. All other lines are for
+// people.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,7 @@ struct WorkerStep {
 
 // Without the end of the line.
 std::string FormatWorkerStep(const WorkerStep& step);
-// Nothing where the line is another one.
+// Nothing if the line is another one.
 std::optional<WorkerStep> ParseWorkerStep(absl::string_view line);
 
 // What a worker did so far, over all of its processes.
@@ -42,7 +43,7 @@ struct WorkerTally {
   uint64_t last_version = 0;
 
   void Add(const WorkerStep& step);
-  void Add(const WorkerTally& other);  // what is counted; not the last loss and version
+  void Add(const WorkerTally& other);  // adds all counts and times; not the last loss and version
   uint64_t contributions() const { return applied + late + refused; }
 };
 

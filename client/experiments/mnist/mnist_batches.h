@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Batches of MNIST as the network takes them, the orders that they are drawn in, and what share of
-// a set is classified rightly.
+// Batches of MNIST as the network takes them, the orders in which they are drawn, and the share of
+// a set that is classified rightly.
 #pragma once
 
 #include <cstdint>
@@ -24,16 +24,17 @@ struct MnistBatch {
 
 // 0, 1, ... size - 1.
 std::vector<uint32_t> Numbers(size_t size);
-// Fisher and Yates, written out: std::shuffle differs between libraries.
+// The shuffle of Fisher and Yates, written out: std::shuffle differs between libraries.
 void Shuffle(std::mt19937_64& random, std::vector<uint32_t>& order);
 
-// An endless stream of batches: passes over `num_images`, each in an order drawn anew, cut into
-// batches one after the other; what is left over of a pass begins a batch with the next one.
+// An endless stream of batches. It makes passes over `num_images`, each in a newly drawn order, and
+// cuts them into batches one after the other. What is left over of a pass begins a batch that the
+// next pass fills.
 class BatchStream {
  public:
   // `batch_size` in [1, num_images].
   BatchStream(size_t num_images, size_t batch_size, uint64_t seed);
-  // The next batch; stands until the call after.
+  // The next batch. It is valid until the next call.
   absl::Span<const uint32_t> Next();
 
  private:
@@ -44,7 +45,7 @@ class BatchStream {
   std::vector<uint32_t> batch_;
 };
 
-// Share of `set` that `network` classifies rightly.
+// The share of `set` that `network` classifies rightly.
 double Accuracy(ParallelGradient& network, absl::Span<const float> parameters, const MnistSet& set);
 
 }  // namespace talweg

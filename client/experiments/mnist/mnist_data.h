@@ -22,8 +22,8 @@ struct MnistSet {
   std::vector<uint8_t> labels;  // [size], each < 10
 
   size_t size() const { return labels.size(); }
-  // Writes image `index` as the network reads it, (pixel / 255 - mean) / deviation over the
-  // training set, to `input`, [kPixels].
+  // Writes image `index` to `input`, [kPixels], as the network reads it: (pixel / 255 - mean) /
+  // deviation, both taken over the training set.
   void CopyInput(size_t index, absl::Span<float> input) const;
 };
 
@@ -32,22 +32,22 @@ struct MnistData {
   MnistSet test;   // 10,000
 };
 
-// The files' names under their folder: images then labels, of training and test.
+// The names of the files in their folder: images, then labels; of training, then of test.
 inline constexpr absl::string_view kMnistFiles[] = {
     "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz", "t10k-images-idx3-ubyte.gz",
     "t10k-labels-idx1-ubyte.gz"};
 
-// Reads the four files under `folder`. NOT_FOUND where one is missing, DATA_LOSS where one has
-// another magic number, shape, size or label than MNIST has; both name the file. About 0.3 s.
+// Reads the four files in `folder`. NOT_FOUND if one is missing, DATA_LOSS if one has another magic
+// number, shape, size or label than MNIST has; both name the file. Takes about 0.3 s.
 absl::StatusOr<MnistData> LoadMnist(const std::string& folder);
 
-// Where the files stand by the path of a program: beside an installed one in `share/talweg/mnist`;
-// for one in a build folder, also in the source around it.
+// The folders in which the files may stand, by the path of a program: `share/talweg/mnist` beside
+// an installed program; for a program in a build folder, also the source around it.
 std::vector<std::string> MnistFoldersOf(const std::string& program);
 
-// The first folder that holds the files: `asked` if not empty, else $TALWEG_DATA_DIR and its
-// `mnist`, `client/data/mnist` under the current folder, and those of the running program.
-// NOT_FOUND, listing where it looked.
+// The first folder that holds the files. Looks in `asked`, if that is not empty; else in
+// $TALWEG_DATA_DIR and its `mnist`, in `client/data/mnist` under the current folder, and in the
+// folders of the running program. NOT_FOUND, with a list of where it looked.
 absl::StatusOr<std::string> FindMnist(const std::string& asked);
 
 }  // namespace talweg

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The methods that the MNIST experiment compares, each with its tuned settings: a row a method.
+// The methods that the MNIST experiment compares, each with its tuned settings: one row per method.
 #pragma once
 
 #include <cstdint>
@@ -13,14 +13,14 @@ namespace talweg {
 
 struct MnistMethod {
   absl::string_view name;  // as on the wire
-  uint64_t batch_size;     // images a step
+  uint64_t batch_size;     // images per step
   double learning_rate;    // at the top of its cosine
   double warmup_share;     // of all steps, in [0, 1)
   void (*set)(v1::Optimizer& optimizer);
-  bool by_default = false;  // whether it runs where nobody chose
+  bool by_default = false;  // whether it runs if no methods were chosen
 };
 
-// In the order in which they run: a row for each method of the catalogue.
+// In the order in which they run: one row for each method of the catalogue.
 absl::Span<const MnistMethod> MnistMethods();
 
 }  // namespace talweg

@@ -15,10 +15,10 @@ namespace talweg {
 struct MnistFiles {
   std::string plot;     // loss.svg: smoothed training loss of each method
   std::string curves;   // loss.csv: method,step,epoch,loss
-  std::string summary;  // summary.csv: a row a method
+  std::string summary;  // summary.csv: one row per method
 };
 
-// Writes the files under `folder`, which is made if need be.
+// Writes the files in `folder`, which is made if need be.
 absl::StatusOr<MnistFiles> WriteMnistFiles(const std::string& folder,
                                            absl::Span<const MnistRun> runs);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One method's training on MNIST: the network here, parameters and optimizer on the server.
+// The training of one method on MNIST: the network is here, parameters and optimizer are on the
+// server.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,7 @@ struct MnistRun {
   std::vector<double> test_accuracy;  // share of the test images, after each epoch
   double final_loss = 0;              // mean of the last epoch's losses
   double wall_seconds = 0;            // of the whole training
-  double server_seconds = 0;          // of them, spent waiting for the server
+  double server_seconds = 0;          // the part of them spent waiting for the server
 };
 
 struct MnistTraining {
@@ -35,10 +36,10 @@ struct MnistTraining {
   size_t num_threads = 1;         // of the gradient
   uint64_t seed = 1;              // of the initial values and of the batches
   std::function<bool()> stop;     // asked before each step
-  std::FILE* progress = nullptr;  // where progress is drawn; null: nowhere
+  std::FILE* progress = nullptr;  // progress is drawn to it; null: not drawn
 };
 
-// Makes a session of its own, trains, and deletes the session, whatever happened. CANCELLED where
+// Makes a session of its own, trains, and deletes the session, whatever happened. CANCELLED if
 // `stop` said so.
 absl::StatusOr<MnistRun> TrainMnist(const Client& client, const MnistData& data,
                                     const MnistMethod& method, const MnistTraining& training);

@@ -3,11 +3,11 @@
 // A multi-layer perceptron with ReLU and softmax cross-entropy, forward and backward, over one flat
 // vector of parameters.
 //
-//   h_0 = x;  z_l = h_(l-1) W_l^T + b_l;  h_l = max(z_l, 0) for all but the last layer
+//   h_0 = x;  z_l = h_(l-1) W_l^T + b_l;  h_l = max(z_l, 0) for all layers except the last
 //   loss  = mean over the batch of  log sum exp(z_L) - z_L[label]
 //   dz_L  = (softmax(z_L) - onehot(label)) / batch
 //   dW_l  = dz_l^T h_(l-1);  db_l = sum of dz_l over the batch;  dh_(l-1) = dz_l W_l;
-//   dz_l  = dh_l where z_l > 0, else 0
+//   dz_l  = dh_l if z_l > 0, else 0
 //
 // The flat vector is W_1 [outputs, inputs] row-major, b_1, W_2, b_2, ...: the layout
 // "w1:512,784 b1:512 w2:512,512 ...". Products go through BLAS.
@@ -47,23 +47,23 @@ class Network {
 
  private:
   size_t num_layers() const { return widths_.size() - 1; }
-  // First parameter of layer `layer`: its weights, then its biases.
+  // The first parameter of layer `layer`: of its weights, then of its biases.
   size_t weights_begin(size_t layer) const { return begins_[layer]; }
   size_t biases_begin(size_t layer) const {
     return begins_[layer] + widths_[layer] * widths_[layer + 1];
   }
-  // Activations up to the outputs, h_1 .. z_L.
+  // Computes the activations up to the outputs, h_1 .. z_L.
   void Forward(absl::Span<const Scalar> parameters, absl::Span<const Scalar> inputs, size_t batch);
-  // Loss of the outputs; leaves dz_L in their place.
+  // Computes the loss of the outputs, and leaves dz_L in their place.
   BatchResult LossAndSlope(absl::Span<const uint8_t> labels);
 
   const std::vector<size_t> widths_;
   std::vector<size_t> begins_;
   size_t num_parameters_ = 0;
-  std::vector<std::vector<Scalar>> outputs_;  // a layer: [batch, widths_[layer + 1]]
+  std::vector<std::vector<Scalar>> outputs_;  // one per layer: [batch, widths_[layer + 1]]
 };
 
-// Threads of BLAS's products, of this process.
+// Sets how many threads BLAS uses for a product, in all of this process.
 void SetNumBlasThreads(int num_threads);
 
 }  // namespace talweg

@@ -12,11 +12,11 @@
 
 namespace talweg {
 
-// Sets layout ("w1:512,784 b1:512 w2:...") and initial values: weights by Kaiming from `seed`,
-// biases 0. `widths` as Network takes them.
+// Sets the layout ("w1:512,784 b1:512 w2:...") and the initial values: weights by Kaiming's rule
+// from `seed`, biases 0. `widths` are as Network takes them.
 void SetNetwork(absl::Span<const size_t> widths, uint64_t seed, v1::CreateSessionRequest& request);
 
-// The widths that SetNetwork made `layout` of; INVALID_ARGUMENT where it did not.
+// The widths from which SetNetwork made `layout`; INVALID_ARGUMENT if it did not make it.
 absl::StatusOr<std::vector<size_t>> WidthsOf(const v1::Layout& layout);
 
 }  // namespace talweg

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The gradient of a batch on several threads: each takes a slice of the images and a network of its
-// own, and the slices' gradients are averaged by their sizes.
+// The gradient of a batch on several threads. Each thread takes a slice of the images and a network
+// of its own, and the gradients of the slices are averaged by their sizes.
 //
-// BLAS itself would meet at every product, and its idle threads spin, which takes the cores from a
-// server on the same machine; here the threads meet once a step.
+// The threads of BLAS would have to meet at every product, and idle ones spin, which takes the
+// cores from a server on the same machine. Here the threads meet once per step.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,7 @@ class ParallelGradient {
  private:
   struct Slice {
     Network<float> network;
-    std::vector<float> gradient;  // unused in the first slice
+    std::vector<float> gradient;  // not used by the first slice
     BatchResult result;
   };
   std::vector<Slice> slices_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Paths through the plane over the level lines of a quadratic, as SVG: panels one below the other,
-// each with axes of its own, so that one may enlarge a part of another.
+// Paths through the plane over the level lines of a quadratic, as SVG. The panels stand one below
+// the other, each with axes of its own, so that one panel may enlarge a part of another.
 #pragma once
 
 #include <string>
@@ -27,15 +27,15 @@ struct LevelLine {
   double y_radius = 1;
 };
 
-// What one panel shows. Whatever lies outside is cut off.
+// What one panel shows. All that lies outside is cut off.
 struct PathPanel {
   std::string title;
   double x_low = 0;
   double x_high = 1;
   double y_low = 0;
   double y_high = 1;
-  size_t num_points = 0;  // of each path, the first of them; 0: all
-  bool dots = false;      // a dot at each point
+  size_t num_points = 0;  // how many points of each path are drawn, from its start; 0: all
+  bool dots = false;      // whether each point has a dot
 };
 
 struct PathPlotText {
@@ -44,8 +44,8 @@ struct PathPlotText {
   std::string y_label;
 };
 
-// Draws every panel with all level lines and paths; a cross marks (minimum_x, minimum_y). The names
-// stand in a legend of the first panel.
+// Draws every panel with all level lines and paths. A cross marks (minimum_x, minimum_y). The names
+// stand in a legend in the first panel.
 std::string PathPlotSvg(const PathPlotText& text, absl::Span<const PathPanel> panels,
                         absl::Span<const LevelLine> levels, absl::Span<const Path> paths,
                         double minimum_x, double minimum_y);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pieces of SVG that the plots share: text, lines, ticks, legends, colours. Lengths are pixels, the
-// origin is the top left corner.
+// Pieces of SVG that the plots share: text, lines, ticks, legends, colours. Lengths are in pixels;
+// the origin is the top left corner.
 #pragma once
 
 #include <string>
@@ -14,7 +14,7 @@ namespace talweg::svg {
 
 // From a value to a pixel, along one axis.
 struct Scale {
-  double low = 0;  // value at `begin`; > 0 where `log`
+  double low = 0;  // value at `begin`; > 0 if `log`
   double high = 1;
   double begin = 0;  // pixels
   double end = 1;
@@ -32,8 +32,8 @@ struct LegendRow {
 
 inline constexpr double kRowHeight = 22;  // of a legend
 
-// Opens a picture with a white ground; close it with "</svg>\n". `title` is for those who cannot
-// see it.
+// Opens a picture with a white ground; close it with "</svg>\n". `title` is read out to people who
+// cannot see the picture.
 std::string Open(double width, double height, absl::string_view title);
 // `anchor`: "start", "middle" or "end"; `more`: further attributes, with a space before them.
 std::string Text(double x, double y, absl::string_view anchor, absl::string_view text,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A session that lives as long as the work on it: nothing stays on the server.
+// A session that lives as long as the work on it. Nothing stays on the server.
 #pragma once
 
 #include <string>
@@ -12,11 +12,11 @@
 
 namespace talweg {
 
-// "PREFIX-1b2c3d4e", drawn at random, so that two runs at a time do not meet.
+// "PREFIX-1b2c3d4e", drawn at random, so that two runs at the same time do not meet.
 std::string OwnSessionId(absl::string_view prefix);
 
 // Makes the session that `request` asks for, joins it, runs `work`, and deletes the session,
-// whatever happened. The first error counts.
+// whatever happened. Returns the first error.
 absl::Status InOwnSession(const Client& client, const v1::CreateSessionRequest& request,
                           absl::FunctionRef<absl::Status(Session& session)> work);
 

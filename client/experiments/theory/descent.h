@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// One method on a function of a few numbers: gradients are taken here, parameters and optimizer
+// One method on a function of a few numbers. Gradients are taken here; parameters and optimizer
 // live on the server, in a session of their own.
 #pragma once
 
@@ -21,20 +21,20 @@ struct Descent {
   v1::Schedule schedule;
   std::vector<float> start;
   uint64_t num_steps = 0;  // at most
-  // Take gradients where the server says (Nesterov) instead of at the parameters. Costs a call a
-  // step.
+  // Take gradients at the point that the server says (Nesterov) instead of at the parameters. Costs
+  // one call per step.
   bool lookahead = false;
   // Writes the gradient at `point`.
   std::function<void(absl::Span<const float> point, absl::Span<float> gradient)> gradient;
-  // Sees the parameters after `step` steps, the start among them; false ends the descent.
+  // Called with the parameters after `step` steps, from 0 on. False ends the descent.
   std::function<bool(uint64_t step, absl::Span<const float> parameters)> see;
-  // Names hyper-parameters of the coming step `step`, counted from 1; unset: they stay. Costs a
-  // call a step.
+  // Sets the hyper-parameters of the coming step `step`, counted from 1. Unset: they stay. Costs
+  // one call per step.
   std::function<void(uint64_t step, v1::UpdateSessionRequest& update)> retune;
   std::function<bool()> stop;  // asked before each step; unset: go on
 };
 
-// Runs it and deletes the session, whatever happened. CANCELLED where `stop` said so.
+// Runs the descent and deletes the session, whatever happened. CANCELLED if `stop` said so.
 absl::Status Descend(const Client& client, const Descent& descent);
 
 }  // namespace talweg

@@ -8,8 +8,9 @@
 // The noise is that of maximum likelihood: the covariance of the gradient of one example is the
 // curvature. Each h_i stands for many coordinates, so that the loss of one run is near the mean.
 //
-// Workers that average (a synchronous round of n) divide the variance by n. Workers in turn (each
-// contribution a step, n of them on the way) take gradients that are tau = n - 1 versions old:
+// Workers that average (a synchronous round of n) divide the variance by n. Workers that take turns
+// (each contribution makes a step, and n of them are on the way) take gradients that are tau = n -
+// 1 versions old:
 //
 //   x_(t+1) = x_t - a g(x_(t - tau)),   x_t = x_0 for t < 0
 //
@@ -21,8 +22,9 @@
 // It is stable for  a h < 2 sin(pi / (2 (2 tau + 1))):  2 without delay, about pi / (4 tau) with
 // much.
 //
-// Where the noise decides, the best rate is n times as large, or serves n times as many steps: both
-// are n times as fast. Where the curvature does (a h_max near the bound), neither gets faster.
+// If the noise decides, the best rate is n times as large, or serves n times as many steps: both
+// ways are n times as fast. If the curvature decides (a h_max is near the bound), neither gets
+// faster.
 //
 // Sources: G. Zhang et al., "Which Algorithmic Choices Matter at Which Batch Sizes? Insights From a
 // Noisy Quadratic Model", 2019 (averaged gradients); the bound: S. Levin, R. May, "A note on
@@ -40,7 +42,7 @@ struct NoisyValley {
   std::vector<double> curvatures;  // h_i > 0, distinct
   double noise = 1;                // s >= 0
 
-  // Of the start, a copy of each curvature.
+  // The loss of the start, with one coordinate for each curvature.
   double FirstLoss() const;
 };
 
@@ -50,8 +52,8 @@ struct DescentScheme {
   uint64_t delay = 0;     // versions that a gradient is old
 };
 
-// The first step with which the expected loss is at or below `share` of the first, or `max_steps`,
-// also where it never is.
+// The first step at which the expected loss is at or below `share` of the first loss, or
+// `max_steps` if that step comes later or never.
 uint64_t ExpectedSteps(const NoisyValley& valley, const DescentScheme& scheme, double rate,
                        double share, uint64_t max_steps);
 
@@ -62,7 +64,7 @@ struct TunedRate {
 
 // The constant rate with the fewest expected steps, of 2^(-k/8) 2/h_max, k = 0, 1, ... 79: a
 // thousandth of the largest rate that is stable without delay. Costs up to `max_steps` times the
-// curvatures for each rate. With a steps of `max_steps` there is no such rate.
+// curvatures for each rate. If the result's `steps` is `max_steps`, no such rate arrives.
 TunedRate TuneRate(const NoisyValley& valley, const DescentScheme& scheme, double share,
                    uint64_t max_steps);
 

@@ -16,8 +16,8 @@ struct PowerLaw {
   double operator()(double t) const;
 };
 
-// Least squares of log y on log t for t in [first, last], where `values[t - 1]` > 0 belongs to t.
-// Each t weighs 1/t, so that every decade of t counts alike. Wants at least two points.
+// Least squares of log y on log t for t in [first, last]; `values[t - 1]` > 0 belongs to t. Each t
+// has the weight 1/t, so that every decade of t counts alike. Needs at least two points.
 PowerLaw FitPowerLaw(absl::Span<const double> values, uint64_t first, uint64_t last);
 
 }  // namespace talweg

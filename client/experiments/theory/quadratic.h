@@ -4,22 +4,21 @@
 //
 //   f(x) = 1/2 sum_i lambda_i x_i^2
 //
-// Its minimum is zero, at zero: there float32 keeps its relative precision all the way down. A
-// turned quadratic would give the same steps: none of these rules looks at the axes.
+// Its minimum is zero, at zero, because there float32 keeps its relative precision all the way
+// down. A turned quadratic would give the same steps: none of these rules looks at the axes.
 //
 // The rules in their classical form, with v = 0 at first:
 //
-//   v <- beta v - eta grad f(p)      x <- x + v      p = x, or p = x + beta v where `lookahead`
+//   v <- beta v - eta grad f(p)      x <- x + v      p = x, or p = x + beta v if `lookahead`
 //
 // Constants for mu <= lambda_i <= L, with k = L / mu:
 //
-//   rule                         eta                       beta                         contraction
-//   gradient descent, fastest    2 / (L + mu)              0                            (k-1) /
-//   (k+1) gradient descent, safe       1 / L                     0                            1 -
-//   1/k heavy ball, fastest          4/(sqrt L + sqrt mu)^2    ((sqrt k-1)/(sqrt k+1))^2    sqrt
-//   beta heavy ball, safe             1 / L                     (1 - 1/sqrt k)^2             sqrt
-//   beta Nesterov                     1 / L                     (sqrt k-1)/(sqrt k+1)        1 -
-//   1/sqrt k
+//   rule                        eta                      beta                        contraction
+//   gradient descent, fastest   2 / (L + mu)             0                           (k-1)/(k+1)
+//   gradient descent, safe      1 / L                    0                           1 - 1/k
+//   heavy ball, fastest         4/(sqrt L + sqrt mu)^2   ((sqrt k-1)/(sqrt k+1))^2   sqrt beta
+//   heavy ball, safe            1 / L                    (1 - 1/sqrt k)^2            sqrt beta
+//   Nesterov                    1 / L                    (sqrt k-1)/(sqrt k+1)       1 - 1/sqrt k
 //
 // Sources: B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR
 // Comp. Math. and Math. Phys. 4(5), 1964 (both fastest rules); Y. Nesterov, "Introductory Lectures
@@ -62,15 +61,16 @@ DescentRule StronglyConvexNesterov(double mu, double l);
 // there v = -rate m, so rate = eta / (1 - beta).
 double AveragingRate(const DescentRule& rule);
 
-// What a coordinate of curvature `lambda` is multiplied by after `step` steps. In closed form: with
+// The factor by which a coordinate of curvature `lambda` is multiplied in `step` steps. In closed
+// form: with
 // e_{t+1} = a e_t - b e_{t-1},  rho = sqrt b  and  U the Chebyshev polynomials of the second kind,
 //   e_t / e_0 = (a - b) rho^(t-1) U_{t-1}(a / 2 rho) - b rho^(t-2) U_{t-2}(a / 2 rho).
 double ErrorFactor(const DescentRule& rule, double lambda, uint64_t step);
-// The larger root of z^2 = a z - b in magnitude: the factor a step that it comes to in the long
-// run.
+// The root of z^2 = a z - b that is larger in magnitude: the factor per step in the long run.
 double Contraction(const DescentRule& rule, double lambda);
 
-// The first step at which theory has the loss at or below `share` of the first, or `max_steps`.
+// The first step at which theory has the loss at or below `share` of the first loss, or
+// `max_steps`.
 uint64_t PredictedSteps(const DescentRule& rule, const Quadratic& quadratic,
                         absl::Span<const float> start, double share, uint64_t max_steps);
 
