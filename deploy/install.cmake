@@ -2,7 +2,8 @@
 #
 # What `cmake --install build/release --prefix DIR` puts where:
 #   bin/            talweg-server, talweg
-#   lib/            talweg::client and the messages, with the package for find_package(talweg)
+#   lib/            talweg::client, the messages, and the leaf rooms that a client may link
+#                   (talweg::core_base, talweg::core_noise); the package for find_package(talweg)
 #   include/talweg/ their headers, included as in this repository: "client/cpp/talweg/client.h"
 #   share/talweg/   the .proto files, for every other language; MNIST, for `talweg experiment`
 include(GNUInstallDirs)
@@ -14,16 +15,21 @@ set(include_dir ${CMAKE_INSTALL_INCLUDEDIR}/talweg)
 install(TARGETS talweg-server talweg RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 
 set_target_properties(talweg_client PROPERTIES EXPORT_NAME client)
+set_target_properties(talweg_core_base PROPERTIES EXPORT_NAME core_base)
+set_target_properties(talweg_core_noise PROPERTIES EXPORT_NAME core_noise)
 set_target_properties(talweg_proto PROPERTIES EXPORT_NAME proto)
 set_target_properties(talweg_proto_grpc PROPERTIES EXPORT_NAME proto_grpc)
-install(TARGETS talweg_client talweg_proto talweg_proto_grpc
+install(TARGETS talweg_client talweg_core_base talweg_core_noise talweg_proto talweg_proto_grpc
   EXPORT talwegTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR}
   INCLUDES DESTINATION ${include_dir})
 install(EXPORT talwegTargets NAMESPACE talweg:: DESTINATION ${package_dir})
 
 install(DIRECTORY client/cpp/talweg DESTINATION ${include_dir}/client/cpp
-  FILES_MATCHING PATTERN "*.h" PATTERN "fake_*.h" EXCLUDE)
+  FILES_MATCHING PATTERN "*.h" PATTERN "fake_*.h" EXCLUDE
+  PATTERN "grpc_connection.h" EXCLUDE PATTERN "grpc_step_stream.h" EXCLUDE)
+install(DIRECTORY core/base core/noise DESTINATION ${include_dir}/core
+  FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY ${PROJECT_BINARY_DIR}/proto/generated/ DESTINATION ${include_dir}
   FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY proto/talweg proto/google
@@ -37,4 +43,4 @@ configure_package_config_file(deploy/talwegConfig.cmake.in
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/talwegConfigVersion.cmake
   COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/talwegConfig.cmake
-  ${PROJECT_BINARY_DIR}/talwegConfigVersion.cmake DESTINATION ${package_dir})
+  ${PROJECT_BINARY_DIR}/talwegConfigVersion.cmake deploy/FindISAL.cmake DESTINATION ${package_dir})

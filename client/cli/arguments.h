@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A command's arguments: positional ones and flags, as its table names them.
+// The arguments of a command: positional ones, and the flags that its table names.
 //
 //   talweg pull ID --output FILE          --output=FILE is the same; flags may stand anywhere;
 //                                         --dry-run is --dry_run
@@ -22,19 +22,20 @@ namespace talweg {
 // One flag of a command.
 struct Flag {
   std::string name;   // without the dashes
-  std::string value;  // what stands for the value in the help, "FILE"; empty: takes none
+  std::string value;  // the word for its value in the help, "FILE"; empty: the flag takes no value
   std::string help;
 };
 
-// An error of the command line itself: exit code 2.
+// An error of the command line itself, which ends the program with exit code 2.
 absl::Status UsageError(absl::string_view text);
 bool IsUsageError(const absl::Status& status);
 
 // What was typed. A value.
 class Arguments {
  public:
-  // Sorts `words` by `flags`; exactly `num_positionals` words stand beside the flags. UsageError
-  // for an unknown flag, a missing or unwanted value, or another number of words.
+  // Sorts `words` by `flags`. Exactly `num_positionals` words must stand beside the flags.
+  // UsageError for an unknown flag, for a missing or an unwanted value, or for another number of
+  // words.
   static absl::StatusOr<Arguments> Parse(absl::Span<const Flag> flags, size_t num_positionals,
                                          absl::Span<const std::string> words);
 
@@ -44,7 +45,7 @@ class Arguments {
   std::string Text(const std::string& flag, const std::string& otherwise = "") const;
   // All values given, in their order.
   std::vector<std::string> Texts(const std::string& flag) const;
-  // Numbers: nothing where the flag was not given, UsageError where it is no such number.
+  // Numbers: nothing if the flag was not given, UsageError if the value is no such number.
   absl::StatusOr<std::optional<uint64_t>> Whole(const std::string& flag) const;
   absl::StatusOr<std::optional<double>> Number(const std::string& flag) const;
 

@@ -20,23 +20,25 @@ namespace talweg {
 
 struct Command {
   std::string name;       // "session create"
-  std::string arguments;  // "ID", a word each, as the help shows them
+  std::string arguments;  // "ID": one word per argument, as the help shows them
   std::string summary;    // one line
   std::string details;    // more for its own help, lines ended; may be empty
   std::vector<Flag> flags;
   // Writes its result to `out`.
   absl::Status (*run)(const Arguments& arguments, std::ostream& out);
-  bool hidden = false;  // left out of lists: it has help, but is for other commands to run
+  // Left out of lists, because other commands run it. It has help all the same.
+  bool hidden = false;
 };
 
-// What each room of commands offers.
+// The commands of each file *_commands.cc.
 std::vector<Command> SessionCommands();
+std::vector<Command> WorkerCommands();
 std::vector<Command> WatchCommands();
 std::vector<Command> TensorCommands();
 std::vector<Command> ExperimentCommands();
 
-// Runs the command that `words` (without the program's name) start with; prints errors as one line
-// to `errors`. Returns the exit code.
+// Runs the command that `words` (without the program's name) start with. Prints an error as one
+// line to `errors`. Returns the exit code.
 int RunCommandLine(absl::Span<const Command> commands, absl::Span<const std::string> words,
                    std::ostream& out, std::ostream& errors);
 

@@ -132,7 +132,9 @@ TEST(CommandTest, HelpAtEveryLevel) {
 // Runs a command of the program itself, with no server there.
 Outcome RunProgram(const std::vector<std::string>& words) {
   std::vector<Command> commands = SessionCommands();
-  for (const Command& command : TensorCommands()) commands.push_back(command);
+  for (const auto& more : {WorkerCommands(), TensorCommands()}) {
+    commands.insert(commands.end(), more.begin(), more.end());
+  }
   std::ostringstream out;
   std::ostringstream errors;
   const int code = RunCommandLine(commands, words, out, errors);
@@ -227,9 +229,29 @@ TEST(CommandTest, APolicyIsReadBeforeTheServerIsCalledAndItsHelpNamesEveryField)
   }
 }
 
+TEST(CommandTest, AWorkersPlaceIsCheckedBeforeTheServerIsCalled) {
+  const Outcome role = RunProgram({"session", "join", "a", "--role", "manager"});
+  EXPECT_EQ(role.code, 2);
+  EXPECT_THAT(role.errors, HasSubstr("--role takes gradient, statistics, search; not \"manager\""));
+  EXPECT_EQ(RunProgram({"session", "join", "a", "--role", "unspecified"}).code, 2);
+  for (const std::string command : {"heartbeat", "leave"}) {
+    const Outcome missing = RunProgram({"session", command, "a"});
+    EXPECT_EQ(missing.code, 2);
+    EXPECT_THAT(missing.errors, HasSubstr("--incarnation is needed"));
+    EXPECT_EQ(RunProgram({"session", command, "a", "--incarnation", "first"}).code, 2);
+    EXPECT_EQ(RunProgram({"session", command, "a", "--incarnation", "1", "--history", "old"}).code,
+              2);
+    EXPECT_EQ(RunProgram({"session", command, "a", "--incarnation=1", "--server=127.0.0.1:1",
+                          "--timeout=0.01"})
+                  .code,
+              1);
+  }
+}
+
 TEST(CommandTest, EveryCommandOfTheProgramHasAHelpOfItsOwn) {
   std::vector<Command> commands = SessionCommands();
-  for (const auto& more : {WatchCommands(), TensorCommands(), ExperimentCommands()}) {
+  for (const auto& more :
+       {WorkerCommands(), WatchCommands(), TensorCommands(), ExperimentCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());
   }
   for (const Command& command : commands) {

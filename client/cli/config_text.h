@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Configurations as they are typed on a command line, to and from the wire's messages. Names are
-// those of the proto, found by reflection: a new method or schedule needs no line here.
+// Configurations as they are typed on a command line, to and from the messages of the wire. The
+// names are those of the proto and are found by reflection: a new method or schedule needs no line
+// here.
 //
-//   layout     "w:784,512 b:512 scale:scalar"     a tensor each; a bare "scale" is a scalar, too
+//   layout     "w:784,512 b:512 scale:scalar"     one tensor each; a bare "scale" is a scalar too
 //   schedule   "cosine:total_steps=1000,final_fraction=0.1"
-//   init       "w*=kaiming b*=constant:0"          a rule each; a bare value is the first field
-//   groups     "bias*=decay_factor:0 embed=learning_rate_factor:0.1,frozen"   a bare name is true
+//   init       "w*=kaiming b*=constant:0"          one rule each; a bare value is the first field
+//   groups     "bias*=decay_factor:0 embed=learning_rate_factor:0.1,frozen"   a bare name: true
 //   fields     "beta1=0.9,dialect=KERAS", "mode=SYNCHRONOUS,close=COUNT,close_count=3"
 //
-// Every error is a UsageError that says what is known.
+// Every error is a UsageError that names what could have been typed instead.
 #pragma once
 
 #include <string>
@@ -29,10 +30,10 @@ absl::Status ParseInit(absl::string_view text, v1::SeededValues& values);
 
 // Adds the groups of `text` to `config`.
 absl::Status ParseGroups(absl::string_view text, v1::SessionConfig& config);
-// Names of what a group may set: "learning_rate_factor, decay_factor, ...".
+// The names of what a group may set: "learning_rate_factor, decay_factor, ...".
 std::string GroupSettings();
 
-// Sets one field, "beta1=0.9", of a message of numbers, flags and enumerations.
+// Sets one field, "beta1=0.9", of a message that holds numbers, flags and enumerations.
 absl::Status SetField(absl::string_view text, google::protobuf::Message& message);
 
 // Sets fields of a message, "mode=SYNCHRONOUS,close=ALL". Returns their names, in their order.
@@ -49,18 +50,17 @@ absl::StatusOr<std::string> SetCase(absl::string_view text, const std::string& o
 // All cases of `oneof`, as a text: "gradient_descent, momentum, adam".
 std::string CaseNames(const google::protobuf::Descriptor& type, const std::string& oneof);
 
-// Name of the case of `oneof` that is set; empty where none is.
+// The name of the case of `oneof` that is set; empty if none is.
 std::string CaseName(const google::protobuf::Message& message, const std::string& oneof);
-// The message behind a case by its name, made if need be; null where there is no such case.
+// The message behind the case of that name, made if need be; null if there is no such case.
 google::protobuf::Message* MutableCase(absl::string_view name, const std::string& oneof,
                                        google::protobuf::Message& message);
 
-// The other way: "w:784,512 scale:scalar", at most `max_tensors` of them, and "beta1=0.9
-// beta2=0.999".
+// The other way: "w:784,512 scale:scalar", with at most `max_tensors` of the tensors.
 std::string LayoutText(const v1::Layout& layout, int max_tensors);
 // Groups as ParseGroups takes them, without what is at its default; at most `max_groups`.
 std::string GroupsText(const v1::SessionConfig& config, int max_groups);
-// Numbers, flags and enumerations in their order, without those that say they are unset.
+// "beta1=0.9 beta2=0.999": numbers, flags and enumerations in their order, without unset ones.
 std::string FieldsText(const google::protobuf::Message& message);
 // The policy that a server resolved, its mode first, without what has no meaning in that mode.
 std::string PolicyText(const v1::AggregationPolicy& policy);

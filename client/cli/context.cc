@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "client/cpp/talweg/worker_name.h"
 #include "google/protobuf/util/json_util.h"
 
 namespace talweg {
@@ -15,6 +16,7 @@ namespace {
 
 constexpr const char* kDefaultServer = "127.0.0.1:50551";
 constexpr double kDefaultTimeoutSeconds = 30;
+constexpr const char* kDefaultWorker = "cli";
 
 absl::StatusOr<std::string> JsonOf(const google::protobuf::Message& message, bool lines) {
   google::protobuf::util::JsonPrintOptions options;
@@ -78,6 +80,15 @@ absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<
   const absl::StatusOr<ClientOptions> options = OptionsAsAsked(arguments, std::move(stop));
   if (!options.ok()) return options.status();
   return Client::Connect(server->empty() ? kDefaultServer : *server, *options);
+}
+
+std::string WorkerAsAsked(const Arguments& arguments) {
+  const bool named = std::getenv("TALWEG_WORKER") != nullptr;
+  return arguments.Text("worker", named ? WorkerName() : kDefaultWorker);
+}
+
+std::string WorkerFlagHelp(absl::string_view subject) {
+  return absl::StrCat(subject, "; else $TALWEG_WORKER, else ", kDefaultWorker);
 }
 
 absl::Status PrintJson(const google::protobuf::Message& message, std::ostream& out) {

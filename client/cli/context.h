@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every command does alike: find the server, and print messages as JSON.
+// What every command does alike: find the server and the worker's name, and print messages as JSON.
 #pragma once
 
 #include <functional>
@@ -9,19 +9,26 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "client/cli/arguments.h"
 #include "client/cpp/talweg/client.h"
 #include "google/protobuf/message.h"
 
 namespace talweg {
 
-// The server that --server or the environment name; empty where neither does.
+// The server that --server or the environment name; empty if neither does.
 absl::StatusOr<std::string> ServerAsAsked(const Arguments& arguments);
 // How to reach it and how long, as --timeout says. `stop` ends retries (see RetryOptions).
 absl::StatusOr<ClientOptions> OptionsAsAsked(const Arguments& arguments,
                                              std::function<bool()> stop = {});
-// Connects as both say, to 127.0.0.1:50551 where nothing names a server.
+// Connects as both say; to 127.0.0.1:50551 if nothing names a server.
 absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<bool()> stop = {});
+
+// The worker that --worker names, else the one that the environment says (WorkerName()) if
+// $TALWEG_WORKER is set, else "cli".
+std::string WorkerAsAsked(const Arguments& arguments);
+// The help of such a flag: "`subject`; else $TALWEG_WORKER, else cli".
+std::string WorkerFlagHelp(absl::string_view subject);
 
 // Protobuf's JSON, with the proto's names and every number, also zero.
 absl::Status PrintJson(const google::protobuf::Message& message, std::ostream& out);

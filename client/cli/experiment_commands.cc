@@ -16,12 +16,12 @@
 #include "client/cli/context.h"
 #include "client/cli/stop_signals.h"
 #include "client/cpp/talweg/worker_name.h"
-#include "client/experiments/fleet.h"
-#include "client/experiments/fleet_worker.h"
-#include "client/experiments/ill_conditioned.h"
-#include "client/experiments/mnist.h"
-#include "client/experiments/rates.h"
-#include "client/experiments/scaling.h"
+#include "client/experiments/fleet/fleet.h"
+#include "client/experiments/fleet/fleet_worker.h"
+#include "client/experiments/mnist/mnist.h"
+#include "client/experiments/theory/ill_conditioned.h"
+#include "client/experiments/theory/rates.h"
+#include "client/experiments/theory/scaling.h"
 
 namespace talweg {
 namespace {

@@ -9,8 +9,8 @@
 
 int main(int argc, char** argv) {
   std::vector<talweg::Command> commands = talweg::SessionCommands();
-  for (const auto& more :
-       {talweg::WatchCommands(), talweg::TensorCommands(), talweg::ExperimentCommands()}) {
+  for (const auto& more : {talweg::WorkerCommands(), talweg::WatchCommands(),
+                           talweg::TensorCommands(), talweg::ExperimentCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());
   }
   const std::vector<std::string> words(argv + 1, argv + argc);

@@ -2,10 +2,12 @@
 #include "client/cli/record_columns.h"
 
 #include <charconv>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "client/experiments/plots/columns.h"
 
 namespace talweg {
 namespace {
@@ -23,6 +25,34 @@ std::string TimeText(const StepRecord& record, const char* format) {
 std::string Exactly(double value) {
   char digits[32];
   return {digits, std::to_chars(digits, digits + sizeof(digits), value).ptr};
+}
+
+// Version, time, and the numbers. Text has six digits, CSV every digit.
+const Columns<StepRecord>& AllColumns() {
+  using Record = const StepRecord&;
+  static const auto& columns = *[] {
+    std::vector<ReportColumn<StepRecord>> all = {
+        {"version", [](Record r) { return Whole(r.version()); }, "version", Align::kRight,
+         [](Record r) { return absl::StrCat(r.version()); }},
+        {"time", [](Record r) { return Word(TimeText(r, "%Y-%m-%dT%H:%M:%E6SZ")); }, "time",
+         Align::kLeft, [](Record r) { return TimeText(r, "%Y-%m-%dT%H:%M:%E3SZ"); }}};
+    for (const RecordColumn& column : RecordColumns()) {
+      const auto value = column.value;
+      all.push_back({column.name,
+                     [value](Record r) {
+                       const std::optional<double> number = value(r);
+                       if (!number.has_value()) return Cell{"", "null"};
+                       return Cell{Exactly(*number), Exactly(*number)};
+                     },
+                     column.name, Align::kRight,
+                     [value](Record r) {
+                       const std::optional<double> number = value(r);
+                       return number.has_value() ? absl::StrFormat("%.6g", *number) : "";
+                     }});
+    }
+    return new Columns<StepRecord>(std::move(all));
+  }();
+  return columns;
 }
 
 }  // namespace
@@ -52,29 +82,8 @@ double RecordSeconds(const StepRecord& record) {
   return static_cast<double>(record.time().seconds()) + record.time().nanos() * 1e-9;
 }
 
-std::string RecordLine(const StepRecord& record) {
-  std::string line = absl::StrCat("version=", record.version(),
-                                  " time=", TimeText(record, "%Y-%m-%dT%H:%M:%E3SZ"));
-  for (const RecordColumn& column : RecordColumns()) {
-    const std::optional<double> value = column.value(record);
-    if (value.has_value()) absl::StrAppendFormat(&line, " %s=%.6g", column.name, *value);
-  }
-  return line;
-}
+std::string RecordLine(const StepRecord& record) { return AllColumns().Line(record); }
 
-std::string RecordsCsv(absl::Span<const StepRecord> records) {
-  std::string csv = "version,time";
-  for (const RecordColumn& column : RecordColumns()) absl::StrAppend(&csv, ",", column.name);
-  csv += "\n";
-  for (const StepRecord& record : records) {
-    absl::StrAppend(&csv, record.version(), ",", TimeText(record, "%Y-%m-%dT%H:%M:%E6SZ"));
-    for (const RecordColumn& column : RecordColumns()) {
-      const std::optional<double> value = column.value(record);
-      absl::StrAppend(&csv, ",", value.has_value() ? Exactly(*value) : "");
-    }
-    csv += "\n";
-  }
-  return csv;
-}
+std::string RecordsCsv(absl::Span<const StepRecord> records) { return AllColumns().Csv(records); }
 
 }  // namespace talweg

@@ -15,11 +15,11 @@ namespace talweg {
 
 struct RecordColumn {
   std::string name;
-  // Nothing where the record does not say.
+  // Nothing if the record does not say.
   std::optional<double> (*value)(const v1::StepRecord& record);
 };
 
-// All but version and time.
+// All numbers of a record except version and time.
 const std::vector<RecordColumn>& RecordColumns();
 
 // Seconds since 1970, by the server's clock.
@@ -28,8 +28,8 @@ double RecordSeconds(const v1::StepRecord& record);
 // "version=12 time=2026-01-02T03:04:05.678Z loss=0.25 learning_rate=0.001 ...", without line end.
 std::string RecordLine(const v1::StepRecord& record);
 
-// A header, then a line a record. Numbers have as many digits as it takes to get the same float64
-// back; times are RFC 3339, UTC; what a record does not say is empty.
+// A header, then one line per record. Numbers have as many digits as it takes to get the same
+// float64 back. Times are RFC 3339 in UTC. A value that a record does not have is empty.
 std::string RecordsCsv(absl::Span<const v1::StepRecord> records);
 
 }  // namespace talweg

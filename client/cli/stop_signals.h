@@ -6,13 +6,14 @@
 namespace talweg {
 
 enum class SecondSignal {
-  kKills,   // the first one ends the command tidily, the second one at once
-  kIgnored  // as many as come: for what leaves a terminal in disorder when it is killed
+  kKills,   // the first signal ends the command tidily, the second one at once
+  kIgnored  // the first ends it tidily, later ones do nothing: a command that is killed while it
+            // redraws the terminal would leave it in disorder
 };
 
 // From now on these signals are noted instead of ending the program.
 void StopOnSignals(SecondSignal second);
-// Whether one came.
+// Whether such a signal came.
 bool Stopped();
 
 }  // namespace talweg

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // talweg step | pull: gradients from, and parameters to, .npy files.
-#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -13,13 +12,10 @@
 #include "client/cli/stop_signals.h"
 #include "client/cli/transfer.h"
 #include "client/cpp/talweg/status.h"
-#include "client/cpp/talweg/worker_name.h"
 #include "client/terminal/table.h"
 
 namespace talweg {
 namespace {
-
-constexpr const char* kDefaultWorker = "cli";
 
 // What came back, without the parameters.
 v1::StepResponse ToResponse(const StepResult& result, uint64_t history) {
@@ -63,9 +59,7 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   }
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments, Stopped);
   if (!client.ok()) return client.status();
-  const std::string name = std::getenv("TALWEG_WORKER") != nullptr ? WorkerName() : kDefaultWorker;
-  absl::StatusOr<Session> session =
-      client->Join(arguments.positional(0), arguments.Text("worker", name));
+  absl::StatusOr<Session> session = client->Join(arguments.positional(0), WorkerAsAsked(arguments));
   if (!session.ok()) return session.status();
   // Whoever stops to wait for others leaves first, so that they do not wait for it.
   StopOnSignals(SecondSignal::kKills);
@@ -125,7 +119,7 @@ std::vector<Command> TensorCommands() {
   return {
       {"step",
        "ID",
-       "Contribute one gradient, taken at the current version",
+       "Contribute one gradient, taken at the current version or an older one",
        "Joins, steps once and leaves. A process that works under the same name is fenced; what it\n"
        "contributed before counts. Where the session makes versions of many workers, waits for\n"
        "the others: as long as that takes, unless --timeout is given. A worker counts once a\n"
@@ -136,9 +130,9 @@ std::vector<Command> TensorCommands() {
         {"point", "POINT", "what comes back: parameters (default), or lookahead"},
         {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
         {"checksums", "", "check what travels, both ways"},
-        {"worker", "NAME",
-         absl::StrCat("who contributes; else $TALWEG_WORKER, else ", kDefaultWorker)},
-        {"loss", "NUMBER", "the loss at the current version"},
+        {"worker", "NAME", WorkerFlagHelp("who contributes")},
+        {"base_version", "VERSION", "at which the gradient was taken (the current one)"},
+        {"loss", "NUMBER", "the loss at that version"},
         {"weight", "NUMBER", "of the contribution in the mean, such as its samples (1)"},
         {"difference", "",
          "the file holds no gradient, but what own steps added to the parameters"},

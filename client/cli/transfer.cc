@@ -44,7 +44,10 @@ absl::StatusOr<StepOptions> StepOptionsOf(const Arguments& arguments) {
   if (!dtype.ok()) return dtype.status();
   const absl::StatusOr<std::optional<double>> weight = arguments.Number("weight");
   if (!weight.ok()) return weight.status();
+  const absl::StatusOr<std::optional<uint64_t>> base_version = arguments.Whole("base_version");
+  if (!base_version.ok()) return base_version.status();
   StepOptions options;
+  options.base_version = *base_version;
   if (weight->has_value()) options.weight = static_cast<float>(**weight);
   options.difference = arguments.Has("difference");
   options.return_pending = arguments.Has("no_wait");

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What goes to and from a server, and how: the flags --point, --dtype and --checksums of step and
-// pull, --weight, --difference and --no_wait of step, --min_version of pull, and their progress
-// bar.
+// pull; --base_version, --weight, --difference and --no_wait of step; --min_version of pull; and
+// their progress bar.
 #pragma once
 
 #include <cstdio>
@@ -14,12 +14,12 @@
 
 namespace talweg {
 
-// UsageError for a point, dtype or number that is none, or a point that no step brings back.
+// UsageError for a point, dtype or number that is none, or for a point that no step brings back.
 // --dtype is for both directions.
 absl::StatusOr<StepOptions> StepOptionsOf(const Arguments& arguments);
 absl::StatusOr<PullOptions> PullOptionsOf(const Arguments& arguments);
 
-// Draws a bar on `out` while 16 MiB or more go, behind `label`; unset where `out` is no terminal.
+// Draws a bar on `out`, behind `label`, while 16 MiB or more travel. Unset if `out` is no terminal.
 ProgressCallback TransferBar(std::FILE* out, absl::string_view label);
 
 }  // namespace talweg

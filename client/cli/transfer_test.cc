@@ -10,10 +10,10 @@ namespace talweg {
 namespace {
 
 Arguments Typed(const std::vector<std::string>& words) {
-  const std::vector<Flag> flags = {{"point", "POINT", ""},   {"dtype", "DTYPE", ""},
-                                   {"checksums", "", ""},    {"weight", "NUMBER", ""},
-                                   {"difference", "", ""},   {"no_wait", "", ""},
-                                   {"min_version", "NR", ""}};
+  const std::vector<Flag> flags = {{"point", "POINT", ""},    {"dtype", "DTYPE", ""},
+                                   {"checksums", "", ""},     {"weight", "NUMBER", ""},
+                                   {"difference", "", ""},    {"no_wait", "", ""},
+                                   {"min_version", "NR", ""}, {"base_version", "NR", ""}};
   return Arguments::Parse(flags, 0, words).value();
 }
 
@@ -36,6 +36,10 @@ TEST(TransferTest, FlagsSayWhatIsContributedAndWhatIsWaitedFor) {
   EXPECT_FALSE(plain.weight.has_value());
   EXPECT_FALSE(plain.difference);
   EXPECT_FALSE(plain.return_pending);
+  EXPECT_FALSE(plain.base_version.has_value());
+  EXPECT_EQ(StepOptionsOf(Typed({"--base_version", "0"}))->base_version, 0u);
+  EXPECT_EQ(StepOptionsOf(Typed({"--base_version", "12"}))->base_version, 12u);
+  EXPECT_TRUE(IsUsageError(StepOptionsOf(Typed({"--base_version", "last"})).status()));
   const StepOptions step =
       StepOptionsOf(Typed({"--weight", "2.5", "--difference", "--no_wait"})).value();
   EXPECT_EQ(step.weight, 2.5f);

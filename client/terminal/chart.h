@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Curves in block characters: ▁▂▃▄▅▆▇█, as many rows of them as there is room for.
+// Curves in block characters, ▁▂▃▄▅▆▇█, in as many rows as there is room for.
 #pragma once
 
 #include <cstddef>
@@ -11,25 +11,28 @@
 
 namespace talweg {
 
-// A place of a curve. Places rise.
+// One point of a curve. The places of its points rise.
 struct ChartPoint {
   double place = 0;
   double value = 0;
 };
 
-// What is drawn: a value a column, NaN where there is none, and the smallest and largest of them.
+// What is drawn: one value per column (NaN: the column is empty), and the smallest and the largest
+// of these values.
 struct ChartColumns {
-  std::vector<double> values;  // at most as many as asked for
+  std::vector<double> values;  // at most as many as the width
   double low = 0;
   double high = 0;
 };
 
-// Averages points of finite value over at most `width` (> 0) columns of equal extent in places; a
-// column without a point has the value of the one before it. No column where no value is finite.
+// Averages the points whose value is finite over at most `width` (> 0) columns that are equally
+// wide in places. A column without a point has the value of the column before it. If no value is
+// finite, there are no columns.
 ChartColumns ColumnsOf(absl::Span<const ChartPoint> points, size_t width);
 
 // `height` (> 0) rows from the top, each as wide as there are columns. The lowest value is one
-// eighth of a row high, the highest fills all rows; where all are equal, they are half as high.
+// eighth of a row high, and the highest fills all rows. If all values are equal, they fill half the
+// rows.
 std::vector<std::string> DrawChart(const ChartColumns& columns, size_t height);
 
 }  // namespace talweg

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A progress bar: one line that is redrawn on a terminal, a plain line now and then elsewhere.
+// A progress bar: on a terminal one line that is redrawn, elsewhere a plain line now and then.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@ namespace talweg {
 // Thread-compatible. Borrows `out`.
 class Progress {
  public:
-  // `label` is what stands first, `total` (> 0) the number of steps. With `redraw` the line is
-  // drawn over itself, at most ten times a second; without it a line is written every 10 s.
+  // `label` stands first; `total` (> 0) is the number of steps. With `redraw` the line is drawn
+  // over itself, at most ten times a second; without it a new line is written every 10 s.
   Progress(std::FILE* out, bool redraw, absl::string_view label, uint64_t total);
-  // Whether it is time to draw: make the detail only then.
+  // Whether it is time to draw. A caller makes the detail only then.
   bool Due(absl::Time now) const { return now >= next_; }
   // Draws `done` of `total` steps and `detail` behind them.
   void Draw(uint64_t done, absl::string_view detail, absl::Time now);

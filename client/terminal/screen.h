@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A page that is redrawn in place. It is drawn on the terminal's other screen, so that neither a
-// change of the window's size nor a line that is too long can leave anything behind: when it
-// closes, the terminal is as it was, and the last page stands below what was there.
+// A page that is redrawn in place. It is drawn on the terminal's alternate screen, so that neither
+// a change of the window's size nor a line that is too long can leave anything behind. After Close
+// the terminal is as it was, and the last page stands below what was there.
 #pragma once
 
 #include <cstdio>
@@ -18,7 +18,7 @@ struct TerminalSize {
   size_t rows = 24;
 };
 
-// Size of the terminal behind `file` as it is now; 80 by 24 where it does not say.
+// The size of the terminal behind `file` as it is now; 80 by 24 if the terminal does not say.
 TerminalSize SizeOfTerminal(std::FILE* file);
 
 // The first `width` characters of a UTF-8 text.
@@ -28,14 +28,14 @@ absl::string_view CutToWidth(absl::string_view text, size_t width);
 class Screen {
  public:
   explicit Screen(std::FILE* out);
-  // Closes, if that was not done.
+  // Closes the page, if that was not done.
   ~Screen();
   Screen(const Screen&) = delete;
   Screen& operator=(const Screen&) = delete;
 
   // Draws `lines` from the top over what was there, cut to the terminal's size.
   void Draw(const std::vector<std::string>& lines, TerminalSize size);
-  // Back to the terminal as it was, with the last page below it.
+  // Puts the terminal back as it was, with the last page below what was there.
   void Close();
 
  private:

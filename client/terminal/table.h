@@ -18,13 +18,13 @@ struct Column {
   Align align = Align::kLeft;
 };
 
-// A value: rows of text under titles. Widths count characters, not bytes, of UTF-8.
+// Rows of text under titles. A value. Widths count the characters, not the bytes, of UTF-8.
 class Table {
  public:
   explicit Table(std::vector<Column> columns) : columns_(std::move(columns)) {}
   // `cells` has one text for each column.
   void AddRow(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
-  // Titles (left out where all are empty), then the rows, each line ended.
+  // The titles (left out if all are empty), then the rows. Each line is ended.
   std::string Text() const;
 
  private:
@@ -36,7 +36,7 @@ class Table {
 std::string GroupDigits(uint64_t value);
 // "5.1 MiB".
 std::string BytesText(uint64_t bytes);
-// Characters of a UTF-8 text.
+// How many characters a UTF-8 text has.
 size_t TextWidth(absl::string_view text);
 
 }  // namespace talweg

@@ -34,6 +34,29 @@ TEST(Crc32cTest, SplitAnywhereEqualsTheWhole) {
   }
 }
 
+// The definition, bit by bit: the polynomial with its bits from the lowest power up.
+uint32_t ByDefinition(absl::string_view bytes) {
+  uint32_t state = ~uint32_t{0};
+  for (const char byte : bytes) {
+    state ^= static_cast<unsigned char>(byte);
+    for (int bit = 0; bit < 8; ++bit) state = state >> 1 ^ (state & 1) * 0x82f63b78;
+  }
+  return ~state;
+}
+
+TEST(Crc32cTest, AgreesWithItsDefinitionFromAnyByteAndInAnyPieces) {
+  std::string bytes(1000, '\0');
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i * i % 251);
+  const absl::string_view all = bytes;
+  for (size_t begin = 0; begin < 20; ++begin) {
+    for (size_t size : {0, 1, 7, 8, 9, 63, 900}) {
+      const absl::string_view piece = all.substr(begin, size);
+      EXPECT_EQ(Crc32c(piece), ByDefinition(piece));
+      EXPECT_EQ(Crc32c(piece.substr(size / 3), Crc32c(piece.substr(0, size / 3))), Crc32c(piece));
+    }
+  }
+}
+
 TEST(Crc32cTest, EveryFlippedBitIsSeen) {
   std::string bytes = Ascending(100);
   const uint32_t whole = Crc32c(bytes);

@@ -7,7 +7,6 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/string_view.h"
 #include "core/base/reasons.h"
 
 namespace talweg::core {
@@ -21,15 +20,16 @@ bool IsPrintable(absl::string_view name) {
   return std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 0x7f; });
 }
 
-uint64_t AddToDigest(uint64_t digest, absl::string_view text) {
-  for (const char c : text) {
+}  // namespace
+
+uint64_t AddToLayoutDigest(uint64_t digest, absl::string_view name,
+                           absl::Span<const uint64_t> shape) {
+  for (const char c : absl::StrCat(name.size(), ":", name, ":", absl::StrJoin(shape, ","), ";")) {
     digest ^= static_cast<unsigned char>(c);
     digest *= 0x100000001b3;
   }
   return digest;
 }
-
-}  // namespace
 
 absl::StatusOr<Layout> Layout::Create(std::vector<TensorSpec> tensors) {
   if (tensors.empty() || tensors.size() > kMaxTensors) {
@@ -38,7 +38,7 @@ absl::StatusOr<Layout> Layout::Create(std::vector<TensorSpec> tensors) {
         "tensors");
   }
   Layout layout;
-  layout.digest_ = 0xcbf29ce484222325;
+  layout.digest_ = kEmptyLayoutDigest;
   absl::flat_hash_set<absl::string_view> names;
   for (size_t index = 0; index < tensors.size(); ++index) {
     const TensorSpec& tensor = tensors[index];
@@ -77,9 +77,7 @@ absl::StatusOr<Layout> Layout::Create(std::vector<TensorSpec> tensors) {
         kRecordBytes + tensor.name.size() + tensor.shape.size() * sizeof(uint64_t);
     layout.offsets_.push_back(layout.num_elements_);
     layout.num_elements_ += size;
-    layout.digest_ =
-        AddToDigest(layout.digest_, absl::StrCat(tensor.name.size(), ":", tensor.name, ":",
-                                                 absl::StrJoin(tensor.shape, ","), ";"));
+    layout.digest_ = AddToLayoutDigest(layout.digest_, tensor.name, tensor.shape);
   }
   layout.tensors_ = std::move(tensors);
   return layout;

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 
 namespace talweg::core {
@@ -17,6 +18,13 @@ struct TensorSpec {
   std::string name;
   std::vector<uint64_t> shape;  // empty: a scalar
 };
+
+// The digest of a layout: FNV-1a, 64 bits, over `4:name:2,3;` of each tensor in order, in which the
+// first number counts the bytes of the name. It is simple in every language. Starts as
+// kEmptyLayoutDigest; AddToLayoutDigest returns the digest of the layout that has one more tensor.
+inline constexpr uint64_t kEmptyLayoutDigest = 0xcbf29ce484222325;
+uint64_t AddToLayoutDigest(uint64_t digest, absl::string_view name,
+                           absl::Span<const uint64_t> shape);
 
 class Layout {
  public:
@@ -31,15 +39,14 @@ class Layout {
   static absl::StatusOr<Layout> Create(std::vector<TensorSpec> tensors);
 
   absl::Span<const TensorSpec> tensors() const { return tensors_; }
-  // First element of each tensor in the flat vector.
+  // The first element of each tensor in the flat vector.
   absl::Span<const uint64_t> offsets() const { return offsets_; }
-  // Elements of tensor `index`.
+  // How many elements tensor `index` has.
   uint64_t size_of(size_t index) const;
   uint64_t num_elements() const { return num_elements_; }
   // About how many bytes the names and shapes themselves take.
   uint64_t memory_bytes() const { return memory_bytes_; }
-  // FNV-1a, 64 bits, over `4:name:2,3;` of each tensor in order; the first number is the number of
-  // bytes of the name. It is simple in every language.
+  // See AddToLayoutDigest.
   uint64_t digest() const { return digest_; }
 
  private:

@@ -1,15 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How numbers are laid out outside the server, and how they become float32 and back. Everything is
-// little-endian and may have any alignment.
-//
-//   float32   IEEE 754 binary32
-//   bfloat16  the upper half of a float32; rounded to nearest, ties to even
-//   float16   IEEE 754 binary16; rounded to nearest, ties to even; from 65520 on an infinity
-//
-// The conversion to float32 is exact, and NaNs stay NaNs with the upper bits of their payload. All
-// operations are on integers, except a sum that rounds the smallest float16 numbers. So the bits
-// are the same on every machine.
+// Vectors of numbers as they are laid out outside, and their way to float32 and back. Everything is
+// little-endian and may have any alignment. What the numbers are, and how they are rounded, is told
+// in core/base/half_float.h.
 #pragma once
 
 #include <cstddef>

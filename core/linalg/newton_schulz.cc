@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/base/check.h"
+#include "core/linalg/one_thread.h"
 
 namespace talweg::core {
 namespace {
@@ -27,14 +28,6 @@ void MirrorUpper(size_t n, float* a) {
       }
     }
   }
-}
-
-void UseOneThread() {
-  static const bool done = [] {
-    openblas_set_num_threads(1);
-    return true;
-  }();
-  static_cast<void>(done);
 }
 
 }  // namespace

@@ -15,25 +15,30 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "client/process/child_process.h"
+#include "client/process/program_path.h"
 #include "core/base/aligned_buffer.h"
 #include "core/base/shard.h"
 #include "core/optimizers/adam.h"
 #include "core/optimizers/optimizer_testing.h"
-#include "tests/bench/line_process.h"
 #include "tests/bench/measure.h"
 #include "tests/bench/triad.h"
 #include "tests/support/pool.h"
 
 namespace {
 
+using talweg::ChildProcess;
+using talweg::ChildStreams;
+using talweg::FindProgram;
 using talweg::core::AlignedBuffer;
 using talweg::core::NumShards;
 using talweg::core::ShardAt;
-using talweg::testing::LineProcess;
 using talweg::testing::Median;
 using talweg::testing::Pool;
 using talweg::testing::Print;
@@ -82,12 +87,27 @@ class OurAdam {
   uint64_t number_ = 0;
 };
 
+// The peer, which is asked and answers in lines and waits between its turns. Null if there is no
+// such interpreter.
+std::unique_ptr<ChildProcess> StartTorch(const std::string& python, size_t num_threads) {
+  const std::string program = FindProgram(python);
+  if (program.empty()) return nullptr;
+  ChildStreams streams;
+  streams.input = ChildStreams::Input::kPipe;
+  streams.errors_with_output = false;
+  streams.own_process_group = false;
+  return ChildProcess::Start(
+             program,
+             {TALWEG_BENCH_DIR "/torch_adam.py", std::to_string(kTorchTensors),
+              std::to_string(kElements / kTorchTensors), std::to_string(num_threads)},
+             streams)
+      .value();
+}
+
 void RunKernel(Pool& pool, const std::string& python) {
-  LineProcess torch({python, TALWEG_BENCH_DIR "/torch_adam.py", std::to_string(kTorchTensors),
-                     std::to_string(kElements / kTorchTensors),
-                     std::to_string(pool.num_threads())});
-  std::string version;
-  if (python.empty() || !torch.Read(&version)) {
+  const std::unique_ptr<ChildProcess> torch = StartTorch(python, pool.num_threads());
+  const std::optional<std::string> version = torch == nullptr ? std::nullopt : torch->AwaitLine();
+  if (!version.has_value()) {
     std::printf("bench adam_kernel: peer absent, no interpreter with torch\n");
     return;
   }
@@ -95,19 +115,21 @@ void RunKernel(Pool& pool, const std::string& python) {
   std::vector<double> our_seconds, torch_seconds;
   for (int round = 0; round < kRounds; ++round) {
     our_seconds.push_back(SecondsOf(kSteps, [&] { adam.Step(); }));
-    torch.Write(std::to_string(kSteps));
-    std::string seconds;
-    if (!torch.Read(&seconds)) {
+    torch->Write(std::to_string(kSteps) + "\n");
+    const std::optional<std::string> seconds = torch->AwaitLine();
+    if (!seconds.has_value()) {
       std::printf("bench adam_kernel: peer ended in the middle of the run\n");
       return;
     }
-    torch_seconds.push_back(std::atof(seconds.c_str()));
+    torch_seconds.push_back(std::atof(seconds->c_str()));
     // Its threads spin a little after a step; ours shall not pay for that.
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
+  torch->CloseInput();
+  torch->Wait();
   const double ours = 1e3 * Median(our_seconds);
   const double peer = 1e3 * Median(torch_seconds);
-  Print("adam_kernel", ours, "ms", "torch_foreach_" + version, peer, peer / ours, kKernelGoal);
+  Print("adam_kernel", ours, "ms", "torch_foreach_" + *version, peer, peer / ours, kKernelGoal);
 }
 
 void RunBandwidth(Pool& pool) {

@@ -26,6 +26,7 @@
 
 #include "core/base/aligned_buffer.h"
 #include "core/linalg/newton_schulz.h"
+#include "core/linalg/one_thread.h"
 #include "core/optimizers/muon.h"
 #include "core/optimizers/optimizer_testing.h"
 #include "core/optimizers/registry.h"
@@ -144,7 +145,7 @@ class Products {
 };
 
 void RunFlops(Pool& pool, const Method& method) {
-  openblas_set_num_threads(1);
+  UseOneThread();
   std::vector<std::vector<uint64_t>> shapes;
   std::vector<Products> products;
   double our_flops = 0;

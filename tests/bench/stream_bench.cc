@@ -8,17 +8,21 @@
 // child process: 64 MiB there, and, once all have come, back.
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
+#include <poll.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include "client/cpp/talweg/client.h"
+#include "client/process/child_process.h"
+#include "client/process/program_path.h"
 #include "tests/support/server_process.h"
 
 namespace {
@@ -31,6 +35,7 @@ constexpr int kWarmUp = 2;
 constexpr int kRounds = 15;
 constexpr double kGoal = 1.5;
 constexpr int kSocketBytes = 4 << 20;
+constexpr int kConnectMilliseconds = 30000;
 
 double Milliseconds(Clock::duration duration) {
   return std::chrono::duration<double, std::milli>(duration).count();
@@ -68,7 +73,7 @@ void Tune(int fd) {
   setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &kSocketBytes, sizeof(kSocketBytes));
 }
 
-// A child process that sends back what it gets.
+// A child process that sends back what it gets: this program again, as `stream_bench echo PORT`.
 class Echo {
  public:
   Echo() {
@@ -83,34 +88,42 @@ class Echo {
         getsockname(listener, where, &size) != 0) {
       return;
     }
-    child_ = fork();
-    if (child_ == 0) {
-      const int peer = accept(listener, nullptr, nullptr);
-      Tune(peer);
-      std::vector<char> bytes(kBytes);
-      while (ReceiveAll(peer, bytes.data(), kBytes) && SendAll(peer, bytes.data(), kBytes)) {
-      }
-      _exit(0);
-    }
-    socket_ = socket(AF_INET, SOCK_STREAM, 0);
+    const std::string port = std::to_string(ntohs(address.sin_port));
+    child_ = talweg::ChildProcess::Start(talweg::PathOfThisProgram(), {"echo", port}).value();
+    // Does not wait for a child that cannot connect.
+    pollfd pending = {listener, POLLIN, 0};
+    if (poll(&pending, 1, kConnectMilliseconds) == 1) socket_ = accept(listener, nullptr, nullptr);
     Tune(socket_);
-    connected_ = connect(socket_, where, size) == 0;
     close(listener);
   }
   ~Echo() {
     if (socket_ >= 0) close(socket_);
-    if (child_ > 0) waitpid(child_, nullptr, 0);
+    if (child_ != nullptr) child_->Wait();
+  }
+
+  // The child's side.
+  static int Serve(int port) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int peer = socket(AF_INET, SOCK_STREAM, 0);
+    Tune(peer);
+    if (connect(peer, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) return 1;
+    std::vector<char> bytes(kBytes);
+    while (ReceiveAll(peer, bytes.data(), kBytes) && SendAll(peer, bytes.data(), kBytes)) {
+    }
+    return 0;
   }
 
   bool Run(const std::vector<float>& out, std::vector<float>& in) const {
-    return connected_ && SendAll(socket_, reinterpret_cast<const char*>(out.data()), kBytes) &&
+    return socket_ >= 0 && SendAll(socket_, reinterpret_cast<const char*>(out.data()), kBytes) &&
            ReceiveAll(socket_, reinterpret_cast<char*>(in.data()), kBytes);
   }
 
  private:
-  pid_t child_ = -1;
+  std::unique_ptr<talweg::ChildProcess> child_;
   int socket_ = -1;
-  bool connected_ = false;
 };
 
 talweg::v1::CreateSessionRequest AdamSession(const char* id) {
@@ -135,9 +148,10 @@ talweg::Session Join(const talweg::Client& client, const char* id) {
 
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc == 3 && std::string(argv[1]) == "echo") return Echo::Serve(std::atoi(argv[2]));
   using talweg::testing::ServerProcess;
-  const Echo echo;  // forks before there are threads
+  const Echo echo;
   const ServerProcess server({"--log_level=error"});
   talweg::ClientOptions options;
   const auto client = talweg::Client::Connect(server.address(), options).value();

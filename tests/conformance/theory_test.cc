@@ -4,8 +4,8 @@
 // Nothing here is drawn anew, so a number that fits once fits always.
 #include <gtest/gtest.h>
 
-#include "client/experiments/ill_conditioned.h"
-#include "client/experiments/rates.h"
+#include "client/experiments/theory/ill_conditioned.h"
+#include "client/experiments/theory/rates.h"
 #include "tests/support/server_process.h"
 
 namespace talweg {

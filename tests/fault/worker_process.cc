@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/fault/worker_process.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -21,8 +18,6 @@
 #include "gtest/gtest.h"
 #include "tests/fault/fault_gradient.h"
 
-extern char** environ;
-
 namespace talweg::testing {
 
 size_t WorkerProcess::Story::num_answered() const {
@@ -37,68 +32,30 @@ WorkerProcess::WorkerProcess(const Options& options) : options_(options) {
   if (file < 0) throw std::runtime_error("no file for a worker");
   close(file);
   path_ = path;
-  std::vector<std::string> arguments = {TALWEG_FAULT_WORKER_BINARY,
-                                        options.address,
-                                        options.session_id,
-                                        options.worker,
-                                        absl::StrCat(options.num_elements),
-                                        path_,
-                                        options.streamed ? "streamed" : "unary",
-                                        options.how};
-  std::vector<char*> argv;
-  for (std::string& argument : arguments) argv.push_back(argument.data());
-  argv.push_back(nullptr);
-  int pipe_ends[2];
-  if (pipe2(pipe_ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe for a worker");
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, pipe_ends[0], STDIN_FILENO);
-  const int failed =
-      posix_spawn(&pid_, TALWEG_FAULT_WORKER_BINARY, &actions, nullptr, argv.data(), environ);
-  posix_spawn_file_actions_destroy(&actions);
-  close(pipe_ends[0]);
-  input_ = pipe_ends[1];
-  if (failed != 0) {
-    pid_ = -1;
-    throw std::runtime_error("no process for a worker");
-  }
+  ChildStreams streams;
+  streams.input = ChildStreams::Input::kPipe;
+  streams.output = ChildStreams::Output::kInherited;
+  streams.errors_with_output = false;
+  streams.own_process_group = false;
+  absl::StatusOr<std::unique_ptr<ChildProcess>> process = ChildProcess::Start(
+      TALWEG_FAULT_WORKER_BINARY,
+      {options.address, options.session_id, options.worker, absl::StrCat(options.num_elements),
+       path_, options.streamed ? "streamed" : "unary", options.how},
+      streams);
+  if (!process.ok()) throw std::runtime_error(process.status().ToString());
+  process_ = *std::move(process);
 }
 
 WorkerProcess::~WorkerProcess() {
-  if (pid_ > 0) {
-    Signal(SIGKILL);
-    Wait();
-  }
-  CloseInput();
+  process_.reset();
   unlink(path_.c_str());
 }
 
-void WorkerProcess::Signal(int signal) const {
-  if (pid_ > 0) kill(pid_, signal);
-}
-
-int WorkerProcess::Wait() {
-  int status = 0;
-  if (pid_ <= 0 || waitpid(pid_, &status, 0) != pid_) return -1;
-  pid_ = -1;
-  return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-}
-
-void WorkerProcess::Freeze() {
-  Signal(SIGSTOP);
-  int status = 0;
-  if (pid_ > 0) waitpid(pid_, &status, WUNTRACED);
-  EXPECT_TRUE(WIFSTOPPED(status));
-}
+void WorkerProcess::Freeze() { EXPECT_TRUE(process_->Freeze()); }
 
 void WorkerProcess::Wake() const { Signal(SIGCONT); }
 
-void WorkerProcess::Step() { EXPECT_EQ(write(input_, "\n", 1), 1); }
-
-void WorkerProcess::CloseInput() {
-  if (input_ >= 0) close(input_);
-  input_ = -1;
-}
+void WorkerProcess::Step() { EXPECT_TRUE(process_->Write("\n")); }
 
 WorkerProcess::Story WorkerProcess::Read() const {
   Story story;

@@ -123,6 +123,33 @@ PYTHON
 expect 0 "version 1" pull pair --min_version 1 --output pair.npy
 expect 0 "2: a b" session records pair
 expect 0 '"weight": 3' session records pair --json
+# A worker's place by hand: what join prints, heartbeat and leave take.
+expect 0 "lease" session join pair --worker c --role gradient
+joined=$("$talweg" session join pair --worker c --json)
+read -ra place <<<"$("$python" -c 'import json, sys; place = json.load(sys.stdin)
+print(place["incarnation"], place["history"], place["version"], place["lease_seconds"])' <<<"$joined")"
+((place[2] == 1 && place[3] > 0)) || fail "join tells ${place[*]}"
+expect 0 "incarnation  ${place[0]}" session heartbeat pair --worker c --incarnation "${place[0]}"
+expect 0 "history      ${place[1]}" session heartbeat pair --worker c --incarnation "${place[0]}" \
+  --history "${place[1]}"
+expect 0 '"version": "1"' session heartbeat pair --worker c --incarnation "${place[0]}" --json
+expect 1 "HISTORY_CHANGED" session heartbeat pair --worker c --incarnation "${place[0]}" --history 1
+expect 1 "INCARNATION" session leave pair --worker c --incarnation 1
+expect 0 "c has left pair" session leave pair --worker c --incarnation "${place[0]}"
+expect 1 "WORKER_NOT_JOINED" session leave pair --worker c --incarnation "${place[0]}"
+expect 1 "WORKER_NOT_JOINED" session heartbeat pair --worker c --incarnation "${place[0]}"
+expect 2 "--incarnation is needed" session leave pair --worker c
+expect 1 "WRONG_METHOD" session join pair --worker c --role search
+expect 1 "SESSION_NOT_FOUND" session join nobody
+# A gradient of an older version counts as long as it is young enough.
+expect 0 "gradient_descent" session create late --layout "w:2 b" --optimizer gradient_descent \
+  --learning_rate 0.5 --initial initial.npy --max_staleness 1
+expect 0 "APPLIED" step late --gradient gradient.npy --worker a
+expect 0 "APPLIED" step late --gradient gradient.npy --worker a --base_version 0
+expect 1 "STALE" step late --gradient gradient.npy --worker a --base_version 0
+expect 1 "base_version" step late --gradient gradient.npy --worker a --base_version 3
+expect 0 '"base_version": "0"' session records late --json
+expect 0 "" session delete late
 expect 0 "" session delete pair
 expect 0 "" session delete tuned
 expect 0 "" session delete mlp

@@ -4,7 +4,8 @@
 #   tests/install/install_test.sh BUILD_DIR PYTHON3 SANITIZE
 #
 # Installs a build, makes a program of README.md's example and CMake lines against what was
-# installed, and runs it against the installed server.
+# installed, and runs it against the installed server. A second program links the leaf rooms of core
+# that are installed for clients.
 set -euo pipefail
 build=$1 python=$2 sanitize=$3
 here=$(cd "$(dirname "$0")" && pwd)
@@ -19,10 +20,29 @@ cmake --install "$build" --prefix "$prefix" >"$work/install.log"
   sha256sum --check --strict --quiet SHA256SUMS)
 "$python" -B "$here/readme.py" "$work/project"
 
+cat >"$work/project/leaves.cc" <<'CXX'
+#include "core/base/checksum.h"
+#include "core/base/half_float.h"
+#include "core/noise/philox.h"
+
+int main() {
+  using namespace talweg::core;
+  const PhiloxWords words = Philox({0, 0, 0, 0}, {0, 0});  // Random123's first answer
+  const bool right = Crc32c("123456789") == 0xe3069283 && Float16FromFloat32(1) == 0x3c00 &&
+                     words[0] == 0x6627e8d5;
+  return right ? 0 : 1;
+}
+CXX
+cat >>"$work/project/CMakeLists.txt" <<'CMAKE'
+add_executable(leaves leaves.cc)
+target_link_libraries(leaves PRIVATE talweg::core_base talweg::core_noise)
+CMAKE
+
 flags=()
 if [[ -n $sanitize ]]; then flags=(-DCMAKE_CXX_FLAGS="-fsanitize=$sanitize"); fi
 cmake -S "$work/project" -B "$work/build" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" \
   -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF "${flags[@]}"
 cmake --build "$work/build"
+"$work/build/leaves"
 
 "$here/../support/with_server.sh" "$prefix/bin/talweg-server" "$work/build/worker" '{address}'

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "client/cpp/talweg/grpc_transport.h"
+#include "core/base/layout.h"
 
 namespace talweg {
 namespace {
@@ -182,15 +183,36 @@ absl::StatusOr<Session> Client::Join(absl::string_view session_id, absl::string_
   return Session::Join(transport_, options_, session_id, worker, options);
 }
 
+absl::StatusOr<v1::JoinResponse> Client::CallJoin(const v1::JoinRequest& request) const {
+  v1::JoinResponse response;
+  const absl::Status status = CallWithRetry(request, response);
+  if (!status.ok()) return status;
+  return response;
+}
+
+absl::StatusOr<v1::HeartbeatResponse> Client::CallHeartbeat(
+    const v1::HeartbeatRequest& request) const {
+  v1::HeartbeatResponse response;
+  const absl::Status status = CallWithRetry(request, response);
+  if (!status.ok()) return status;
+  return response;
+}
+
+absl::Status Client::CallLeave(const v1::LeaveRequest& request) const {
+  v1::LeaveResponse response;
+  int num_attempts = 0;
+  const absl::Status status = CallWithRetry(request, response, &num_attempts);
+  // An attempt whose reply was lost had worked.
+  const bool left = num_attempts > 1 && ReasonOf(status) == "WORKER_NOT_JOINED";
+  return left ? absl::OkStatus() : status;
+}
+
 uint64_t LayoutDigest(const v1::Layout& layout) {
-  uint64_t digest = 0xcbf29ce484222325;
+  uint64_t digest = core::kEmptyLayoutDigest;
   for (const v1::Tensor& tensor : layout.tensors()) {
-    const std::string text = absl::StrCat(tensor.name().size(), ":", tensor.name(), ":",
-                                          absl::StrJoin(tensor.shape(), ","), ";");
-    for (const char c : text) {
-      digest ^= static_cast<unsigned char>(c);
-      digest *= 0x100000001b3;
-    }
+    digest = core::AddToLayoutDigest(
+        digest, tensor.name(),
+        absl::MakeConstSpan(tensor.shape().data(), static_cast<size_t>(tensor.shape_size())));
   }
   return digest;
 }

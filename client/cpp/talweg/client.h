@@ -30,10 +30,10 @@ namespace talweg {
 
 struct ClientOptions {
   absl::Duration connect_timeout = absl::Seconds(10);  // until the server answers
-  // Largest message either way, in bytes: a contribution of 64 MiB and what stands around it.
+  // The largest message either way, in bytes: a contribution of 64 MiB, and what stands around it.
   uint64_t max_message_bytes = (uint64_t{64} << 20) + (uint64_t{1} << 20);
-  // Above this many bytes of numbers either way a Step goes over a stream; above 64 MiB it must,
-  // and does.
+  // A Step with more bytes of numbers than this, either way, goes over a stream. With more than
+  // 64 MiB it always does, because no message holds them.
   uint64_t stream_threshold_bytes = uint64_t{4} << 20;
   RetryOptions retry;      // of every call
   bool heartbeats = true;  // from a background thread of each Session
@@ -45,38 +45,38 @@ struct AttachedSession {
   bool created = false;
 };
 
-// What of a session's steps is watched.
+// Which of a session's steps are watched.
 struct WatchOptions {
-  uint64_t history = 0;        // 0: whichever is current
-  uint64_t after_version = 0;  // only steps that made a later one
-  bool follow = false;         // go on with each new step; false: what is there
-  // Called about ten times a second while nothing comes. Unset: nothing is done then.
+  uint64_t history = 0;        // 0: the one that is current then
+  uint64_t after_version = 0;  // only steps that made a later version
+  bool follow = false;         // go on with each new step; false: only the steps that are there
+  // Called about ten times a second while nothing comes. Unset: nothing is called.
   std::function<void()> idle = {};
 };
 
 // Which records of versions are asked for.
 struct VersionRecordsOptions {
-  uint64_t history = 0;        // 0: whichever is current
-  uint64_t after_version = 0;  // only of later ones
+  uint64_t history = 0;        // 0: the one that is current then
+  uint64_t after_version = 0;  // only records of later versions
 };
 
 // Cheap to copy; copies share the connection, and a Session may outlive its Client. Thread-safe.
 class Client {
  public:
-  // Connects to `address` ("host:port") in plaintext. UNAVAILABLE where the server does not answer
+  // Connects to `address` ("host:port") in plaintext. UNAVAILABLE if the server does not answer
   // within `connect_timeout`.
   static absl::StatusOr<Client> Connect(absl::string_view address,
                                         const ClientOptions& options = {});
-  // Over a transport of one's own: for tests.
+  // Takes the caller's transport instead: for tests.
   Client(std::shared_ptr<Transport> transport, const ClientOptions& options);
 
-  // Makes a session. Without a `request_id` a random one is set, so that retries are safe. Fails
-  // with SESSION_EXISTS where another request made it.
+  // Makes a session. If there is no `request_id`, a random one is set, so that retries are safe.
+  // Fails with SESSION_EXISTS if another request made the session.
   absl::StatusOr<v1::Session> CreateSession(v1::CreateSessionRequest request) const;
 
-  // Makes a session, or takes the one that is there if it has the same layout and method; its
-  // schedule, policy and values stay as they are. FAILED_PRECONDITION, saying what differs, where
-  // it does not fit.
+  // Makes a session. If a session of that name is there and has the same layout and method, takes
+  // that one; its schedule, policy and values stay as they are. FAILED_PRECONDITION, saying what
+  // differs, if it has another layout or method.
   absl::StatusOr<AttachedSession> CreateOrAttach(const v1::CreateSessionRequest& request) const;
 
   absl::StatusOr<v1::Session> GetSession(absl::string_view session_id,
@@ -88,33 +88,41 @@ class Client {
   // Changes hyper-parameters from the next version on.
   absl::StatusOr<v1::Session> UpdateSession(const v1::UpdateSessionRequest& request) const;
 
-  // Hands the steps of a session to `take`, in the order of their versions, each once; at first a
-  // message that says the history, perhaps without steps. A stream that breaks goes on after the
-  // last version seen; silence is no reason to give up, only a server that does not answer for
-  // `overall_timeout`. An error of `take` ends it and is returned; CANCELLED where `stop` of
-  // RetryOptions, asked ten times a second here, says so; SESSION_DELETED, HISTORY_CHANGED.
+  // Hands the steps of a session to `take`, in the order of their versions, each once. The first
+  // message says the history and may have no steps. After a broken stream the watch goes on behind
+  // the last version seen. Silence is no reason to give up; a server that does not answer for
+  // `overall_timeout` is. An error of `take` ends the watch and is returned. Fails with CANCELLED
+  // if `stop` of RetryOptions, which is asked ten times a second here, says so, and with
+  // SESSION_DELETED or HISTORY_CHANGED.
   absl::Status WatchSession(
       absl::string_view session_id, const WatchOptions& options,
       absl::FunctionRef<absl::Status(const v1::WatchSessionResponse& message)> take) const;
 
-  // Who made which version: the records that the server keeps, in the order of their versions.
+  // Tells who made which version: the records that the server keeps, in the order of versions.
   absl::StatusOr<std::vector<v1::VersionRecord>> VersionRecords(
       absl::string_view session_id, const VersionRecordsOptions& options = {}) const;
 
-  // Forgets a session. With `history` 0 the one that stands there now is meant; a retry never
+  // Deletes a session. With `history` 0 the session that is there now is meant. A retry never
   // deletes a session that was made anew in between.
   absl::Status DeleteSession(absl::string_view session_id, uint64_t history = 0) const;
 
-  // Fills `parameters` with the current version, or one that is waited for, without joining.
+  // Fills `parameters` with the current version, or with the version that `options` waits for. The
+  // caller need not have joined.
   absl::StatusOr<PulledVersion> Pull(absl::string_view session_id, absl::Span<float> parameters,
                                      const PullOptions& options = {}) const;
 
-  // Joins a session as `worker`: its identity across restarts. A process that joined under the same
-  // name before is fenced. WorkerName() (worker_name.h) makes a name of the environment. Steps of
-  // all sessions of one Client share its connection, on which a server takes 256 calls at a time:
-  // where more than that may wait for a round, connect several.
+  // Joins a session as `worker`, a name that stays the same across restarts. A process that joined
+  // under the same name before is fenced. WorkerName() (worker_name.h) makes a name from the
+  // environment. The steps of all sessions of one Client share its connection, on which a server
+  // takes 256 calls at a time: if more may wait for a round, connect several clients.
   absl::StatusOr<Session> Join(absl::string_view session_id, absl::string_view worker,
                                const JoinOptions& options = {}) const;
+
+  // The calls of a worker's life, one by one, for tools. Programs use Join(): a Session makes these
+  // calls by itself, and keeps the lease.
+  absl::StatusOr<v1::JoinResponse> CallJoin(const v1::JoinRequest& request) const;
+  absl::StatusOr<v1::HeartbeatResponse> CallHeartbeat(const v1::HeartbeatRequest& request) const;
+  absl::Status CallLeave(const v1::LeaveRequest& request) const;
 
  private:
   template <class Request, class Response>
@@ -125,8 +133,7 @@ class Client {
   ClientOptions options_;
 };
 
-// Digest of a layout as the server computes it: FNV-1a, 64 bits, over `4:name:2,3;` of each tensor,
-// the first number being the bytes of the name.
+// Digest of a layout as the server computes it; see AddToLayoutDigest of core/base/layout.h.
 uint64_t LayoutDigest(const v1::Layout& layout);
 
 }  // namespace talweg

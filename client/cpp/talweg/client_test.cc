@@ -92,6 +92,28 @@ TEST_F(ClientTest, LayoutDigestIsThatOfTheWire) {
   EXPECT_EQ(LayoutDigest(layout), 0xab4b78be036a707eu);  // of "1:w:2,3;1:s:;"
 }
 
+TEST_F(ClientTest, TheCallsOfAWorkersLifeAreThereOneByOne) {
+  server_->version = 3;
+  v1::JoinRequest join;
+  join.set_session_id("mlp");
+  join.set_worker("a");
+  join.add_roles(v1::ROLE_STATISTICS);
+  const v1::JoinResponse joined = MakeClient().CallJoin(join).value();
+  EXPECT_EQ(joined.history(), server_->history);
+  EXPECT_EQ(joined.version(), 3u);
+  EXPECT_EQ(joined.incarnation(), 1u);
+  EXPECT_EQ(joined.lease_seconds(), server_->lease_seconds);
+  ASSERT_EQ(server_->joins.size(), 1u);
+  EXPECT_EQ(server_->joins[0].roles(0), v1::ROLE_STATISTICS);
+  EXPECT_EQ(MakeClient().CallHeartbeat({})->lease_seconds(), server_->lease_seconds);
+  EXPECT_EQ(server_->num_heartbeats, 1);
+  // A lost reply is no failure, a second farewell is one.
+  server_->faults = {Fault::kLoseReply};
+  EXPECT_TRUE(MakeClient().CallLeave({}).ok());
+  EXPECT_FALSE(server_->joined);
+  EXPECT_EQ(ReasonOf(MakeClient().CallLeave({})), "WORKER_NOT_JOINED");
+}
+
 TEST_F(ClientTest, ListWalksEveryPage) {
   const auto sessions = MakeClient().ListSessions();
   ASSERT_TRUE(sessions.ok());

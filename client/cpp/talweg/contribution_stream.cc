@@ -4,9 +4,9 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "client/cpp/talweg/crc32c.h"
 #include "client/cpp/talweg/dtype.h"
 #include "client/cpp/talweg/transport.h"
+#include "core/base/checksum.h"
 
 namespace talweg {
 namespace {
@@ -200,8 +200,8 @@ absl::Status ContributionStream::TakeData(const v1::Chunk& chunk) {
   const absl::string_view data(bytes, num_bytes);
   bool fits = true;
   if (contribution.options.checksums) {
-    contribution.data_crc32c = Crc32c(data, contribution.data_crc32c);
-    fits = !chunk.has_crc32c() || chunk.crc32c() == Crc32c(data);
+    contribution.data_crc32c = core::Crc32c(data, contribution.data_crc32c);
+    fits = !chunk.has_crc32c() || chunk.crc32c() == core::Crc32c(data);
   }
   if (DtypeBytes(dtype) != sizeof(float)) DecodeFloats(dtype, bytes, values);
   if (fits && contribution.num_good == contribution.num_received) contribution.num_good += size;

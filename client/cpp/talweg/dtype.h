@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How numbers are laid out on the wire, and their way from and to float32. Little-endian, of any
-// alignment.
-//
-//   FLOAT32   IEEE 754 binary32
-//   BFLOAT16  the upper half of a float32; rounded to nearest, ties to even
-//   FLOAT16   IEEE 754 binary16; rounded to nearest, ties to even; from 65520 on an infinity
-//
-// DTYPE_UNSPECIFIED is FLOAT32. To float32 is exact; a NaN stays one, with the upper bits of its
-// payload. In the default rounding mode the same bits on every machine.
+// Vectors of numbers as they are laid out on the wire, and their way from and to float32.
+// Everything is little-endian and may have any alignment. DTYPE_UNSPECIFIED is FLOAT32. What the
+// other numbers are, and how they are rounded, is told in core/base/half_float.h.
 #pragma once
 
 #include <cstddef>

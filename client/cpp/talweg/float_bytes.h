@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// float32 numbers as the wire and .npy files have them: little-endian, as this machine.
+// float32 numbers as the wire and .npy files have them: little-endian, as on this machine.
 #pragma once
 
 #include <bit>

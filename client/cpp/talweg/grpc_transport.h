@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The transport over gRPC. Its source is the one file of the library that sees gRPC's headers.
+// The transport over gRPC. No header that is installed shows a type of gRPC, so neither does this.
 #pragma once
 
 #include <cstdint>
@@ -13,8 +13,8 @@
 
 namespace talweg {
 
-// Opens a plaintext connection to `address` ("host:port", or any name gRPC resolves) and waits at
-// most `timeout` until it stands; UNAVAILABLE where it does not. Messages of up to
+// Opens a plaintext connection to `address` ("host:port", or any name that gRPC resolves) and waits
+// at most `timeout` until it stands; UNAVAILABLE if it does not. Messages of up to
 // `max_message_bytes` pass both ways.
 absl::StatusOr<std::unique_ptr<Transport>> ConnectGrpc(absl::string_view address,
                                                        uint64_t max_message_bytes,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Keeps a worker's lease while the worker thinks.
+// Keeps a worker's lease while the worker computes.
 #pragma once
 
 #include <condition_variable>
@@ -13,15 +13,15 @@
 
 namespace talweg {
 
-// A thread that sends a heartbeat every third of the lease until it is destroyed, or until the
-// server says that this worker is no longer one (the worker's next call then gets the same error).
-// Lost heartbeats are simply followed by the next.
+// A thread that sends a heartbeat every third of the lease. It ends when its object is destroyed,
+// or when the server says that this worker no longer belongs to the session (the worker's next call
+// then gets the same error). After a lost heartbeat the next one follows as usual.
 class Heartbeat {
  public:
-  // `transport` is the heartbeats' own, so that a large step never holds them up.
+  // `transport` is for the heartbeats alone, so that a large step never holds them up.
   Heartbeat(std::unique_ptr<Transport> transport, const v1::HeartbeatRequest& request,
             absl::Duration lease);
-  // Waits for a heartbeat under way, at most 5 s.
+  // Waits at most 5 s for a heartbeat that is under way.
   ~Heartbeat();
 
   // Why the heartbeats ended: the server's error; OK while they go on.
@@ -29,7 +29,7 @@ class Heartbeat {
 
  private:
   void Run(v1::HeartbeatRequest request, absl::Duration lease);
-  // Sleeps, or returns true at once when told to stop.
+  // Sleeps for `duration`, or returns true at once when the thread shall stop.
   bool WaitForStop(absl::Duration duration);
 
   const std::unique_ptr<Transport> transport_;

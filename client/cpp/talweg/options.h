@@ -14,36 +14,39 @@
 
 namespace talweg {
 
-// Told, from the calling thread, how many bytes of numbers have gone either way, and how many there
-// are. Falls back where an attempt starts over.
+// Called on the calling thread with the bytes of numbers that have travelled, both ways together,
+// and with how many there are. The first number falls back when an attempt starts over.
 using ProgressCallback = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
 
 struct JoinOptions {
-  std::vector<v1::Role> roles;  // each once; empty: ROLE_GRADIENT
+  std::vector<v1::Role> roles;  // each at most once; empty: ROLE_GRADIENT
 };
 
 struct StepOptions {
-  // What comes back: POINT_PARAMETERS, or POINT_LOOKAHEAD, where the next gradient is to be taken
-  // (with most methods the same).
+  // What comes back: POINT_PARAMETERS, or POINT_LOOKAHEAD, the point at which the next gradient is
+  // to be taken (with most methods both are the same).
   v1::Point point = v1::POINT_PARAMETERS;
-  // How the numbers travel. To a half they are rounded to nearest even; a gradient beyond 65504
-  // becomes an infinity in float16, which the server refuses.
+  // How the numbers travel. On the way to 16 bits they are rounded to nearest, ties to even. A
+  // gradient beyond 65504 becomes an infinity in float16, which the server refuses.
   v1::Dtype gradient_dtype = v1::DTYPE_FLOAT32;
   v1::Dtype reply_dtype = v1::DTYPE_FLOAT32;
-  // Of the contribution in its round's mean, such as the number of samples: finite, > 0. Unset: 1.
-  // The server refuses one where the reduction takes none.
+  // The weight of the contribution in its round's mean, such as the number of samples: finite, > 0.
+  // Unset: 1. The server refuses a weight if the session's reduction takes none.
   std::optional<float> weight;
-  // The gradient is none: it is what steps of the worker's own added to the parameters of version()
-  // (local SGD, federated averaging).
+  // True if the numbers are no gradient, but what the worker's own steps added to the parameters of
+  // version() (local SGD, federated averaging).
   bool difference = false;
-  // Do not wait for other workers: the verdict is VERDICT_PENDING where the contribution waits, and
-  // ResumeStep() asks what became of it.
+  // The version that the gradient was taken at, at most the current one. Unset: the session's
+  // version(), that of the parameters that came last.
+  std::optional<uint64_t> base_version;
+  // Do not wait for other workers: if the contribution waits for them, the verdict is
+  // VERDICT_PENDING, and ResumeStep() asks what became of it.
   bool return_pending = false;
-  bool checksums = false;     // CRC32C both ways; a step with them goes over a stream at any size
-  ProgressCallback progress;  // unset: nobody is told
+  bool checksums = false;     // CRC32C both ways; such a step goes over a stream at any size
+  ProgressCallback progress;  // unset: none is called
 };
 
-// What the numbers of such a contribution are.
+// What the numbers of a contribution with these options are.
 inline v1::SectionKind KindOf(const StepOptions& options) {
   return options.difference ? v1::SECTION_KIND_DIFFERENCE : v1::SECTION_KIND_GRADIENT;
 }
@@ -51,11 +54,11 @@ inline v1::SectionKind KindOf(const StepOptions& options) {
 struct PullOptions {
   v1::Point point = v1::POINT_PARAMETERS;  // or POINT_LOOKAHEAD, POINT_AVERAGE
   v1::Dtype dtype = v1::DTYPE_FLOAT32;     // how the numbers travel
-  // Wait until the session is at this version or a later one, as long as
-  // RetryOptions::round_timeout says. 0: the current one at once.
+  // Wait until the session is at this version or a later one, at most as long as
+  // RetryOptions::round_timeout says. 0: take the current version at once.
   uint64_t min_version = 0;
-  bool checksums = false;     // a message that does not fit its CRC32C is pulled again
-  ProgressCallback progress;  // unset: nobody is told
+  bool checksums = false;     // pull a message again if it does not fit its CRC32C
+  ProgressCallback progress;  // unset: none is called
 };
 
 }  // namespace talweg

@@ -6,9 +6,9 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "client/cpp/talweg/crc32c.h"
 #include "client/cpp/talweg/dtype.h"
 #include "client/cpp/talweg/status.h"
+#include "core/base/checksum.h"
 
 namespace talweg {
 namespace {
@@ -100,7 +100,7 @@ class Puller {
         DtypeBytes(section.dtype()) != element_bytes || size > parameters_.size() - begin) {
       return absl::InternalError("the server left a gap in a pull");
     }
-    if (message.has_crc32c() && Crc32c(data) != message.crc32c()) {
+    if (message.has_crc32c() && core::Crc32c(data) != message.crc32c()) {
       return absl::UnavailableError(
           absl::StrCat("elements from ", begin, " on do not fit their checksum"));
     }

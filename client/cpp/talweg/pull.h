@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Parameters from the server, through broken streams.
+// Parameters from the server, also through streams that break.
 #pragma once
 
 #include <cstdint>
@@ -18,23 +18,24 @@ namespace talweg {
 struct PulledVersion {
   uint64_t history = 0;
   uint64_t version = 0;
-  double next_learning_rate = 0;  // of the coming step; a lookahead was made with it
+  double next_learning_rate = 0;  // of the coming step; a lookahead was computed with it
 };
 
-// Where a pull goes on: elements before `begin_element` are there, of this version.
+// The point from which a pull goes on: the elements before `begin_element` are there already, of
+// this version.
 struct PullStart {
   uint64_t version = 0;
   double next_learning_rate = 0;
   uint64_t begin_element = 0;
 };
 
-// Fills `parameters` (all elements of the session) with one version. A broken stream, or a message
-// that does not fit its checksum, goes on from the first missing element at the same version; where
-// the server no longer holds that version, or would make another lookahead of it, the pull starts
-// over. `history` 0 means whichever is current at the first message. With `start` the pull goes on
-// there. Lasts as long as messages come: the overall timeout counts from the last new element. The
-// wait for `min_version` is that of RoundWait.
-// After an error the contents of `parameters` are unspecified.
+// Fills `parameters` (all elements of the session) with one version. After a broken stream, or a
+// message that does not fit its checksum, the pull goes on from the first missing element at the
+// same version. If the server no longer holds that version, or would compute another lookahead from
+// it, the pull starts over. `history` 0 means the history that is current at the first message.
+// With `start` the pull goes on there. The pull lasts as long as messages come: the overall timeout
+// counts from the last new element. The wait for `min_version` is that of RoundWait. After an error
+// the contents of `parameters` are unspecified.
 absl::StatusOr<PulledVersion> PullParameters(Transport& transport, const RetryOptions& retry,
                                              absl::string_view session_id, uint64_t history,
                                              absl::Span<float> parameters,

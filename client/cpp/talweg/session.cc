@@ -2,153 +2,14 @@
 #include "client/cpp/talweg/session.h"
 
 #include <algorithm>
-#include <list>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "client/cpp/talweg/client.h"
-#include "client/cpp/talweg/contribution_stream.h"
-#include "client/cpp/talweg/dtype.h"
-#include "client/cpp/talweg/heartbeat.h"
 #include "client/cpp/talweg/pull.h"
-#include "client/cpp/talweg/retry.h"
-#include "client/cpp/talweg/transport.h"
+#include "client/cpp/talweg/session_state.h"
 
 namespace talweg {
-
-namespace {
-
-// No gradient above it fits into one message.
-constexpr uint64_t kMaxUnaryBytes = uint64_t{64} << 20;
-
-// A contribution without its answer, or whose answer was not yet asked for.
-struct Waiting {
-  Contribution contribution;
-  int num_attempts = 0;
-  bool asks_again = false;  // whoever is told that it is pending may ask what became of it
-  std::vector<float> kept;  // the gradient, once its caller has it back
-};
-
-}  // namespace
-
-struct Session::State {
-  std::shared_ptr<Transport> transport;
-  ClientOptions options;
-  std::string session_id;
-  std::string worker;
-  JoinOptions join;
-  uint64_t history = 0;
-  uint64_t incarnation = 0;
-  bool replies_wait = false;  // as the join was told
-  uint64_t version = 0;
-  uint64_t sequence = 0;  // of the last contribution
-  double next_learning_rate = 0;
-  bool left = false;
-  v1::ContributionHeader header;  // what all contributions have in common
-  std::list<Waiting> waiting;     // oldest first; at most two
-  bool resumable = false;         // `waiting` is one contribution that ResumeStep may ask about
-  // Whether one of `waiting` may be part of a version, or become so, though its answer is not here.
-  bool perhaps_judged = false;
-  absl::Status fenced;        // the error that fenced this worker, once there was one
-  v1::StepRequest request;    // keeps its memory from step to step
-  v1::StepResponse response;  // likewise
-  std::unique_ptr<ContributionStream> stream;
-  std::unique_ptr<Heartbeat> heartbeat;
-
-  // Gives up what waits.
-  void Forget() {
-    const bool under_way = std::any_of(waiting.begin(), waiting.end(), [](const Waiting& one) {
-      return !one.contribution.answer.has_value();
-    });
-    if (stream != nullptr && under_way) stream->Close();
-    waiting.clear();
-    resumable = false;
-  }
-
-  // The answer's data shall go to `parameters`.
-  void Aim(Contribution& contribution, absl::Span<float> parameters) const {
-    const StepOptions& step = contribution.options;
-    contribution.parameters = parameters;
-    contribution.num_good = 0;
-    v1::ReplyOptions& reply = *contribution.header.mutable_reply();
-    reply.set_data(parameters.empty()                  ? v1::REPLY_DATA_NONE
-                   : step.point == v1::POINT_LOOKAHEAD ? v1::REPLY_DATA_LOOKAHEAD
-                                                       : v1::REPLY_DATA_PARAMETERS);
-    reply.set_dtype(step.reply_dtype);
-    reply.set_checksums(step.checksums);
-    reply.set_return_pending(step.return_pending);
-    contribution.waits = replies_wait && !step.return_pending;
-  }
-
-  bool NeedsStream(const Contribution& contribution) const {
-    const StepOptions& step = contribution.options;
-    const uint64_t bytes = std::max(contribution.gradient.size() * DtypeBytes(step.gradient_dtype),
-                                    contribution.parameters.size() * DtypeBytes(step.reply_dtype));
-    return step.checksums || bytes > std::min(options.stream_threshold_bytes, kMaxUnaryBytes);
-  }
-
-  // One attempt at an answer in one message, `timeout` long unless it waits for other workers.
-  absl::Status CallStep(Contribution& contribution, absl::Duration timeout, const RoundWait& wait) {
-    const StepOptions& step = contribution.options;
-    *request.mutable_header() = contribution.header.header();
-    *request.mutable_reply() = contribution.header.reply();
-    request.mutable_reply()->set_max_reply_bytes(options.max_message_bytes);
-    if (request.sections_size() == 0) request.add_sections();
-    v1::Section& gradient = *request.mutable_sections(0);
-    gradient.set_kind(KindOf(step));
-    gradient.set_dtype(step.gradient_dtype);
-    gradient.mutable_data()->resize(contribution.gradient.size() * DtypeBytes(step.gradient_dtype));
-    EncodeFloats(step.gradient_dtype, contribution.gradient, gradient.mutable_data()->data());
-    absl::Status status = contribution.waits ? transport->WaitForStep(
-                                                   request, response, [&] { return wait.Look(); },
-                                                   wait.attempt_timeout())
-                                             : transport->Call(request, response, timeout);
-    if (!status.ok()) return status;
-    const absl::Span<float> parameters = contribution.parameters;
-    if (!parameters.empty()) {
-      const v1::SectionKind kind = response.sections_size() == 1 ? response.sections(0).kind()
-                                                                 : v1::SECTION_KIND_UNSPECIFIED;
-      const bool asked = kind == v1::SECTION_KIND_PARAMETERS ||
-                         (kind == v1::SECTION_KIND_LOOKAHEAD && step.point == v1::POINT_LOOKAHEAD);
-      if (!asked ||
-          response.sections(0).data().size() != parameters.size() * DtypeBytes(step.reply_dtype)) {
-        return absl::InternalError(absl::StrCat("the server's reply to step ",
-                                                response.applied_version(), " does not hold ",
-                                                parameters.size(), " parameters"));
-      }
-      DecodeFloats(step.reply_dtype, response.sections(0).data().data(), parameters);
-    }
-    // All but the sections, which stay for the memory of the next.
-    google::protobuf::RepeatedPtrField<v1::Section> sections;
-    sections.Swap(response.mutable_sections());
-    contribution.answer = response;
-    sections.Swap(response.mutable_sections());
-    contribution.num_good = parameters.size();
-    if (step.progress) {
-      const uint64_t bytes =
-          gradient.data().size() + parameters.size() * DtypeBytes(step.reply_dtype);
-      step.progress(bytes, bytes);
-    }
-    return absl::OkStatus();
-  }
-
-  // Pulls what of an answer's data did not fit its checksums.
-  absl::Status Mend(const Contribution& contribution, StepResult& result) {
-    if (contribution.num_good == contribution.parameters.size()) return absl::OkStatus();
-    PullOptions pull;
-    pull.point = contribution.options.point;
-    pull.dtype = contribution.options.reply_dtype;
-    pull.checksums = true;
-    const PullStart start = {result.data_version, result.next_learning_rate, contribution.num_good};
-    const absl::StatusOr<PulledVersion> pulled = PullParameters(
-        *transport, options.retry, session_id, history, contribution.parameters, pull, &start);
-    if (!pulled.ok()) return pulled.status();
-    result.data_version = pulled->version;
-    result.next_learning_rate = pulled->next_learning_rate;
-    return absl::OkStatus();
-  }
-};
 
 Session::Session(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Session::Session(Session&&) noexcept = default;
@@ -297,7 +158,7 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
   header = state.header;
   // Gaps are allowed, so every contribution has a number of its own, whatever became of the last.
   header.set_sequence(++state.sequence);
-  header.set_base_version(state.version);
+  header.set_base_version(options.base_version.value_or(state.version));
   header.mutable_losses()->Assign(losses.begin(), losses.end());
   if (options.weight.has_value()) header.set_weight(*options.weight);
   state.Aim(contribution, parameters);

@@ -26,27 +26,27 @@ struct ClientOptions;
 struct StepResult {
   v1::Verdict verdict = v1::VERDICT_UNSPECIFIED;
   bool replayed = false;  // the remembered answer of an attempt whose reply was lost
-  // Version made, or, where it is pending, that it will be part of; otherwise the one it was judged
-  // at.
+  // The version that was made; if the contribution is pending, the one that it will be part of;
+  // otherwise the one at which it was judged.
   uint64_t applied_version = 0;
   // While it is pending: no version will have the contribution as a part. It is, for one, the
   // worker's second contribution to one round.
   bool will_not_count = false;
   uint64_t data_version = 0;  // version of the parameters that came back
-  // How many contributed and who was late, learning rate, norms, loss. Set where the verdict is
+  // How many contributed and who was late, learning rate, norms, loss. Set if the verdict is
   // APPLIED.
   std::optional<v1::StepReport> report;
-  double next_learning_rate = 0;  // of the coming step; a lookahead was made with it
-  int num_attempts = 1;           // calls made, streams begun, for this answer
+  double next_learning_rate = 0;  // of the coming step; a lookahead was computed with it
+  int num_attempts = 1;           // calls made and streams begun for this answer
 
   bool applied() const { return verdict == v1::VERDICT_APPLIED; }
-  // It waits for other contributions, or for slower workers: no acknowledgement yet.
+  // Whether it waits for other contributions, or for slower workers. This is no acknowledgement.
   bool pending() const { return verdict == v1::VERDICT_PENDING; }
 };
 
-// Made by Client::Join(). Heartbeats of its own keep the lease from a background thread. Sequence
-// numbers are the library's business: calls that are lost are retried under the same sequence, so
-// no contribution is ever applied twice.
+// Made by Client::Join(). A background thread sends heartbeats that keep the lease. The library
+// numbers the contributions: a call that is lost is retried under the same sequence, so no
+// contribution is ever applied twice.
 //
 // Errors keep the server's reason (status.h). Two of them end this worker's story:
 //   HISTORY_CHANGED     the session lost or changed its past: call Reattach(), pull, go on
@@ -60,29 +60,30 @@ class Session {
   Session& operator=(Session&&) noexcept;
   ~Session();
 
-  // Contributes `gradient` ([num_elements], taken at version()) and waits for the step. The new
-  // point goes to `parameters` ([num_elements], may overlap nothing, or empty: none is sent and
-  // version() stays). `losses`: at most 16, the first at version(). A refused contribution is not
-  // an error: see the verdict.
+  // Contributes `gradient` ([num_elements], taken at version() unless `options` says another) and
+  // waits for the step. The new point goes to `parameters` ([num_elements], and may not overlap the
+  // gradient; if it is empty, none is sent and version() stays). `losses`: at most 16, the first at
+  // the version of the gradient. A refused contribution is not an error: see the verdict.
   //
   // Large contributions (ClientOptions::stream_threshold_bytes) go over one stream that stays open
-  // from step to step, and take as long as they move.
+  // from step to step. They may take any time as long as bytes move.
   //
-  // Where replies_wait(), the answer comes when other workers have done their part, within
-  // RetryOptions::round_timeout; or is VERDICT_PENDING at once where `options` says so.
+  // If replies_wait(), the answer comes when other workers have done their part, within
+  // RetryOptions::round_timeout; or it is VERDICT_PENDING at once, if `options` says so.
   //
-  // Fails with UNAVAILABLE or DEADLINE_EXCEEDED where no answer came in time, with CANCELLED where
-  // RetryOptions::stop ended a wait: the contribution may have been applied, and ResumeStep() finds
-  // out (its copy of the gradient is made only then); or with the server's error, which changed
-  // nothing. After an error the contents of `parameters` are unspecified: they may be of any
-  // version, or of several.
+  // Fails with UNAVAILABLE or DEADLINE_EXCEEDED if no answer came in time, and with CANCELLED if
+  // RetryOptions::stop ended a wait. The contribution may then have been applied, and ResumeStep()
+  // finds out (the gradient is copied only in that case). Or fails with the server's error; then
+  // nothing has changed. After an error the contents of `parameters` are unspecified: they may be
+  // of any version, or of several.
   absl::StatusOr<StepResult> Step(absl::Span<const float> gradient, absl::Span<float> parameters,
                                   absl::Span<const double> losses = {},
                                   const StepOptions& options = {});
 
   // Sends the last contribution again, under its own sequence and options, after a Step or
-  // ResumeStep that got no answer, or, with StepOptions::return_pending, a pending one;
-  // FAILED_PRECONDITION where there is none such. Waits for other workers unless `return_pending`.
+  // ResumeStep that got no answer or (with StepOptions::return_pending) a pending one.
+  // FAILED_PRECONDITION if there is no such contribution. Waits for other workers unless
+  // `return_pending`.
   absl::StatusOr<StepResult> ResumeStep(absl::Span<float> parameters, bool return_pending = false);
 
   // Step in two halves, for sessions with max_staleness > 0: while one contribution's parameters
@@ -91,38 +92,40 @@ class Session {
   //   SubmitStep(g0, w);  SubmitStep(g1, w2);  AwaitStep() -> w;  SubmitStep(g2, w);  AwaitStep() …
   //
   // SubmitStep returns when the contribution has been sent whole and the one submitted before it,
-  // if any, has its answer; a small one has its own answer then, too. At most two may wait for
-  // their AwaitStep; both spans are the library's until then. Each contribution is based on
-  // version(), which AwaitStep moves. Exactly once, as Step: the second is committed when the first
-  // is answered.
+  // if any, has its answer; a small contribution has its own answer then, too. At most two may wait
+  // for their AwaitStep; the library uses both spans until then. Each contribution is based on
+  // version(), which AwaitStep moves. Each is applied exactly once, as with Step: the second is
+  // committed when the first is answered.
   //
-  // After UNAVAILABLE, DEADLINE_EXCEEDED or CANCELLED what was submitted waits on, and AwaitStep
-  // goes on with it; after an error with the server's reason nothing waits. INVALID_ARGUMENT for
-  // return_pending.
+  // After UNAVAILABLE, DEADLINE_EXCEEDED or CANCELLED, what was submitted still waits, and
+  // AwaitStep goes on with it. After an error with the server's reason nothing waits.
+  // INVALID_ARGUMENT for return_pending.
   absl::Status SubmitStep(absl::Span<const float> gradient, absl::Span<float> parameters,
                           absl::Span<const double> losses = {}, const StepOptions& options = {});
 
-  // Waits for the answer to the oldest contribution that was submitted. FAILED_PRECONDITION where
+  // Waits for the answer to the oldest contribution that was submitted. FAILED_PRECONDITION if
   // there is none.
   absl::StatusOr<StepResult> AwaitStep();
 
-  // Fills `parameters` ([num_elements]) with the current version and returns it; version() becomes
-  // it unless the point is the average. Large pulls go on where a broken stream ended.
+  // Fills `parameters` ([num_elements]) with the current version and returns its number, which
+  // version() returns from then on, unless the point is the average. A large pull goes on where a
+  // broken stream ended.
   absl::StatusOr<uint64_t> Pull(absl::Span<float> parameters, const PullOptions& options = {});
 
   // Joins anew after HISTORY_CHANGED and returns the version to go on from: pull before the next
   // step. Refused with INCARNATION_FENCED once this worker was fenced.
   absl::StatusOr<uint64_t> Reattach();
 
-  // Takes the worker off the session and stops the heartbeats. A second Leave does nothing.
+  // Takes the worker out of the session and stops the heartbeats. A second Leave does nothing.
   absl::Status Leave();
 
   const std::string& session_id() const;
   const std::string& worker() const;
   bool replies_wait() const;  // whether a step may wait for other workers
-  uint64_t history() const;   // history of every version below
-  uint64_t version() const;   // of the parameters that came last; before that, at the join
-  // Of the step after that version, with which a lookahead was made; 0 before the first reply.
+  uint64_t history() const;   // the history that every version below belongs to
+  uint64_t version() const;   // of the parameters that came last; before any came, of the join
+  // The rate of the step after that version, with which a lookahead was computed; 0 before the
+  // first reply.
   double next_learning_rate() const;
   uint64_t incarnation() const;  // this process among all that had the worker's name
 

@@ -60,6 +60,20 @@ TEST_F(SessionTest, StepSendsTheContributionAndBringsTheNextPoint) {
   EXPECT_EQ(server_->steps[1].sections_size(), 1);
 }
 
+TEST_F(SessionTest, AGradientMayBeOfAnOlderVersion) {
+  server_->version = 5;
+  Session session = Join();
+  StepOptions options;
+  options.base_version = 3;
+  ASSERT_TRUE(session.Step(gradient_, absl::MakeSpan(parameters_), {}, options).ok());
+  EXPECT_EQ(server_->steps[0].header().base_version(), 3u);
+  EXPECT_EQ(session.version(), 6u);
+  options.checksums = true;  // over a stream
+  options.base_version = 0;
+  ASSERT_TRUE(session.Step(gradient_, absl::MakeSpan(parameters_), {}, options).ok());
+  EXPECT_EQ(server_->stream_headers[0].header().base_version(), 0u);
+}
+
 TEST_F(SessionTest, LostReplyIsRetriedUnderTheSameSequenceAndTakesOneStep) {
   Session session = Join();
   server_->faults = {Fault::kLoseReply, Fault::kLateReply, Fault::kLoseRequest};

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Chunks of StreamStep written and read by hand around their numbers, so that those are copied
-// once: generated code would put them into a string first. The bytes are those that it makes.
+// Chunks of StreamStep, written and read by hand around their numbers, so that the numbers are
+// copied once: generated code would put them into a string first. The bytes are the same as those
+// of generated code.
 #pragma once
 
 #include <cstddef>
@@ -14,19 +15,19 @@
 
 namespace talweg {
 
-// Of a StreamStepRequest with a chunk of a gradient: what stands in front of its numbers, and what
-// behind them where it carries a checksum.
+// The bytes of a StreamStepRequest with a chunk of a gradient: those in front of its numbers, and
+// those behind them if it carries a checksum.
 std::string BytesBeforeData(const ChunkHead& head);
 std::string BytesAfterData(uint32_t crc32c);
 
-// Where the numbers of a frame stand in its bytes.
+// The place of a frame's numbers within its bytes.
 struct DataPosition {
   size_t offset = 0;
   size_t size = 0;
 };
 
-// Reads a StreamStepResponse: all of it but a chunk's numbers goes to `frame`, their place to
-// `data`. False where the bytes are none.
+// Reads a StreamStepResponse. All of it except a chunk's numbers goes to `frame`, and the place of
+// the numbers to `data`. False if the bytes are no such message.
 bool ReadFrame(google::protobuf::io::ZeroCopyInputStream& bytes, v1::StreamStepResponse& frame,
                DataPosition& data);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The calls of the wire, one attempt each, without gRPC's types: what retries stand on, and what a
-// test replaces.
+// The calls of the wire, one attempt each, without gRPC's types. Retries stand on it, and tests
+// replace it.
 #pragma once
 
 #include <memory>
@@ -15,18 +15,18 @@
 
 namespace talweg {
 
-// One server. Each call makes one attempt of at most `timeout` and fails as the server said, with
-// UNAVAILABLE where the connection is lost (pings notice within half a minute that its other end
-// has vanished), or with DEADLINE_EXCEEDED; to Pull `timeout` is how long it waits for a message.
+// One server. Each call makes one attempt of at most `timeout`. It fails as the server said, with
+// UNAVAILABLE if the connection is lost (pings notice within half a minute that the other end has
+// vanished), or with DEADLINE_EXCEEDED. For Pull, `timeout` is how long it waits for each message.
 // Thread-safe.
 class Transport {
  public:
-  // Takes a message of the stream; an error ends the stream, and is what Pull returns.
+  // Takes one message of the stream. An error ends the stream, and Pull returns it.
   using TakeMessage = absl::FunctionRef<absl::Status(const v1::PullResponse& message)>;
 
   // The same for the messages of a watch.
   using TakeSteps = absl::FunctionRef<absl::Status(const v1::WatchSessionResponse& message)>;
-  // Called ten times a second while nothing comes; an error ends the call, and is what it returns.
+  // Called ten times a second while nothing comes. An error ends the call, which returns it.
   using Idle = absl::FunctionRef<absl::Status()>;
 
   virtual ~Transport() = default;
@@ -55,18 +55,18 @@ class Transport {
                             v1::ListVersionRecordsResponse& response, absl::Duration timeout) = 0;
   virtual absl::Status Pull(const v1::PullRequest& request, TakeMessage take, Idle idle,
                             absl::Duration timeout) = 0;
-  // With `follow` it has no end of its own: `timeout` may be infinite.
+  // With `follow` the stream has no end of its own, and `timeout` may be infinite.
   virtual absl::Status Watch(const v1::WatchSessionRequest& request, TakeSteps take, Idle idle,
                              absl::Duration timeout) = 0;
 
-  // Opens a stream of contributions, over the connection that calls go over now. Never null; that
-  // there is no server, its first events tell.
+  // Opens a stream of contributions, over the connection that calls go over now. Never null: the
+  // first events tell if there is no server.
   virtual std::unique_ptr<StepStream> OpenStepStream() = 0;
 
-  // Calls from now on go over a new connection: the old one may be half-open, which only a deadline
-  // tells.
+  // Makes the calls from now on go over a new connection. The old connection may be half-open,
+  // which only a deadline tells.
   virtual void Reconnect() = 0;
-  // The same server over a connection of its own.
+  // Another transport to the same server, with a connection of its own.
   virtual std::unique_ptr<Transport> Clone() const = 0;
 };
 

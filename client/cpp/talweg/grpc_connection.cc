@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/cpp/talweg/grpc_connection.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "absl/strings/str_cat.h"
+#include "client/cpp/talweg/status.h"
+
+namespace talweg {
+namespace {
+
+// gRPC waits 1 s before it dials again and soon minutes; our own backoff stands above this one.
+constexpr int kFirstRedialMilliseconds = 100;
+constexpr int kLastRedialMilliseconds = 1000;
+
+constexpr int kPingMilliseconds = 20000;
+constexpr int kPongMilliseconds = 10000;
+
+GrpcOperation operations[] = {kStart, kWrite, kRead, kFinish};
+
+}  // namespace
+
+std::shared_ptr<GrpcConnection> DialGrpc(const std::string& address, uint64_t max_message_bytes) {
+  const int limit =
+      static_cast<int>(std::min<uint64_t>(max_message_bytes, std::numeric_limits<int>::max()));
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(limit);
+  arguments.SetMaxSendMessageSize(limit);
+  // Calls on a connection whose other end has vanished end as UNAVAILABLE within half a minute.
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kPingMilliseconds);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kPongMilliseconds);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
+  // Also while a call waits for other workers and nothing is sent: two pings are all by default.
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
+  // Channels of one process share connections unless told not to.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstRedialMilliseconds);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kLastRedialMilliseconds);
+  auto connection = std::make_shared<GrpcConnection>();
+  connection->channel =
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  connection->sessions = v1::SessionService::NewStub(connection->channel);
+  connection->training = v1::TrainingService::NewStub(connection->channel);
+  return connection;
+}
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  int code = status.error_code();
+  // What gRPC says where the connection broke under a stream that had begun, and where a server
+  // that stops ended the call: this side never cancels a call whose status it reads.
+  if ((code == grpc::StatusCode::UNKNOWN && status.error_message() == "Stream removed") ||
+      code == grpc::StatusCode::CANCELLED) {
+    code = grpc::StatusCode::UNAVAILABLE;
+  }
+  return StatusFromDetails(code, status.error_message(), status.error_details());
+}
+
+absl::Status NothingMoved(absl::Duration timeout) {
+  return absl::DeadlineExceededError(
+      absl::StrCat("nothing moved for ", absl::FormatDuration(timeout)));
+}
+
+void* TagOf(GrpcOperation operation) { return &operations[operation]; }
+GrpcOperation OperationOf(void* tag) { return *static_cast<const GrpcOperation*>(tag); }
+
+void Empty(grpc::CompletionQueue& queue) {
+  queue.Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue.Next(&tag, &ok)) {
+  }
+}
+
+}  // namespace talweg

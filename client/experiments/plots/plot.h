@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Line plots as SVG, with axes, ticks, grid and legend. The vertical axis is logarithmic.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace talweg {
+
+// One line. `x` rises; `x` and `y` have the same size.
+struct Curve {
+  std::string name;  // in the legend; empty: the curve is not in it
+  std::vector<double> x;
+  std::vector<double> y;
+  bool dashed = false;
+  std::optional<size_t> colour = std::nullopt;  // unset: the curve's own position
+  bool dots = false;                            // whether each point has a dot
+};
+
+struct PlotText {
+  std::string title;
+  std::string x_label;
+  std::string y_label;
+  bool log_x = false;                // the horizontal axis is logarithmic too
+  std::vector<double> x_ticks = {};  // values to mark on it; empty: round numbers
+};
+
+// Draws `curves`. The horizontal axis begins at zero, or is logarithmic. On a logarithmic axis,
+// values that are not finite or not above zero leave a gap in their line. Lines of more than a
+// thousand points are thinned out. The legend stands in a corner in which it hides nothing, else
+// below.
+std::string PlotSvg(const PlotText& text, absl::Span<const Curve> curves);
+
+// Exponential moving average with `window` values of memory (>= 1), each average over what has
+// come so far, so that it starts at the first value:  a_i = sum_j d^(i-j) v_j / sum_j d^(i-j),
+// d = 1 - 1 / window.
+std::vector<double> Smooth(absl::Span<const double> values, double window);
+
+// Round numbers inside [low, high], about `count` of them: multiples of 1, 2 or 5 times a power of
+// ten.
+std::vector<double> LinearTicks(double low, double high, int count);
+// 1, 2 and 5 times the powers of ten inside [low, high], both > 0; only the powers of ten if the
+// range spans more than four of them.
+std::vector<double> LogTicks(double low, double high);
+
+}  // namespace talweg

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The order in which a host does things: decide, keep, compute, keep, make visible, answer.
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "core/base/reasons.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/runtime/session_host.h"
+#include "server/runtime/test_session.h"
+#include "server/runtime/test_support.h"
+
+namespace talweg::server {
+namespace {
+
+using ::testing::Each;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+// What a decision is about, and the durable changes it names.
+std::string NameOf(const Decision& decision) {
+  constexpr const char* kEvents[] = {"join",  "heartbeat", "leave", "contribution",
+                                     "ended", "tick",      "step",  "configure"};
+  constexpr const char* kChanges[] = {"admitted", "refused", "configured", "made"};
+  std::string name = kEvents[decision.event.index()];
+  for (const core::DurableChange& change : decision.effects.durable) {
+    name += std::string(" ") + kChanges[change.index()];
+  }
+  return name;
+}
+
+// A slow disk: nothing is kept before the test says so.
+class SlowDisk final : public PoolEnv {
+ public:
+  using PoolEnv::PoolEnv;
+
+  void Keep(const Decision& decision, Task kept) override {
+    MutexLock lock(mutex_);
+    names_.push_back(NameOf(decision));
+    writing_.push_back(std::move(kept));
+  }
+
+  // The names of the decisions that are not kept yet.
+  std::vector<std::string> Writing() {
+    MutexLock lock(mutex_);
+    return {names_.begin(), names_.end()};
+  }
+  // The oldest of them is kept now.
+  void FinishWrite() {
+    Task kept;
+    {
+      MutexLock lock(mutex_);
+      kept = std::move(writing_.front());
+      writing_.pop_front();
+      names_.pop_front();
+    }
+    kept();
+  }
+
+ private:
+  Mutex mutex_;
+  std::deque<std::string> names_ ABSL_GUARDED_BY(mutex_);
+  std::deque<Task> writing_ ABSL_GUARDED_BY(mutex_);
+};
+
+class SessionHostOrderTest : public testing::Test {
+ protected:
+  SessionHostOrderTest() {
+    host_ = std::make_shared<SessionHost>(
+        SessionIdentity{"session", "request", 0, kHistory, absl::UnixEpoch()}, TestConfig(4),
+        MemoryBudget::Reservation(), disk_);
+    StatusReply created;
+    pool_.Post([&] {
+      host_->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros_)}, created.Taker());
+    });
+    EXPECT_TRUE(created.Get().ok());
+  }
+  ~SessionHostOrderTest() override { Settle(); }
+
+  // All that was posted has run: the pool has one thread.
+  void Settle() {
+    for (int turn = 0; turn < 20; ++turn) {
+      Gate done;
+      pool_.Post([&done] { done.Open(); });
+      done.Wait();
+    }
+  }
+  void FinishWrite() {
+    disk_.FinishWrite();
+    Settle();
+  }
+
+  JoinReply Join() {
+    JoinReply joined;
+    host_->Join(
+        "w", {core::Role::kGradient}, [] { return 1; }, joined.Taker());
+    Settle();
+    return joined;
+  }
+  StepReply Step(uint64_t sequence, uint64_t base_version = 0) {
+    StepInput input;
+    input.contribution.history = kHistory;
+    input.contribution.worker = "w";
+    input.contribution.incarnation = 1;
+    input.contribution.sequence = sequence;
+    input.contribution.base_version = base_version;
+    input.gradient = {core::Dtype::kFloat32, BytesOf(ones_)};
+    StepReply stepped;
+    host_->Step(std::move(input), stepped.Taker());
+    Settle();
+    return stepped;
+  }
+  uint64_t VisibleVersion() {
+    ReadReply read;
+    host_->Read(std::nullopt, read.Taker());
+    return read.Get()->values->version;
+  }
+
+  const std::vector<float> zeros_ = std::vector<float>(4, 0.0f);
+  const std::vector<float> ones_ = std::vector<float>(4, 1.0f);
+  ComputePool pool_{1};
+  SlowDisk disk_{pool_};
+  std::shared_ptr<SessionHost> host_;
+};
+
+TEST_F(SessionHostOrderTest, WorkerIsToldOfItsIncarnationWhenThatIsKept) {
+  const JoinReply joined = Join();
+  EXPECT_THAT(disk_.Writing(), ElementsAre("join admitted"));
+  EXPECT_FALSE(joined.Ready());
+  FinishWrite();
+  ASSERT_TRUE(joined.Ready());
+  EXPECT_EQ(joined.Get()->incarnation, 1u);
+}
+
+TEST_F(SessionHostOrderTest, VersionIsVisibleAndAnsweredOnlyWhenItIsKept) {
+  Join();
+  FinishWrite();
+  const StepReply stepped = Step(1);
+  EXPECT_THAT(disk_.Writing(), ElementsAre("contribution"));
+  FinishWrite();  // and then the step is taken
+  EXPECT_THAT(disk_.Writing(), ElementsAre("step made"));
+  EXPECT_FALSE(stepped.Ready());
+  EXPECT_EQ(VisibleVersion(), 0u);
+  EXPECT_EQ(host_->feed()->newest_version(), 0u);
+  EXPECT_THAT(host_->records().After(0, 9, 9).records, IsEmpty());
+  FinishWrite();
+  ASSERT_TRUE(stepped.Ready());
+  EXPECT_EQ(stepped.Get()->answer.applied_version, 1u);
+  EXPECT_EQ(VisibleVersion(), 1u);
+  EXPECT_EQ(host_->feed()->newest_version(), 1u);
+  EXPECT_EQ(host_->records().After(0, 9, 9).records.size(), 1u);
+}
+
+TEST_F(SessionHostOrderTest, RefusalIsToldOnlyWhenItIsKept) {
+  Join();
+  FinishWrite();
+  Step(1);
+  FinishWrite();
+  FinishWrite();
+  const StepReply late = Step(2, /*base_version=*/0);
+  EXPECT_THAT(disk_.Writing(), ElementsAre("contribution refused"));
+  EXPECT_FALSE(late.Ready());
+  FinishWrite();
+  ASSERT_TRUE(late.Ready());
+  EXPECT_EQ(late.Get()->answer.verdict, core::Verdict::kRoundClosed);
+}
+
+TEST_F(SessionHostOrderTest, NothingOvertakesWhatIsBeingKept) {
+  const JoinReply joined = Join();
+  const StepReply stepped = Step(1);
+  EXPECT_THAT(disk_.Writing(), ElementsAre("join admitted"));
+  FinishWrite();
+  EXPECT_TRUE(joined.Ready());
+  EXPECT_THAT(disk_.Writing(), ElementsAre("contribution"));
+  FinishWrite();
+  FinishWrite();
+  EXPECT_TRUE(stepped.Ready());
+}
+
+TEST_F(SessionHostOrderTest, ChangeOfTheRateIsVisibleOnlyWhenItIsKept) {
+  const auto next_rate = [&] {
+    ReadReply read;
+    host_->Read(std::nullopt, read.Taker());
+    return read.Get()->next_learning_rate;
+  };
+  const double before = next_rate();
+  DescribeReply changed;
+  host_->Reconfigure(
+      0,
+      [](const core::SessionConfig&) -> absl::StatusOr<core::SessionConfig> {
+        return TestConfig(4, 0.125);
+      },
+      changed.Taker());
+  Settle();
+  EXPECT_THAT(disk_.Writing(), ElementsAre("configure configured"));
+  EXPECT_FALSE(changed.Ready());
+  EXPECT_EQ(next_rate(), before);
+  FinishWrite();
+  ASSERT_TRUE(changed.Ready());
+  EXPECT_EQ(next_rate(), 0.125);
+}
+
+TEST_F(SessionHostOrderTest, ChangeWithoutADifferenceIsNoDecision) {
+  DescribeReply changed;
+  host_->Reconfigure(
+      0,
+      [](const core::SessionConfig& current) -> absl::StatusOr<core::SessionConfig> {
+        return current;
+      },
+      changed.Taker());
+  Settle();
+  EXPECT_THAT(disk_.Writing(), IsEmpty());
+  ASSERT_TRUE(changed.Ready());
+  EXPECT_EQ(changed.Get()->config_version, 1u);
+}
+
+TEST_F(SessionHostOrderTest, AnErrorIsADecisionThatNeedsNoDisk) {
+  const StepReply stranger = Step(1);
+  EXPECT_THAT(disk_.Writing(), ElementsAre("contribution"));
+  FinishWrite();
+  ASSERT_TRUE(stranger.Ready());
+  EXPECT_EQ(core::ReasonName(stranger.Get().status()), "WORKER_NOT_JOINED");
+}
+
+}  // namespace
+}  // namespace talweg::server
