@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "core/base/reasons.h"
+#include "core/base/status_macros.h"
 
 namespace talweg::core {
 namespace {
@@ -166,6 +167,19 @@ void SetGroups(SectionValue value, SessionConfig& config) {
   }
 }
 
+absl::Status ResolveGroups(SessionConfig& config) {
+  TALWEG_ASSIGN_OR_RETURN(GroupMap map, GroupMap::Create(*config.layout, config.groups));
+  for (size_t index = 0; index < config.groups.size(); ++index) {
+    const absl::string_view role = RoleAskedFor(config.groups[index].config);
+    if (role.empty() || config.method->FindRole(role).has_value()) continue;
+    return MakeError(Reason::kFieldOutOfRange,
+                     absl::StrCat("method ", config.method->name, " has no ", role, " rule"),
+                     absl::StrCat("groups[", index, "].", role));
+  }
+  config.group_map = std::make_shared<const GroupMap>(std::move(map));
+  return absl::OkStatus();
+}
+
 // The groups themselves may change, but not the roles of tensors: the method's state follows them.
 // Both have the same layout and method.
 absl::Status CheckGroups(const SessionConfig& from, const SessionConfig& to) {
@@ -215,6 +229,7 @@ constexpr Section kSections[] = {
      },
      .view = ViewGroups,
      .set = SetGroups,
+     .resolve = ResolveGroups,
      .check_change = CheckGroups,
      .memory_bytes = GroupBytes},
 };

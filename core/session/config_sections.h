@@ -75,6 +75,9 @@ struct Section {
 
   // Whether the kind is fixed for the life of a session, and how the error begins that says so.
   absl::string_view fixed_kind = "";
+  // Checks what the fields cannot say alone, and derives what follows from them, once all sections
+  // are set. FIELD_OUT_OF_RANGE, naming the field within the configuration. Null: nothing.
+  absl::Status (*resolve)(SessionConfig& config) = nullptr;
   // What a live session may not change beside fixed kinds and fields: FIELD_IMMUTABLE. Null:
   // nothing.
   absl::Status (*check_change)(const SessionConfig& from, const SessionConfig& to) = nullptr;

@@ -182,7 +182,7 @@ inline void AdamBefore(StoryTeller& teller) {
   slower.schedule = Schedule(ConfigOf<RateConfig>({.learning_rate = 0.03, .warmup_steps = 3}),
                              slower.schedule.kind(),
                              std::shared_ptr<const Config>(slower.schedule.decay_config().Clone()));
-  TALWEG_CHECK(teller.session().Reconfigure(0, slower, kSavedTime).status.ok());
+  TALWEG_CHECK(teller.session().Reconfigure(0, slower, kSavedTime).effects.status.ok());
   teller.Joins("b");
   teller.Contributes("b", /*staleness=*/2);
   teller.Contributes("a", /*staleness=*/0, /*finite=*/false);

@@ -103,28 +103,20 @@ Outcome Session::Handle(const Event& event, absl::Time now) {
   return outcome;
 }
 
-Effects Session::Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now) {
-  const auto refused = [](absl::Status status) {
-    Effects effects;
-    effects.status = std::move(status);
-    return effects;
-  };
-  if (history != 0) {
-    absl::Status current = machine_.CheckHistory(history);
-    if (!current.ok()) return refused(std::move(current));
-  }
-  absl::Status allowed = CheckLiveChange(newest_config(), config);
-  if (!allowed.ok()) return refused(std::move(allowed));
-  if (SameConfig(newest_config(), config)) return {};
-  ++config_version_;
-  Effects effects =
-      machine_.Handle(Configure{config.schedule, config.aggregation.value(), config_version_}, now);
+Reconfigured Session::Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now) {
+  Reconfigured outcome;
+  absl::Status& status = outcome.effects.status;
+  if (history != 0) status = machine_.CheckHistory(history);
+  if (status.ok()) status = CheckLiveChange(newest_config(), config);
+  if (!status.ok() || SameConfig(newest_config(), config)) return outcome;
+  outcome.change = Configure{config.schedule, config.aggregation.value(), ++config_version_};
+  outcome.effects = machine_.Handle(*outcome.change, now);
   if (machine_.config_version() == config_version_) {
     PutInForce(config);
   } else {
     next_config_ = config;
   }
-  return effects;
+  return outcome;
 }
 
 void Session::PutInForce(SessionConfig config) {
@@ -159,7 +151,7 @@ std::unique_ptr<Work> Session::BeginStep(const Effects& effects,
   TALWEG_CHECK(!open_step_.has_value() && next_ != nullptr);
   TALWEG_CHECK(single == nullptr || effects.step->contributors == 1);
   if (work == nullptr) work = std::make_unique<Work>();
-  OpenStep& step = open_step_.emplace(OpenStep{std::move(single), std::move(next_)});
+  OpenStep& step = open_step_.emplace(OpenStep{std::move(single), std::move(next_), work.get()});
   step.to->version = effects.step->number;
   Begin(*work, SessionPart::kSlots, Access::kChanges);
   stepper_.AddStages(*effects.step, SourceOf(step), *parameters_, *step.to, *work);
@@ -188,15 +180,12 @@ std::unique_ptr<Work> Session::BeginRead(Point point, std::shared_ptr<Parameters
 }
 
 Ended Session::End(const Work& work, absl::Time now) {
-  bool was_step = false;
   for (size_t part = 0; part < kNumSessionParts; ++part) {
     const Access access = work.UseOf(part);
     if (access == Access::kReads) --num_reading_[part];
-    if (access != Access::kChanges) continue;
-    is_changing_[part] = false;
-    was_step = was_step || part == static_cast<size_t>(SessionPart::kSlots);
+    if (access == Access::kChanges) is_changing_[part] = false;
   }
-  if (!was_step) return {};
+  if (!open_step_.has_value() || open_step_->work != &work) return {};
   OpenStep step = *std::move(open_step_);
   open_step_.reset();
   SourceOf(step).Release();

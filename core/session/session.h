@@ -51,6 +51,12 @@ struct Outcome {
   std::unique_ptr<Work> work;  // null: there is nothing to compute
 };
 
+// What follows from a change of the configuration.
+struct Reconfigured {
+  std::optional<Configure> change;  // not set if it was refused, or if nothing differs
+  Effects effects;
+};
+
 // What follows from work that has ended.
 struct Ended {
   std::optional<StepTaken> step;  // set if a version was made
@@ -85,7 +91,7 @@ class Session {
   // Changes hyper-parameters from the next version on: at once, or, if a round is open, when that
   // has closed. `history` 0 stands for the current one. FIELD_IMMUTABLE as CheckLiveChange,
   // HISTORY_CHANGED. If nothing differs, nothing changes.
-  Effects Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now);
+  Reconfigured Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now);
 
   // Folds what the open round has not folded yet; null if there is nothing.
   std::unique_ptr<Work> BeginFold();
@@ -140,6 +146,7 @@ class Session {
   struct OpenStep {
     std::unique_ptr<SingleContribution> single;  // null: the round's
     std::shared_ptr<Parameters> to;
+    const Work* work;  // that takes it
   };
 
   GradientSource& SourceOf(OpenStep& step);

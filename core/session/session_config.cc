@@ -59,15 +59,9 @@ absl::Status CheckFixed(const Section& section, const SectionView& from, const S
 }  // namespace
 
 absl::Status SessionConfig::Resolve() {
-  TALWEG_ASSIGN_OR_RETURN(GroupMap map, GroupMap::Create(*layout, groups));
-  for (size_t index = 0; index < groups.size(); ++index) {
-    const absl::string_view role = RoleAskedFor(groups[index].config);
-    if (role.empty() || method->FindRole(role).has_value()) continue;
-    return MakeError(Reason::kFieldOutOfRange,
-                     absl::StrCat("method ", method->name, " has no ", role, " rule"),
-                     absl::StrCat("groups[", index, "].", role));
+  for (const Section& section : Sections()) {
+    if (section.resolve != nullptr) TALWEG_RETURN_IF_ERROR(section.resolve(*this));
   }
-  group_map = std::make_shared<const GroupMap>(std::move(map));
   return absl::OkStatus();
 }
 

@@ -283,7 +283,7 @@ TEST(SessionRoundsTest, ConfigurationWaitsForTheOpenRound) {
   const DecayKind& kind = *FindDecayKind("constant");
   faster.schedule =
       Schedule(ConfigOf<RateConfig>({.learning_rate = 10}), kind, kind.default_config());
-  ASSERT_TRUE(fleet.session().Reconfigure(0, faster, kNow).status.ok());
+  ASSERT_TRUE(fleet.session().Reconfigure(0, faster, kNow).effects.status.ok());
   EXPECT_EQ(fleet.session().config_version(), 2u);
   EXPECT_TRUE(SameConfig(fleet.session().newest_config(), faster));
   EXPECT_TRUE(SameConfig(fleet.session().config(), config));
@@ -401,7 +401,7 @@ TEST(SessionRoundsTest, WhatNeedsOtherMemoryIsFixed) {
     change(aggregation);
     SessionConfig changed = config;
     changed.aggregation = ConfigOf<AggregationConfig>(aggregation);
-    return FieldName(fleet.session().Reconfigure(0, changed, kNow).status);
+    return FieldName(fleet.session().Reconfigure(0, changed, kNow).effects.status);
   };
   EXPECT_EQ(refused([](auto& a) { a.mode = AggregationMode::kAsynchronous; }),
             "config.aggregation.mode");

@@ -242,11 +242,11 @@ TEST(SessionTest, ChangeTakesEffectAtTheNextVersionAndCounts) {
   std::unique_ptr<Config> optimizer = changed.optimizer->Clone();
   ASSERT_TRUE(optimizer->Set("beta1", FieldValue(0.5)).ok());
   changed.optimizer = std::move(optimizer);
-  EXPECT_EQ(ReasonName(session->Reconfigure(kHistory + 1, changed, kNow).status),
+  EXPECT_EQ(ReasonName(session->Reconfigure(kHistory + 1, changed, kNow).effects.status),
             "HISTORY_CHANGED");
-  ASSERT_TRUE(session->Reconfigure(kHistory, changed, kNow).status.ok());
+  ASSERT_TRUE(session->Reconfigure(kHistory, changed, kNow).effects.status.ok());
   EXPECT_EQ(session->config_version(), 2u);
-  ASSERT_TRUE(session->Reconfigure(0, changed, kNow).status.ok());  // the same again
+  ASSERT_TRUE(session->Reconfigure(0, changed, kNow).effects.status.ok());  // the same again
   EXPECT_EQ(session->config_version(), 2u);
   Step(*session);
   Step(*untouched);
@@ -260,13 +260,13 @@ TEST(SessionTest, FixedFieldsStayFixed) {
   std::unique_ptr<Config> optimizer = changed.optimizer->Clone();
   ASSERT_TRUE(optimizer->Set("amsgrad", FieldValue(true)).ok());
   changed.optimizer = std::move(optimizer);
-  const absl::Status refused = session->Reconfigure(0, changed, kNow).status;
+  const absl::Status refused = session->Reconfigure(0, changed, kNow).effects.status;
   EXPECT_EQ(ReasonName(refused), "FIELD_IMMUTABLE");
   EXPECT_EQ(FieldName(refused), "config.optimizer.adam.amsgrad");
   changed = ConfigFor(*FindMethod("momentum"));
-  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).status), "config.optimizer");
+  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).effects.status), "config.optimizer");
   changed = ConfigFor(*FindMethod("adam"), kElements + 1);
-  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).status), "config.layout");
+  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).effects.status), "config.layout");
   EXPECT_EQ(session->Checksum(), checksum);
   EXPECT_EQ(session->config_version(), 1u);
 }
@@ -402,7 +402,7 @@ TEST(SessionTest, LookaheadGoesAheadByEachGroupsRateAndLeavesTheFrozen) {
   const double next_eta = session->NextLearningRate();
   ASSERT_GT(next_eta, eta);  // warm-up
   // Frozen once it has momentum.
-  ASSERT_TRUE(session->Reconfigure(0, frozen, kNow).status.ok());
+  ASSERT_TRUE(session->Reconfigure(0, frozen, kNow).effects.status.ok());
   const std::vector<float> after = Values(*session);
   std::vector<float> point(kElements);
   point = CopyOf(*ReadHere(*session, Session::Point::kLookahead));
@@ -503,12 +503,11 @@ TEST(SessionTest, GroupsThatChangeBetweenStagingAndStepAreMeasuredAnew) {
   StagedGradient staged(kElements);
   staged.Begin(session->config().group_map);
   staged.Stage({0, kElements}, Dtype::kFloat32, reinterpret_cast<const char*>(gradient.data()));
-  ASSERT_TRUE(
-      session->Reconfigure(0, FullConfig(*FindMethod("gradient_descent")), kNow).status.ok() ==
-      false);  // an average cannot be added
+  ASSERT_TRUE(session->Reconfigure(0, FullConfig(*FindMethod("gradient_descent")), kNow)
+                  .effects.status.ok() == false);  // an average cannot be added
   SessionConfig changed = FullConfig(*FindMethod("gradient_descent"));
   changed.average = {};
-  ASSERT_TRUE(session->Reconfigure(0, changed, kNow).status.ok());
+  ASSERT_TRUE(session->Reconfigure(0, changed, kNow).effects.status.ok());
   const auto expected = Make(changed);
   ContributionInput input{Contribution{kHistory, "a", 1, 1, 0}};
   input.contribution.ticket = 1;
@@ -522,12 +521,13 @@ TEST(SessionTest, SettingsThatNeedOtherMemoryAreFixed) {
   const auto session = Make(FullConfig(*FindMethod("adam")));
   SessionConfig changed = session->config();
   changed.average = {};
-  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).status), "config.average.decay");
+  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).effects.status),
+            "config.average.decay");
   changed = session->config();
   AggregationConfig aggregation = changed.aggregation.value();
   aggregation.gradient_accumulation_steps = 2;
   changed.aggregation = ConfigOf<AggregationConfig>(aggregation);
-  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).status),
+  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).effects.status),
             "config.aggregation.gradient_accumulation_steps");
   EXPECT_EQ(session->config_version(), 1u);
 }

@@ -23,7 +23,8 @@ enum class SessionPart : uint8_t {
 inline constexpr size_t kNumSessionParts = 2;
 
 // What a work does to a part while it is under way. Two works of one session may be under way at
-// the same time unless one of them changes what the other one uses.
+// the same time unless one of them changes what the other one uses: a step and the copy of a
+// version, a fold and the copy of the average. Slots are copied between two steps.
 enum class Access : uint8_t { kNone, kReads, kChanges };
 
 // Thread-compatible, except that RunPiece may run for different pieces of a stage at the same time.

@@ -48,6 +48,13 @@ absl::StatusOr<std::shared_ptr<SessionHost>> Call::Find(const std::string& sessi
   return host;
 }
 
+absl::StatusOr<std::shared_ptr<SessionHost>> Call::FindSameRequest(
+    const SessionIdentity& identity) {
+  absl::StatusOr<std::shared_ptr<SessionHost>> made = door_.sessions_.FindSameRequest(identity);
+  if (!made.ok() || *made == nullptr || MaySee(**made)) return made;
+  return SessionExists(identity.session_id);
+}
+
 std::vector<std::shared_ptr<SessionHost>> Call::List(std::string after, size_t limit) {
   std::vector<std::shared_ptr<SessionHost>> seen;
   while (seen.size() < limit) {

@@ -60,6 +60,9 @@ class Call {
                                                      const std::string& session_id);
   // Finds the session of that id. SESSION_NOT_FOUND, also if the call may not see the session.
   absl::StatusOr<std::shared_ptr<SessionHost>> Find(const std::string& session_id);
+  // The session that this very request made before; null if the id is free. SESSION_EXISTS if
+  // another request made it, or if the call may not see it.
+  absl::StatusOr<std::shared_ptr<SessionHost>> FindSameRequest(const SessionIdentity& identity);
   // At most `limit` of the sessions that the call may see, in the order of their ids, which are
   // larger than `after`.
   std::vector<std::shared_ptr<SessionHost>> List(std::string after, size_t limit);

@@ -187,7 +187,7 @@ TEST_F(DoorTest, AHiddenSessionIsAsIfItWereNotThere) {
   const absl::Status hidden = call.Find("b").status();
   second_.hidden = {};
   EXPECT_TRUE(call.Find("b").ok());
-  EXPECT_TRUE(table_.Delete("b", 0).ok());
+  EXPECT_TRUE(table_.Delete(*table_.Find("b"), 0).ok());
   EXPECT_EQ(hidden, call.Find("b").status());  // the same text too
 }
 

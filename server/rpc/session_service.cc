@@ -2,7 +2,6 @@
 #include "server/rpc/session_service.h"
 
 #include <memory>
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,7 +10,6 @@
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "server/rpc/watch_reactor.h"
-#include "server/runtime/clock.h"
 #include "server/wire/config_from_proto.h"
 #include "server/wire/membership.h"
 #include "server/wire/names.h"
@@ -29,14 +27,6 @@ using Reactor = grpc::ServerUnaryReactor;
 
 constexpr size_t kMaxRequestIdBytes = 128;
 constexpr size_t kMaxMembersOfAPage = 8192;
-
-// A random number that is not 0.
-uint64_t NewHistory() {
-  std::random_device device;
-  uint64_t history = 0;
-  while (history == 0) history = (uint64_t{device()} << 32) | device();
-  return history;
-}
 
 // Ends a call with what a session tells of itself.
 template <class Response>
@@ -77,10 +67,9 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
   if (!status.ok()) return (void)call->End(status);
   call->call().Names(request.session_id());
 
-  SessionIdentity identity{request.session_id(), request.request_id(),
-                           core::Crc32c(request.SerializeAsString()), NewHistory(), WallNow()};
-  const absl::StatusOr<std::shared_ptr<SessionHost>> made =
-      context_.sessions.FindSameRequest(identity);
+  const SessionIdentity identity = context_.factory.NewIdentity(
+      request.session_id(), request.request_id(), core::Crc32c(request.SerializeAsString()));
+  const absl::StatusOr<std::shared_ptr<SessionHost>> made = call->call().FindSameRequest(identity);
   if (!made.ok()) return (void)call->End(made.status());
   if (*made != nullptr) return (*made)->Describe(false, Described(call, &response));
 
@@ -88,25 +77,15 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
   if (!config.ok()) return (void)call->End(core::PrefixField(config.status(), "config"));
   absl::StatusOr<InitialSource> source = SourceFromProto(request.initial_values(), *config->layout);
   if (!source.ok()) return (void)call->End(source.status());
-  if (!request.validate_only()) {
-    context_.factory.Create(identity, *config, *std::move(source),
-                            [call, &response](const absl::StatusOr<SessionFactory::Made>& created) {
-                              if (!created.ok()) return (void)call->End(created.status());
-                              if (created->is_new) call->call().SessionCreated(*created->host);
-                              created->host->Describe(false, Described(call, &response));
-                            });
-    return;
+  if (request.validate_only()) {
+    return Described(call, &response)(context_.factory.DryRun(identity, *config));
   }
-  const absl::Status fits = context_.factory.Check(*config);
-  if (!fits.ok()) return (void)call->End(fits);
-  identity.history = 0;
-  SessionDescription description;
-  description.identity = identity;
-  description.memory_bytes = config->MemoryBytes();
-  description.config = *std::move(config);
-  description.config_version = 1;
-  SessionToProto(description, *response.mutable_session());
-  call->End(absl::OkStatus());
+  context_.factory.Create(identity, *config, *std::move(source),
+                          [call, &response](const absl::StatusOr<SessionFactory::Made>& created) {
+                            if (!created.ok()) return (void)call->End(created.status());
+                            if (created->is_new) call->call().SessionCreated(*created->host);
+                            created->host->Describe(false, Described(call, &response));
+                          });
 }
 
 Reactor* SessionService::GetSession(grpc::CallbackServerContext* context,
@@ -212,7 +191,7 @@ Reactor* SessionService::DeleteSession(grpc::CallbackServerContext* context,
   UnaryCall* call = Begin("talweg.v1.SessionService/DeleteSession", context, response);
   const auto host = call->call().Enter(*request, request->session_id());
   if (!host.ok()) return call->End(host.status());
-  const absl::Status deleted = context_.sessions.Delete(request->session_id(), request->history());
+  const absl::Status deleted = context_.sessions.Delete(*host, request->history());
   if (deleted.ok()) call->call().SessionDeleted(**host);
   return call->End(deleted);
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/runtime/env.h"
 
+#include <random>
 #include <utility>
 
 #include "server/runtime/clock.h"
@@ -31,6 +32,13 @@ void RunFrom(Env& env, std::shared_ptr<core::Work> work, size_t stage, Env::Task
 
 absl::Time PoolEnv::MonotonicNow() const { return server::MonotonicNow(); }
 absl::Time PoolEnv::WallNow() const { return server::WallNow(); }
+
+uint64_t PoolEnv::NewHistory() {
+  std::random_device device;
+  uint64_t history = 0;
+  while (history == 0) history = (uint64_t{device()} << 32) | device();
+  return history;
+}
 
 void RunWork(Env& env, std::shared_ptr<core::Work> work, Env::Task then) {
   RunFrom(env, std::move(work), 0, std::move(then));

@@ -38,6 +38,8 @@ class Env {
   virtual absl::Time MonotonicNow() const = 0;
   // For people.
   virtual absl::Time WallNow() const = 0;
+  // A random number that is not 0, and new.
+  virtual uint64_t NewHistory() = 0;
 
   // As ComputePool's functions of these names.
   virtual void Post(Task task) = 0;
@@ -47,9 +49,9 @@ class Env {
   virtual uint64_t Arm(absl::Time when, std::function<void()> due) = 0;
   virtual void Cancel(uint64_t alarm) = 0;
 
-  // Is told every decision, in its order, and calls `kept`, once, as soon as what
-  // `decision.effects.durable` names survives what the session's policy says it survives: at once,
-  // on this thread, if nothing need be kept. Until then nobody is told of the decision, and a
+  // Is told every decision of a session's machine, in its order, and calls `kept`, once, as soon as
+  // what `decision.effects.durable` names survives what the session's policy says it survives: at
+  // once, on this thread, if nothing need be kept. Until then nobody is told of the decision, and a
   // version that it made is not visible.
   virtual void Keep(const Decision& decision, Task kept) = 0;
 };
@@ -62,6 +64,7 @@ class PoolEnv : public Env {
 
   absl::Time MonotonicNow() const override;
   absl::Time WallNow() const override;
+  uint64_t NewHistory() override;
   void Post(Task task) override { pool_.Post(std::move(task)); }
   void RunPieces(size_t num_pieces, Piece piece, Task done) override {
     pool_.RunPieces(num_pieces, std::move(piece), std::move(done));

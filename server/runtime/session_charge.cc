@@ -8,19 +8,19 @@
 
 namespace talweg::server {
 
-core::Effects SessionCharge::Change(core::Session& session, uint64_t history,
-                                    const core::SessionConfig& config, absl::Time now) {
-  core::Effects effects;
+core::Reconfigured SessionCharge::Change(core::Session& session, uint64_t history,
+                                         const core::SessionConfig& config, absl::Time now) {
+  core::Reconfigured outcome;
   const uint64_t before = memory_.bytes();
-  effects.status = memory_.Resize(std::max(before, config.MemoryBytes()));
-  if (!effects.status.ok()) return effects;
-  effects = session.Reconfigure(history, config, now);
-  if (effects.status.ok()) {
+  outcome.effects.status = memory_.Resize(std::max(before, config.MemoryBytes()));
+  if (!outcome.effects.status.ok()) return outcome;
+  outcome = session.Reconfigure(history, config, now);
+  if (outcome.effects.status.ok()) {
     Settle(session);
   } else {
     (void)memory_.Resize(before);  // gives back, which cannot fail
   }
-  return effects;
+  return outcome;
 }
 
 void SessionCharge::Settle(const core::Session& session) {

@@ -26,10 +26,9 @@ class SessionCharge {
   MemoryBudget* budget() const { return memory_.budget(); }
 
   // Changes the session's configuration, if there is memory for the new one. Fails with
-  // MEMORY_QUOTA, or as core::Session::Reconfigure; then nothing has changed. The effects are empty
-  // if it fails.
-  core::Effects Change(core::Session& session, uint64_t history, const core::SessionConfig& config,
-                       absl::Time now);
+  // MEMORY_QUOTA, or as core::Session::Reconfigure; then nothing has changed.
+  core::Reconfigured Change(core::Session& session, uint64_t history,
+                            const core::SessionConfig& config, absl::Time now);
   // A version was made: a configuration that waited for it is in force.
   void VersionWasMade(const core::Session& session) {
     if (change_waits_) Settle(session);

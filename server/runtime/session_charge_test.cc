@@ -53,18 +53,18 @@ class SessionChargeTest : public testing::Test {
 TEST_F(SessionChargeTest, ChangeIsChargedAtOnceAndGivenBackWithTheNext) {
   const core::SessionConfig larger = Grouped(config_);
   ASSERT_GT(larger.MemoryBytes(), config_.MemoryBytes());
-  ASSERT_TRUE(charge_->Change(*session_, 0, larger, kNow).status.ok());
+  ASSERT_TRUE(charge_->Change(*session_, 0, larger, kNow).effects.status.ok());
   EXPECT_EQ(charge_->bytes(), larger.MemoryBytes());
-  ASSERT_TRUE(charge_->Change(*session_, 0, config_, kNow).status.ok());
+  ASSERT_TRUE(charge_->Change(*session_, 0, config_, kNow).effects.status.ok());
   EXPECT_EQ(charge_->bytes(), config_.MemoryBytes());
   EXPECT_EQ(budget_.used(), config_.MemoryBytes());
 }
 
 TEST_F(SessionChargeTest, WhileAChangeWaitsTheLargerOfBothIsCharged) {
   const core::SessionConfig larger = Grouped(config_);
-  ASSERT_TRUE(charge_->Change(*session_, 0, larger, kNow).status.ok());
+  ASSERT_TRUE(charge_->Change(*session_, 0, larger, kNow).effects.status.ok());
   Contribute(1);
-  ASSERT_TRUE(charge_->Change(*session_, 0, config_, kNow).status.ok());
+  ASSERT_TRUE(charge_->Change(*session_, 0, config_, kNow).effects.status.ok());
   EXPECT_EQ(charge_->bytes(), larger.MemoryBytes());  // the open round goes on with it
   Contribute(2);
   EXPECT_EQ(charge_->bytes(), config_.MemoryBytes());
@@ -74,11 +74,12 @@ TEST_F(SessionChargeTest, ChangeThatFindsNoMemoryOrIsRefusedChargesNothing) {
   const uint64_t before = charge_->bytes();
   const core::SessionConfig larger = Grouped(config_);
   MemoryBudget::Reservation rest = *budget_.Reserve(budget_.limit() - budget_.used());
-  EXPECT_EQ(core::ReasonName(charge_->Change(*session_, 0, larger, kNow).status), "MEMORY_QUOTA");
+  EXPECT_EQ(core::ReasonName(charge_->Change(*session_, 0, larger, kNow).effects.status),
+            "MEMORY_QUOTA");
   EXPECT_EQ(charge_->bytes(), before);
   EXPECT_EQ(session_->config_version(), 1u);
   rest = MemoryBudget::Reservation();
-  EXPECT_EQ(core::ReasonName(charge_->Change(*session_, 2, larger, kNow).status),
+  EXPECT_EQ(core::ReasonName(charge_->Change(*session_, 2, larger, kNow).effects.status),
             "HISTORY_CHANGED");
   EXPECT_EQ(charge_->bytes(), before);
   EXPECT_EQ(budget_.used(), before);

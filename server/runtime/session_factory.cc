@@ -7,8 +7,22 @@
 
 namespace talweg::server {
 
-absl::Status SessionFactory::Check(const core::SessionConfig& config) const {
-  return memory_.Check(config.MemoryBytes());
+SessionIdentity SessionFactory::NewIdentity(const std::string& session_id,
+                                            const std::string& request_id,
+                                            uint32_t request_digest) {
+  return {session_id, request_id, request_digest, env_.NewHistory(), env_.WallNow()};
+}
+
+absl::StatusOr<SessionDescription> SessionFactory::DryRun(SessionIdentity identity,
+                                                          const core::SessionConfig& config) const {
+  TALWEG_RETURN_IF_ERROR(memory_.Check(config.MemoryBytes()));
+  SessionDescription description;
+  description.identity = std::move(identity);
+  description.identity.history = 0;
+  description.config = config;
+  description.config_version = 1;
+  description.memory_bytes = config.MemoryBytes();
+  return description;
 }
 
 absl::StatusOr<std::shared_ptr<SessionHost>> SessionFactory::Insert(
@@ -32,7 +46,7 @@ void SessionFactory::Create(const SessionIdentity& identity, const core::Session
   host->Create(std::move(source),
                [this, host, done = std::move(done)](absl::Status created) mutable {
                  if (created.ok()) return done(Made{std::move(host), true});
-                 (void)table_.Delete(host->identity().session_id, host->identity().history);
+                 (void)table_.Delete(host, 0);
                  done(std::move(created));
                });
 }

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
@@ -29,8 +30,14 @@ class SessionFactory {
   SessionFactory(SessionTable& table, MemoryBudget& memory, Env& env)
       : table_(table), memory_(memory), env_(env) {}
 
-  // Whether a session of `config` would get its memory now. MEMORY_QUOTA.
-  absl::Status Check(const core::SessionConfig& config) const;
+  // Who a new session is: with a history of its own, made now.
+  SessionIdentity NewIdentity(const std::string& session_id, const std::string& request_id,
+                              uint32_t request_digest);
+
+  // What a session of `config` would tell of itself, if it got its memory now: without a history,
+  // for it is not made. MEMORY_QUOTA.
+  absl::StatusOr<SessionDescription> DryRun(SessionIdentity identity,
+                                            const core::SessionConfig& config) const;
 
   // Makes a session; `done` is told when version 0 is visible, or at once if the same request made
   // it before. Call it on a thread that may compute. SESSION_EXISTS, TOO_MANY_SESSIONS,

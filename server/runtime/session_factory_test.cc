@@ -67,14 +67,34 @@ TEST_F(SessionFactoryTest, SameRequestGetsTheSameSessionAndAnotherIsRefused) {
 
 TEST_F(SessionFactoryTest, WithoutMemoryOrPlaceThereIsNoSession) {
   ASSERT_TRUE(Create(Identity("a")).ok());
-  EXPECT_TRUE(factory_.Check(TestConfig(kElements)).ok());
-  EXPECT_EQ(core::ReasonName(factory_.Check(TestConfig(1000000 * kElements))), "MEMORY_QUOTA");
+  EXPECT_TRUE(factory_.DryRun(Identity("b"), TestConfig(kElements)).ok());
+  EXPECT_EQ(
+      core::ReasonName(factory_.DryRun(Identity("b"), TestConfig(1000000 * kElements)).status()),
+      "MEMORY_QUOTA");
   MemoryBudget::Reservation rest = *memory_.Reserve(memory_.limit() - memory_.used());
   EXPECT_EQ(core::ReasonName(Create(Identity("b")).status()), "MEMORY_QUOTA");
   rest = MemoryBudget::Reservation();
   ASSERT_TRUE(Create(Identity("b")).ok());
   EXPECT_EQ(core::ReasonName(Create(Identity("c")).status()), "TOO_MANY_SESSIONS");
   EXPECT_EQ(memory_.used(), 2 * TestConfig(kElements).MemoryBytes());
+}
+
+TEST_F(SessionFactoryTest, DryRunTellsWhatASessionWouldBeAndMakesNone) {
+  const auto told = factory_.DryRun(factory_.NewIdentity("a", "r", 7), TestConfig(kElements));
+  ASSERT_TRUE(told.ok()) << told.status();
+  EXPECT_EQ(told->identity.session_id, "a");
+  EXPECT_EQ(told->identity.history, 0u);
+  EXPECT_EQ(told->config_version, 1u);
+  EXPECT_EQ(told->memory_bytes, TestConfig(kElements).MemoryBytes());
+  EXPECT_FALSE(table_.Find("a").ok());
+  EXPECT_EQ(memory_.used(), 0u);
+}
+
+TEST_F(SessionFactoryTest, EveryIdentityHasAHistoryOfItsOwn) {
+  const SessionIdentity first = factory_.NewIdentity("a", "r", 7);
+  const SessionIdentity second = factory_.NewIdentity("a", "r", 7);
+  EXPECT_NE(first.history, 0u);
+  EXPECT_NE(first.history, second.history);
 }
 
 TEST_F(SessionFactoryTest, SavedSessionGoesOnUnderItsId) {
@@ -87,7 +107,7 @@ TEST_F(SessionFactoryTest, SavedSessionGoesOnUnderItsId) {
   Reply<absl::StatusOr<std::string>> saved;
   made->host->Save(saved.Taker());
   ASSERT_TRUE(saved.Get().ok());
-  ASSERT_TRUE(table_.Delete("a", 0).ok());
+  ASSERT_TRUE(table_.Delete(*table_.Find("a"), 0).ok());
   auto loaded = core::Session::Load(*saved.Get(), env_.MonotonicNow(), /*history=*/99);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   const auto restored = factory_.Restore(Identity("a"), *std::move(loaded));

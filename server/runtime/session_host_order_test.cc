@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The order in which a host does things: decide, keep, compute, keep, make visible, answer.
+#include <cmath>
 #include <deque>
 #include <memory>
 #include <string>
@@ -102,14 +103,13 @@ class SessionHostOrderTest : public testing::Test {
     Settle();
     return joined;
   }
-  StepReply Step(uint64_t sequence, uint64_t base_version = 0) {
+  StepReply Step(uint64_t sequence, bool finite = true) {
     StepInput input;
     input.contribution.history = kHistory;
     input.contribution.worker = "w";
     input.contribution.incarnation = 1;
     input.contribution.sequence = sequence;
-    input.contribution.base_version = base_version;
-    input.gradient = {core::Dtype::kFloat32, BytesOf(ones_)};
+    input.gradient = {core::Dtype::kFloat32, BytesOf(finite ? ones_ : nans_)};
     StepReply stepped;
     host_->Step(std::move(input), stepped.Taker());
     Settle();
@@ -123,6 +123,7 @@ class SessionHostOrderTest : public testing::Test {
 
   const std::vector<float> zeros_ = std::vector<float>(4, 0.0f);
   const std::vector<float> ones_ = std::vector<float>(4, 1.0f);
+  const std::vector<float> nans_ = std::vector<float>(4, std::nanf(""));
   ComputePool pool_{1};
   SlowDisk disk_{pool_};
   std::shared_ptr<SessionHost> host_;
@@ -159,15 +160,12 @@ TEST_F(SessionHostOrderTest, VersionIsVisibleAndAnsweredOnlyWhenItIsKept) {
 TEST_F(SessionHostOrderTest, RefusalIsToldOnlyWhenItIsKept) {
   Join();
   FinishWrite();
-  Step(1);
-  FinishWrite();
-  FinishWrite();
-  const StepReply late = Step(2, /*base_version=*/0);
+  const StepReply refused = Step(1, /*finite=*/false);
   EXPECT_THAT(disk_.Writing(), ElementsAre("contribution refused"));
-  EXPECT_FALSE(late.Ready());
+  EXPECT_FALSE(refused.Ready());
   FinishWrite();
-  ASSERT_TRUE(late.Ready());
-  EXPECT_EQ(late.Get()->answer.verdict, core::Verdict::kRoundClosed);
+  ASSERT_TRUE(refused.Ready());
+  EXPECT_EQ(refused.Get()->answer.verdict, core::Verdict::kRejectedNonFinite);
 }
 
 TEST_F(SessionHostOrderTest, NothingOvertakesWhatIsBeingKept) {

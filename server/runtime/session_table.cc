@@ -17,12 +17,12 @@ absl::Status NotFound(const std::string& session_id) {
   return MakeError(Reason::kSessionNotFound, absl::StrCat("no session \"", session_id, "\""));
 }
 
-absl::Status Exists(const std::string& session_id) {
+}  // namespace
+
+absl::Status SessionExists(const std::string& session_id) {
   return MakeError(Reason::kSessionExists,
                    absl::StrCat("another request made a session \"", session_id, "\""));
 }
-
-}  // namespace
 
 absl::StatusOr<std::shared_ptr<SessionHost>> SessionTable::Find(
     const std::string& session_id) const {
@@ -40,7 +40,7 @@ absl::StatusOr<std::shared_ptr<SessionHost>> SessionTable::FindSameRequest(
   const SessionIdentity& made = found->second->identity();
   if (identity.request_id.empty() || identity.request_id != made.request_id ||
       identity.request_digest != made.request_digest) {
-    return Exists(identity.session_id);
+    return SessionExists(identity.session_id);
   }
   return found->second;
 }
@@ -48,7 +48,7 @@ absl::StatusOr<std::shared_ptr<SessionHost>> SessionTable::FindSameRequest(
 absl::Status SessionTable::Insert(std::shared_ptr<SessionHost> host) {
   const std::string& session_id = host->identity().session_id;
   MutexLock lock(mutex_);
-  if (sessions_.contains(session_id)) return Exists(session_id);
+  if (sessions_.contains(session_id)) return SessionExists(session_id);
   if (sessions_.size() >= max_sessions_) {
     return MakeError(Reason::kTooManySessions, absl::StrCat("the server holds ", sessions_.size(),
                                                             " sessions, allowed: ", max_sessions_));
@@ -57,19 +57,19 @@ absl::Status SessionTable::Insert(std::shared_ptr<SessionHost> host) {
   return absl::OkStatus();
 }
 
-absl::Status SessionTable::Delete(const std::string& session_id, uint64_t history) {
-  std::shared_ptr<SessionHost> host;
-  bool erased = false;
+absl::Status SessionTable::Delete(const std::shared_ptr<SessionHost>& host, uint64_t history) {
+  // Before the table's lock: the host has one of its own.
+  if (history != 0) {
+    const absl::Status current = host->CheckHistory(history);
+    if (!current.ok()) return current;
+  }
+  const std::string& session_id = host->identity().session_id;
   {
     MutexLock lock(mutex_);
     const auto found = sessions_.find(session_id);
-    if (found == sessions_.end()) return NotFound(session_id);
-    host = found->second;
-    erased = history == 0 || history == host->identity().history;
-    if (erased) sessions_.erase(found);
+    if (found == sessions_.end() || found->second != host) return NotFound(session_id);
+    sessions_.erase(found);
   }
-  // Outside the table's lock: the host has one of its own.
-  if (!erased) return host->CheckHistory(history);
   host->Delete();
   return absl::OkStatus();
 }

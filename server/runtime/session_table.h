@@ -19,6 +19,9 @@
 
 namespace talweg::server {
 
+// SESSION_EXISTS: another request made the session of this id.
+absl::Status SessionExists(const std::string& session_id);
+
 // Thread-safe.
 class SessionTable {
  public:
@@ -36,9 +39,9 @@ class SessionTable {
   absl::StatusOr<std::shared_ptr<SessionHost>> FindSameRequest(
       const SessionIdentity& identity) const;
 
-  // Takes the session out and ends its calls. SESSION_NOT_FOUND; HISTORY_CHANGED unless `history`
-  // is the session's, or 0.
-  absl::Status Delete(const std::string& session_id, uint64_t history);
+  // Takes this very session out and ends its calls. SESSION_NOT_FOUND, also if another session has
+  // its id by now; HISTORY_CHANGED unless `history` is the session's, or 0.
+  absl::Status Delete(const std::shared_ptr<SessionHost>& host, uint64_t history);
 
   // As SessionHost::Drain, for all sessions.
   void Drain(const absl::Status& draining);

@@ -75,7 +75,7 @@ TEST_F(SessionTableTest, HoldsAsManySessionsAsItMay) {
   const absl::Status refused = table_.Insert(Host("d"));
   EXPECT_EQ(core::ReasonName(refused), "TOO_MANY_SESSIONS");
   EXPECT_EQ(core::ReasonName(table_.Insert(Host("a"))), "SESSION_EXISTS");
-  ASSERT_TRUE(table_.Delete("b", 0).ok());
+  ASSERT_TRUE(table_.Delete(*table_.Find("b"), 0).ok());
   EXPECT_TRUE(table_.Insert(Host("d")).ok());
 }
 
@@ -106,16 +106,27 @@ TEST_F(SessionTableTest, DeleteTakesOutAndEndsTheHost) {
   const auto host = Host("a", 9);
   ASSERT_TRUE(table_.Insert(host).ok());
   EXPECT_FALSE(host->deleted());
-  ASSERT_TRUE(table_.Delete("a", 9).ok());
+  ASSERT_TRUE(table_.Delete(*table_.Find("a"), 9).ok());
   EXPECT_TRUE(host->deleted());
   EXPECT_FALSE(table_.Find("a").ok());
-  EXPECT_EQ(core::ReasonName(table_.Delete("a", 9)), "SESSION_NOT_FOUND");
+  EXPECT_EQ(core::ReasonName(table_.Delete(host, 9)), "SESSION_NOT_FOUND");
+}
+
+TEST_F(SessionTableTest, DeleteLeavesAnotherSessionThatHasTheIdByNow) {
+  const auto first = Host("a", 9);
+  ASSERT_TRUE(table_.Insert(first).ok());
+  ASSERT_TRUE(table_.Delete(first, 0).ok());
+  const auto second = Host("a", 10);
+  ASSERT_TRUE(table_.Insert(second).ok());
+  EXPECT_EQ(core::ReasonName(table_.Delete(first, 0)), "SESSION_NOT_FOUND");
+  EXPECT_FALSE(second->deleted());
+  EXPECT_EQ(*table_.Find("a"), second);
 }
 
 TEST_F(SessionTableTest, DeleteOfAnotherHistoryNamesTheCurrentOneAndLeavesTheSession) {
   const auto host = Host("a", 9);
   ASSERT_TRUE(table_.Insert(host).ok());
-  const absl::Status refused = table_.Delete("a", 8);
+  const absl::Status refused = table_.Delete(*table_.Find("a"), 8);
   EXPECT_EQ(core::ReasonName(refused), "HISTORY_CHANGED");
   EXPECT_THAT(core::MetadataOf(refused), Contains(Pair("history", "9")));
   EXPECT_FALSE(host->deleted());
@@ -124,7 +135,7 @@ TEST_F(SessionTableTest, DeleteOfAnotherHistoryNamesTheCurrentOneAndLeavesTheSes
 
 TEST_F(SessionTableTest, DeleteWithoutAHistoryMeansTheCurrentOne) {
   ASSERT_TRUE(table_.Insert(Host("a", 9)).ok());
-  EXPECT_TRUE(table_.Delete("a", 0).ok());
+  EXPECT_TRUE(table_.Delete(*table_.Find("a"), 0).ok());
 }
 
 TEST_F(SessionTableTest, ListsPagesInTheOrderOfIds) {
@@ -133,7 +144,7 @@ TEST_F(SessionTableTest, ListsPagesInTheOrderOfIds) {
   EXPECT_THAT(Ids(table_.List("b", 2)), ElementsAre("c"));
   EXPECT_THAT(Ids(table_.List("c", 2)), IsEmpty());
   // A page goes on where the last one ended also when that session is gone.
-  ASSERT_TRUE(table_.Delete("b", 0).ok());
+  ASSERT_TRUE(table_.Delete(*table_.Find("b"), 0).ok());
   EXPECT_THAT(Ids(table_.List("b", 2)), ElementsAre("c"));
 }
 
@@ -148,7 +159,7 @@ TEST_F(SessionTableTest, OfManyThatInsertOneIdExactlyOneSucceeds) {
     }
     for (std::thread& thread : threads) thread.join();
     ASSERT_EQ(inserted, 1);
-    ASSERT_TRUE(table_.Delete("a", 0).ok());
+    ASSERT_TRUE(table_.Delete(*table_.Find("a"), 0).ok());
   }
 }
 

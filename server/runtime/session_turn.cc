@@ -147,22 +147,18 @@ void SessionHost::Reconfigure(
 
 void SessionHost::Change(std::shared_ptr<Turn> turn, uint64_t history,
                          const absl::StatusOr<core::SessionConfig>& config) {
-  const uint64_t version_before = session_->config_version();
   turn->judged = env_.MonotonicNow();
-  core::Outcome outcome;
+  core::Reconfigured outcome;
   if (config.ok()) {
-    outcome.effects = charge_.Change(*session_, history, *config, turn->judged);
+    outcome = charge_.Change(*session_, history, *config, turn->judged);
   } else {
     outcome.effects.status = config.status();
   }
-  if (session_->config_version() == version_before) {  // refused, or no difference
-    turn->status = std::move(outcome.effects.status);
-    return EndTurn(std::move(turn));
+  if (outcome.change.has_value()) {
+    return Follow(std::move(turn), *outcome.change, {std::move(outcome.effects), nullptr});
   }
-  const core::SessionConfig& newest = session_->newest_config();
-  const core::Configure event{newest.schedule, newest.aggregation.value(),
-                              session_->config_version()};
-  Follow(std::move(turn), event, std::move(outcome));
+  turn->status = std::move(outcome.effects.status);
+  EndTurn(std::move(turn));
 }
 
 void SessionHost::Abandon(uint64_t ticket) {
@@ -334,8 +330,10 @@ void SessionHost::Collect(const std::vector<core::Released>& released, Turn& tur
 void SessionHost::ReleaseAll(const absl::Status& status, Turn& turn) {
   while (auto first = parked_.UnparkFirst()) {
     auto& [ticket, call] = *first;
-    // Nothing else follows from it.
-    (void)session_->Handle(core::CallEnded{call.worker, ticket}, env_.MonotonicNow());
+    const core::CallEnded ended{call.worker, ticket};
+    const absl::Time now = env_.MonotonicNow();
+    // Nothing follows from it, and it may be forgotten.
+    Keep(ended, session_->Handle(ended, now).effects, now, [] {});
     turn.answers.Add(std::move(call), status);
   }
 }

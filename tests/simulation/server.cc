@@ -41,7 +41,7 @@ void Server::Begin() {
   if (host_ != nullptr) return;
   if (snapshots_.empty()) {
     settings_ = kept_settings_ = Settings{world_.policy, world_.learning_rate, 1};
-    const uint64_t history = random_.Next() | 1;
+    const uint64_t history = env_.NewHistory();
     is_deleted_ = false;
     oracle_.Created(history, settings_, env_.Now());
     trace_.Say(agenda_.now(), "created", history);
@@ -53,7 +53,7 @@ void Server::Begin() {
   snapshots_.resize(snapshots_.size() - back);
   const Snapshot& snapshot = snapshots_.back();
   const bool lost = snapshot.num_kept != env_.num_kept();
-  const uint64_t history = lost || random_.Chance(0.2) ? random_.Next() | 1 : 0;
+  const uint64_t history = lost || random_.Chance(0.2) ? env_.NewHistory() : 0;
   if (history != 0) ++totals_.new_histories;
   settings_ = kept_settings_ = snapshot.settings;
   auto session = LoadSession(world_, snapshot.state, settings_, history, ToTime(env_.Now()));

@@ -155,6 +155,8 @@ WorldConfig MakeBig(absl::string_view name, uint64_t seed, Random& random) {
   world.straggler_share = 0.01;
   world.straggler_factor = 2;
   world.delay_seconds = 0.2;
+  // The host keeps one decision after the other: 100,000 joins at once leave no time for a disk.
+  world.disk_seconds = 0;
   world.call_timeout = 20;
   world.pulls_anew = 0.2;
   world.heartbeat_share = 0.1;
@@ -233,7 +235,8 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
     // More names than places: the table is full, and only who expired makes room.
     SetSynchronous(world, random.Chance(0.5) ? CloseRule::kAll : CloseRule::kDeadline, random);
     world.num_observers = 0;
-    policy.max_workers = std::max<uint64_t>(1, world.num_workers - random.Whole(1, 3));
+    const uint64_t missing = random.Whole(1, 3);
+    policy.max_workers = world.num_workers > missing ? world.num_workers - missing : 1;
     policy.lease_seconds = random.Whole(1, 4);
   } else if (name == "beginners") {
     SetSynchronous(world, random.Chance(0.5) ? CloseRule::kAll : CloseRule::kDeadline, random);
