@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/rounds/closing_rule.h"
 
+#include <algorithm>
 #include <tuple>
 
 namespace talweg::core {
@@ -32,6 +33,10 @@ bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
          (version > 0 || num_live_gradient >= config.min_workers);
 }
 
+uint64_t NeededContributions(const AggregationConfig& config) {
+  return std::min(config.close_count, config.worker_limit());
+}
+
 bool MustClose(const AggregationConfig& config, const OpenRound& round,
                const Expectations& expectations, absl::Time now) {
   const size_t count = round.members.size();
@@ -47,7 +52,7 @@ bool MustClose(const AggregationConfig& config, const OpenRound& round,
     case CloseRule::kAll:
       return nobody_expected;
     case CloseRule::kCount:
-      return count >= config.close_count || too_few_closes;
+      return count >= NeededContributions(config) || too_few_closes;
     case CloseRule::kWeight:
       return round.weight.Value() >= config.close_weight || round.IsFull(config) || too_few_closes;
     case CloseRule::kDeadline:

@@ -23,6 +23,10 @@ bool SameClosingRule(const AggregationConfig& a, const AggregationConfig& b);
 bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
                const Expectations& expectations, uint64_t version, size_t num_live_gradient);
 
+// Contributions that close a round by CloseRule::kCount. A rule that came with more places for
+// workers holds for the open round before the places do: then all the places there are.
+uint64_t NeededContributions(const AggregationConfig& config);
+
 // Whether the round closes. One without contributions never does.
 bool MustClose(const AggregationConfig& config, const OpenRound& round,
                const Expectations& expectations, absl::Time now);

@@ -76,6 +76,28 @@ TEST(ConfigureTest, AClosingRuleThatChangesHoldsForTheOpenRound) {
   EXPECT_EQ(fleet.RecordOf(2).close_config_version, 0u);  // the same
 }
 
+// The count was checked against the new number of places, which are there with the next version.
+TEST(ConfigureTest, ACountBeyondThePlacesOfTheOpenRoundIsAllOfThem) {
+  AggregationConfig two = Count(2);
+  two.max_workers = 2;
+  Fleet fleet(two);
+  fleet.JoinAll({"a", "b"});
+  const uint64_t a = fleet.Contribute("a");
+  AggregationConfig three = Count(3);
+  three.max_workers = 4;
+  fleet.Configure(three, /*learning_rate=*/8);
+  EXPECT_EQ(fleet.machine.DescribeRound(fleet.now)->needed_contributions, 2u);
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+  EXPECT_EQ(fleet.machine.aggregation().max_workers, 4u);
+  fleet.JoinAll({"c"});
+  fleet.Contribute("a");
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.machine.version(), 1u);
+  fleet.Contribute("c");
+  EXPECT_EQ(fleet.machine.version(), 2u);
+}
+
 TEST(ConfigureTest, AClosingRuleThatStaysIsNotToldToHaveChanged) {
   Fleet fleet(Count(2));
   fleet.JoinAll({"a", "b"});

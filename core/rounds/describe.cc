@@ -43,7 +43,7 @@ std::optional<RoundDescription> RoundMachine::DescribeRound(absl::Time now) cons
 void RoundMachine::DescribeSynchronous(absl::Time now, RoundDescription& told) const {
   told.close = closing_.close;
   told.too_few = closing_.too_few;
-  told.needed_contributions = closing_.close_count;
+  told.needed_contributions = NeededContributions(closing_);
   told.needed_weight = closing_.close_weight;
   if (expectations_.frozen()) {
     told.frozen_for = now - expectations_.frozen_at();

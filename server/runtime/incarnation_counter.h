@@ -14,8 +14,12 @@ class IncarnationCounter {
   uint64_t Next() { return ++last_; }
   // The last one issued, for a store that keeps it.
   uint64_t last() const { return last_; }
-  // Goes on after what a store has kept.
-  void ContinueAfter(uint64_t last) { last_ = last; }
+  // Goes on after what a store has kept, and never goes back.
+  void ContinueAfter(uint64_t last) {
+    uint64_t issued = last_;
+    while (issued < last && !last_.compare_exchange_weak(issued, last)) {
+    }
+  }
 
  private:
   std::atomic<uint64_t> last_{0};

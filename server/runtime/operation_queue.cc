@@ -27,6 +27,7 @@ void OperationQueue::Clear() {
   std::deque<Operation> dropped;  // goes after the lock: an operation may hold memory that has one
   MutexLock lock(mutex_);
   dropped.swap(waiting_);
+  woken_ = true;  // `when_empty` was not asked while these were waiting
 }
 
 void OperationQueue::PostRun() {

@@ -159,6 +159,26 @@ TEST(OperationQueueTest, ClearDropsWhatHasNotBegun) {
   EXPECT_THAT(bench.words_, ElementsAre("under way"));
 }
 
+// What the owner wanted to do beside the operations that were dropped is not forgotten with them.
+TEST(OperationQueueTest, ClearAsksTheOwnerWhatElseThereIs) {
+  bool has_more = false;
+  Bench* self = nullptr;
+  Bench bench([&]() -> Operation {
+    if (!has_more) return nullptr;
+    has_more = false;
+    return self->Say("idle");
+  });
+  self = &bench;
+  bench.queue_.Add(bench.Begin("under way"));
+  bench.RunAll();
+  bench.queue_.Add(bench.Say("dropped"));
+  has_more = true;
+  bench.queue_.Clear();
+  bench.finish_();
+  bench.RunAll();
+  EXPECT_THAT(bench.words_, ElementsAre("under way", "idle"));
+}
+
 TEST(OperationQueueTest, OwnerIsHeldWhileATaskIsPostedOrAnOperationIsUnderWay) {
   Bench bench;
   EXPECT_EQ(bench.held_.use_count(), 1);

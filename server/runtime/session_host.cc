@@ -225,7 +225,12 @@ SessionDescription SessionHost::Description(bool with_checksum) {
 
 void SessionHost::Save(Done<std::string> done) {
   Enqueue([this, done = std::move(done)](absl::Status status, Task finished) mutable {
-    absl::StatusOr<std::string> outcome = ValueOr(status, [&] { return session_->Save(); });
+    absl::StatusOr<std::string> outcome;
+    try {
+      outcome = ValueOr(status, [&] { return session_->Save(); });
+    } catch (const std::bad_alloc&) {
+      outcome = MakeError(Reason::kMemoryQuota, "the system has no memory for a saved state");
+    }
     finished();
     done(std::move(outcome));
   });

@@ -252,7 +252,8 @@ bool Model::IsDue() const {
     case CloseRule::kAll:
       return nobody_else;
     case CloseRule::kCount:
-      return counted_.size() >= policy.close_count || closes_with_fewer;
+      return counted_.size() >= std::min(policy.close_count, policy.worker_limit()) ||
+             closes_with_fewer;
     case CloseRule::kWeight: {
       ExactNumber weight;
       for (const Counted& one : counted_) weight.Add(one.weight);
