@@ -23,7 +23,7 @@ constexpr const char* kLine = "%-18s %10.4g  ";
 constexpr size_t kLineWidth = 31;
 constexpr size_t kRangeWidth = 26;  // at least
 
-// What is not worth a line: numbers that say nothing where they are all the same.
+// Numbers that are not worth a line, because they say nothing if they are all the same.
 bool IsShown(const std::string& name, const ChartColumns& columns) {
   if (columns.values.empty()) return false;
   if (name == "clip_factor") return columns.low < 1;
