@@ -114,7 +114,7 @@ void Fleet::OnBeat(uint32_t index) {
 void Fleet::Compute(uint32_t index) {
   Process& process = processes_[index];
   process.phase = Phase::kComputing;
-  // An observer contributes nothing, but for one that errs.
+  // An observer contributes nothing, unless it errs.
   if (IsObserver(process.worker) && (calm_ || random_.Chance(0.7))) {
     process.phase = Phase::kIdle;
     return;
@@ -197,8 +197,9 @@ void Fleet::OnAnswer(uint32_t index, const Reply& reply) {
   Process& process = processes_[index];
   Person& person = people_[process.worker];
   if (reply.answer.verdict == core::Verdict::kPending) {
-    // Nobody makes a version of several who only waits for the others. Elsewhere everyone waits for
-    // what became of it, in the calm.
+    // A version of several contributions is never made if every worker only waits for the others,
+    // so workers that accumulate go on. In the calm all other workers wait until they are told what
+    // became of their contribution.
     const bool accumulates = world_.policy.mode == core::AggregationMode::kAsynchronous;
     if (accumulates && reply.answer.replayed) return Compute(index);
     if (random_.Chance(calm_ ? 0 : world_.goes_on_pending)) return Compute(index);

@@ -157,7 +157,7 @@ TEST(FoundTest, WiderBoundAnswersWhoWaited) {
   ASSERT_TRUE(bench.Contribute(1, 0).step.has_value());
   EXPECT_TRUE(bench.Step(1).released.empty());  // one verdict ahead of worker 1
   policy.max_rounds_ahead = 1;
-  bench.Configure(2, policy);  // who configures is told of nobody's answer
+  bench.Configure(2, policy);  // The caller that configures is told of nobody's answer.
   EXPECT_TRUE(bench.TicksBy(2));
   EXPECT_EQ(bench.Tick(2).released.size(), 1u);
 }
@@ -186,7 +186,7 @@ TEST(FoundTest, WhoLeftIsNotForgottenTwice) {
   EXPECT_TRUE(bench.Contribute(1, 0).waits);
   bench.Leave(2, 0);
   ASSERT_TRUE(bench.Contribute(3, 1).step.has_value());
-  bench.Join(4, 2);  // while the step is taken: who left takes no place
+  bench.Join(4, 2);  // The step is being taken: a worker that left takes no place.
   EXPECT_EQ(bench.machine().num_workers(), 2u);
   bench.Step(5);
   EXPECT_EQ(bench.machine().num_workers(), 2u);
@@ -244,7 +244,7 @@ TEST(FoundTest, NewcomerStartsAtOneClockInWhateverOrderTheOthersWent) {
     }
     bench.Leave(2, fast_goes_first ? 0 : 1);
     bench.Leave(2, fast_goes_first ? 1 : 0);
-    // As far as anybody was. Where it starts is part of the state.
+    // The joiner starts as far ahead as any worker was. Where it starts is part of the state.
     bench.Join(3, 2);
     core::ByteWriter writer;
     bench.machine().Save(writer);

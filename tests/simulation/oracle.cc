@@ -186,7 +186,8 @@ void Oracle::CheckContribution(const core::Contribution& contribution, const Exp
   }
 }
 
-// Whether it is part of the open round, or its worker is where that may be once.
+// Whether the contribution is part of the open round. In a synchronous round a worker may be part
+// once, so any other contribution of its worker counts too.
 bool Oracle::IsCounted(const Key& key) const {
   const std::vector<Counted>& counted = model_.counted();
   return std::any_of(counted.begin(), counted.end(), [&](const Counted& one) {
@@ -272,8 +273,8 @@ void Oracle::CheckOrder(const core::StepOrder& order) {
     }
     Check(sorted, "order_wrong", "not by worker");
   }
-  // Late is who was expected, is there, and is not part of it. Somebody who was refused, or waited
-  // for no longer, may be told or not.
+  // A worker is late if it was expected, is there, and is not part of the round. A worker that was
+  // refused, or is waited for no longer, may be named as late or not.
   fewest_late_ = model_.synchronous() ? model_.num_outstanding() : 0;
   most_late_ = 0;
   if (!model_.synchronous()) return;

@@ -74,7 +74,7 @@ WorldConfig DrawFleet(absl::string_view name, uint64_t seed, Random& random) {
   return world;
 }
 
-// Who may be part of a version.
+// How many workers may be part of a version.
 uint64_t NumContributors(const WorldConfig& world) {
   const uint64_t gradient_workers = world.num_workers - world.num_observers;
   return std::min(gradient_workers, world.policy.worker_limit());
@@ -230,7 +230,7 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
     policy.max_staleness = random.Chance(0.5) ? random.Whole(1, 8) : Welcoming(world);
     policy.stale_scale = core::StaleScale::kInverse;
   } else if (name == "crowded") {
-    // More names than places: the table is full, and only who expired makes room.
+    // There are more names than places: the table is full, and only workers that expired make room.
     SetSynchronous(world, random.Chance(0.5) ? CloseRule::kAll : CloseRule::kDeadline, random);
     world.num_observers = 0;
     policy.max_workers = std::max<uint64_t>(1, world.num_workers - random.Whole(1, 3));
@@ -270,7 +270,7 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
   if (std::find(std::begin(with_arrays), std::end(with_arrays), name) != std::end(with_arrays)) {
     world.num_elements = static_cast<uint32_t>(random.Whole(1, 6));
     world.fault_seconds = 40;
-    // Half of them show the gradient itself, where the others hide its last digits.
+    // Half of these worlds show the gradient itself; the others hide its last digits.
     if (random.Chance(0.5)) world.learning_rate = world.decay = 1;
   }
   SetCalm(world);
@@ -298,7 +298,7 @@ bool LeavesNobodyBehind(const WorldConfig& world, const AggregationConfig& polic
     case CloseRule::kWeight:
       return policy.close_weight > static_cast<double>(others) * world.heaviest;
     case CloseRule::kDeadline:
-      // Whoever misses one round has begun soon enough for the next.
+      // A worker that misses one round has begun soon enough for the next.
       return policy.close_seconds >= 2 * turn;
   }
   return false;
