@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rounds of real worker processes against the real server, and what befalls them: kill -9, SIGSTOP
-// beyond the lease, successors under their name, lost replies, cut and half-open connections. After
-// each of it every contribution must be where its worker was told that it is, and nowhere else.
-// What needs no round is done in every mode.
+// Real worker processes train with the real server, and faults befall them: kill -9, SIGSTOP beyond
+// the lease, successors under their name, lost replies, cut and half-open connections. After each
+// fault every contribution must be where its worker was told that it is, and nowhere else. What
+// needs no round is done in every mode.
 //
 // The storm draws another seed in every run and prints it; TALWEG_FAULT_SEED repeats one.
 #include <signal.h>
@@ -38,7 +38,7 @@ using testing::WorkerProcess;
 constexpr char kSession[] = "s";
 constexpr uint64_t kLeaseSeconds = 3;  // so long that a busy machine starves no heartbeat
 
-constexpr uint64_t kMaxStaleness = 40;  // versions, where nobody is waited for
+constexpr uint64_t kMaxStaleness = 40;  // in versions, of a session in which nobody is waited for
 
 struct Shape {
   v1::AggregationMode mode;
@@ -68,13 +68,13 @@ class ProcessFaultTest : public ::testing::TestWithParam<Shape> {
     ASSERT_TRUE(client_->CreateSession(request).ok());
   }
 
-  // Several chunks where there are any.
+  // So many that a stream needs several chunks.
   static size_t num_elements() { return GetParam().streamed ? 150'000 : 1'000; }
   static bool synchronous() { return GetParam().mode == v1::AGGREGATION_MODE_SYNCHRONOUS; }
 
   enum class How { kFree, kDriven };
-  // A new life of a worker, over `address` or, where that is empty, straight to the server. It has
-  // joined when this returns.
+  // Starts a new process of a worker, which connects to `address` or, if that is empty, straight to
+  // the server. The process has joined when this returns.
   WorkerProcess& Start(const std::string& worker, How how, const std::string& address = "") {
     WorkerProcess::Options options;
     options.address = address.empty() ? server_.address() : address;
@@ -93,7 +93,7 @@ class ProcessFaultTest : public ::testing::TestWithParam<Shape> {
   void AwaitVersion(uint64_t wanted) const {
     while (version() < wanted) absl::SleepFor(absl::Milliseconds(5));
   }
-  // Those whose lease runs.
+  // Returns when the leases of exactly `wanted` workers run.
   void AwaitLive(uint32_t wanted) const {
     while (client_->GetSession(kSession).value().num_live_workers() != wanted) {
       absl::SleepFor(absl::Milliseconds(5));
@@ -139,7 +139,7 @@ class ProcessFaultTest : public ::testing::TestWithParam<Shape> {
     }
   }
 
-  // Each contributes once; returns when all were answered.
+  // Makes each of `processes` contribute once, and returns when all were answered.
   void StepTogether(const std::vector<WorkerProcess*>& processes) {
     std::vector<size_t> before;
     for (WorkerProcess* process : processes) before.push_back(process->Read().num_answered());
@@ -149,7 +149,7 @@ class ProcessFaultTest : public ::testing::TestWithParam<Shape> {
     }
   }
 
-  // All that still work leave.
+  // Makes all workers that still work leave, and checks what must hold at the end.
   void EndAll() {
     for (const auto& process : workers_) {
       process->CloseInput();
@@ -181,8 +181,8 @@ TEST_P(AnyModeFaultTest, KilledWorkersHoldNobodyUpAndTheirSuccessorsGoOn) {
     lives[victim]->Signal(SIGKILL);
     EXPECT_EQ(lives[victim]->Wait(), -SIGKILL);
     if (kill % 3 == 0) {
-      // Nobody takes its place: its lease must run out for the others to go on, if they wait for
-      // it. None can be so many versions ahead before that.
+      // Nobody takes the place of the victim. If the others wait for it, its lease must run out
+      // before they go on: no worker can be so many versions ahead before that.
       AwaitVersion(version() + 10);
       AwaitLive(3);
     }
@@ -200,7 +200,7 @@ TEST_P(ProcessFaultTest, FrozenWorkerIsNotWaitedForAndGoesOnWhenItWakes) {
   EXPECT_EQ(MembersOf(1), (std::vector<std::string>{"a", "b", "c"}));
 
   b.Freeze();
-  StepTogether({&a, &c});  // until its lease has run out
+  StepTogether({&a, &c});  // This takes until the lease of b has run out.
   EXPECT_EQ(MembersOf(2), (std::vector<std::string>{"a", "c"}));
   StepTogether({&a, &c});
   EXPECT_EQ(MembersOf(3), (std::vector<std::string>{"a", "c"}));
@@ -212,8 +212,8 @@ TEST_P(ProcessFaultTest, FrozenWorkerIsNotWaitedForAndGoesOnWhenItWakes) {
   StepTogether({&a, &b, &c});
   EXPECT_EQ(MembersOf(4), (std::vector<std::string>{"a", "b", "c"}));
 
-  // While it waits for its round: what it sent counts, it is no longer waited for afterwards, and
-  // gets its answer when it wakes.
+  // Now b is frozen while it waits for its round: what it sent counts, it is no longer waited for
+  // afterwards, and it gets its answer when it wakes.
   b.Step();
   AwaitJudgement(b);
   b.Freeze();
@@ -247,7 +247,8 @@ TEST_P(BoundedStalenessFaultTest, SlowestWorkerIsWaitedForUntilItsLeaseRunsOut) 
   EXPECT_EQ(sent.verdict, "VERDICT_APPLIED");
   EXPECT_EQ(sent.base_version, 3u);
 
-  // While it waits for them: it has its version, and is waited for when they have caught up.
+  // Now b is frozen while it waits for the others: it has its version, and is waited for when the
+  // others have caught up.
   b.Step();
   AwaitJudgement(b);
   b.Freeze();
@@ -292,7 +293,7 @@ TEST_P(ProcessFaultTest, FrozenWorkerThatWasReplacedIsFencedWhenItWakes) {
   EXPECT_EQ(b.Wait(), 1);
   EXPECT_EQ(b.Read().ended, "INCARNATION_FENCED");
   EXPECT_EQ(b.Read().num_answered(), 1u);
-  // One that is replaced while it waits is fenced at once, and what it sent counts.
+  // A worker that is replaced while it waits is fenced at once, and what it sent counts.
   successor.Step();
   AwaitJudgement(successor);
   WorkerProcess& third = Start("b", How::kDriven);
@@ -300,7 +301,7 @@ TEST_P(ProcessFaultTest, FrozenWorkerThatWasReplacedIsFencedWhenItWakes) {
   EXPECT_EQ(successor.Read().ended, "INCARNATION_FENCED");
   StepTogether({&a});
   EXPECT_EQ(MembersOf(4), (std::vector<std::string>{"a", "b"}));
-  StepTogether({&third});  // of the round that has closed
+  StepTogether({&third});  // This contribution is for the round that has closed.
   StepTogether({&a, &third});
   EXPECT_EQ(MembersOf(5), (std::vector<std::string>{"a", "b"}));
   EndAll();
@@ -315,7 +316,7 @@ TEST_P(ProcessFaultTest, LostRepliesAreReplayedAndCountOnce) {
     b.Step();
     AwaitJudgement(b);
     proxy.DropReplies();
-    StepTogether({&a});  // the version is made, and b's answer is on its way to nowhere
+    StepTogether({&a});  // The version is made, and the answer to b is on its way to nowhere.
     proxy.CutAndHeal();
     const WorkerProcess::Story story = b.AwaitAnswers(round);
     const WorkerProcess::Sent& sent = story.sent.at(round);
@@ -363,7 +364,7 @@ TEST_P(ProcessFaultTest, WorkerOnAHalfOpenConnectionIsNotWaitedFor) {
   StepTogether({&a, &b});
   EXPECT_EQ(MembersOf(3), (std::vector<std::string>{"a", "b"}));
 
-  // What came before the silence counts; its worker is gone for the next round.
+  // What came before the silence counts; the next round does not wait for its worker.
   b.Step();
   AwaitJudgement(b);
   proxy.FallSilent();
@@ -378,7 +379,7 @@ TEST_P(ProcessFaultTest, WorkerOnAHalfOpenConnectionIsNotWaitedFor) {
   StepTogether({&a, &b});
 
   if (std::getenv("TALWEG_FAULT_LONG") != nullptr) {
-    // A call that waits keeps its worker live until pings tell that its connection is none.
+    // A call that waits keeps its worker live until pings tell that the connection is dead.
     AwaitLive(2);
     b.Step();
     AwaitJudgement(b);
@@ -395,7 +396,7 @@ TEST_P(ProcessFaultTest, WorkerOnAHalfOpenConnectionIsNotWaitedFor) {
   EndAll();
 }
 
-// Whatever befalls a fleet, all at random.
+// All faults that may befall a fleet, at random.
 TEST_P(AnyModeFaultTest, StormLosesNothingAndCountsNothingTwice) {
   const char* given = std::getenv("TALWEG_FAULT_SEED");
   const uint64_t seed =

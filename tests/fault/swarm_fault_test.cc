@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Thousands of workers at once against the real server, and what it does when it stops, or the
-// session goes, while they wait.
+// Thousands of workers at once against the real server: how they join, wait and leave, and what the
+// server does when it stops, or when the session goes, while they wait.
 #include <signal.h>
 #include <sys/resource.h>
 
@@ -36,10 +36,10 @@ constexpr char kSession[] = "s";
 
 std::string NameOf(size_t worker) { return absl::StrCat("worker-", worker); }
 
-// How often what came.
+// How often each verdict, with its number of contributors, and each reason came.
 using Answers = std::map<std::string, size_t>;
 
-// Of this process and of those that it starts.
+// Lets this process, and the processes that it starts, have `wanted` files open.
 void RaiseDescriptors(rlim_t wanted) {
   rlimit limit = {};
   ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
@@ -54,7 +54,7 @@ class SwarmFaultTest : public ::testing::Test {
              bool through_proxy = false) {
     std::vector<std::string> all = {"--log_level=error"};
     all.insert(all.end(), flags.begin(), flags.end());
-    // A server under the address sanitizer would keep what was freed.
+    // Without these options a server under the address sanitizer keeps memory that was freed.
     const char* sanitizer = std::getenv("ASAN_OPTIONS");
     const std::string options = sanitizer == nullptr ? "" : sanitizer;
     setenv("ASAN_OPTIONS",
@@ -78,7 +78,7 @@ class SwarmFaultTest : public ::testing::Test {
     config.mutable_optimizer()->mutable_gradient_descent();
     config.mutable_schedule()->set_learning_rate(0.5);
     config.mutable_aggregation()->set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
-    // Nobody's heart beats here, and nobody is to expire in the middle of it.
+    // No worker sends heartbeats here, and none is to expire in the middle of a test.
     config.mutable_aggregation()->set_lease_seconds(600);
     v1::InitialValueRule& rule = *request.mutable_initial_values()->mutable_seeded()->add_rules();
     rule.set_tensors("*");
@@ -93,7 +93,7 @@ class SwarmFaultTest : public ::testing::Test {
     chunks_ = Swarm::Serialize({chunk});
   }
 
-  // From everybody's next sign of life on.
+  // The lease of each worker is `seconds` from its next sign of life on.
   void SetLease(uint64_t seconds) {
     v1::UpdateSessionRequest request;
     request.set_session_id(kSession);
@@ -102,7 +102,7 @@ class SwarmFaultTest : public ::testing::Test {
     ASSERT_TRUE(client_->UpdateSession(request).ok());
   }
 
-  // The first `num_workers` say that they live.
+  // The first `num_workers` workers say that they live.
   void HeartbeatAll(size_t num_workers) {
     v1::HeartbeatRequest request;
     request.set_session_id(kSession);
@@ -117,7 +117,7 @@ class SwarmFaultTest : public ::testing::Test {
     swarm_->Wait();
   }
 
-  // All at once.
+  // All workers join at once.
   void JoinAll(size_t num_workers) {
     joined_.assign(num_workers, v1::JoinResponse());
     v1::JoinRequest request;
@@ -149,7 +149,7 @@ class SwarmFaultTest : public ::testing::Test {
     return header;
   }
 
-  // Contributions of ones whose answers are counted.
+  // Sends a gradient of ones, and counts the answer.
   void Step(size_t worker, uint64_t sequence, v1::ReplyData data = v1::REPLY_DATA_NONE) {
     Step(*swarm_, worker, sequence, data);
   }
@@ -194,7 +194,7 @@ class SwarmFaultTest : public ::testing::Test {
     std::vector<size_t> left(end - begin);
     std::iota(left.begin(), left.end(), begin);
     while (!left.empty()) {
-      std::vector<size_t> again;  // the swarm's, until it rests
+      std::vector<size_t> again;  // Only the swarm's thread touches it until Wait returns.
       for (const size_t worker : left) {
         *request.mutable_header() = HeaderOf(worker, sequence);
         request.mutable_header()->set_base_version(1'000'000);
@@ -210,8 +210,8 @@ class SwarmFaultTest : public ::testing::Test {
     }
   }
 
-  // The first `num_workers` contribute, a few of them over streams, to a round that others are
-  // expected in; returns when they all wait.
+  // The first `num_workers` workers contribute, a few of them over streams, to a round in which
+  // other workers are expected too. Returns when all of them wait.
   void WaitForever(size_t num_workers) {
     constexpr size_t kStreams = 20;
     for (size_t worker = 0; worker < num_workers; ++worker) {
@@ -228,18 +228,19 @@ class SwarmFaultTest : public ::testing::Test {
   std::optional<Client> client_;
   uint64_t num_elements_ = 0;
   v1::Section ones_;
-  std::shared_ptr<const Swarm::Frames> chunks_;  // of them
+  std::shared_ptr<const Swarm::Frames> chunks_;  // the frames of ones_
   std::vector<v1::JoinResponse> joined_;
   std::atomic<size_t> num_answered_{0};
-  Answers answers_;  // the swarm's while it works
+  Answers answers_;  // Only the swarm's thread touches it until Wait returns.
   std::optional<Swarm> swarm_;
-  std::optional<Swarm> probe_;  // beside those that wait
+  std::optional<Swarm> probe_;  // for calls beside those that wait
 };
 
-// Each over a connection of its own. All but one say that they live until that one has expired.
+// Each worker has a connection of its own. All workers except one say that they live until that one
+// has expired.
 TEST_F(SwarmFaultTest, AThousandWorkersJoinAtOnceLiveOnMakeRoundsAndLeave) {
   constexpr size_t kWorkers = 1000;
-  RaiseDescriptors(kWorkers + 200);  // in either process
+  RaiseDescriptors(kWorkers + 200);  // in the test and in the server
   Start(kWorkers + 1);
   Create(100);
   JoinAll(kWorkers + 1);
@@ -283,14 +284,14 @@ TEST_F(SwarmFaultTest, AThousandWorkersJoinAtOnceLiveOnMakeRoundsAndLeave) {
   EXPECT_EQ(GetSession().num_live_workers(), 0u);
 }
 
-// Whether they wait on streams.
+// The parameter says whether the workers wait on streams.
 class ManyWaitFaultTest : public SwarmFaultTest, public ::testing::WithParamInterface<bool> {};
 
 TEST_P(ManyWaitFaultTest, FiveThousandHoldNoThreadAndNotTheirRequests) {
   constexpr size_t kWorkers = 5000;
   constexpr size_t kWave = 500;
-  // All requests together are 320 MiB, in streams 640. Those under way may hold 192 MiB; a stream
-  // keeps its part of that until others want it.
+  // All requests together are 320 MiB, or 640 MiB in streams. Requests that are under way may hold
+  // 192 MiB; a stream keeps its part of that until other streams want it.
   Start(kWorkers / 250, {"--memory_bytes=1073741824"});
   Create(GetParam() ? 32768 : 16384);
   JoinAll(kWorkers);
@@ -312,7 +313,7 @@ TEST_P(ManyWaitFaultTest, FiveThousandHoldNoThreadAndNotTheirRequests) {
   std::cout << "threads with " << kWave << " that wait: " << first << ", with " << kWorkers << ": "
             << threads << "; bytes for each that waits: " << grown / kWorkers << "\n";
   EXPECT_LE(threads, first + 4);
-  // A stream that kept its request would hold 20 KiB beside it.
+  // A stream that kept its request would hold 20 KiB beside that request.
   EXPECT_LT(grown, kWorkers * num_elements_ * sizeof(float) * (GetParam() ? 4 : 3) / 4);
   step(kWorkers - 1);
   swarm_->Wait();
@@ -323,14 +324,14 @@ TEST_P(ManyWaitFaultTest, FiveThousandHoldNoThreadAndNotTheirRequests) {
 INSTANTIATE_TEST_SUITE_P(Shapes, ManyWaitFaultTest, ::testing::Bool(),
                          [](const auto& shape) { return shape.param ? "Streamed" : "Unary"; });
 
-// A network that carries nothing back: replies of 1 MiB, which would take 800 MiB, wait for each
-// other's memory.
+// The network carries nothing back. The replies have 1 MiB each and would take 800 MiB together, so
+// they wait for each other's memory.
 TEST_F(SwarmFaultTest, RepliesThatNobodyReadsHoldBoundedMemory) {
   constexpr size_t kWorkers = 400;
   constexpr size_t kWave = 40;
   constexpr size_t kConnections = 4;
   Start(kConnections, {"--memory_bytes=1073741824"},
-        /*through_proxy=*/true);  // 192 MiB of them for replies
+        /*through_proxy=*/true);  // 192 MiB of the memory are for replies.
   Create(262144);
   JoinAll(kWorkers);
   for (size_t begin = 0; begin < kWorkers; begin += kWave) {
@@ -353,12 +354,13 @@ TEST_F(SwarmFaultTest, RepliesThatNobodyReadsHoldBoundedMemory) {
   EXPECT_GT(now - before, uint64_t{64} << 20);
   EXPECT_LT(now - before, uint64_t{400} << 20);
   EXPECT_EQ(num_answered_, 1u);
-  // When their connections are gone the others have their turn, and a retry gets the same answer.
+  // When the connections of these replies are gone, the other replies have their turn, and a retry
+  // gets the same answer.
   proxy_->CutAndHeal();
   swarm_->Wait();
   EXPECT_EQ(num_answered_, kWorkers);
   for (size_t connection = 0; connection < kConnections; ++connection) {
-    // A call may still go out over one that is gone.
+    // A call may still go out over a connection that is gone.
     bool is_back = false;
     while (!is_back) {
       swarm_->Check(connection, [&](const absl::Status& status) { is_back = status.ok(); });
@@ -377,7 +379,8 @@ TEST_F(SwarmFaultTest, RepliesThatNobodyReadsHoldBoundedMemory) {
 
 TEST_F(SwarmFaultTest, ServerThatStopsTellsThoseWhoWaitAndExitsInPeace) {
   constexpr size_t kWorkers = 300;
-  // Who is not told waits until the grace is over, and is then cut without a reason.
+  // A call that is not told would wait until the grace is over, and would then be cut without a
+  // reason.
   Start(2, {"--grace_seconds=40"});
   Create(1000);
   JoinAll(kWorkers);
@@ -397,7 +400,8 @@ TEST_F(SwarmFaultTest, SessionThatGoesTellsThoseWhoWait) {
   ASSERT_TRUE(client_->DeleteSession(kSession).ok());
   swarm_->Wait();
   EXPECT_EQ(answers_, (Answers{{"SESSION_DELETED", kWorkers - 1}}));
-  // Whoever comes from there is told by what stands in its place, and a round of it closes.
+  // A new session under the same id tells workers of the old one that the history changed, and a
+  // round of the new session closes.
   answers_.clear();
   Create(1000);
   Step(0, 1);
