@@ -35,7 +35,7 @@ namespace {
 
 constexpr uint64_t kHistory = 0x1234'5678'9abc'def0;
 
-// One of a few values, or any.
+// One of the `likely` values, or any value.
 uint64_t Number(ByteSource& source, std::initializer_list<uint64_t> likely) {
   const uint64_t index = source.Below(likely.size() + 1);
   return index < likely.size() ? *(likely.begin() + index) : source.Take<uint64_t>();
@@ -64,7 +64,7 @@ std::string Name(ByteSource& source, const std::string& right) {
   }
 }
 
-// Any number, but for those so large that a few of them would add up to an infinity.
+// Any number except those so large that a few of them would add up to an infinity.
 float Element(ByteSource& source) {
   const float value = source.Take<float>();
   return std::fabs(value) < 1e30f ? value : static_cast<float>(source.Below(100)) / 8;
@@ -129,11 +129,11 @@ void BendSections(ByteSource& source, v1::StepRequest& request) {
   }
 }
 
-// What a line that loses or changes bytes makes of it.
+// Makes of the request what a line does that loses or changes bytes.
 void BendBytes(ByteSource& source, v1::StepRequest& request) {
   std::string bytes = request.SerializeAsString();
   for (uint64_t count = 1 + source.Below(4); count > 0 && !bytes.empty(); --count) {
-    // Mostly near the front, where the fields are.
+    // Mostly near the front, because the fields are there.
     const size_t limit = source.Once(4) ? bytes.size() : std::min<size_t>(bytes.size(), 80);
     bytes[source.Below(limit)] = static_cast<char>(source.Take<uint8_t>());
   }
@@ -287,10 +287,10 @@ v1::StepRequest HostileStep(ByteSource& source, const SessionModel& model) {
 
 namespace {
 
-// A session, and the way of a message through what Step is made of.
+// A session, and the way of a message through the parts that Step is made of.
 class Bench {
  public:
-  // Rounds of the one worker there is make no difference, but for how they are made.
+  // There is one worker, so rounds give the same versions, only made in another way.
   Bench(uint64_t num_elements, v1::AggregationMode mode, Seen* seen)
       : seen_(seen), staged_(num_elements), model_("s", kHistory, num_elements) {
     v1::SessionConfig config;
@@ -303,7 +303,7 @@ class Bench {
     session_ = std::make_unique<core::Session>(*server::ConfigFromProto(config), kHistory,
                                                std::make_shared<core::Parameters>(num_elements));
     Join();
-    Join();  // so that there is an incarnation that was fenced
+    Join();  // Now there is an incarnation that was fenced.
   }
 
   void Join() {

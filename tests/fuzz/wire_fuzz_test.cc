@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Hostile contributions and streams against a real server over a socket: it answers each as the
-// model of a session says, with a reason where it refuses; takes whole contributions alone; and
+// model of a session says, with a reason if it refuses; takes whole contributions alone; and
 // holds nothing when they are over.
 #include <chrono>
 #include <iostream>
@@ -41,7 +41,7 @@ class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
     server_ = *std::move(started);
     wire_ = std::make_unique<WireClient>(server_->address());
     v1::CreateSessionRequest create = testing::VectorSession("s", GetParam(), "momentum");
-    // Rounds of the one worker there is make no difference, but for how they are made.
+    // There is one worker, so rounds give the same versions, only made in another way.
     if (GetParam() == kElementsInRounds) {
       create.mutable_config()->mutable_aggregation()->set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
     }
@@ -163,7 +163,7 @@ void WireFuzzTest::SendStream(ByteSource& source) {
     wrong = frame.has_header() && !open
                 ? model_->AboutHeaderFrame(frame, first, testing::Taker::kStream)
                 : testing::AboutFrame(frame, open, sent, model_->num_elements());
-    // Who sends before it is told that it may meets this where the server is slower.
+    // A client that sends before it is told that it may meets this if the server is slower.
     const bool faulty = !wrong.empty();
     const bool early = open && !stream.granted();
     if (early) wrong.insert({"FRAME_UNEXPECTED", "frame"});
