@@ -142,7 +142,8 @@ TEST_F(ExactlyOnceTest, DeletedAndRecreatedSessionRefusesTheOldHistory) {
   ASSERT_TRUE(session->Step(gradient, absl::MakeSpan(parameters)).ok());
   const uint64_t old_history = session->history();
   ASSERT_TRUE(client->DeleteSession("s").ok());
-  // With another layout: whose history is lost is told so before its shape is judged.
+  // The new session has another layout: a worker whose history is lost is told so before the shape
+  // of its gradient is judged.
   ASSERT_TRUE(wire_->Create(VectorSession("s", 4)).ok());
   EXPECT_EQ(ReasonOf(session->Step(gradient, absl::MakeSpan(parameters)).status()),
             "HISTORY_CHANGED");

@@ -29,7 +29,7 @@ using testing::StepOf;
 using testing::VectorSession;
 using testing::WireClient;
 
-// A stream that takes one message and then no more: a window of 64 KiB, and nobody who reads.
+// A stream that takes one message and then no more: it has a window of 64 KiB, and nobody reads it.
 class Sleeper {
  public:
   Sleeper(const std::string& address, const std::string& session_id) {
@@ -95,7 +95,7 @@ TEST_F(ServingTest, AWatcherThatDoesNotReadHoldsNoMemoryOfADeletedSession) {
   request.set_session_id("first");
   grpc::ClientContext context;
   ASSERT_TRUE(wire.sessions().DeleteSession(&context, request, &response).ok());
-  // Where the first one were still held, there would be room for one more, not for two.
+  // If the first session were still held, there would be room for one more session, not for two.
   EXPECT_TRUE(wire.Create(VectorSession("second", kElements)).ok());
   EXPECT_TRUE(wire.Create(VectorSession("third", kElements)).ok());
   EXPECT_EQ(ErrorOf(sleeper.ReadOn()).reason, "SESSION_DELETED");
@@ -160,7 +160,7 @@ TEST(ServerStartTest, AnAddressThatCannotBeHadSaysWhy) {
 }
 
 // The only ends that a stopping server gives a call, all of which the client library retries:
-// refused or unreachable, or, where the machine was too busy to refuse it in time, cut by gRPC.
+// refused or unreachable, or, if the machine was too busy to refuse it in time, cut by gRPC.
 bool IsRetried(const grpc::Status& status) {
   return status.error_code() == grpc::StatusCode::UNAVAILABLE ||
          status.error_code() == grpc::StatusCode::CANCELLED;

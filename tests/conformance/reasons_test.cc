@@ -402,7 +402,7 @@ TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
   }
 
   checksum_.reset();
-  {  // DRAINING, last: whoever asked for the checksum would be refused too
+  {  // DRAINING, last: a call that asked for the checksum would be refused too
     server_->Refuse();
     const grpc::Status status = wire_->Step(Next());
     Expect(status, Code::UNAVAILABLE, "DRAINING");

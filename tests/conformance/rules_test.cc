@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Rounds of a few workers over the wire, under each rule of how a version is made: the parameters
-// are those that anyone can work out by hand, and who was late is told.
+// are those that anyone can work out by hand, and late workers are named.
 #include <memory>
 #include <ostream>
 #include <string>

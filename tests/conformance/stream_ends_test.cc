@@ -183,7 +183,7 @@ TEST_F(StreamTest, WrongFramesEndTheStreamAndChangeNothing) {
   ExpectNothingHeld();
 }
 
-// What goes wrong in a second contribution leaves the first where it is.
+// An error in a second contribution leaves the first one applied.
 TEST_F(StreamTest, ErrorInALaterContributionKeepsTheOnesBefore) {
   const v1::JoinResponse joined = CreateAndJoin("s");
   WireStream stream(wire_->training());

@@ -148,7 +148,7 @@ TEST_F(ScarceMemoryTest, BusyStreamHandsItsMemoryToWhoeverWaits) {
     v1::StepResponse response;
     ASSERT_TRUE(busy.ReadReply(&response));
     EXPECT_EQ(response.applied_version(), turn / 2 + 1);
-    // Where the busy one was told that it may go on, it rests, and gives way all the same.
+    // The busy stream rests, so it gives way even if it was told that it may go on.
     ASSERT_TRUE(patient.granted() || patient.ReadGrant());
   }
   EXPECT_TRUE(streams[1]->Finish().ok());
