@@ -61,7 +61,7 @@ v1::CreateSessionRequest AdamSession(uint64_t num_elements, v1::AggregationMode 
   return request;
 }
 
-// Ends the program where something fails that no benchmark is about.
+// Ends the program if something fails that no benchmark is about.
 void Require(bool holds, const std::string& what) {
   if (holds) return;
   std::fprintf(stderr, "fleet_bench: %s\n", what.c_str());

@@ -71,7 +71,7 @@ METHOD_CONFIGS = [
 BOTH = {"max_norm": 20.0, "max_value": 0.25}
 
 # (clipping, kind of weight decay, groups). "own": the kind that torch.optim's class has, decoupled
-# where there is no such class.
+# if there is no such class.
 SETTINGS = [(BOTH, "coupled", GROUPS), (BOTH, "decoupled", GROUPS)]
 MORE_SETTINGS = [({"max_norm": 20.0}, None, []), ({"max_value": 0.25}, "own", GROUPS[1:])]
 
@@ -89,7 +89,7 @@ def rate_of(case, step):
 
 
 def group_of(case, name):
-    """The first whose pattern matches; {} where none does."""
+    """The first whose pattern matches; {} if none does."""
     return next((group for group in case["groups"] if fnmatch.fnmatch(name, group["tensors"])), {})
 
 
@@ -182,7 +182,7 @@ def by_formula(case, start, gradients):
 
 
 def case_of(method, optimizer, learning_rate, clipping, decay, groups):
-    """A case, but for its parameters."""
+    """A case without its parameters."""
     row = METHODS[method]
     own = "decoupled" if row["torch"] is None or row.get("torch_decouples", False) else "coupled"
     decay = own if decay == "own" else decay
@@ -221,7 +221,7 @@ def golden():
 
 
 def differences(written, made):
-    """What stands in the file and is not made again, to 4 ulp of the largest parameter."""
+    """Names what stands in the file and is not made again, to 4 ulp of the largest parameter."""
     for key in "tensors", "elements", "num_steps":
         if written[key] != made[key]:
             yield key
