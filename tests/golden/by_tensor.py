@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The formulas, in float64, of methods that look at whole tensors; make_golden.py runs them.
+"""The formulas, in float64, and cases of methods that look at whole tensors; methods.py names them.
 
 A formula is handed the case, the start and the gradients, flat; it yields the parameters after each
 step. Besides what make_golden.py says, a case may have the decoupled `decay` of every step and the

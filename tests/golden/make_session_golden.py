@@ -8,8 +8,8 @@ clipping of their own, tensors that are frozen or take a fallback rule.
 
 A case is a session's configuration, in the words of the wire, and the parameters after some steps,
 at some elements: by torch itself in float32 (clip_grad_norm_, clip_grad_value_, the weight_decay and
-the parameter groups of torch.optim), or, where torch.optim lacks the method, the dialect or the
-kind of decay, in float64.
+the parameter groups of torch.optim), or in float64 if torch.optim lacks the method, the dialect or
+the kind of decay.
 """
 
 import fnmatch
@@ -17,7 +17,8 @@ import json
 import math
 import sys
 
-from make_golden import HERE, METHODS, Generator, check_peers, np, snapshots, torch
+from make_golden import HERE, Generator, check_peers, np, snapshots, torch
+from methods import METHODS
 
 STEPS = 25
 SAVED = (1, 3, 25)
