@@ -7,8 +7,8 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "tests/fuzz/hostile_contributions.h"
 #include "tests/fuzz/hostile_frames.h"
+#include "tests/fuzz/run_contributions.h"
 #include "tests/fuzz/seed.h"
 
 namespace talweg {

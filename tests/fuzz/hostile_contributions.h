@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The contributions of a worker that errs or means harm: each begins with nothing wrong about it
-// and is then bent in any of its fields. Also what must hold of the code that takes them. For fuzz
-// tests only.
+// and is then bent in any of its fields. run_contributions.h says what must hold of the code that
+// takes them. For fuzz tests only.
 #pragma once
-
-#include <string>
 
 #include "absl/strings/string_view.h"
 #include "google/protobuf/message.h"
@@ -28,15 +26,5 @@ void BendHeader(ByteSource& source, const SessionModel& model, v1::ContributionH
 // The contribution that the model's worker would send next or, at times, its last one once more. It
 // is mostly bent: in its header, its options, its sections, or its bytes as they stand on the wire.
 v1::StepRequest HostileStep(ByteSource& source, const SessionModel& model);
-
-// Takes contributions made of `bytes` as Step does, with its checks, its codec and a session of its
-// own, but without a service. Returns what did not hold, or "" if all of this did:
-//   - a contribution that is wrong is refused for what is wrong with it, and leaves the checksum of
-//     the state as it was;
-//   - a repeat gets its answer again and changes nothing;
-//   - everything else is judged and answered as the model says, bit for bit;
-//   - at the end a contribution without fault is applied.
-// Counts reasons and verdicts in `seen` if it is not null.
-std::string RunContributions(absl::string_view bytes, Seen* seen = nullptr);
 
 }  // namespace talweg::testing
