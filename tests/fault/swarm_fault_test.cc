@@ -2,42 +2,26 @@
 //
 // Thousands of workers at once against the real server: how they join, wait and leave, and what the
 // server does when it stops, or when the session goes, while they wait.
+#include "tests/fault/swarm_fault.h"
+
 #include <signal.h>
 #include <sys/resource.h>
 
 #include <algorithm>
-#include <atomic>
 #include <iostream>
-#include <map>
-#include <memory>
-#include <numeric>
-#include <optional>
 #include <set>
 #include <string>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
-#include "client/cpp/talweg/client.h"
 #include "gtest/gtest.h"
 #include "tests/support/process_status.h"
-#include "tests/support/proxy.h"
-#include "tests/support/server_process.h"
-#include "tests/support/swarm.h"
 
 namespace talweg {
 namespace {
 
-using testing::ServerProcess;
-using testing::Swarm;
-
-constexpr char kSession[] = "s";
-
-std::string NameOf(size_t worker) { return absl::StrCat("worker-", worker); }
-
-// How often each verdict, with its number of contributors, and each reason came.
-using Answers = std::map<std::string, size_t>;
+using testing::SwarmAnswers;
+using testing::SwarmFaultTest;
 
 // Lets this process, and the processes that it starts, have `wanted` files open.
 void RaiseDescriptors(rlim_t wanted) {
@@ -47,194 +31,6 @@ void RaiseDescriptors(rlim_t wanted) {
   limit.rlim_cur = std::max(limit.rlim_cur, wanted);
   ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
-
-class SwarmFaultTest : public ::testing::Test {
- protected:
-  void Start(size_t num_connections, const std::vector<std::string>& flags = {},
-             bool through_proxy = false) {
-    std::vector<std::string> all = {"--log_level=error"};
-    all.insert(all.end(), flags.begin(), flags.end());
-    // Without these options a server under the address sanitizer keeps memory that was freed.
-    const char* sanitizer = std::getenv("ASAN_OPTIONS");
-    const std::string options = sanitizer == nullptr ? "" : sanitizer;
-    setenv("ASAN_OPTIONS",
-           (options + ":quarantine_size_mb=1:thread_local_quarantine_size_kb=64").c_str(), 1);
-    server_.emplace(all);
-    setenv("ASAN_OPTIONS", options.c_str(), 1);
-    proxy_.emplace(server_->port());
-    client_.emplace(Client::Connect(server_->address()).value());
-    swarm_.emplace(through_proxy ? proxy_->address() : server_->address(), num_connections);
-    probe_.emplace(server_->address(), num_connections);
-  }
-
-  void Create(uint64_t num_elements) {
-    num_elements_ = num_elements;
-    v1::CreateSessionRequest request;
-    request.set_session_id(kSession);
-    v1::SessionConfig& config = *request.mutable_config();
-    v1::Tensor& tensor = *config.mutable_layout()->add_tensors();
-    tensor.set_name("w");
-    tensor.add_shape(num_elements);
-    config.mutable_optimizer()->mutable_gradient_descent();
-    config.mutable_schedule()->set_learning_rate(0.5);
-    config.mutable_aggregation()->set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
-    // No worker sends heartbeats here, and none is to expire in the middle of a test.
-    config.mutable_aggregation()->set_lease_seconds(600);
-    v1::InitialValueRule& rule = *request.mutable_initial_values()->mutable_seeded()->add_rules();
-    rule.set_tensors("*");
-    rule.mutable_constant();
-    ASSERT_TRUE(client_->CreateSession(request).ok());
-    const std::vector<float> ones(num_elements, 1);
-    ones_.set_kind(v1::SECTION_KIND_GRADIENT);
-    ones_.set_data(
-        std::string(reinterpret_cast<const char*>(ones.data()), ones.size() * sizeof(float)));
-    v1::StreamStepRequest chunk;
-    *chunk.mutable_chunk()->mutable_section() = ones_;
-    chunks_ = Swarm::Serialize({chunk});
-  }
-
-  // The lease of each worker is `seconds` from its next sign of life on.
-  void SetLease(uint64_t seconds) {
-    v1::UpdateSessionRequest request;
-    request.set_session_id(kSession);
-    request.mutable_config()->mutable_aggregation()->set_lease_seconds(seconds);
-    request.mutable_update_mask()->add_paths("aggregation.lease_seconds");
-    ASSERT_TRUE(client_->UpdateSession(request).ok());
-  }
-
-  // The first `num_workers` workers say that they live.
-  void HeartbeatAll(size_t num_workers) {
-    v1::HeartbeatRequest request;
-    request.set_session_id(kSession);
-    for (size_t worker = 0; worker < num_workers; ++worker) {
-      request.set_history(joined_[worker].history());
-      request.set_worker(NameOf(worker));
-      request.set_incarnation(joined_[worker].incarnation());
-      swarm_->Heartbeat(worker, request, [](const absl::Status& status, v1::HeartbeatResponse&) {
-        EXPECT_TRUE(status.ok()) << status;
-      });
-    }
-    swarm_->Wait();
-  }
-
-  // All workers join at once.
-  void JoinAll(size_t num_workers) {
-    joined_.assign(num_workers, v1::JoinResponse());
-    v1::JoinRequest request;
-    request.set_session_id(kSession);
-    for (size_t worker = 0; worker < num_workers; ++worker) {
-      request.set_worker(NameOf(worker));
-      swarm_->Join(worker, request,
-                   [this, worker](const absl::Status& status, v1::JoinResponse& response) {
-                     EXPECT_TRUE(status.ok()) << status;
-                     joined_[worker] = response;
-                   });
-    }
-    swarm_->Wait();
-    std::set<uint64_t> incarnations;
-    for (const v1::JoinResponse& joined : joined_) incarnations.insert(joined.incarnation());
-    EXPECT_EQ(incarnations.size(), num_workers);
-    EXPECT_EQ(GetSession().num_workers(), num_workers);
-    EXPECT_EQ(GetSession().num_live_workers(), num_workers);
-  }
-
-  v1::ContributionHeader HeaderOf(size_t worker, uint64_t sequence) const {
-    v1::ContributionHeader header;
-    header.set_session_id(kSession);
-    header.set_history(joined_[worker].history());
-    header.set_worker(NameOf(worker));
-    header.set_incarnation(joined_[worker].incarnation());
-    header.set_sequence(sequence);
-    header.set_base_version(sequence - 1);
-    return header;
-  }
-
-  // Sends a gradient of ones, and counts the answer.
-  void Step(size_t worker, uint64_t sequence, v1::ReplyData data = v1::REPLY_DATA_NONE) {
-    Step(*swarm_, worker, sequence, data);
-  }
-  void Step(Swarm& through, size_t worker, uint64_t sequence, v1::ReplyData data) {
-    v1::StepRequest request;
-    *request.mutable_header() = HeaderOf(worker, sequence);
-    *request.add_sections() = ones_;
-    request.mutable_reply()->set_data(data);
-    through.Step(worker, request, [this](const absl::Status& status, v1::StepResponse& response) {
-      Count(status, response);
-    });
-  }
-  void StreamStep(size_t worker, uint64_t sequence, v1::ReplyData data = v1::REPLY_DATA_NONE) {
-    v1::StreamHeader header;
-    *header.mutable_header() = HeaderOf(worker, sequence);
-    header.mutable_reply()->set_data(data);
-    swarm_->OpenStream(worker).Contribute(
-        header, chunks_, [this](const absl::Status& status, v1::StepResponse& response) {
-          Count(status, response);
-        });
-  }
-
-  void Count(const absl::Status& status, const v1::StepResponse& response) {
-    ++num_answered_;
-    if (status.ok()) {
-      ++answers_[absl::StrCat(v1::Verdict_Name(response.verdict()), " of ",
-                              response.report().contributors())];
-    } else {
-      ++answers_[ReasonOf(status).empty() ? status.ToString() : ReasonOf(status)];
-    }
-  }
-
-  // Returns when the server has judged the contributions of workers [begin, end), which wait: a
-  // variant of each, which can be no contribution itself, is told that its sequence was sent
-  // before.
-  void AwaitJudgement(size_t begin, size_t end, uint64_t sequence) {
-    v1::StepRequest request;
-    v1::Section& section = *request.add_sections();
-    section.set_kind(v1::SECTION_KIND_GRADIENT);
-    section.mutable_data()->resize(num_elements_ * sizeof(float));
-    request.mutable_reply()->set_data(v1::REPLY_DATA_NONE);
-    std::vector<size_t> left(end - begin);
-    std::iota(left.begin(), left.end(), begin);
-    while (!left.empty()) {
-      std::vector<size_t> again;  // Only the swarm's thread touches it until Wait returns.
-      for (const size_t worker : left) {
-        *request.mutable_header() = HeaderOf(worker, sequence);
-        request.mutable_header()->set_base_version(1'000'000);
-        probe_->Step(worker, request, [&, worker](const absl::Status& status, v1::StepResponse&) {
-          if (ReasonOf(status) == "SEQUENCE_REUSED") return;
-          EXPECT_EQ(ReasonOf(status), "VERSION_AHEAD");
-          again.push_back(worker);
-        });
-      }
-      probe_->Wait();
-      ASSERT_FALSE(HasFailure());
-      left = again;
-    }
-  }
-
-  // The first `num_workers` workers contribute, a few of them over streams, to a round in which
-  // other workers are expected too. Returns when all of them wait.
-  void WaitForever(size_t num_workers) {
-    constexpr size_t kStreams = 20;
-    for (size_t worker = 0; worker < num_workers; ++worker) {
-      worker < kStreams ? StreamStep(worker, 1) : Step(worker, 1);
-    }
-    AwaitJudgement(0, num_workers, 1);
-    EXPECT_EQ(num_answered_, 0u);
-  }
-
-  v1::Session GetSession() const { return client_->GetSession(kSession).value(); }
-
-  std::optional<ServerProcess> server_;
-  std::optional<testing::Proxy> proxy_;
-  std::optional<Client> client_;
-  uint64_t num_elements_ = 0;
-  v1::Section ones_;
-  std::shared_ptr<const Swarm::Frames> chunks_;  // the frames of ones_
-  std::vector<v1::JoinResponse> joined_;
-  std::atomic<size_t> num_answered_{0};
-  Answers answers_;  // Only the swarm's thread touches it until Wait returns.
-  std::optional<Swarm> swarm_;
-  std::optional<Swarm> probe_;  // for calls beside those that wait
-};
 
 // Each worker has a connection of its own. All workers except one say that they live until that one
 // has expired.
@@ -256,7 +52,7 @@ TEST_F(SwarmFaultTest, AThousandWorkersJoinAtOnceLiveOnMakeRoundsAndLeave) {
     answers_.clear();
     for (size_t worker = 0; worker < kWorkers; ++worker) Step(worker, sequence);
     swarm_->Wait();
-    EXPECT_EQ(answers_, (Answers{{"VERDICT_APPLIED of 1000", kWorkers}}));
+    EXPECT_EQ(answers_, (SwarmAnswers{{"VERDICT_APPLIED of 1000", kWorkers}}));
     EXPECT_EQ(GetSession().version(), sequence);
     EXPECT_EQ(GetSession().num_live_workers(), kWorkers);
   }
@@ -317,7 +113,7 @@ TEST_P(ManyWaitFaultTest, FiveThousandHoldNoThreadAndNotTheirRequests) {
   EXPECT_LT(grown, kWorkers * num_elements_ * sizeof(float) * (GetParam() ? 4 : 3) / 4);
   step(kWorkers - 1);
   swarm_->Wait();
-  EXPECT_EQ(answers_, (Answers{{"VERDICT_APPLIED of 5000", kWorkers}}));
+  EXPECT_EQ(answers_, (SwarmAnswers{{"VERDICT_APPLIED of 5000", kWorkers}}));
   EXPECT_EQ(GetSession().version(), 1u);
 }
 
@@ -374,7 +170,7 @@ TEST_F(SwarmFaultTest, RepliesThatNobodyReadsHoldBoundedMemory) {
     }
     swarm_->Wait();
   }
-  EXPECT_EQ(answers_, (Answers{{"VERDICT_APPLIED of 400", kWorkers}}));
+  EXPECT_EQ(answers_, (SwarmAnswers{{"VERDICT_APPLIED of 400", kWorkers}}));
 }
 
 TEST_F(SwarmFaultTest, ServerThatStopsTellsThoseWhoWaitAndExitsInPeace) {
@@ -387,7 +183,7 @@ TEST_F(SwarmFaultTest, ServerThatStopsTellsThoseWhoWaitAndExitsInPeace) {
   WaitForever(kWorkers - 1);
   server_->Signal(SIGTERM);
   swarm_->Wait();
-  EXPECT_EQ(answers_, (Answers{{"DRAINING", kWorkers - 1}}));
+  EXPECT_EQ(answers_, (SwarmAnswers{{"DRAINING", kWorkers - 1}}));
   EXPECT_EQ(server_->Wait(), 0);
 }
 
@@ -399,14 +195,14 @@ TEST_F(SwarmFaultTest, SessionThatGoesTellsThoseWhoWait) {
   WaitForever(kWorkers - 1);
   ASSERT_TRUE(client_->DeleteSession(kSession).ok());
   swarm_->Wait();
-  EXPECT_EQ(answers_, (Answers{{"SESSION_DELETED", kWorkers - 1}}));
+  EXPECT_EQ(answers_, (SwarmAnswers{{"SESSION_DELETED", kWorkers - 1}}));
   // A new session under the same id tells workers of the old one that the history changed, and a
   // round of the new session closes.
   answers_.clear();
   Create(1000);
   Step(0, 1);
   swarm_->Wait();
-  EXPECT_EQ(answers_, (Answers{{"HISTORY_CHANGED", 1}}));
+  EXPECT_EQ(answers_, (SwarmAnswers{{"HISTORY_CHANGED", 1}}));
   JoinAll(1);
   Step(0, 1);
   swarm_->Wait();
