@@ -43,7 +43,7 @@ TEST_F(WaitingTest, DifferenceIsTakenInBothShapes) {
   EXPECT_TRUE(stream.Finish().ok());
 }
 
-// The worker says nothing else: no heartbeat, no other call.
+// The worker sends nothing except its chunks: no heartbeat, and no other call.
 TEST_F(WaitingTest, ChunksRenewTheLease) {
   v1::CreateSessionRequest create = VectorSession("s", kElements);
   create.mutable_config()->mutable_aggregation()->set_lease_seconds(1);
@@ -109,7 +109,7 @@ TEST_F(WaitingTest, WeightsAreCheckedAndTold) {
   v1::StepResponse response;
   ASSERT_TRUE(wire_->Step(request, &response).ok());
   EXPECT_EQ(response.report().total_weight(), 128);
-  // Another weight is another contribution.
+  // The same gradient with another weight is another contribution.
   request.mutable_header()->set_weight(64);
   EXPECT_EQ(ErrorOf(wire_->Step(request)).reason, "SEQUENCE_REUSED");
 }

@@ -119,11 +119,11 @@ TEST_F(ServingTest, HealthTellsLiveAndReadyApart) {
   server_->NotReady();
   EXPECT_EQ(check("live"), kServing);
   EXPECT_EQ(check("ready"), kNotServing);
-  // Not ready is not refusing: what comes is still served.
+  // A server that is not ready does not refuse yet: calls that come are still served.
   EXPECT_TRUE(wire_->Create(VectorSession("s", 1)).ok());
 }
 
-// By its wire format: field 7 of the request lists the services.
+// Reflection is called by its wire format: field 7 of the request lists the services.
 TEST_F(ServingTest, ReflectionNamesTheServices) {
   std::string response;
   const std::string list_services("\x3a\x01*", 3);
@@ -153,7 +153,7 @@ TEST(ServerStartTest, SecondServerOnThePortIsRefused) {
 }
 
 TEST(ServerStartTest, AnAddressThatCannotBeHadSaysWhy) {
-  // TEST-NET-1: no machine's own.
+  // The address is of TEST-NET-1, so it belongs to no machine.
   const absl::Status status =
       server::Server::Start({.address = "192.0.2.1:0", .insecure = true}).status();
   EXPECT_EQ(status.message(), "cannot listen on 192.0.2.1:0: Cannot assign requested address");

@@ -116,7 +116,7 @@ TEST_F(WaitingTest, ServerThatStopsAndSessionThatGoesEndTheWait) {
   }
 }
 
-// Memory for one vector, and four that are to come.
+// There is memory for one vector, and four vectors are to come.
 TEST_F(WaitingTest, StreamsThatWaitPassTheirMemoryOn) {
   Start({.message_bytes = kElements * sizeof(float)});
   Create("s");
@@ -166,7 +166,7 @@ TEST_F(WaitingTest, PullWaitsForTheVersionItAsksFor) {
     EXPECT_EQ(values.size(), 10u);
     return version;
   });
-  // One that gives up delays nobody.
+  // A pull that gives up delays nobody.
   {
     grpc::ClientContext context;
     const auto reader = wire_->training().Pull(&context, pull);
@@ -200,8 +200,8 @@ TEST_F(WaitingTest, PullDuringAnOpenRoundGetsTheLastVisibleVersionAtOnce) {
   EXPECT_EQ(values, std::vector<float>(10, 0));
 }
 
-// What was said to be pending may still wait to be folded when the next gradient comes in: with the
-// session's queue never empty it is folded only with the last.
+// A gradient that was said to be pending may still wait to be folded when the next gradient comes
+// in: as the session's queue is never empty here, it is folded only with the last one.
 TEST_F(WaitingTest, PendingGradientsOfOneStreamAreAllCounted) {
   v1::CreateSessionRequest create = VectorSession("s", kElements);
   create.mutable_config()->mutable_aggregation()->set_gradient_accumulation_steps(4);
@@ -226,7 +226,7 @@ TEST_F(WaitingTest, PendingGradientsOfOneStreamAreAllCounted) {
       ASSERT_TRUE(stream.Step(request, ChunksOf(gradient, 65536), &response));
       ASSERT_EQ(response.verdict(), part < 4 ? v1::VERDICT_PENDING : v1::VERDICT_APPLIED);
       if (part < 4) continue;
-      // Rate 0.5 times the mean, 2.5, a version.
+      // Each version subtracts the rate, 0.5, times the mean, 2.5.
       const std::vector<float> values = Floats(response.sections(0).data());
       EXPECT_EQ(values, std::vector<float>(kElements, -1.25f * static_cast<float>(version)));
     }
