@@ -16,7 +16,7 @@ namespace {
 
 using testing::RandomBytes;
 
-// All of `names` came, each often enough to mean something.
+// Expects that all of `names` came, each often enough to mean something.
 void ExpectSeen(const testing::Seen& seen, const std::set<std::string>& names) {
   for (const auto& [name, count] : seen) std::cout << name << " " << count << "\n";
   for (const std::string& name : names) {

@@ -97,7 +97,8 @@ void FillChunk(ByteSource& source, const SessionModel& model, const SentVector& 
   if (source.Once(16)) chunk.set_crc32c(source.Take<uint32_t>());
 }
 
-// Numbers in one piece; nothing is taken from how they came.
+// Compares the numbers that came in frames with the same numbers, staged in one piece. Returns what
+// differs.
 std::string CompareWithWhole(Work& work, const std::vector<float>& numbers) {
   work.whole.Begin(work.map);
   work.whole.Stage({0, numbers.size()}, core::Dtype::kFloat32,
