@@ -132,7 +132,7 @@ void Fleet::Contribute(uint32_t index) {
   process.payload.content = Mix(world_.seed ^ Mix(++next_content_));
   process.payload.finite = calm_ || !random_.Chance(world_.faults.not_finite);
   process.payload.weight = static_cast<float>(random_.Between(world_.lightest, world_.heaviest));
-  // Few digits: sums of these are exact in double as well.
+  // Losses of few digits: sums of them are exact in double as well.
   if (random_.Chance(0.7)) {
     process.payload.loss = static_cast<double>(random_.Below(1 << 20)) / 1024;
   }
@@ -222,7 +222,7 @@ void Fleet::OnError(uint32_t index, const Reply& reply) {
   Process& process = processes_[index];
   const std::string& error = reply.error;
   if (error == "INCARNATION_FENCED") {
-    // Final for the process. Somebody starts another, unless that has happened.
+    // This is final for the process. Another one is started, unless that has happened.
     Die(index);
     if (people_[process.worker].process == index) {
       Begin(process.worker, Seconds(random_.Between(0.5, 3.0)));

@@ -34,7 +34,8 @@ bool Same(const core::Answer& a, const core::Answer& b) {
          a.applied_version == b.applied_version && a.will_not_count == b.will_not_count;
 }
 
-// What it means that an error was due and did not come. "": one came that was not due.
+// The label of the promise that is broken if this error was due and did not come; for "", if an
+// error came that was not due.
 const char* LabelOfMissing(const std::string& error) {
   if (error == "HISTORY_CHANGED") return "foreign_history_taken";
   if (error == "INCARNATION_FENCED") return "fenced_taken";
@@ -124,7 +125,7 @@ void Oracle::Saw(const core::Event& event, const Payload& payload, const core::E
           absl::StrCat("with ", model_.counted().size(), " contributions and ",
                        model_.num_outstanding(), " expected"));
   }
-  // The record first: answers are compared with it.
+  // The record comes first: answers are compared with it.
   Check((effects.made != nullptr) == is_step, "record_missing", "a record comes with each step");
   if (is_step && effects.made != nullptr) {
     CheckRecord(counted, settings, close_config_version, *effects.made);

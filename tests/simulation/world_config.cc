@@ -80,15 +80,16 @@ uint64_t NumContributors(const WorldConfig& world) {
   return std::min(gradient_workers, world.policy.worker_limit());
 }
 
-// The longest that a worker takes from a version to a contribution to the next, in seconds: to be
-// told it, to compute, to be heard, and to wait while steps are taken, each of another worker.
+// The longest time, in seconds, that a worker takes from one version to its contribution to the
+// next: it must be told the version, compute, be heard, and wait while steps of all other workers
+// are taken.
 double LongestTurn(const WorldConfig& world) {
   const double slowness = world.straggler_share > 0 ? std::max(1.0, world.straggler_factor) : 1;
   return 12 * world.delay_seconds + 1.5 * world.compute_seconds * slowness +
          world.step_seconds * static_cast<double>(world.num_workers);
 }
 
-// Versions that all others together can make in that time, at most.
+// The most versions that all other workers together can make in that time.
 uint64_t MostOvertaking(const WorldConfig& world) {
   const double turns = LongestTurn(world) / (0.5 * world.compute_seconds) + 2;
   return static_cast<uint64_t>(static_cast<double>(NumContributors(world) - 1) * turns);
@@ -281,13 +282,13 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
 bool LeavesNobodyBehind(const WorldConfig& world, const AggregationConfig& policy) {
   const double turn = LongestTurn(world);
   const uint64_t others = NumContributors(world) - 1;
-  // Nobody is late for good.
+  // Under these policies nobody is late for good.
   const bool limited =
       policy.mode != AggregationMode::kBoundedStaleness || policy.max_staleness > 0;
   if (!limited || policy.max_staleness >= MostOvertaking(world)) return true;
   if (policy.mode == AggregationMode::kAsynchronous) return false;
   if (!world.all_beat_in_calm && static_cast<double>(policy.lease_seconds) < turn) return false;
-  // Or the others wait for the slowest, and long enough.
+  // Or the others must wait for the slowest, and long enough.
   if (policy.progress_seconds > 0 && policy.progress_seconds < turn) return false;
   if (policy.mode == AggregationMode::kBoundedStaleness) return true;
   switch (policy.close) {
