@@ -62,8 +62,10 @@ WorkerProcess& ProcessFaultTest::Start(const std::string& worker, How how,
   options.worker = worker;
   options.num_elements = num_elements();
   options.streamed = GetParam().streamed;
-  // The server keeps the records of 4,096 versions, and here each contribution makes one.
-  options.how = how == How::kDriven ? "driven" : synchronous() ? "free" : "paced";
+  // The server keeps the records of 4,096 versions. If each contribution makes a version, workers
+  // that never rest make more.
+  const bool rests = how == How::kPaced || !synchronous();
+  options.how = how == How::kDriven ? "driven" : rests ? "paced" : "free";
   WorkerProcess& process = *workers_.emplace_back(std::make_unique<WorkerProcess>(options));
   EXPECT_EQ(process.AwaitJoin().ended, "");
   return process;

@@ -39,7 +39,9 @@ class ProcessFaultTest : public ::testing::TestWithParam<FaultShape> {
   static size_t num_elements() { return GetParam().streamed ? 150'000 : 1'000; }
   static bool synchronous() { return GetParam().mode == v1::AGGREGATION_MODE_SYNCHRONOUS; }
 
-  enum class How { kFree, kDriven };
+  // A paced worker rests before each contribution. So do free workers of sessions that are not
+  // synchronous.
+  enum class How { kFree, kPaced, kDriven };
   // Starts a new process of a worker, which connects to `address` or, if that is empty, straight to
   // the server. The process has joined when this returns.
   WorkerProcess& Start(const std::string& worker, How how, const std::string& address = "");
