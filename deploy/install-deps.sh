@@ -7,8 +7,8 @@
 #   deploy/install-deps.sh --minimal   to build and run: no PyTorch, no linters
 #
 # Asks dpkg what is missing and installs only that: nothing is upgraded, and nothing is downloaded
-# where all is there. Node, npm and Python are taken as found on PATH; Debian's come only where
-# there is none.
+# if nothing is missing. Node, npm and Python are taken as found on PATH; Debian's are installed
+# only if there is none.
 set -euo pipefail
 
 # Compilers, then libraries in the order of the root CMakeLists.txt.

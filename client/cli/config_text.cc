@@ -58,7 +58,7 @@ std::string KnownFields(const Descriptor& type) {
   return names.empty() ? "none" : absl::StrJoin(names, ", ");
 }
 
-// Parses `text` into `field`; false where it is no value of its type.
+// Parses `text` into `field`; returns false if it is no value of the field's type.
 bool SetValue(const FieldDescriptor& field, absl::string_view text, Message& message) {
   const auto& reflection = *message.GetReflection();
   switch (field.cpp_type()) {

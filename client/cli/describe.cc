@@ -85,7 +85,8 @@ constexpr SectionRow kSectionRows[] = {
      [](const v1::SessionConfig& config) { return GroupsText(config, kShownGroups); }},
 };
 
-// A row for each section of a resolved configuration that says something, in the order of the wire.
+// One row for each section of a resolved configuration that says something, in the order of the
+// wire.
 void AddSections(const v1::SessionConfig& config, Table& table) {
   std::vector<const google::protobuf::FieldDescriptor*> set;
   config.GetReflection()->ListFields(config, &set);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Sessions, steps and versions as tables for a person, and what a verdict means.
+// Sessions, steps and versions as tables that a person reads, and what a verdict means. For the
+// command line.
 #pragma once
 
 #include <string>
@@ -16,16 +17,17 @@
 namespace talweg {
 
 std::string SessionTable(const v1::Session& session);
-// What the open round waits for: a name and a text each, "waits for" and "2: b c".
+// What the open round waits for, as pairs of a name and a text, such as "waits for" and "2: b c".
 std::vector<std::pair<std::string, std::string>> OpenRoundTexts(const v1::OpenRound& round);
 std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions);
 std::string StepTable(const StepResult& result);
-// A line a version: who made it, with which weights, how stale, who was late, and when.
+// One line per version: which workers made it, with which weights, how stale they were, which
+// workers were late, and when it was made.
 std::string VersionRecordsTable(absl::Span<const v1::VersionRecord> records);
-// "APPLIED"; "verdict 9" where this program does not know it.
+// The name of a verdict, such as "APPLIED", or "verdict 9" if this program does not know it.
 std::string VerdictText(v1::Verdict verdict);
-// An error, FAILED_PRECONDITION, where the contribution is neither part of a version nor waiting to
-// become so.
+// FAILED_PRECONDITION if the contribution is neither part of a version nor waits to become part of
+// one; else OK.
 absl::Status VerdictError(v1::Verdict verdict);
 
 }  // namespace talweg

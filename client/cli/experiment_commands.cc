@@ -46,7 +46,7 @@ absl::Status RunExperiment(absl::Status (*run)(const Client&, const Options&, st
   return Mistyped(run(*client, options, out, stderr));
 }
 
-// "5s", "20ms"; 0 needs no unit. Nothing where the flag was not given.
+// "5s", "20ms"; 0 needs no unit. Unset if the flag was not given.
 absl::StatusOr<std::optional<absl::Duration>> TimeOf(const Arguments& arguments,
                                                      const std::string& flag) {
   if (!arguments.Has(flag)) return std::nullopt;

@@ -14,16 +14,16 @@
 namespace talweg {
 namespace {
 
-constexpr double kRateSeconds = 10;                    // over which steps per second are counted
-constexpr absl::Duration kSilence = absl::Seconds(5);  // that is worth a word
+constexpr double kRateSeconds = 10;                    // Steps per second are counted over so long.
+constexpr absl::Duration kSilence = absl::Seconds(5);  // So much silence is worth a word.
 constexpr size_t kMaxLossRows = 10;
-constexpr size_t kMinLossRows = 3;    // with fewer the loss is a line like all others
-constexpr size_t kMinCurveWidth = 8;  // with less room a line has no curve
+constexpr size_t kMinLossRows = 3;    // With fewer rows the loss is a line like all others.
+constexpr size_t kMinCurveWidth = 8;  // With less room a line has no curve.
 constexpr const char* kLine = "%-18s %10.4g  ";
 constexpr size_t kLineWidth = 31;
 constexpr size_t kRangeWidth = 26;  // at least
 
-// What is not worth a line: numbers that say nothing where they are all the same.
+// Numbers that are not worth a line, because they say nothing if they are all the same.
 bool IsShown(const std::string& name, const ChartColumns& columns) {
   if (columns.values.empty()) return false;
   if (name == "clip_factor") return columns.low < 1;
@@ -109,8 +109,8 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
     const ChartColumns all = ColumnsOf(points, size.columns);
     if (!IsShown(name, all)) continue;
     const double current = points.back().value;
-    // The headline, the open round, a line above and below the loss, and a line for each of the
-    // others.
+    // Rows are taken by the headline, the open round, a line above and below the loss, and one line
+    // for each other number.
     const size_t others = RecordColumns().size() + 2 + head;
     if (name == "loss" && size.rows >= others + kMinLossRows) {
       page.push_back(absl::StrCat(absl::StrFormat(kLine, name, current), RangeText(points)));
@@ -119,7 +119,7 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
       continue;
     }
     std::string line = absl::StrFormat(kLine, name, current);
-    // What there is no room for goes: first the range, then the curve.
+    // If there is no room for all, the range goes first, then the curve.
     const std::string range = absl::StrCat("  ", RangeText(points));
     const size_t range_width = std::max(TextWidth(range), kRangeWidth);
     const bool ranged = size.columns >= kLineWidth + kMinCurveWidth + range_width;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A run as a page for a terminal: the loss as a curve, everything else as a line each.
+// A run as a page for a terminal: the loss as a curve, and one line for everything else that is
+// told. For the command line.
 #pragma once
 
 #include <cstdint>
@@ -19,22 +20,24 @@ namespace talweg {
 // Thread-compatible. Time is handed in.
 class RunView {
  public:
-  // Records kept; where there are more, every second one goes.
+  // The most records that are kept. If more come, every second one goes.
   static constexpr size_t kMaxRecords = 8192;
 
   explicit RunView(std::string session_id) : session_id_(std::move(session_id)) {}
 
-  // Records in the order of their versions.
+  // Adds the records of `message`. Messages come in the order of their versions.
   void Take(const v1::WatchSessionResponse& message, absl::Time now);
 
   // The silence after which a reader wants to know what the session waits for.
   static constexpr absl::Duration kAskAfter = absl::Seconds(1);
-  // Whether nothing has moved for so long, since the newest record or since `begun`.
+  // Whether nothing has moved for kAskAfter: since the newest record came or, if none came, since
+  // `begun`.
   bool IsSilent(absl::Time begun, absl::Time now) const;
-  // What the open round waits for is shown until the next record comes. None: nothing is known.
+  // Shows what the open round waits for until the next record comes; nothing is shown if `round` is
+  // unset.
   void ShowRound(std::optional<v1::OpenRound> round) { round_ = std::move(round); }
 
-  // A page that fits `size`.
+  // The page at `now`, in lines that fit `size`.
   std::vector<std::string> Page(TerminalSize size, absl::Time now) const;
 
   size_t num_records() const { return records_.size(); }
@@ -46,7 +49,7 @@ class RunView {
   const std::string session_id_;
   std::vector<v1::StepRecord> records_;
   absl::Time last_news_ = absl::InfinitePast();  // when the newest record came here
-  std::optional<v1::OpenRound> round_;           // what is waited for since then
+  std::optional<v1::OpenRound> round_;           // what the session waits for since last_news_
 };
 
 }  // namespace talweg

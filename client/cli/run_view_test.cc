@@ -70,7 +70,7 @@ TEST(RunViewTest, ShowsCurvesWithTheirCurrentValuesAndTheSpeed) {
   EXPECT_THAT(page, HasSubstr("gradient_norm       0.0008333  █▂▂▁▁"));
   EXPECT_THAT(page, HasSubstr("learning_rate             0.5  ▅▅▅▅▅"));
   EXPECT_THAT(page, HasSubstr("█▇"));
-  // What says nothing has no line.
+  // A number that says nothing has no line.
   EXPECT_THAT(page, Not(HasSubstr("clip_factor")));
   EXPECT_THAT(page, Not(HasSubstr("staleness")));
   EXPECT_THAT(page, Not(HasSubstr("contributors")));
@@ -83,7 +83,7 @@ TEST(RunViewTest, FitsEveryWindow) {
        {TerminalSize{200, 60}, {80, 24}, {60, 12}, {40, 9}, {20, 5}, {1, 1}}) {
     const std::vector<std::string> page = view.Page(size, kNow);
     EXPECT_LE(page.size(), size.rows);
-    if (size.columns < 40) continue;  // the screen cuts what is narrower than its words
+    if (size.columns < 40) continue;  // The screen cuts lines if it is narrower than the words.
     for (const std::string& line : page) EXPECT_LE(TextWidth(line), size.columns) << line;
   }
 }

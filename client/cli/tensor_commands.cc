@@ -61,7 +61,7 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   if (!client.ok()) return client.status();
   absl::StatusOr<Session> session = client->Join(arguments.positional(0), WorkerAsAsked(arguments));
   if (!session.ok()) return session.status();
-  // Whoever stops to wait for others leaves first, so that they do not wait for it.
+  // A worker that stops waiting for others leaves first, so that they do not wait for it.
   StopOnSignals(SecondSignal::kKills);
   std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
   const absl::StatusOr<StepResult> result =

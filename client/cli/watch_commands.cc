@@ -37,7 +37,7 @@ absl::StatusOr<WatchOptions> WatchOptionsOf(const Arguments& arguments) {
   return options;
 }
 
-// A line a record, for programs.
+// One line per record, for programs.
 absl::Status WatchLines(const Client& client, const std::string& session_id,
                         const WatchOptions& options, bool json, std::ostream& out) {
   return client.WatchSession(

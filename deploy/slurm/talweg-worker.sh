@@ -8,7 +8,7 @@
 #   sbatch --ntasks=16 deploy/slurm/talweg-worker.sh COMMAND...    the tasks as a job
 #   srun --ntasks=16 --kill-on-bad-exit=0 deploy/slurm/talweg-worker.sh COMMAND...
 #
-# Each task gets TALWEG_WORKER, slurm-JOB-TASK, and TALWEG_SERVER, then becomes COMMAND. Where
+# Each task gets TALWEG_WORKER, slurm-JOB-TASK, and TALWEG_SERVER, then becomes COMMAND. If
 # TALWEG_SERVER is not set, the server is taken to listen on the job's first node, at port 50551
 # (TALWEG_PORT). A job that is requeued keeps its number: its workers come back under their names, and
 # the session takes them for the same. A task that dies alone takes no other with it.

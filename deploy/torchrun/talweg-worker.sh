@@ -6,7 +6,7 @@
 #   torchrun --no-python --nnodes=2 --nproc-per-node=4 --max-restarts=10 --rdzv-id=night \
 #       --rdzv-endpoint=HOST:29400 deploy/torchrun/talweg-worker.sh COMMAND...
 #
-# Each process gets TALWEG_WORKER, RUN-RANK (night-5), and TALWEG_SERVER, then becomes COMMAND. Where
+# Each process gets TALWEG_WORKER, RUN-RANK (night-5), and TALWEG_SERVER, then becomes COMMAND. If
 # TALWEG_SERVER is not set, the server is taken to listen on torchrun's master, at port 50551
 # (TALWEG_PORT). Without --rdzv-id every run is called none: two of them on one session would fence
 # each other's workers.

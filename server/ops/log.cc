@@ -90,7 +90,7 @@ absl::Status SetUpLog(const std::string& format, const std::string& level) {
     logger->set_formatter(std::move(formatter));
   }
   logger->set_level(spdlog::level::from_str(level));
-  // gRPC's own lines tell in its words what ours already tell; they help only somebody who looks
+  // gRPC's own lines tell in its words what ours already tell; they help only a person who looks
   // closer.
   if (level != "debug") setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
   logger->flush_on(spdlog::level::info);

@@ -18,7 +18,7 @@ namespace talweg::server {
 // gRPC.
 absl::Status SetUpLog(const std::string& format, const std::string& level);
 
-// What is told of sessions and calls. Thread-safe.
+// Write the lines about sessions and calls. Thread-safe.
 void LogSessionCreated(absl::string_view session_id, uint64_t num_elements);
 void LogSessionDeleted(absl::string_view session_id);
 void LogRefusal(const absl::Status& status);  // at level debug

@@ -23,7 +23,8 @@
 
 namespace talweg::server {
 
-// What every call passes. Borrows what it is made of, and outlives the calls. Thread-safe.
+// What every call passes. The door borrows its table, gate and doorkeepers, and outlives the calls.
+// Thread-safe.
 class Door {
  public:
   // The doorkeepers are asked in this order, and the first that refuses a call is the last one to
@@ -42,9 +43,9 @@ class Door {
 // Thread-safe.
 class Call {
  public:
-  // The call begins: the doorkeepers are asked.
+  // Begins the call: the doorkeepers are asked.
   Call(const Door& door, CallFacts facts);
-  // Reports the end, unless that was done.
+  // Reports the end of the call unless it was reported already.
   ~Call() { Over(); }
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
@@ -69,9 +70,11 @@ class Call {
 
   // Notes the session that the call is about, for the report of its end. Find notes it itself.
   void Names(const std::string& session_id);
+  // Tell the doorkeepers that the call made this session, or deleted it.
   void SessionCreated(const SessionHost& host);
   void SessionDeleted(const SessionHost& host);
 
+  // Count the bytes of messages that the server took, or gave to gRPC.
   void CountIn(uint64_t bytes) { bytes_in_ += bytes; }
   void CountOut(uint64_t bytes) { bytes_out_ += bytes; }
 
@@ -86,7 +89,7 @@ class Call {
 
   const Door& door_;
   const CallFacts facts_;
-  const absl::Time began_;  // by the monotonic clock
+  const absl::Time began_;  // when the call began, by the monotonic clock
   absl::Status let_in_;
   size_t num_let_in_ = 0;  // doorkeepers that said OK: they are told the end
   std::atomic<uint64_t> bytes_in_{0};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Between gRPC's calls and the door's.
+// Connects gRPC's calls to the door's. For the services of this room.
 #pragma once
 
 #include <string>
@@ -15,7 +15,7 @@
 
 namespace talweg::server {
 
-// `method` is of static storage.
+// What the door is told of a call when it begins. `method` must point to static storage.
 inline CallFacts FactsOf(absl::string_view method, const grpc::CallbackServerContext& context) {
   CallFacts facts = {method, context.peer(), {}};
   for (const auto& [name, value] : context.client_metadata()) {
@@ -31,10 +31,10 @@ inline grpc::Status Ending(Call& call, const absl::Status& status) {
   return StatusToGrpc(status);
 }
 
-// A call with one message each way. Deletes itself when it is over.
+// A call with one message each way. It deletes itself when it is over.
 class UnaryCall final : public grpc::ServerUnaryReactor {
  public:
-  // `response` is gRPC's, and lives as long as the call.
+  // `response` belongs to gRPC, and lives as long as the call.
   UnaryCall(const Door& door, absl::string_view method, const grpc::CallbackServerContext& context,
             const google::protobuf::Message& response)
       : context_(context), door_call_(door, FactsOf(method, context)), response_(response) {}

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What every service stands on.
+// What every service stands on, in groups. server.cc makes it; the services of this room borrow it.
 #pragma once
 
 #include <cstdint>
@@ -15,15 +15,15 @@
 
 namespace talweg::server {
 
-// Memory by what it is for. The server has one such set; a part of the server that is to have
-// limits of its own gets another.
+// The budgets of memory, by what the memory is for. The server has one such set; a part of the
+// server that is to have limits of its own gets another set.
 struct Budgets {
   // `session_bytes` for all sessions; `share_bytes` for each of the others.
   Budgets(uint64_t session_bytes, uint64_t share_bytes)
       : sessions(session_bytes),
         messages(share_bytes),
         staging(share_bytes),
-        replies(share_bytes, /*max_waiting=*/SIZE_MAX) {}  // as many as there are calls
+        replies(share_bytes, /*max_waiting=*/SIZE_MAX) {}  // as many may wait as there are calls
 
   MemoryBudget sessions;
   MemoryBudget messages;  // of contributions in one message that wait for their turn
@@ -33,8 +33,8 @@ struct Budgets {
 
 // How a server that stops tells its calls.
 struct StopSignals {
-  DrainGate gate;   // closed: what begins is refused
-  Notice stopping;  // given when the gate has closed
+  DrainGate gate;   // Once it is closed, calls that begin are refused.
+  Notice stopping;  // It is given when the gate has closed.
 
   void Give() {
     gate.Close();

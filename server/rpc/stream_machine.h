@@ -44,7 +44,7 @@ class StreamSession {
   virtual uint64_t history() const = 0;
   virtual uint64_t num_elements() const = 0;
   virtual std::shared_ptr<const core::GroupMap> group_map() const = 0;
-  // HISTORY_CHANGED.
+  // HISTORY_CHANGED if the session is on another history.
   virtual absl::Status CheckHistory(uint64_t history) const = 0;
   // Answers with SessionMade.
   virtual void AwaitMade() = 0;
@@ -52,7 +52,7 @@ class StreamSession {
   virtual void Step(StepInput input) = 0;
   // Nobody waits any more for the answer to the last Step.
   virtual void Abandon() = 0;
-  // The worker lives, whatever becomes of this news.
+  // Tells the session that the worker lives. Nothing comes back.
   virtual void ShowLife(core::Heartbeat heartbeat) = 0;
 };
 
@@ -60,7 +60,7 @@ class StreamSession {
 class StreamMemory {
  public:
   virtual ~StreamMemory() = default;
-  // Answers with Granted. MEMORY_QUOTA if it never can.
+  // Asks for memory and answers with Granted. MEMORY_QUOTA if there can never be as much.
   virtual absl::Status Ask(uint64_t bytes) = 0;
   // Leaves the line for memory, if the stream stands in it.
   virtual void StopAsking() = 0;
@@ -76,7 +76,8 @@ class StreamOutput {
  public:
   virtual ~StreamOutput() = default;
   virtual void SendGrant(uint64_t num_elements) = 0;
-  // Answers with ReplyMade when the last frame was made. Not called before that.
+  // Sends the frames of a reply and answers with ReplyMade when the last frame was made. The
+  // machine does not call it again before that.
   virtual void SendReply(ReplyFrames reply) = 0;
   // Ends the stream. LetGo follows, and nothing else.
   virtual void End(const absl::Status& status) = 0;
@@ -84,7 +85,8 @@ class StreamOutput {
 
 class StreamMachine {
  public:
-  // Between two signs of life of a worker that sends chunks.
+  // The shortest time between two signs of life that the session is told of a worker that sends
+  // chunks.
   static constexpr absl::Duration kSignOfLife = absl::Seconds(1);
 
   struct World {
@@ -120,7 +122,7 @@ class StreamMachine {
   // The server stops: what is granted goes on, nothing new begins.
   void Stop() { stopping_ = true; }
   void SessionDeleted();
-  // The stream is over: gives up whatever it holds. May be called again.
+  // The stream is over: gives up everything that it holds. May be called again.
   void LetGo();
 
   // How the stream ends in its present phase, or nothing if it goes on; asked when nothing is left
@@ -147,7 +149,7 @@ class StreamMachine {
   void AskForMemory();
   // Tells the client that there is memory, unless it has a grant that it has not used.
   void SendGrant();
-  // Has memory and nothing to put there: gives it up when others want it.
+  // Called when the stream has memory and nothing to put there: gives it up when others want it.
   void Rest();
   void StepIfWhole();
 

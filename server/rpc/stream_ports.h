@@ -20,7 +20,7 @@ namespace talweg::server {
 // outlive the stream.
 using PostToStream = std::function<void(absl::AnyInvocable<void(StreamMachine&)>)>;
 
-// Thread-compatible; the answers come through `post`.
+// The session of a stream: its real host. Thread-compatible; the answers come through `post`.
 class HostedSession final : public StreamSession {
  public:
   // `more_may_come` says what Judged is told.
@@ -48,7 +48,8 @@ class HostedSession final : public StreamSession {
   uint64_t ticket_ = 0;  // of the contribution that the host has
 };
 
-// Thread-compatible; the answers come through `post`.
+// The memory of a stream: its part of the budget of staging. Thread-compatible; the answers come
+// through `post`.
 class StagingMemory final : public StreamMemory {
  public:
   StagingMemory(MemoryBudget& budget, PostToStream post)

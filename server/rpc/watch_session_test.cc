@@ -67,7 +67,7 @@ class TestOutput final : public Watch::Output {
     const std::lock_guard<std::mutex> lock(mutex_);
     return ended_.has_value();
   }
-  // Waits for its end or for a message to take: true where it is the end.
+  // Waits for the end of the watch or for a message to take. Returns true if it is the end.
   bool EndsWithoutReading() {
     std::unique_lock<std::mutex> lock(mutex_);
     changed_.wait(lock, [&] { return ended_.has_value() || writing_; });
@@ -216,7 +216,7 @@ TEST_F(WatchTest, OneThatIsNotWaitingWhenTheServerStopsEndsAtItsNextTurn) {
   output_.Message(0);
   gate_.Close();
   watch->Stir();
-  // Also where it had looked at the gate already, and was about to wait.
+  // This holds also if the watch had looked at the gate already, and was about to wait.
   EXPECT_FALSE(feed_->Await(UINT64_MAX, *watch));
   output_.Take(*watch);
   EXPECT_EQ(core::ReasonName(output_.Ended()), "DRAINING");

@@ -19,8 +19,8 @@ absl::StatusOr<core::SessionConfig> ConfigFromProto(const v1::SessionConfig& con
 // The resolved configuration, every default spelled out.
 v1::SessionConfig ConfigToProto(const core::SessionConfig& config);
 
-// `current` with the paths of `mask` taken from `wanted`; a path that is unset there returns to its
-// default. FIELD_OUT_OF_RANGE if a path names no field, FIELD_REQUIRED if the mask is empty.
+// `current` with the paths of `mask` taken from `wanted`; a path that is unset in `wanted` returns
+// to its default. FIELD_OUT_OF_RANGE if a path names no field, FIELD_REQUIRED if the mask is empty.
 absl::StatusOr<core::SessionConfig> MergeConfig(const core::SessionConfig& current,
                                                 const v1::SessionConfig& wanted,
                                                 const google::protobuf::FieldMask& mask);

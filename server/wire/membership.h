@@ -17,8 +17,8 @@ namespace talweg::server {
 // Whether a member names itself: FIELD_REQUIRED, FIELD_OUT_OF_RANGE.
 absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t incarnation);
 
-// What a worker that joins does; one that names no role brings gradients. FIELD_OUT_OF_RANGE,
-// WRONG_METHOD.
+// The roles of a worker that joins; a worker that names no role brings gradients.
+// FIELD_OUT_OF_RANGE, WRONG_METHOD.
 absl::StatusOr<core::Roles> RolesFromProto(const v1::JoinRequest& request);
 
 void JoinToProto(const JoinOutcome& outcome, v1::JoinResponse& proto);

@@ -51,7 +51,7 @@ TEST(OutgoingVectorTest, AnUpdateIsADifferenceOfVersions) {
   ReplySpec reply;
   reply.data = ReplySpec::Data::kUpdate;
   StepOutcome outcome = Outcome();
-  // Whoever took no step gets the parameters.
+  // A contribution that took no step gets the parameters.
   EXPECT_EQ(Written(OutgoingVector(outcome, reply), 0, 1, v1::SECTION_KIND_PARAMETERS),
             (std::vector<float>{100}));
   outcome.previous = Values(98);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Pages of long lists: how long one is, and where the next begins.
+// Pages of long lists: how long a page is, and where the next page begins.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,8 @@
 
 namespace talweg::server {
 
-// 0 (the default) to 1,000. FIELD_OUT_OF_RANGE, naming "page_size".
+// Checks that a page size is in [0, 1000]; 0 means the default. FIELD_OUT_OF_RANGE, naming
+// "page_size".
 absl::Status CheckPageSize(uint32_t page_size);
 // How many entries a page of that size has: 50 if the request leaves it open.
 size_t PageSize(uint32_t page_size);

@@ -12,12 +12,13 @@
 
 namespace talweg::server {
 
+// A point that a client asked for, and the kind of section that it comes back in.
 struct PointOnWire {
   std::optional<core::Session::Point> point;  // empty: the parameters themselves
   v1::SectionKind kind = v1::SECTION_KIND_PARAMETERS;
 };
 
-// POINT_UNSPECIFIED is the parameters. FIELD_OUT_OF_RANGE, naming "point".
+// POINT_UNSPECIFIED means the parameters. FIELD_OUT_OF_RANGE, naming "point", for an unknown value.
 absl::StatusOr<PointOnWire> PointFromProto(v1::Point point);
 
 }  // namespace talweg::server

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the comments of the .proto files promise of a setting is what its field table does: required
-// or not, the default where it is unset, and whether it may change live.
+// or not, the default if it is unset, and whether it may change live.
 #include <cmath>
 #include <cstdint>
 #include <fstream>
@@ -64,7 +64,7 @@ const Comments& AllComments() {
 }
 
 // "Unset: 0.9. May be changed live." is "0.9"; of what else stands there the first word counts.
-// Empty where nothing is said.
+// Empty if nothing is said.
 std::string SaidDefault(const std::string& comment) {
   for (const auto& [phrase, fixed] : {std::pair{" Unset or 0: ", "0"}, {" Unset: ", ""}}) {
     const size_t at = comment.find(phrase);

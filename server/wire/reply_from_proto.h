@@ -9,7 +9,7 @@
 
 namespace talweg::server {
 
-// What both shapes of a step have in common. FIELD_OUT_OF_RANGE, naming the field
+// Reads what both shapes of a step have in common. FIELD_OUT_OF_RANGE, naming the field
 // ("reply.dtype").
 absl::StatusOr<ReplySpec> ReplyFromProto(const v1::ReplyOptions& reply);
 

@@ -10,6 +10,7 @@
 
 namespace talweg::server {
 
+// The status as gRPC sends it. An error without a reason gets no ErrorInfo.
 grpc::Status StatusToGrpc(const absl::Status& status);
 
 }  // namespace talweg::server

@@ -2,13 +2,14 @@
 //
 // adam_kernel: one fused Adam step of 25 M parameters on all cores, shard by shard through the
 // optimizer's Apply as the server does it, against torch.optim.Adam(foreach=True) with as many
-// threads, which waits as a child process (torch_adam.py) for its turn. Its parameters are 160
-// tensors, as many as ResNet-50 has of that size: of cuts into 1 to 2,500 tensors the one that
-// suited it best. adam_bandwidth: the same step's bytes per second, 28 an element (reads g, m, v,
-// W, writes m, v, W), against a STREAM triad in double, 24 bytes an element, on the same threads:
-// the faster of the loop as STREAM writes it and of one whose stores go past the caches.
+// threads, which waits as a child process (torch_adam.py) for its turn. Torch's parameters are 160
+// tensors, as many as ResNet-50 has of that size: of cuts into 1 to 2,500 tensors this one suited
+// torch best. adam_bandwidth: the bytes per second of the same step, 28 per element (it reads g, m,
+// v, W and writes m, v, W), against a STREAM triad in double, 24 bytes per element, on the same
+// threads. The triad is the faster of the loop as STREAM writes it and of a loop whose stores go
+// past the caches.
 //
-//   adam_bench PYTHON NAME…    PYTHON has torch, or is "" where there is none
+//   adam_bench PYTHON NAME…    PYTHON has torch, or is "" if no interpreter has it
 //
 // A round measures a few steps of each side, in turn; the medians of the rounds are compared.
 #include <algorithm>

@@ -8,9 +8,10 @@
 // fleet_memory_async, fleet_memory_sync: how much the server's process grows, at its largest, while
 // 64 streams are open at the same time and each brings contributions of 64 MiB, against what
 // that is said to take: what the session was said to take (Session.memory_bytes) and a staged
-// contribution for each stream. Synchronous: all contribute at once and get the parameters of the
-// version they made. Asynchronous: all at once without parameters back, and then in turn with them;
-// other versions than the last two, which slow readers would hold, come on top of the statement.
+// contribution for each stream. In the synchronous one all contribute at once and get the
+// parameters of the version that they made. In the asynchronous one all contribute at once without
+// parameters back, and then in turn with them; versions before the last two, which slow readers
+// would hold, come on top of the statement.
 //
 //   fleet_bench NAME
 #include <algorithm>
@@ -61,7 +62,7 @@ v1::CreateSessionRequest AdamSession(uint64_t num_elements, v1::AggregationMode 
   return request;
 }
 
-// Ends the program where something fails that no benchmark is about.
+// Ends the program if something fails that no benchmark is about.
 void Require(bool holds, const std::string& what) {
   if (holds) return;
   std::fprintf(stderr, "fleet_bench: %s\n", what.c_str());
@@ -96,7 +97,7 @@ class Fleet {
     swarm.Wait();
   }
 
-  // After an answer: of the next one.
+  // Checks an answer, and makes `header` that of the next contribution.
   void Advance(v1::ContributionHeader& header, const absl::Status& status,
                const v1::StepResponse& response) const {
     Require(status.ok() && response.verdict() == v1::VERDICT_APPLIED,

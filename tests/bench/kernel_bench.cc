@@ -2,13 +2,13 @@
 //
 // kernel_METHOD for each method of the registry, at its defaults: one step of 25 M parameters in
 // 160 tensors on all cores, shard by shard through Apply and the passes as the server does it. What
-// the step must move, in bytes per second, against a STREAM triad on the same threads: 12 bytes an
+// the step must move, in bytes per second, against a STREAM triad on the same threads: 12 bytes per
 // element for g, W and the next W, 8 for each element of a slot (read and written), and 12 more for
 // each pass over the parameters.
 //
 // Muon, which computes more than it moves, is held to its flops instead: a step of matrices of 21 M
-// elements against sgemm of matrices of the same sizes, one thread each, products that are
-// symmetric counted by half, as they are computed.
+// elements against sgemm of matrices of the same sizes, with one thread each. Products that are
+// symmetric count by half, because only half of them is computed.
 //
 //   kernel_bench list | NAME…
 //

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rounds, medians and the line that a benchmark prints.
+// How a benchmark measures: the time of a run, the median of several rounds, and the line that it
+// prints. For benchmarks only.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +12,7 @@
 
 namespace talweg::testing {
 
-// Seconds of one `run()`, over `count` of them.
+// Calls `run()` `count` times and returns the mean number of seconds that one call took.
 template <class Run>
 double SecondsOf(int count, const Run& run) {
   const auto start = std::chrono::steady_clock::now();
@@ -19,11 +20,15 @@ double SecondsOf(int count, const Run& run) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / count;
 }
 
+// The median of `values`, which must not be empty; of an even number of values, the upper one of
+// the two in the middle.
 inline double Median(std::vector<double> values) {
   std::nth_element(values.begin(), values.begin() + values.size() / 2, values.end());
   return values[values.size() / 2];
 }
 
+// Prints the line of one benchmark. `ours` and `peer` are in `unit`; the line ends with "ok" if
+// `ratio` is at least `goal`, else with "short".
 inline void Print(const std::string& name, double ours, const char* unit,
                   const std::string& peer_name, double peer, double ratio, double goal) {
   std::printf("bench %s ours %.2f %s peer %s %.2f %s ratio %.2f goal >=%g %s\n", name.c_str(), ours,

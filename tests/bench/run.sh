@@ -3,11 +3,11 @@
 #
 # Builds the release preset and runs benchmarks against their peers.
 #
-#   tests/bench/run.sh              all of them, but for memory_2g, which takes 15 GiB
-#   tests/bench/run.sh NAME...      those; kernel_METHOD is one, kernels stands for every method's
+#   tests/bench/run.sh              all benchmarks except memory_2g, which takes 15 GiB
+#   tests/bench/run.sh NAME...      these; kernel_METHOD is one, kernels stands for every method's
 #
 # Each prints `bench NAME ours VALUE UNIT peer PEERNAME VALUE UNIT ratio R goal G ok|short`. Exits
-# with 0 where every benchmark ran, short or not; a peer that is absent is said, and counts as not run.
+# with 0 if every benchmark ran, short or not; if a peer is absent, it says that this one did not.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// STREAM's triad, a[i] = b[i] + 3 c[i] in double: what this machine's memory can do.
+// STREAM's triad, a[i] = b[i] + 3 c[i] in double: it measures what this machine's memory can do.
+// For benchmarks only.
 #pragma once
 
 #ifdef __SSE2__
@@ -15,8 +16,8 @@
 
 namespace talweg::testing {
 
-// Three arrays of `num_elements` (far more than the caches hold), a part a thread. One thread may
-// call Run.
+// Three arrays of `num_elements` each (far more than the caches hold); every thread of the pool
+// works on one part of them. Only one thread may call Run.
 class Triad {
  public:
   Triad(Pool& pool, size_t num_elements)
@@ -25,13 +26,15 @@ class Triad {
         a_(2 * num_elements),
         b_(2 * num_elements),
         c_(2 * num_elements) {
-    Run(false);  // its pages are there from now on
+    Run(false);  // After this the kernel has given every page of the arrays.
   }
 
-  // As STREAM counts: a line that is read only because it is written does not count.
+  // The bytes that one run moves, as STREAM counts them: a cache line that is read only because it
+  // is about to be written does not count.
   double bytes() const { return 24.0 * static_cast<double>(num_elements_); }
 
-  // The loop as STREAM writes it, or one whose stores go past the caches.
+  // Runs the triad once: the loop as STREAM writes it or, if `streaming`, a loop whose stores go
+  // past the caches.
   void Run(bool streaming) {
     const size_t num_parts = pool_.num_threads();
     const size_t part = (num_elements_ / num_parts + 8) / 8 * 8;

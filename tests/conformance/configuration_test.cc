@@ -205,7 +205,7 @@ TEST_F(ServingTest, DryRunMakesNothingAndTellsWhatACreateCharges) {
   create.mutable_initial_values()->mutable_uploaded()->set_values(1, std::nanf(""));
   EXPECT_EQ(ErrorOf(wire_->Create(create)).field, "initial_values.uploaded.values");
   create.mutable_initial_values()->mutable_uploaded()->set_values(1, 2);
-  // As large as no server is.
+  // A session that is larger than any server.
   v1::CreateSessionRequest huge = VectorSession("huge", uint64_t{1} << 40);
   huge.set_validate_only(true);
   EXPECT_EQ(ErrorOf(wire_->Create(huge)).reason, "MEMORY_QUOTA");

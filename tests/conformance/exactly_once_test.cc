@@ -123,7 +123,7 @@ TEST_F(ExactlyOnceTest, RejectedSequenceStaysConsumed) {
     EXPECT_EQ(wire_->Checksum("s"), checksum);
   }
   EXPECT_EQ(wire_->Get("s").version(), 1u);
-  // Nothing but the sequence changed: the next step gives the bits of a session that saw no NaN.
+  // Only the sequence changed: the next step gives the bits of a session that saw no NaN.
   v1::StepResponse after;
   v1::StepResponse reference;
   ASSERT_TRUE(wire_->Step(StepOf("s", joined, sequence, 1, {3, -1, 2}), &after).ok());
@@ -142,7 +142,8 @@ TEST_F(ExactlyOnceTest, DeletedAndRecreatedSessionRefusesTheOldHistory) {
   ASSERT_TRUE(session->Step(gradient, absl::MakeSpan(parameters)).ok());
   const uint64_t old_history = session->history();
   ASSERT_TRUE(client->DeleteSession("s").ok());
-  // With another layout: whose history is lost is told so before its shape is judged.
+  // The new session has another layout: a worker whose history is lost is told so before the shape
+  // of its gradient is judged.
   ASSERT_TRUE(wire_->Create(VectorSession("s", 4)).ok());
   EXPECT_EQ(ReasonOf(session->Step(gradient, absl::MakeSpan(parameters)).status()),
             "HISTORY_CHANGED");
@@ -256,7 +257,7 @@ TEST_F(ExactlyOnceTest, AccumulatedContributionsAreEachCountedOnce) {
   EXPECT_EQ(wire_->Checksum("s"), pending);
   ASSERT_TRUE(wire_->Step(part(2, 6, 2)).ok());
   EXPECT_EQ(wire_->Checksum("s"), pending);  // an open round is no part of the state
-  // A refused one in between is no part of the mean.
+  // A contribution that is refused in between is no part of the mean.
   ASSERT_TRUE(wire_->Step(part(3, std::numeric_limits<float>::infinity(), 9), &response).ok());
   EXPECT_EQ(response.verdict(), v1::VERDICT_REJECTED_NON_FINITE);
   ASSERT_TRUE(wire_->Step(part(4, 9, 6), &response).ok());

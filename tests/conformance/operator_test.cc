@@ -29,7 +29,7 @@ using testing::StepOf;
 using testing::VectorSession;
 using testing::WireClient;
 
-// A stream that takes one message and then no more: a window of 64 KiB, and nobody who reads.
+// A stream that takes one message and then no more: it has a window of 64 KiB, and nobody reads it.
 class Sleeper {
  public:
   Sleeper(const std::string& address, const std::string& session_id) {
@@ -95,7 +95,7 @@ TEST_F(ServingTest, AWatcherThatDoesNotReadHoldsNoMemoryOfADeletedSession) {
   request.set_session_id("first");
   grpc::ClientContext context;
   ASSERT_TRUE(wire.sessions().DeleteSession(&context, request, &response).ok());
-  // Where the first one were still held, there would be room for one more, not for two.
+  // If the first session were still held, there would be room for one more session, not for two.
   EXPECT_TRUE(wire.Create(VectorSession("second", kElements)).ok());
   EXPECT_TRUE(wire.Create(VectorSession("third", kElements)).ok());
   EXPECT_EQ(ErrorOf(sleeper.ReadOn()).reason, "SESSION_DELETED");
@@ -119,11 +119,11 @@ TEST_F(ServingTest, HealthTellsLiveAndReadyApart) {
   server_->NotReady();
   EXPECT_EQ(check("live"), kServing);
   EXPECT_EQ(check("ready"), kNotServing);
-  // Not ready is not refusing: what comes is still served.
+  // A server that is not ready does not refuse yet: calls that come are still served.
   EXPECT_TRUE(wire_->Create(VectorSession("s", 1)).ok());
 }
 
-// By its wire format: field 7 of the request lists the services.
+// Reflection is called by its wire format: field 7 of the request lists the services.
 TEST_F(ServingTest, ReflectionNamesTheServices) {
   std::string response;
   const std::string list_services("\x3a\x01*", 3);
@@ -153,14 +153,14 @@ TEST(ServerStartTest, SecondServerOnThePortIsRefused) {
 }
 
 TEST(ServerStartTest, AnAddressThatCannotBeHadSaysWhy) {
-  // TEST-NET-1: no machine's own.
+  // The address is of TEST-NET-1, so it belongs to no machine.
   const absl::Status status =
       server::Server::Start({.address = "192.0.2.1:0", .insecure = true}).status();
   EXPECT_EQ(status.message(), "cannot listen on 192.0.2.1:0: Cannot assign requested address");
 }
 
 // The only ends that a stopping server gives a call, all of which the client library retries:
-// refused or unreachable, or, where the machine was too busy to refuse it in time, cut by gRPC.
+// refused or unreachable, or, if the machine was too busy to refuse it in time, cut by gRPC.
 bool IsRetried(const grpc::Status& status) {
   return status.error_code() == grpc::StatusCode::UNAVAILABLE ||
          status.error_code() == grpc::StatusCode::CANCELLED;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Rounds of a few workers over the wire, under each rule of how a version is made: the parameters
-// are those that anyone can work out by hand, and who was late is told.
+// are those that anyone can work out by hand, and late workers are named.
 #include <memory>
 #include <ostream>
 #include <string>
@@ -39,16 +39,17 @@ Contribution TakenAt(Contribution one, uint64_t base_version) {
   return one;
 }
 
-// As many workers as there are names; all are there from the start.
+// A rule, and what contributions make under it. There are as many workers as names in the
+// contributions; all of them are there from the start.
 struct Rule {
   std::string name;
   v1::AggregationMode mode;
   void (*set)(v1::AggregationPolicy& policy);
   std::vector<Contribution> contributions;  // in the order of their arrival
-  // Afterwards.
+  // The session afterwards.
   uint64_t version;
   std::vector<float> parameters;
-  // Of the last version.
+  // The record of the last version.
   std::vector<std::string> members;
   double total_weight;
 };
@@ -146,7 +147,7 @@ const std::vector<Rule>& Rules() {
        {0, -1.125f},
        {"a", "c", "b"},
        4},
-      // Each makes a version, however old: half of (-9, 9).
+      // Each contribution makes a version, however old it is: half of (-9, 9).
       {"BoundedStaleness",
        v1::AGGREGATION_MODE_BOUNDED_STALENESS,
        [](v1::AggregationPolicy&) {},
@@ -155,7 +156,7 @@ const std::vector<Rule>& Rules() {
        {4.5f, -4.5f},
        {"c"},
        1},
-      // First as with All. Then b and c count half: (3 + 3 - 9, -6 + 6 + 1.5) / 2.
+      // The first version is as with All. Then b and c count half: (3 + 3 - 9, -6 + 6 + 1.5) / 2.
       {"StaleScaleInverse",
        v1::AGGREGATION_MODE_ASYNCHRONOUS,
        [](v1::AggregationPolicy& policy) {
@@ -174,7 +175,7 @@ const std::vector<Rule>& Rules() {
 
 class RulesTest : public testing::ServedTest {
  protected:
-  // `num_workers` of them, by the names of the alphabet.
+  // Creates the session; `num_workers` workers, named by the letters of the alphabet, join it.
   void Create(v1::AggregationMode mode, void (*set)(v1::AggregationPolicy& policy),
               size_t num_workers) {
     v1::CreateSessionRequest request = VectorSession("s", 2);
@@ -189,7 +190,7 @@ class RulesTest : public testing::ServedTest {
     sequences_.assign(num_workers, 0);
   }
 
-  // Waits for nobody.
+  // Contributes without waiting for other workers.
   v1::StepResponse Step(const Contribution& one) {
     const size_t index = static_cast<size_t>(one.worker[0] - 'a');
     v1::StepRequest request =

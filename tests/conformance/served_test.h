@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A server on loopback, and a bare client of it.
+// The base of the conformance tests: a server on loopback in this process, and a client of it that
+// adds nothing to the generated stubs. For tests only.
 #pragma once
 
 #include <memory>
@@ -16,7 +17,7 @@ class ServedTest : public ::testing::Test {
  protected:
   void SetUp() override { Start({}); }
 
-  // Another one in its place, with these options, a port of its own and two threads.
+  // Replaces the server with a new one that has these options, a port of its own and two threads.
   void Start(server::ServerOptions options) {
     options.address = "127.0.0.1:0";
     options.num_threads = 2;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of a whole server share: pulling a vector, and a small session with two groups.
+// What the tests of a whole server share: how they pull a vector, and a small session of two
+// tensors. For tests only.
 #pragma once
 
 #include <string>
@@ -13,6 +14,7 @@ namespace talweg::testing {
 
 class ServingTest : public ServedTest {
  protected:
+  // Pulls all parameters of a session, and writes their version to `version` if it is not null.
   std::vector<float> PullAll(const std::string& session_id, uint64_t* version = nullptr) {
     v1::PullRequest request;
     request.set_session_id(session_id);
@@ -23,7 +25,8 @@ class ServingTest : public ServedTest {
   }
 };
 
-// Two tensors, "w" of two elements and "b" of one, that start at {1, 2, 4}; rate 0.5.
+// A session "s" of two tensors, "w" with two elements and "b" with one. They start at {1, 2, 4};
+// the learning rate is 0.5.
 inline v1::CreateSessionRequest TwoTensors() {
   v1::CreateSessionRequest create = VectorSession("s", 2);
   create.mutable_config()->mutable_layout()->add_tensors()->set_name("b");

@@ -183,7 +183,7 @@ TEST_F(StreamTest, WrongFramesEndTheStreamAndChangeNothing) {
   ExpectNothingHeld();
 }
 
-// What goes wrong in a second contribution leaves the first where it is.
+// An error in a second contribution leaves the first one applied.
 TEST_F(StreamTest, ErrorInALaterContributionKeepsTheOnesBefore) {
   const v1::JoinResponse joined = CreateAndJoin("s");
   WireStream stream(wire_->training());
@@ -222,7 +222,7 @@ TEST_F(StreamTest, ConnectionCutAtEveryFrameLosesNothing) {
     EXPECT_EQ(response.sections(0).data(), expected.sections(0).data());
     EXPECT_EQ(wire_->Get("s").version(), version);
   };
-  // Upwards: header, each of four chunks, commit.
+  // The connection is cut on the way up: after the header, each of four chunks, and the commit.
   for (size_t frames = 0; frames <= 6; ++frames) {
     SCOPED_TRACE(frames);
     const auto chunks = ChunksOf(Gradient(kElements, version), kMinElements);
@@ -251,7 +251,7 @@ TEST_F(StreamTest, ConnectionCutAtEveryFrameLosesNothing) {
     }
     step_both(chunks);
   }
-  // Downwards: after the grant and each of the reply's data frames.
+  // It is cut on the way down: after the grant and each data frame of the reply.
   for (size_t frames = 0; frames <= 5; ++frames) {
     SCOPED_TRACE(frames);
     const auto chunks = ChunksOf(Gradient(kLarge, version), kMinElements);
@@ -295,7 +295,7 @@ TEST_F(StreamTest, DeletedSessionEndsItsStreams) {
   ASSERT_TRUE(within.ReadGrant());
   ASSERT_TRUE(within.Write(chunks[0]));
   Delete("s");
-  // Neither client does anything: they are told.
+  // Neither client does anything: both are told.
   v1::StreamStepResponse frame;
   EXPECT_FALSE(resting.Read(&frame));
   EXPECT_FALSE(within.Read(&frame));

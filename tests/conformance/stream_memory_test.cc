@@ -39,7 +39,7 @@ TEST_F(ScarceMemoryTest, AbandonedStreamGivesItsGrantToWhoeverWaits) {
   ASSERT_TRUE(first->WriteHeader(StepOf("s", joined, 1, 0, {})));
   ASSERT_TRUE(first->ReadGrant());
   ASSERT_TRUE(first->Write(chunks[0]));
-  // One that gives up while it waits must not hold up the next.
+  // A stream that gives up while it waits must not hold up the next one.
   auto given_up = std::make_unique<WireStream>(wire_->training());
   ASSERT_TRUE(given_up->WriteHeader(StepOf("s", joined, 1, 0, {})));
   std::atomic<bool> granted{false};
@@ -94,7 +94,8 @@ TEST_F(ScarceMemoryTest, StreamsTakeTurnsWhereMemoryIsForOne) {
   ExpectNothingHeld();
 }
 
-// Nor does one that rests between two contributions, and its client need not know.
+// A stream that rests between two contributions keeps no memory that another stream waits for, and
+// its client need not know.
 TEST_F(ScarceMemoryTest, RestingStreamGivesItsMemoryToWhoeverBeginsToWait) {
   const v1::JoinResponse resting_joined = CreateAndJoin("resting");
   const v1::JoinResponse other_joined = CreateAndJoin("other");
@@ -106,7 +107,7 @@ TEST_F(ScarceMemoryTest, RestingStreamGivesItsMemoryToWhoeverBeginsToWait) {
   WireStream other(wire_->training());
   ASSERT_TRUE(other.WriteHeader(StepOf("other", other_joined, 1, 0, {})));
   ASSERT_TRUE(other.ReadGrant());
-  // The first one has its grant still, and uses it: its chunks wait for the other's end.
+  // The first stream still has its grant, and uses it: its chunks wait for the other stream's end.
   ASSERT_TRUE(resting.WriteHeader(StepOf("resting", resting_joined, 2, 1, {})));
   for (const auto& chunk : chunks) ASSERT_TRUE(resting.Write(chunk));
   ASSERT_TRUE(resting.WriteCommit());
@@ -121,8 +122,8 @@ TEST_F(ScarceMemoryTest, RestingStreamGivesItsMemoryToWhoeverBeginsToWait) {
   ExpectNothingHeld();
 }
 
-// Not even for as long as its stream is open does anybody keep memory that another waits for: two
-// streams, each with a contribution after the other, take turns.
+// No stream keeps memory that another stream waits for, however long it is open: two streams, each
+// with one contribution after the other, take turns.
 TEST_F(ScarceMemoryTest, BusyStreamHandsItsMemoryToWhoeverWaits) {
   const v1::JoinResponse joined[] = {CreateAndJoin("a"), CreateAndJoin("b")};
   const auto chunks = ChunksOf(Gradient(kElements, 1), kMinElements);
@@ -138,7 +139,8 @@ TEST_F(ScarceMemoryTest, BusyStreamHandsItsMemoryToWhoeverWaits) {
     const uint64_t next = (turn + 1) / 2 + 1;
     ASSERT_TRUE(patient.WriteHeader(
         StepOf(names[(turn + 1) % 2], joined[(turn + 1) % 2], next, next - 1, {})));
-    // It stands in the line before the busy one is done, which would else keep what it has.
+    // The patient stream stands in the line before the busy stream is done. Otherwise the busy
+    // stream would keep what it has.
     for (int tries = 0; tries < 5000 && !server_->streams_wait(); ++tries) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
@@ -148,7 +150,7 @@ TEST_F(ScarceMemoryTest, BusyStreamHandsItsMemoryToWhoeverWaits) {
     v1::StepResponse response;
     ASSERT_TRUE(busy.ReadReply(&response));
     EXPECT_EQ(response.applied_version(), turn / 2 + 1);
-    // Where the busy one was told that it may go on, it rests, and gives way all the same.
+    // The busy stream rests, so it gives way even if it was told that it may go on.
     ASSERT_TRUE(patient.granted() || patient.ReadGrant());
   }
   EXPECT_TRUE(streams[1]->Finish().ok());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// StreamStep over real connections: what it gives.
+// StreamStep over real connections: what it gives its clients.
 #include "tests/conformance/stream_test.h"
 
 #include <cmath>

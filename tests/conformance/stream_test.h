@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of StreamStep share: sizes, gradients, and that nothing stays behind.
+// What the tests of StreamStep share: sizes, gradients, and the check that nothing stays behind.
+// For tests only.
 #pragma once
 
 #include <chrono>
@@ -13,10 +14,14 @@
 
 namespace talweg::testing {
 
-inline constexpr uint64_t kMinElements = 65536;  // of a float32 chunk that is not the last
-inline constexpr uint64_t kElements = 3 * kMinElements + 4097;  // four such chunks
-inline constexpr uint64_t kLarge = 5 * 4 * kMinElements + 1;    // a reply of six
+// The fewest elements that a float32 chunk may have unless it is the last.
+inline constexpr uint64_t kMinElements = 65536;
+// Three chunks of kMinElements and a shorter last one.
+inline constexpr uint64_t kElements = 3 * kMinElements + 4097;
+// A reply of six data frames.
+inline constexpr uint64_t kLarge = 5 * 4 * kMinElements + 1;
 
+// A gradient that `seed` determines: multiples of 1/64 in [-7.8125, 7.8125].
 inline std::vector<float> Gradient(uint64_t num_elements, uint64_t seed) {
   std::vector<float> gradient(num_elements);
   for (uint64_t index = 0; index < num_elements; ++index) {
@@ -41,7 +46,8 @@ class StreamTest : public ServedTest {
     EXPECT_TRUE(wire_->sessions().DeleteSession(&context, request, &response).ok());
   }
 
-  // What a stream held goes when the pool has seen its end.
+  // Expects that no memory of any stream stays charged. What a stream held is given back when the
+  // pool has seen its end, so this waits for it, at most some seconds.
   void ExpectNothingHeld() {
     for (int tries = 0; tries < 5000 && server_->message_bytes() != 0; ++tries) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));

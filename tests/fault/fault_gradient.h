@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a worker of the fault tests contributes: whole numbers that any test can work out again from
-// a version's record, and whose sums float32 holds exactly.
+// a version's record. They are so small that float32 holds their sums exactly. For fault tests
+// only.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +13,7 @@
 
 namespace talweg::testing {
 
-constexpr size_t kFaultPeriod = 11;  // of the elements
+constexpr size_t kFaultPeriod = 11;  // The elements repeat after so many.
 
 inline float FaultGradientElement(absl::string_view worker, uint64_t incarnation, uint64_t sequence,
                                   size_t index) {

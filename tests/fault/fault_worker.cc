@@ -12,7 +12,8 @@
 //
 // `free`: contributes until SIGTERM, then leaves. `paced`: likewise, and rests for 40 ms before
 // each. `driven`: contributes once for each line that it reads, and leaves at the end of its input.
-// Ends with its parent, however that ends. Exits with 0 where it has left, with 1 after an error.
+// It ends with its parent, however the parent ends. It exits with 0 if it has left, with 1 after an
+// error.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>

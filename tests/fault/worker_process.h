@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A fault_worker as a child process, and what its file says; and what must hold between a session's
-// records and the files of all workers that worked on it.
+// A fault_worker as a child process, and what it writes into its file; and what must hold between
+// the records of a session and the files of all workers that worked on it. For fault tests only.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@
 
 namespace talweg::testing {
 
-// One life of a worker.
+// One process of a worker. The next process under the same name is another object. One thread.
 class WorkerProcess {
  public:
   struct Options {
@@ -25,7 +25,7 @@ class WorkerProcess {
     std::string worker;
     size_t num_elements = 0;
     bool streamed = false;
-    std::string how = "free";  // or "paced", "driven": as in fault_worker.cc
+    std::string how = "free";  // or "paced", or "driven"; fault_worker.cc says what they mean
   };
   struct Sent {
     uint64_t base_version = 0;
@@ -35,9 +35,9 @@ class WorkerProcess {
     int num_attempts = 0;
   };
   struct Story {
-    uint64_t incarnation = 0;       // 0: it has not joined
+    uint64_t incarnation = 0;       // 0: the process has not joined
     std::map<uint64_t, Sent> sent;  // by sequence
-    std::string ended;              // "" while it goes on, or if it was killed
+    std::string ended;              // "" while the process goes on, or if it was killed
     // How many contributions were answered.
     size_t num_answered() const;
   };
@@ -52,19 +52,19 @@ class WorkerProcess {
   void Signal(int signal) const { process_->Signal(signal); }
   // Waits for its end and returns the exit status, or -signal if a signal ended it.
   int Wait() { return process_->Wait(); }
-  // Freezes it; returns when it stands still.
+  // Stops the process with SIGSTOP, and returns when it stands still.
   void Freeze();
   void Wake() const;
-  // A driven worker contributes once more.
+  // Makes a driven worker contribute once more.
   void Step();
-  // A driven worker leaves.
+  // Makes a driven worker leave.
   void CloseInput() { process_->CloseInput(); }
 
-  // What it has said so far.
+  // What the worker has written so far.
   Story Read() const;
-  // Returns when `num` of its contributions were answered, or it has ended.
+  // Returns when `num` contributions of the worker have been answered, or when it has ended.
   Story AwaitAnswers(size_t num) const;
-  // Returns when it has joined, or ended.
+  // Returns when the worker has joined, or when it has ended.
   Story AwaitJoin() const;
 
  private:
@@ -73,15 +73,18 @@ class WorkerProcess {
   std::unique_ptr<ChildProcess> process_;
 };
 
-// Everything that must hold of a session of mean gradients, gradient descent with rate 0.5 and
-// parameters that began as zeros, when all of `workers` have ended:
-//   records are there for every version, each with every worker at most once;
-//   a contribution is in at most one record, and it was sent, on the version that the record says;
-//   a contribution that was answered with APPLIED is in the record of the version that the answer
-//   named; every other one is in no record, except that the last contribution of a worker, if it
-//   got no answer, may be in one; the parameters are, bit for bit, what one gets by applying the
-//   records one after the other.
-// Adds a failure to the calling test for each that does not.
+// Checks everything that must hold of a session when all of `workers` have ended. The session takes
+// means of gradients, steps by gradient descent with rate 0.5, and began with zeros.
+//
+//   - Every version has a record, and no record has a worker twice.
+//   - A contribution is in at most one record; it was sent, on the base version that the record
+//   says.
+//   - A contribution that was answered with APPLIED is in the record of the version that the answer
+//     named. Every other contribution is in no record, with one exception: the last contribution of
+//     a process may be in one record if it got no answer.
+//   - The parameters are, bit for bit, the result of applying the records one after the other.
+//
+// Adds a failure to the calling test for each point that does not hold.
 void ExpectExactlyOnce(const Client& client, const std::string& session_id,
                        const std::vector<std::unique_ptr<WorkerProcess>>& workers,
                        size_t num_elements);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bytes that decide what a hostile case does: a fuzzer's, or those of a seed. When they are used
-// up, everything is zero.
+// The bytes that decide what a hostile case does: they come from a fuzzer or from a seed. When they
+// are used up, every further value is zero. For fuzz tests only.
 #pragma once
 
 #include <algorithm>
@@ -13,12 +13,14 @@
 
 namespace talweg::testing {
 
+// Borrows its bytes. Thread-compatible.
 class ByteSource {
  public:
   explicit ByteSource(absl::string_view bytes) : bytes_(bytes) {}
 
   bool empty() const { return bytes_.empty(); }
 
+  // The next value of a plain type.
   template <class T>
   T Take() {
     T value{};
@@ -36,6 +38,7 @@ class ByteSource {
   // True about once in `times`.
   bool Once(uint64_t times) { return Below(times) == times - 1; }
 
+  // The next `size` bytes, or as many as are left.
   absl::string_view Bytes(size_t size) {
     const absl::string_view taken = bytes_.substr(0, size);
     bytes_.remove_prefix(taken.size());
@@ -46,7 +49,7 @@ class ByteSource {
   absl::string_view bytes_;
 };
 
-// `size` bytes out of `state`, which goes on: splitmix64.
+// Draws `size` bytes by splitmix64 from `state`, and moves `state` on.
 inline std::string RandomBytes(size_t size, uint64_t& state) {
   std::string bytes((size + 7) / 8 * 8, '\0');
   for (size_t place = 0; place < bytes.size(); place += 8) {

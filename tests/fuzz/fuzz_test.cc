@@ -7,8 +7,8 @@
 #include <string>
 
 #include "gtest/gtest.h"
-#include "tests/fuzz/hostile_contributions.h"
 #include "tests/fuzz/hostile_frames.h"
+#include "tests/fuzz/run_contributions.h"
 #include "tests/fuzz/seed.h"
 
 namespace talweg {
@@ -16,7 +16,7 @@ namespace {
 
 using testing::RandomBytes;
 
-// All of `names` came, each often enough to mean something.
+// Expects that all of `names` came, each often enough to mean something.
 void ExpectSeen(const testing::Seen& seen, const std::set<std::string>& names) {
   for (const auto& [name, count] : seen) std::cout << name << " " << count << "\n";
   for (const std::string& name : names) {

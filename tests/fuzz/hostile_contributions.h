@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Contributions of a worker that errs or means harm: one with nothing wrong about it, bent in any
-// of its fields, and what must hold of whoever takes it.
+// The contributions of a worker that errs or means harm: each begins with nothing wrong about it
+// and is then bent in any of its fields. run_contributions.h says what must hold of the code that
+// takes them. For fuzz tests only.
 #pragma once
-
-#include <string>
 
 #include "absl/strings/string_view.h"
 #include "google/protobuf/message.h"
@@ -14,25 +13,18 @@
 
 namespace talweg::testing {
 
-// Reads a message from bytes of any kind, without a word in the log where they are none.
+// Reads `message` from bytes of any kind. Logs nothing, also if the bytes are no message.
 bool ParseQuietly(absl::string_view bytes, google::protobuf::Message& message);
 
 // Adds a field that `message` does not know, of any wire type.
 void AddUnknownField(ByteSource& source, google::protobuf::Message& message);
 
-// Bends none to three of the header's and the options' fields.
+// Bends up to three fields of the header and of the reply options.
 void BendHeader(ByteSource& source, const SessionModel& model, v1::ContributionHeader& header,
                 v1::ReplyOptions& reply);
 
-// What the model's worker would send next, or, at times, once more, and mostly bent: in its header,
-// its options, its sections, or its bytes as they stand on the wire.
+// The contribution that the model's worker would send next or, at times, its last one once more. It
+// is mostly bent: in its header, its options, its sections, or its bytes as they stand on the wire.
 v1::StepRequest HostileStep(ByteSource& source, const SessionModel& model);
-
-// Takes contributions made of `bytes` as Step does, with its checks, its codec and a session of its
-// own, but without a service, and returns what did not hold of it; "" where all did:
-//   what is wrong is refused, for what is wrong with it, and leaves the state's checksum as it was;
-//   a repeat gets its answer again and changes nothing; everything else is judged and answered as
-//   the model says, bit for bit. At the end a contribution without fault is applied.
-std::string RunContributions(absl::string_view bytes, Seen* seen = nullptr);
 
 }  // namespace talweg::testing

@@ -87,7 +87,7 @@ void FillChunk(ByteSource& source, const SessionModel& model, const SentVector& 
   std::copy(head.begin(), head.end(), data.begin());
   if (model.last().has_value() && element_bytes == sizeof(float) && begin < num_elements &&
       source.Once(3)) {
-    // What was sent before, as somebody does who did not hear the answer.
+    // Send again what was sent before, as a client does that did not hear the answer.
     const std::vector<float>& gradient = model.last()->sent.numbers;
     std::memcpy(data.data(), gradient.data() + begin,
                 std::min(data.size(), (num_elements - begin) * sizeof(float)));
@@ -97,7 +97,8 @@ void FillChunk(ByteSource& source, const SessionModel& model, const SentVector& 
   if (source.Once(16)) chunk.set_crc32c(source.Take<uint32_t>());
 }
 
-// Numbers in one piece; nothing is taken from how they came.
+// Compares the numbers that came in frames with the same numbers, staged in one piece. Returns what
+// differs.
 std::string CompareWithWhole(Work& work, const std::vector<float>& numbers) {
   work.whole.Begin(work.map);
   work.whole.Stage({0, numbers.size()}, core::Dtype::kFloat32,
@@ -220,14 +221,14 @@ float FloatOf(core::Dtype dtype, uint16_t half) {
   return value;
 }
 
-// Where an infinity stands in for what is just beyond the largest number.
+// The magnitude of a number; an infinity stands for the value just beyond the largest finite one.
 double Magnitude(core::Dtype dtype, uint16_t half) {
   const double value = std::fabs(static_cast<double>(FloatOf(dtype, half)));
   if (!std::isinf(value)) return value;
   return std::ldexp(1.0, dtype == core::Dtype::kFloat16 ? 16 : 128);
 }
 
-// By definition, from the bits; NaN for any NaN.
+// The value by definition, from the bits; NaN for any NaN.
 double ExactValue(core::Dtype dtype, uint16_t half) {
   const int fraction_bits = dtype == core::Dtype::kFloat16 ? 10 : 7;
   const int bias = dtype == core::Dtype::kFloat16 ? 15 : 127;

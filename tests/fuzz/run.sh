@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds the fuzzers and lets each look for SECONDS (3600 if not said), all at the same time.
+# Builds the fuzzers and lets each of them look for SECONDS (by default 3600), all at the same time.
 #
 #   tests/fuzz/run.sh [SECONDS]
 #
-# What they learn stays in build/fuzz/corpus and is where they go on the next time; what they find is
-# in build/fuzz/found. The last line is `N passed, N failed`.
+# What they learn stays in build/fuzz/corpus, from which the next run goes on; what they find is in
+# build/fuzz/found. The last line is `N passed, N failed`.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

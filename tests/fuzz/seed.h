@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where a run's cases come from: a seed that is new in every run, or TALWEG_FUZZ_SEED.
+// The seed that the cases of a run come from: a new one in every run, or TALWEG_FUZZ_SEED. For fuzz
+// tests only.
 #pragma once
 
 #include <chrono>
@@ -10,7 +11,7 @@
 
 namespace talweg::testing {
 
-// Printed, so that the run can be repeated.
+// The seed of this run. It is printed, so that the run can be repeated.
 inline uint64_t SeedOfRun() {
   const char* given = std::getenv("TALWEG_FUZZ_SEED");
   const uint64_t seed =
@@ -21,7 +22,7 @@ inline uint64_t SeedOfRun() {
   return seed;
 }
 
-// A case's own state for RandomBytes, so that it can be run alone.
+// The state of RandomBytes for one case of a run, so that the case can be run alone.
 inline uint64_t StateOfCase(uint64_t seed, uint64_t number) { return seed * 1000003 + number; }
 
 }  // namespace talweg::testing

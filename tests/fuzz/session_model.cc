@@ -93,7 +93,7 @@ float WeightOf(const v1::ContributionHeader& header) {
   return header.has_weight() ? header.weight() : 1;
 }
 
-// A repeat must agree in all of it, NaNs by their bits.
+// Whether a repeat agrees in everything that it must agree in, NaNs by their bits.
 bool SamePayload(const v1::ContributionHeader& a, const v1::ContributionHeader& b) {
   return a.base_version() == b.base_version() && WeightOf(a) == WeightOf(b) &&
          a.losses_size() == b.losses_size() &&
@@ -243,14 +243,15 @@ void SessionModel::AddAboutReply(const v1::ReplyOptions& reply, Taker taker,
 Complaints SessionModel::AboutStep(const v1::StepRequest& request, Taker taker) const {
   Complaints wrong;
   if (taker == Taker::kMessage && request.sections_size() > 16) {
-    // Before anything walks them: a message may hold millions.
+    // This comes before anything walks the sections: a message may hold millions of them.
     return {{"FIELD_OUT_OF_RANGE", "sections"}};
   }
   AddUnknownFields(request, "", wrong);
   if (!request.has_header()) wrong.insert({"FIELD_REQUIRED", "header"});
   AddAboutHeader(request.header(), taker, "header.", wrong);
   if (request.header().history() != history_) {
-    // Before whatever else is wrong: a worker of another history may well have another layout.
+    // This comes before everything else that is wrong: a worker of another history may well have
+    // another layout.
     wrong.insert({"HISTORY_CHANGED", ""});
     return wrong;
   }

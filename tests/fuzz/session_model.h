@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What proto/ promises a worker, written down a second time and sharing no check with the server:
-// what may be said against a contribution, and what it makes of a session. The fuzz tests hold the
-// server against it.
+// What proto/ promises a worker, written down a second time: what may be said against a
+// contribution, and what a contribution makes of a session. The model shares no check with the
+// server, and the fuzz tests hold the server against it. For fuzz tests only.
 #pragma once
 
 #include <cstdint>
@@ -18,58 +18,59 @@
 
 namespace talweg::testing {
 
-// A reason, and the field that it blames ("" where it blames none).
+// A reason, and the field that it blames ("" if it blames none).
 struct Complaint {
   std::string reason;
   std::string field;
   auto operator<=>(const Complaint&) const = default;
 };
 
-// All that is wrong with a message. Where there is something, the server names one of them; where
-// there is nothing, it takes the message.
+// All that is wrong with a message. The server must name one of these complaints, or take the
+// message if there is none.
 using Complaints = std::set<Complaint>;
 
-// How often a reason, or the name of a verdict, came: what a test that must not be idle counts.
+// How often each reason and each verdict, by name, came. Tests demand some of them, so that none of
+// them is idle.
 using Seen = std::map<std::string, uint64_t>;
 
-// What `status` complains of. Anything but an error with a reason gives a complaint that no message
-// deserves.
+// What `status` complains of. A status that is no error with a reason gives a complaint that no
+// message deserves.
 Complaint ComplaintOf(const absl::Status& status);
 
-// "" where an answer that `was_error` with `complaint` is right for what is wrong with a message,
-// and else what is wrong with the answer.
+// Judges the answer to a message that has `wrong` about it: an error that says `complaint` if
+// `was_error`, else a verdict. Returns what is wrong with the answer, or "" if it is right.
 std::string JudgeAnswer(const Complaints& wrong, bool was_error, const Complaint& complaint);
 
 // What a contribution brings.
 struct SentVector {
   std::vector<float> numbers;
-  bool is_difference = false;  // they are a gradient's negative
+  bool is_difference = false;  // The numbers are the negative of a gradient.
 };
 
-// About a frame that is not a header, where `sent` of `num_elements` came before it, and about its
-// place if it is one. `open` says whether a header came.
+// What is wrong with a frame that comes when `sent` of `num_elements` came before it; `open` says
+// whether a header came. Of a frame that is itself a header, only its place is judged.
 Complaints AboutFrame(const v1::StreamStepRequest& frame, bool open, const SentVector& sent,
                       uint64_t num_elements);
 
-// Makes `values` the section's data, and `dtype` how they are laid out.
+// Makes `values`, encoded as `dtype`, the data of the section.
 void SetNumbers(const std::vector<float>& values, v1::Dtype dtype, v1::Section& section);
 // The numbers of a section that nothing is wrong with.
 std::vector<float> NumbersIn(const v1::Section& section);
 SentVector SentIn(const v1::Section& section);
 
-// Who takes a contribution.
+// What takes a contribution: the rules differ a little between these.
 enum class Taker {
-  kChecks,   // the checks of a message's parts, without a service around them
+  kChecks,   // the checks of the parts of a message, without a service around them
   kMessage,  // Step
   kStream,   // StreamStep
 };
 
-// A session of zeros under momentum with its defaults and rate 0.5, and its worker "a". Thread-
-// compatible.
+// A session that begins with zeros and is trained by momentum with its defaults and rate 0.5, and
+// its worker "a". Thread-compatible.
 class SessionModel {
  public:
   static constexpr double kRate = 0.5;
-  // Of a reply, all but its data, as max_reply_bytes counts it: the server's word, not proto's.
+  // What max_reply_bytes counts for a reply beside its data. The server says so, not proto/.
   static constexpr uint64_t kOverheadBytes = 4096;
 
   SessionModel(std::string session_id, uint64_t history, uint64_t num_elements)
@@ -78,21 +79,22 @@ class SessionModel {
         parameters_(num_elements),
         average_(num_elements) {}
 
-  // The worker comes, again perhaps.
+  // The worker joins, perhaps again.
   void Join(uint64_t incarnation);
 
   // A header with nothing wrong about it.
   v1::ContributionHeader NextHeader() const;
 
-  // About a whole message.
+  // What is wrong with a whole message.
   Complaints AboutStep(const v1::StepRequest& request, Taker taker) const;
-  // About a frame that opens a contribution where one may be opened, the `first` of its stream or a
-  // later one.
+  // What is wrong with a frame that opens a contribution at a place at which one may be opened.
+  // `first` says whether it opens the first contribution of its stream.
   Complaints AboutHeaderFrame(const v1::StreamStepRequest& frame, bool first, Taker taker) const;
-  // About what is judged when the gradient is there. Fields start at the header's message.
+  // What is wrong with a contribution as far as that is judged when its gradient is there. The
+  // paths of fields start at the message of the header.
   Complaints AboutJudgement(const v1::ContributionHeader& header, const SentVector& sent) const;
 
-  // Takes a contribution that nothing is wrong with; returns the answer but for its norms.
+  // Takes a contribution that nothing is wrong with; returns the answer without its norms.
   v1::StepResponse Take(const v1::ContributionHeader& header, const v1::ReplyOptions& reply,
                         const SentVector& sent);
 
@@ -101,14 +103,14 @@ class SessionModel {
   const std::string& session_id() const { return session_id_; }
   const std::vector<float>& parameters() const { return parameters_; }
 
-  // What was judged last within the incarnation.
+  // The contribution that was judged last within the incarnation, and its answer.
   struct Judged {
     v1::ContributionHeader header;
     SentVector sent;
     v1::StepResponse answer;
   };
   const std::optional<Judged>& last() const { return last_; }
-  // Whether a sequence is left.
+  // Whether no sequence is left.
   bool exhausted() const { return last_.has_value() && last_->header.sequence() == UINT64_MAX; }
 
  private:
@@ -126,7 +128,7 @@ class SessionModel {
   std::optional<Judged> last_;
 };
 
-// What differs in an answer from the one that is due, norms aside; "" where nothing does.
+// What differs between an answer and the one that is due, except for the norms; "" if nothing does.
 std::string CompareAnswers(const v1::StepResponse& due, const v1::StepResponse& answer);
 
 }  // namespace talweg::testing

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Hostile contributions and streams against a real server over a socket: it answers each as the
-// model of a session says, with a reason where it refuses; takes whole contributions alone; and
+// model of a session says, with a reason if it refuses; it takes only whole contributions; and it
 // holds nothing when they are over.
 #include <chrono>
 #include <iostream>
@@ -41,7 +41,7 @@ class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
     server_ = *std::move(started);
     wire_ = std::make_unique<WireClient>(server_->address());
     v1::CreateSessionRequest create = testing::VectorSession("s", GetParam(), "momentum");
-    // Rounds of the one worker there is make no difference, but for how they are made.
+    // There is one worker, so rounds give the same versions, only made in another way.
     if (GetParam() == kElementsInRounds) {
       create.mutable_config()->mutable_aggregation()->set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
     }
@@ -60,7 +60,7 @@ class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
     EXPECT_EQ(server_->message_bytes(), 0u);
   }
 
-  // A case's own bytes, so that its messages are the same wherever the session stands.
+  // The bytes of one case. Its messages are the same at whatever version the session is.
   std::string BytesOf(uint64_t number) const {
     uint64_t state = testing::StateOfCase(seed_, number);
     return RandomBytes(400, state);
@@ -71,7 +71,7 @@ class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
     checksum_ = wire_->Checksum("s");
   }
 
-  // Holds an answer against what is wrong with what was sent; an error has its reason's code.
+  // Holds an answer against what is wrong with the message; an error must have its reason's code.
   void ExpectRight(const Complaints& wrong, const grpc::Status& status) {
     const testing::WireError error = testing::ErrorOf(status);
     EXPECT_EQ(testing::JudgeAnswer(wrong, !status.ok(), {error.reason, error.field}), "")
@@ -132,13 +132,13 @@ class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
     if (model_->exhausted()) Join();
   }
 
-  // All of `names` came; those that are met twenty times in an average run.
+  // Expects that all of `names` came; each of them comes twenty times in an average run.
   void ExpectSeen(const std::set<std::string>& names) {
     for (const auto& [name, count] : seen_) std::cout << name << " " << count << "\n";
     for (const std::string& name : names) EXPECT_TRUE(seen_.contains(name)) << name;
   }
 
-  // What one stream takes of `source`, and how it ends.
+  // Runs one stream of frames made of `source`, and judges how it ends.
   void SendStream(ByteSource& source);
 
   const uint64_t seed_ = testing::SeedOfRun();
@@ -163,7 +163,7 @@ void WireFuzzTest::SendStream(ByteSource& source) {
     wrong = frame.has_header() && !open
                 ? model_->AboutHeaderFrame(frame, first, testing::Taker::kStream)
                 : testing::AboutFrame(frame, open, sent, model_->num_elements());
-    // Who sends before it is told that it may meets this where the server is slower.
+    // A client that sends before it is told that it may meets this if the server is slower.
     const bool faulty = !wrong.empty();
     const bool early = open && !stream.granted();
     if (early) wrong.insert({"FRAME_UNEXPECTED", "frame"});

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The formulas, in float64, of methods that look at whole tensors; make_golden.py runs them.
+"""The formulas, in float64, and cases of methods that look at whole tensors; methods.py names them.
 
 A formula is handed the case, the start and the gradients, flat; it yields the parameters after each
 step. Besides what make_golden.py says, a case may have the decoupled `decay` of every step and the
@@ -28,7 +28,7 @@ def tensors_of(size):
 
 
 def parts_of(case, w, values):
-    """`values`, a number or one an element, by tensor: [(number, part, shape, values of the part)]"""
+    """`values`, one number or one per element, by tensor: [(number, part, shape, values there)]"""
     values = np.broadcast_to(values, w.shape)
     tensors = case["tensors"] if "tensors" in case else tensors_of(len(w))
     return [(number, part, shape, values[part]) for number, part, shape in tensors]
@@ -73,7 +73,7 @@ def newton_schulz(u, steps):
 
 
 def muon(case, w, gradients):
-    """Keller Jordan 2024, scales of arXiv:2502.16982; AdamW for what is no matrix or is marked."""
+    """Keller Jordan 2024, scales of arXiv:2502.16982; AdamW for a marked tensor or no matrix."""
     config, decay = case["config"], case["decay"]
     beta, steps = config["beta"], config["newton_schulz_steps"]
     beta1, beta2, epsilon = (config["fallback_" + name] for name in ("beta1", "beta2", "epsilon"))

@@ -29,11 +29,11 @@ namespace {
 // operations and coefficients by 2^-24 of the step each, weighs less: a step is a small part of W.
 // With decay W is rounded once more, and multiplied with a 1 - eta decay that is itself rounded: by
 // another amount at each step, because the rates of those cases vary. Against torch: the same
-// operations in the same order, but for Adam's and NAdam's division of the root by sqrt(c2), a
+// operations in the same order, except for Adam's and NAdam's division of the root by sqrt(c2), a
 // multiplication here; that is 2^-24 of a step, which now and then turns the last bit of W, and
 // half of the walk above is ample.
-// Muon's step is off by 3.4445^5 2^-25 = 1.5e-5 of itself at most, where it is a hundredth of W;
-// that is an ulp, spread over the elements of a matrix (core/linalg/newton_schulz_test.cc).
+// Muon's step is off by 3.4445^5 2^-25 = 1.5e-5 of itself at most. If a step is a hundredth of W,
+// that is one ulp, spread over the elements of a matrix (core/linalg/newton_schulz_test.cc).
 constexpr double kUlpOfFloat64 = 8;
 constexpr double kUlpOfTorch = 4;
 

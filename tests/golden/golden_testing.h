@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// For the golden tests only: what make_golden.py says in Python, once more in C++.
+// What the golden tests share: the generator of make_golden.py, once more in C++, and how they read
+// golden files. For the golden tests only.
 #pragma once
 
 #include <cmath>
@@ -17,7 +18,7 @@ namespace talweg::core {
 
 using Json = nlohmann::json;
 
-// The generator of make_golden.py.
+// Makes the same numbers as the generator of make_golden.py.
 class Generator {
  public:
   explicit Generator(uint64_t seed) : state_(seed) {}
@@ -46,7 +47,7 @@ class Generator {
   uint64_t state_;
 };
 
-// The file `name`.json; no object where it cannot be read.
+// The file `name`.json. The result is no JSON object if the file cannot be read.
 inline Json GoldenFile(const std::string& name) {
   std::ifstream file(absl::StrCat(TALWEG_GOLDEN_DIR "/", name, ".json"));
   return Json::parse(file, nullptr, /*allow_exceptions=*/false);
@@ -59,7 +60,7 @@ inline FieldValue ValueOf(const Json& value) {
   return value.get<double>();
 }
 
-// Sets what `values` has; CHECKs that all of it is known and allowed.
+// Sets the fields that `values` names, and CHECKs that all of them are known and allowed.
 inline void SetFields(const Json& values, Config& config) {
   for (const auto& [name, value] : values.items()) {
     TALWEG_CHECK(config.Set(name, ValueOf(value)).ok());
@@ -67,6 +68,7 @@ inline void SetFields(const Json& values, Config& config) {
   TALWEG_CHECK(config.Validate().ok());
 }
 
+// The distance between float32 numbers at the magnitude of `value`, which is not 0.
 inline double UlpOf(double value) { return std::ldexp(1.0, std::ilogb(value) - 23); }
 
 }  // namespace talweg::core

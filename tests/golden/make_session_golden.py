@@ -8,8 +8,8 @@ clipping of their own, tensors that are frozen or take a fallback rule.
 
 A case is a session's configuration, in the words of the wire, and the parameters after some steps,
 at some elements: by torch itself in float32 (clip_grad_norm_, clip_grad_value_, the weight_decay and
-the parameter groups of torch.optim), or, where torch.optim lacks the method, the dialect or the
-kind of decay, in float64.
+the parameter groups of torch.optim), or in float64 if torch.optim lacks the method, the dialect or
+the kind of decay.
 """
 
 import fnmatch
@@ -17,7 +17,8 @@ import json
 import math
 import sys
 
-from make_golden import HERE, METHODS, Generator, check_peers, np, snapshots, torch
+from make_golden import HERE, Generator, check_peers, np, snapshots, torch
+from methods import METHODS
 
 STEPS = 25
 SAVED = (1, 3, 25)
@@ -71,7 +72,7 @@ METHOD_CONFIGS = [
 BOTH = {"max_norm": 20.0, "max_value": 0.25}
 
 # (clipping, kind of weight decay, groups). "own": the kind that torch.optim's class has, decoupled
-# where there is no such class.
+# if there is no such class.
 SETTINGS = [(BOTH, "coupled", GROUPS), (BOTH, "decoupled", GROUPS)]
 MORE_SETTINGS = [({"max_norm": 20.0}, None, []), ({"max_value": 0.25}, "own", GROUPS[1:])]
 
@@ -89,7 +90,7 @@ def rate_of(case, step):
 
 
 def group_of(case, name):
-    """The first whose pattern matches; {} where none does."""
+    """The first whose pattern matches; {} if none does."""
     return next((group for group in case["groups"] if fnmatch.fnmatch(name, group["tensors"])), {})
 
 
@@ -182,7 +183,7 @@ def by_formula(case, start, gradients):
 
 
 def case_of(method, optimizer, learning_rate, clipping, decay, groups):
-    """A case, but for its parameters."""
+    """A case without its parameters."""
     row = METHODS[method]
     own = "decoupled" if row["torch"] is None or row.get("torch_decouples", False) else "coupled"
     decay = own if decay == "own" else decay
@@ -221,7 +222,7 @@ def golden():
 
 
 def differences(written, made):
-    """What stands in the file and is not made again, to 4 ulp of the largest parameter."""
+    """Names what stands in the file and is not made again, to 4 ulp of the largest parameter."""
     for key in "tensors", "elements", "num_steps":
         if written[key] != made[key]:
             yield key

@@ -2,7 +2,7 @@
 //
 // A session follows torch: warm-up, clipping by norm and by value, weight decay, parameter groups
 // and frozen tensors, in torch's order. make_session_golden.py made the trajectories of
-// session.json, by torch in float32, or in float64 where torch.optim lacks the method, the dialect
+// session.json, by torch in float32, or in float64 if torch.optim lacks the method, the dialect
 // or the kind of decay.
 #include <algorithm>
 #include <cmath>
@@ -154,7 +154,7 @@ void AddAll(const Config& config, const std::string& prefix, Names& names) {
   for (const FieldInfo& field : config.Fields()) names.insert(absl::StrCat(prefix, field.name));
 }
 
-// "adam TORCH", "adam KERAS", ... or, where the field table has no dialect, "lion".
+// "adam TORCH", "adam KERAS", ... or, if the field table has no dialect, "lion".
 std::vector<std::string> DialectsOf(const Method& method) {
   for (const FieldInfo& field : method.default_config()->Fields()) {
     if (!std::holds_alternative<Dialect>(field.default_value)) continue;

@@ -56,7 +56,7 @@ curve() { cut -d, -f1-4,6- "$folder/$1/loss.csv"; } # all but the seconds
 runs bounded 'versions == 40 and contributions == 40' "${tiny[@]}" --mode bounded_staleness
 runs asynchronous 'versions == 40 and refused == 0' "${tiny[@]}" --mode asynchronous
 runs first 'versions == 20 and contributions == 20 and late > 0' "${tiny[@]}" --mode k_of_n
-# A straggler sleeps: all who wait for it take ten times as long, on any machine.
+# A straggler sleeps: all workers that wait for it take ten times as long, on any machine.
 runs compare '[run["mode"] for run in runs] == ["synchronous", "bounded_staleness", "asynchronous",
   "k_of_n", "synchronous"] and [run["slowdown"] for run in runs] == [10, 10, 10, 10, 1] and
   runs[0]["seconds"] > 2 * runs[3]["seconds"] and runs[0]["seconds"] > 2 * runs[4]["seconds"]' \

@@ -58,7 +58,7 @@ expect() {
   [[ $output == "$worker $server 2:one:two words" ]] || fail "$launcher with $* says: $output"
   [[ $worker =~ ^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$ ]] || fail "no server takes the name $worker"
 }
-# Wants exit code 2, or any other error where $2 is -, and the words $3.
+# Wants exit code $2, or any error if $2 is -, and the words $3.
 refuse() {
   local launcher=$1 code=$2 words=$3
   shift 3

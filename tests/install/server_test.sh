@@ -3,7 +3,7 @@
 #
 #   tests/install/server_test.sh SERVER VERSION ADDRESS
 #
-# What talweg-server says to whoever starts it, beside another one that listens on ADDRESS.
+# What talweg-server says to a person who starts it, beside another server that listens on ADDRESS.
 set -euo pipefail
 server=$1 version=$2 address=$3
 folder=$(mktemp -d)

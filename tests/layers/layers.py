@@ -23,7 +23,7 @@ def read_house(root):
 
 
 def room_of(path):
-    """The room a file stands in; the folder itself where the table has no such room."""
+    """The room that a file stands in, or its folder if the table has no such room."""
     folder = posixpath.dirname(path)
     top = folder.split("/")[0]
     return top if top in ("tests", "proto") else folder
@@ -44,7 +44,7 @@ def includes_of(text):
 
 
 def source_of_header(header, files):
-    """The file of ours behind a header, generated ones included; None for a library's header."""
+    """The file of ours behind a header, also a generated one; None for a header of a library."""
     stem = re.sub(r"(\.grpc)?\.pb\.h$", ".proto", header)
     for path in (header, stem, "proto/" + stem):
         if path in files:
@@ -53,7 +53,7 @@ def source_of_header(header, files):
 
 
 def wrong_include(path, header, quoted, files):
-    """Says what is wrong with one #include, None where nothing is."""
+    """Says what is wrong with one #include; None if nothing is."""
     room = room_of(path)
     source = source_of_header(header, files)
     if quoted and "/" not in header:
@@ -98,7 +98,7 @@ def without_comments(cmake):
 
 
 def wrong_dependencies(files):
-    """What a room links is an arrow as well."""
+    """Checks CMake's DEPS too: what a room links is an arrow as well."""
     cmakes = {path: without_comments(text) for path, text in files.items()
               if path.endswith("CMakeLists.txt")}
     room_of_target = {}
@@ -116,8 +116,8 @@ def wrong_dependencies(files):
 
 
 def grpc_units(files):
-    """Production files that are compiled with gRPC's headers, generated stubs included: they see
-    them directly, or through headers of ours."""
+    """Production files, generated stubs among them, that are compiled with gRPC's headers: they
+    include them themselves, or through headers of ours."""
     def sees_grpc(path, seen):
         for header, _ in includes_of(files[path]):
             if header.startswith(("grpc/", "grpcpp/")) or header.endswith(".grpc.pb.h"):

@@ -44,7 +44,7 @@ void ExpectSame(const Outcome& expected, const Outcome& got) {
   }
 }
 
-// How a step is cut, and who takes the cuts.
+// How a step is cut, and which threads take the cuts.
 struct Cut {
   size_t shard_elements = (kSize + kBlock - 1) / kBlock * kBlock;
   // Calls job(index) for each of `num_indices`.

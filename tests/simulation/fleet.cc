@@ -114,7 +114,7 @@ void Fleet::OnBeat(uint32_t index) {
 void Fleet::Compute(uint32_t index) {
   Process& process = processes_[index];
   process.phase = Phase::kComputing;
-  // An observer contributes nothing, but for one that errs.
+  // An observer contributes nothing, unless it errs.
   if (IsObserver(process.worker) && (calm_ || random_.Chance(0.7))) {
     process.phase = Phase::kIdle;
     return;
@@ -132,7 +132,7 @@ void Fleet::Contribute(uint32_t index) {
   process.payload.content = Mix(world_.seed ^ Mix(++next_content_));
   process.payload.finite = calm_ || !random_.Chance(world_.faults.not_finite);
   process.payload.weight = static_cast<float>(random_.Between(world_.lightest, world_.heaviest));
-  // Few digits: sums of these are exact in double as well.
+  // Losses of few digits: sums of them are exact in double as well.
   if (random_.Chance(0.7)) {
     process.payload.loss = static_cast<double>(random_.Below(1 << 20)) / 1024;
   }
@@ -197,8 +197,9 @@ void Fleet::OnAnswer(uint32_t index, const Reply& reply) {
   Process& process = processes_[index];
   Person& person = people_[process.worker];
   if (reply.answer.verdict == core::Verdict::kPending) {
-    // Nobody makes a version of several who only waits for the others. Elsewhere everyone waits for
-    // what became of it, in the calm.
+    // A version of several contributions is never made if every worker only waits for the others,
+    // so workers that accumulate go on. In the calm all other workers wait until they are told what
+    // became of their contribution.
     const bool accumulates = world_.policy.mode == core::AggregationMode::kAsynchronous;
     if (accumulates && reply.answer.replayed) return Compute(index);
     if (random_.Chance(calm_ ? 0 : world_.goes_on_pending)) return Compute(index);
@@ -221,7 +222,7 @@ void Fleet::OnError(uint32_t index, const Reply& reply) {
   Process& process = processes_[index];
   const std::string& error = reply.error;
   if (error == "INCARNATION_FENCED") {
-    // Final for the process. Somebody starts another, unless that has happened.
+    // This is final for the process. Another one is started, unless that has happened.
     Die(index);
     if (people_[process.worker].process == index) {
       Begin(process.worker, Seconds(random_.Between(0.5, 3.0)));

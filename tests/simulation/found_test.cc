@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the simulation has found in the round machine, each in its shortest form.
+// The bugs that the simulation has found in the round machine, each in its shortest form.
 #include <map>
 #include <optional>
 #include <string>
@@ -27,7 +27,7 @@ core::AggregationConfig Synchronous() {
   return policy;
 }
 
-// A machine with its clock in seconds, workers by number.
+// A round machine whose clock is in seconds and whose workers are numbers.
 class Bench {
  public:
   explicit Bench(const core::AggregationConfig& policy)
@@ -43,7 +43,7 @@ class Bench {
   Effects Beat(double seconds, uint32_t worker) {
     return At(seconds, core::Heartbeat{kHistory, WorkerName(worker), incarnations_[worker]});
   }
-  // Its next contribution, or `sequence` again.
+  // The worker's next contribution or, if it is given, `sequence` again.
   Effects Contribute(double seconds, uint32_t worker, uint64_t sequence = 0,
                      std::optional<uint64_t> base_version = std::nullopt) {
     core::Contribution contribution;
@@ -157,7 +157,7 @@ TEST(FoundTest, WiderBoundAnswersWhoWaited) {
   ASSERT_TRUE(bench.Contribute(1, 0).step.has_value());
   EXPECT_TRUE(bench.Step(1).released.empty());  // one verdict ahead of worker 1
   policy.max_rounds_ahead = 1;
-  bench.Configure(2, policy);  // who configures is told of nobody's answer
+  bench.Configure(2, policy);  // The caller that configures is told of nobody's answer.
   EXPECT_TRUE(bench.TicksBy(2));
   EXPECT_EQ(bench.Tick(2).released.size(), 1u);
 }
@@ -186,7 +186,7 @@ TEST(FoundTest, WhoLeftIsNotForgottenTwice) {
   EXPECT_TRUE(bench.Contribute(1, 0).waits);
   bench.Leave(2, 0);
   ASSERT_TRUE(bench.Contribute(3, 1).step.has_value());
-  bench.Join(4, 2);  // while the step is taken: who left takes no place
+  bench.Join(4, 2);  // The step is being taken: a worker that left takes no place.
   EXPECT_EQ(bench.machine().num_workers(), 2u);
   bench.Step(5);
   EXPECT_EQ(bench.machine().num_workers(), 2u);
@@ -208,7 +208,7 @@ TEST(FoundTest, OneVersionLateIsNotLateForEver) {
             core::Verdict::kRoundClosed);
   EXPECT_TRUE(bench.Contribute(15, 1, /*sequence=*/2).step.has_value());  // it was waited for
   bench.Step(15);
-  // But once: another that is too old is not followed by one that is not.
+  // This holds only once: a second contribution that is too old ends the expectation.
   EXPECT_TRUE(bench.Contribute(16, 0).waits);
   bench.Contribute(17, 1, /*sequence=*/3, /*base_version=*/0);
   EXPECT_TRUE(bench.Contribute(18, 1, /*sequence=*/4, /*base_version=*/0).step.has_value());
@@ -244,7 +244,7 @@ TEST(FoundTest, NewcomerStartsAtOneClockInWhateverOrderTheOthersWent) {
     }
     bench.Leave(2, fast_goes_first ? 0 : 1);
     bench.Leave(2, fast_goes_first ? 1 : 0);
-    // As far as anybody was. Where it starts is part of the state.
+    // The joiner starts as far ahead as any worker was. Where it starts is part of the state.
     bench.Join(3, 2);
     core::ByteWriter writer;
     bench.machine().Save(writer);

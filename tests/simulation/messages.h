@@ -113,8 +113,8 @@ struct Occasion {
   }
 };
 
-// Virtual time. Occasions that are far off lie unsorted in bags, one bag for each slice of time. So
-// a million timers cost little, most of which will mean nothing when they ring.
+// Virtual time. Occasions that are far off lie unsorted in bags, one bag for each slice of time, so
+// a million timers cost little. Most of these timers will mean nothing when they ring.
 class Agenda {
  public:
   Nanoseconds now() const { return now_; }

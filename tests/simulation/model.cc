@@ -107,7 +107,7 @@ void Model::TellFinal(uint32_t worker, const core::Contribution& contribution, b
 void Model::Refuse(uint32_t worker, const core::Contribution& contribution, Verdict verdict,
                    Expected& expected) {
   Member& member = members_[worker];
-  // It comes again with the version that it is told now, and is waited for, but once.
+  // The worker comes again with the version that it is told now. It is waited for, but only once.
   if (verdict != Verdict::kRejectedNonFinite && Expects(member) && member.outdated_in != round_) {
     member.outdated_in = round_;
   } else {
@@ -187,7 +187,7 @@ Expected Model::On(const core::Contribution& contribution) {
   }
   if (contribution.base_version > version_) return fails("VERSION_AHEAD");
 
-  // It has moved on: whatever it still waits for is told how it stands.
+  // The worker has moved on: its calls that still wait are told how things stand.
   Resume(worker);
   AnswerCalls(worker, member.held ? FinalAnswer(member, false) : PendingAnswer(member, false),
               expected);

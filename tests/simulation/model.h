@@ -210,7 +210,7 @@ class Model {
   Nanoseconds now_ = 0;
   Payload payload_;  // of the event
 
-  std::vector<Member> members_;
+  std::vector<Member> members_;  // by the number of the worker
   size_t num_joined_ = 0;
   size_t num_live_ = 0;
   size_t num_live_gradient_ = 0;

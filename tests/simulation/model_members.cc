@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who is there, for how long, how far ahead, and which calls wait.
+// Which workers are there, for how long, how far ahead, and which calls wait.
 #include <algorithm>
 #include <utility>
 
@@ -205,7 +205,7 @@ void Model::SetAlarm(uint32_t worker) {
 }
 
 Nanoseconds Model::NextDue() {
-  // What a change of the policy, or somebody who came back, has made possible.
+  // A change of the policy, or a worker that came back, may have made this possible.
   const bool lets_go = num_live_ > 0 && !held_.empty() && !IsAhead(members_[held_.begin()->second]);
   Nanoseconds next = MayFreeze() || lets_go || IsDue() ? now_ : kNever;
   while (!alarms_.empty()) {
@@ -283,7 +283,7 @@ Expected Model::On(const core::Join& join) {
   return expected;
 }
 
-// The one that has been silent for longest, of those who expired.
+// Of the workers that expired, the one that has been silent for longest.
 bool Model::MakeRoom() {
   std::optional<uint32_t> oldest;
   for (uint32_t worker = 0; worker < members_.size(); ++worker) {

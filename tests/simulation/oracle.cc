@@ -34,7 +34,8 @@ bool Same(const core::Answer& a, const core::Answer& b) {
          a.applied_version == b.applied_version && a.will_not_count == b.will_not_count;
 }
 
-// What it means that an error was due and did not come. "": one came that was not due.
+// The label of the promise that is broken if this error was due and did not come; for "", if an
+// error came that was not due.
 const char* LabelOfMissing(const std::string& error) {
   if (error == "HISTORY_CHANGED") return "foreign_history_taken";
   if (error == "INCARNATION_FENCED") return "fenced_taken";
@@ -124,7 +125,7 @@ void Oracle::Saw(const core::Event& event, const Payload& payload, const core::E
           absl::StrCat("with ", model_.counted().size(), " contributions and ",
                        model_.num_outstanding(), " expected"));
   }
-  // The record first: answers are compared with it.
+  // The record comes first: answers are compared with it.
   Check((effects.made != nullptr) == is_step, "record_missing", "a record comes with each step");
   if (is_step && effects.made != nullptr) {
     CheckRecord(counted, settings, close_config_version, *effects.made);
@@ -186,7 +187,8 @@ void Oracle::CheckContribution(const core::Contribution& contribution, const Exp
   }
 }
 
-// Whether it is part of the open round, or its worker is where that may be once.
+// Whether the contribution is part of the open round. In a synchronous round a worker may be part
+// once, so any other contribution of its worker counts too.
 bool Oracle::IsCounted(const Key& key) const {
   const std::vector<Counted>& counted = model_.counted();
   return std::any_of(counted.begin(), counted.end(), [&](const Counted& one) {
@@ -272,8 +274,8 @@ void Oracle::CheckOrder(const core::StepOrder& order) {
     }
     Check(sorted, "order_wrong", "not by worker");
   }
-  // Late is who was expected, is there, and is not part of it. Somebody who was refused, or waited
-  // for no longer, may be told or not.
+  // A worker is late if it was expected, is there, and is not part of the round. A worker that was
+  // refused, or is waited for no longer, may be named as late or not.
   fewest_late_ = model_.synchronous() ? model_.num_outstanding() : 0;
   most_late_ = 0;
   if (!model_.synchronous()) return;

@@ -34,7 +34,7 @@ float MeanInOrder(const Column& column, const std::vector<size_t>& order) {
   return static_cast<float>(sum / column.total_weight);
 }
 
-// Of the values in order, the mean of those from `begin` to `end`.
+// The mean of the values from `begin` to `end`, counted in their order by size.
 float MiddleMean(std::vector<float> values, size_t begin, size_t end) {
   std::sort(values.begin(), values.end());
   double sum = 0;

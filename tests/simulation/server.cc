@@ -48,7 +48,7 @@ void Server::Begin() {
     Host(MakeSession(world_, history, settings_));
     return Save();
   }
-  // Mostly the last one; now and then an older one is all that is left.
+  // Mostly the last snapshot comes back; now and then an older one is all that is left.
   const size_t back = random_.Chance(0.8) ? 0 : random_.Below(snapshots_.size());
   snapshots_.resize(snapshots_.size() - back);
   const Snapshot& snapshot = snapshots_.back();
@@ -95,7 +95,7 @@ void Server::Save() {
 void Server::OnSnapshot() { Save(); }
 
 void Server::Shut(const char* reason) {
-  // In an order that no hashing chooses.
+  // They are ended in an order that no hashing chooses.
   std::vector<std::pair<uint64_t, Caller>> callers;
   for (const auto& [ticket, asked] : asked_) callers.emplace_back(ticket, asked.caller);
   std::sort(callers.begin(), callers.end(),
@@ -115,7 +115,7 @@ void Server::Shut(const char* reason) {
 
 void Server::OnCrash() {
   if (host_ == nullptr) return;
-  // Half of the time it had the chance to save.
+  // Half of the time the server had the chance to save.
   if (random_.Chance(0.5)) Save();
   ++totals_.crashes;
   trace_.Say(agenda_.now(), "server_crash", env_.num_kept());
@@ -154,7 +154,7 @@ void Server::OnConfigure() {
 
 void Server::OnClockJump() {
   ++totals_.jumps;
-  // Forward, past every lease; now and then back, which must make no difference.
+  // The clock jumps forward, past every lease; now and then back, which must make no difference.
   env_.Jump(random_.Chance(0.8) ? Seconds(random_.Between(0.5, 60.0))
                                 : -Seconds(random_.Between(0.0, 5.0)));
   trace_.Say(agenda_.now(), "clock_jump", env_.Now() - agenda_.now());
@@ -258,8 +258,8 @@ void Server::Contribute(const Request& request, const Caller& caller) {
   if (payload.loss.has_value()) input.losses = {*payload.loss};
   const auto gradient = std::make_shared<std::vector<float>>(GradientOf(world_, payload));
   Spoil(world_, payload, *gradient);
-  // Some come in one message and are folded one by one, some over streams and are folded several
-  // at a time.
+  // Some contributions come in one message and are folded one by one; some come over streams and
+  // are folded several at a time.
   if (payload.content % 3 == 0) {
     input.gradient = {
         core::Dtype::kFloat32,

@@ -56,7 +56,7 @@ class Server {
 
   // Whether the worker is in a version that was made since the calm began.
   bool CountedInCalm(uint32_t worker) const { return counted_in_calm_[worker]; }
-  // That were asked for last.
+  // The settings that were asked for last.
   const Settings& settings() const { return settings_; }
   const ServerTotals& totals() const { return totals_; }
 

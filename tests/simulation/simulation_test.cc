@@ -25,7 +25,7 @@ void RunShard(uint64_t shard) {
         << outcome.violation.text << "\nreplay: " << ReplayCommand(world);
   }
   std::cout << totals.Text() << "\n";
-  // In most of them the slowest must not be left behind, and everything that may go wrong has.
+  // In most worlds the slowest must not be left behind, and everything that may go wrong has.
   EXPECT_GT(2 * totals.all_were_due, totals.worlds);
   EXPECT_GT(totals.sum.network_faults, 0u);
   EXPECT_GT(totals.sum.fleet.faults, 0u);
@@ -59,7 +59,7 @@ void RunBig(absl::string_view name, uint64_t min_versions) {
   EXPECT_GT(outcome.server.jumps, 0u);
 }
 
-// Rounds of nearly everyone, a version a contribution, and one of 64.
+// Rounds of nearly every worker, versions of one contribution each, and versions of 64.
 TEST(SimulationTest, HundredThousandWorkersMakeRounds) { RunBig("big_synchronous", 5); }
 TEST(SimulationTest, HundredThousandWorkersKeepTheirBound) { RunBig("big_bounded", 500'000); }
 TEST(SimulationTest, HundredThousandWorkersAccumulate) { RunBig("big_asynchronous", 8'000); }

@@ -23,7 +23,7 @@ class Trace {
  public:
   explicit Trace(bool aloud) : aloud_(aloud) {}
 
-  // A line: a constant name and numbers.
+  // Adds a line: a constant name and numbers.
   template <class... Numbers>
   void Say(Nanoseconds time, const char* what, const Numbers&... numbers) {
     ++lines_;
@@ -31,7 +31,7 @@ class Trace {
     (Add(static_cast<uint64_t>(numbers)), ...);
     if (aloud_) Print(time, absl::StrCat(what, Separated(numbers)...));
   }
-  // Text that is only for readers.
+  // Prints text that is only for readers: it is no part of the hash.
   void Explain(Nanoseconds time, const std::string& text) {
     if (aloud_) Print(time, text);
   }

@@ -86,7 +86,7 @@ void VirtualEnv::FinishAll() {
 }
 
 void VirtualEnv::Forget() {
-  // What goes may hold a host, whose end may drop more.
+  // A task that goes may hold a host, and the end of that host may drop more tasks.
   const auto posted = std::move(posted_);
   const auto later = std::move(later_);
   const auto alarms = std::move(alarms_);

@@ -144,7 +144,8 @@ void World::CheckThatAllGotOn() {
   };
   const core::AggregationConfig& policy = server_.settings().policy;
   all_are_due_ = LeavesNobodyBehind(config_, policy);
-  // Who goes on before the version of several is made may never be told that it is in it.
+  // A worker that goes on before its version of several contributions is made may never be told
+  // that it is part of that version.
   const bool accumulates = policy.gradient_accumulation_steps > 1;
   uint64_t num_places = 0;
   for (uint32_t worker = 0; worker < config_.num_workers; ++worker) {

@@ -74,21 +74,22 @@ WorldConfig DrawFleet(absl::string_view name, uint64_t seed, Random& random) {
   return world;
 }
 
-// Who may be part of a version.
+// How many workers may be part of a version.
 uint64_t NumContributors(const WorldConfig& world) {
   const uint64_t gradient_workers = world.num_workers - world.num_observers;
   return std::min(gradient_workers, world.policy.worker_limit());
 }
 
-// The longest that a worker takes from a version to a contribution to the next, in seconds: to be
-// told it, to compute, to be heard, and to wait while steps are taken, each of another worker.
+// The longest time, in seconds, that a worker takes from one version to its contribution to the
+// next: it must be told the version, compute, be heard, and wait while steps of all other workers
+// are taken.
 double LongestTurn(const WorldConfig& world) {
   const double slowness = world.straggler_share > 0 ? std::max(1.0, world.straggler_factor) : 1;
   return 12 * world.delay_seconds + 1.5 * world.compute_seconds * slowness +
          world.step_seconds * static_cast<double>(world.num_workers);
 }
 
-// Versions that all others together can make in that time, at most.
+// The most versions that all other workers together can make in that time.
 uint64_t MostOvertaking(const WorldConfig& world) {
   const double turns = LongestTurn(world) / (0.5 * world.compute_seconds) + 2;
   return static_cast<uint64_t>(static_cast<double>(NumContributors(world) - 1) * turns);
@@ -232,7 +233,7 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
     policy.max_staleness = random.Chance(0.5) ? random.Whole(1, 8) : Welcoming(world);
     policy.stale_scale = core::StaleScale::kInverse;
   } else if (name == "crowded") {
-    // More names than places: the table is full, and only who expired makes room.
+    // There are more names than places: the table is full, and only workers that expired make room.
     SetSynchronous(world, random.Chance(0.5) ? CloseRule::kAll : CloseRule::kDeadline, random);
     world.num_observers = 0;
     const uint64_t missing = random.Whole(1, 3);
@@ -273,7 +274,7 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
   if (std::find(std::begin(with_arrays), std::end(with_arrays), name) != std::end(with_arrays)) {
     world.num_elements = static_cast<uint32_t>(random.Whole(1, 6));
     world.fault_seconds = 40;
-    // Half of them show the gradient itself, where the others hide its last digits.
+    // Half of these worlds show the gradient itself; the others hide its last digits.
     if (random.Chance(0.5)) world.learning_rate = world.decay = 1;
   }
   SetCalm(world);
@@ -284,13 +285,13 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
 bool LeavesNobodyBehind(const WorldConfig& world, const AggregationConfig& policy) {
   const double turn = LongestTurn(world);
   const uint64_t others = NumContributors(world) - 1;
-  // Nobody is late for good.
+  // Under these policies nobody is late for good.
   const bool limited =
       policy.mode != AggregationMode::kBoundedStaleness || policy.max_staleness > 0;
   if (!limited || policy.max_staleness >= MostOvertaking(world)) return true;
   if (policy.mode == AggregationMode::kAsynchronous) return false;
   if (!world.all_beat_in_calm && static_cast<double>(policy.lease_seconds) < turn) return false;
-  // Or the others wait for the slowest, and long enough.
+  // Or the others must wait for the slowest, and long enough.
   if (policy.progress_seconds > 0 && policy.progress_seconds < turn) return false;
   if (policy.mode == AggregationMode::kBoundedStaleness) return true;
   switch (policy.close) {
@@ -301,7 +302,7 @@ bool LeavesNobodyBehind(const WorldConfig& world, const AggregationConfig& polic
     case CloseRule::kWeight:
       return policy.close_weight > static_cast<double>(others) * world.heaviest;
     case CloseRule::kDeadline:
-      // Whoever misses one round has begun soon enough for the next.
+      // A worker that misses one round has begun soon enough for the next.
       return policy.close_seconds >= 2 * turn;
   }
   return false;

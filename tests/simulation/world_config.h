@@ -72,6 +72,7 @@ struct WorldConfig {
   Faults faults;
   double fault_seconds = 60;  // after which nothing goes wrong any more
   double calm_seconds = 60;   // in which every worker must get on
+  // Deliberate bugs of the round machine, of the host, and around the two.
   core::Mutation mutation = core::Mutation::kNone;
   server::HostMutation host_mutation = server::HostMutation::kNone;
   Flaw flaw = Flaw::kNone;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A small pool for benchmarks and tests: the calling thread and `num_threads - 1` more share out
-// the indices of one job after the other.
+// A small pool for benchmarks and tests: the calling thread and `num_threads - 1` more threads
+// share out the indices of one job after the other.
 #pragma once
 
 #include <atomic>
@@ -15,7 +15,7 @@
 
 namespace talweg::testing {
 
-// One thread may call Run.
+// Only one thread may call Run.
 class Pool {
  public:
   explicit Pool(size_t num_threads) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the kernel tells of a process.
+// What the kernel tells of a process. For tests and benchmarks.
 #pragma once
 
 #include <sys/types.h>
@@ -13,7 +13,7 @@
 
 namespace talweg::testing {
 
-// A number of /proc/PID/status: "Threads"; 0 where there is none.
+// A number that /proc/PID/status tells, such as "Threads"; 0 if it tells none of that name.
 inline uint64_t StatusNumber(pid_t pid, const std::string& name) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/status"));
   for (std::string word; file >> word;) {
@@ -23,7 +23,8 @@ inline uint64_t StatusNumber(pid_t pid, const std::string& name) {
   return 0;
 }
 
-// One that is told in KiB, in bytes: "VmRSS", what is resident, "VmHWM", the most that ever was.
+// A number that /proc/PID/status tells in KiB, in bytes: "VmRSS" is the memory that is resident,
+// "VmHWM" the most that ever was resident.
 inline uint64_t StatusBytes(pid_t pid, const std::string& name) {
   return StatusNumber(pid, name) << 10;
 }

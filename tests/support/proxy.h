@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A TCP relay on loopback that a test can turn against its users: hold back what the server says,
-// fall silent without a word, cut every connection. It stands where a bad network would.
+// A TCP relay on loopback that a test can turn against its users: it can hold back what the server
+// says, fall silent without a word, or cut every connection. It stands in for a bad network.
 #pragma once
 
 #include <atomic>
@@ -24,16 +24,18 @@ class Proxy {
 
   std::string address() const;
 
-  // From now on bytes from the server are read and thrown away; those to it still pass.
+  // From now on bytes from the server are read and thrown away; bytes to the server still pass.
   void DropReplies();
-  // From now on whatever comes is thrown away, both ways, and nobody is told, not even of the other
-  // side's end: connections are half-open, as after a pulled cable, and new ones lead nowhere.
+  // From now on the relay throws away all bytes in both directions and tells nobody, not even that
+  // the other side has ended: connections are half-open, as after a pulled cable, and new
+  // connections lead nowhere.
   void FallSilent();
-  // After this many more bytes in one direction every open connection is closed, in the middle of
-  // whatever is on its way; once.
+  // Closes every open connection, once, after this many more bytes in one direction, even in the
+  // middle of a message.
   void CutAfter(bool from_server, int64_t bytes);
-  // Closes every open connection. New ones are relayed faithfully again.
+  // Closes every open connection, and relays new connections faithfully again.
   void CutAndHeal();
+  // Connections that were ever accepted.
   size_t num_connections() const { return num_connections_; }
 
  private:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The real binary as a child process on a free loopback port. It is killed with its object.
+// The real server binary as a child process on a free loopback port. The process is killed when its
+// object is destroyed. For tests and benchmarks.
 #pragma once
 
 #include <sys/types.h>
@@ -16,14 +17,14 @@ namespace talweg::testing {
 class ServerProcess {
  public:
   // Starts TALWEG_SERVER_BINARY with `flags` and waits until it listens. Throws std::runtime_error
-  // if it does not. The server ends when the thread that this is called on does.
+  // if it does not. The server ends at the latest when the thread that calls this ends.
   explicit ServerProcess(const std::vector<std::string>& flags = {});
 
   const std::string& address() const { return address_; }
   int port() const;
   pid_t pid() const { return process_->pid(); }
   void Signal(int signal) const { process_->Signal(signal); }
-  // Waits for its end and returns the exit status, or -signal if a signal ended it.
+  // Waits for the end of the server and returns its exit status, or -signal if a signal ended it.
   int Wait() { return process_->Wait(); }
 
  private:

@@ -147,7 +147,7 @@ class Swarm::WireStream final : public Swarm::Stream {
     call_->Finish(&status_, &finished_);
   }
 
-  // The next frame, where one may go out now.
+  // Writes the next frame if one may go out now.
   void Write() {
     const bool waits_for_grant = next_ >= 0 && !granted_;
     if (!open_ || writing_ || next_ == kNothing || waits_for_grant) return;

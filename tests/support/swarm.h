@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Many workers in one process: any number of calls under way at the same time, over a few
-// connections, on one thread. Bare stubs, no retries. Errors carry the server's reason
-// (client/cpp/talweg/status.h).
+// Many workers in one process: any number of calls are under way at the same time, over a few
+// connections, on one thread. The calls are those of the bare stubs, without retries. Errors carry
+// the server's reason (client/cpp/talweg/status.h). For tests and benchmarks.
 //
-// A connection takes 256 calls at the same time; more wait for their turn on this side.
+// A connection takes 256 calls at the same time; further calls wait for their turn on this side.
 #pragma once
 
 #include <cstddef>
@@ -25,9 +25,10 @@ class Swarm {
   template <class Response>
   using Done = std::function<void(const absl::Status& status, Response& response)>;
 
-  // With connections of its own. Worker i uses connection i modulo their number.
+  // The swarm has `num_connections` connections of its own; worker i uses connection
+  // i modulo `num_connections`.
   Swarm(const std::string& address, size_t num_connections);
-  // Cancels what is under way; its callbacks run before this returns.
+  // Cancels the calls that are under way; their callbacks run before this returns.
   ~Swarm();
   Swarm(const Swarm&) = delete;
   Swarm& operator=(const Swarm&) = delete;
@@ -40,22 +41,23 @@ class Swarm {
   // A call that does nothing: the health check.
   void Check(size_t worker, std::function<void(const absl::Status& status)> done);
 
-  // Frames with the chunks of a vector, serialized once for all who send them.
+  // Frames with the chunks of a vector, serialized once for all workers that send them.
   struct Frames;
   static std::shared_ptr<const Frames> Serialize(const std::vector<v1::StreamStepRequest>& chunks);
 
-  // A StreamStep call, open until it fails or the swarm ends. Reads whatever comes.
+  // A StreamStep call, which is open until it fails or the swarm ends. It reads every frame that
+  // comes.
   class Stream {
    public:
     virtual ~Stream() = default;
-    // Sends a whole contribution when its grant has come; `done` gets the trailer's response. One
-    // at a time.
+    // Sends a whole contribution when its grant has come; `done` gets the response of the trailer.
+    // Only one contribution of a stream may be under way at a time.
     virtual void Contribute(const v1::StreamHeader& header, std::shared_ptr<const Frames> chunks,
                             Done<v1::StepResponse> done) = 0;
   };
   Stream& OpenStream(size_t worker);
 
-  // Returns when no call, and no stream's contribution, is under way.
+  // Returns when no call and no contribution of a stream is under way.
   void Wait();
 
  private:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The wire as a stranger sees it: generated stubs, no retries, nothing added. For tests.
+// The wire as a stranger sees it: generated stubs, without retries and with nothing added. For
+// tests and benchmarks.
 #pragma once
 
 #include <memory>
@@ -14,7 +15,7 @@
 
 namespace talweg::testing {
 
-// What an error tells.
+// What an error tells, taken apart.
 struct WireError {
   grpc::StatusCode code = grpc::StatusCode::OK;
   std::string reason;
@@ -32,40 +33,40 @@ WireError ErrorOf(const grpc::Status& status);
 v1::CreateSessionRequest VectorSession(const std::string& session_id, uint64_t num_elements,
                                        const std::string& method = "gradient_descent");
 
-// Bytes of a section.
+// Float32 numbers as the bytes of a section, and back.
 std::string Bytes(const std::vector<float>& values);
 std::vector<float> Floats(const std::string& bytes);
 
-// The elements of `gradient` as chunks of `chunk_elements`, the last as long as what is left.
+// The elements of `gradient` as chunks of `chunk_elements` each; the last chunk has what is left.
 std::vector<v1::StreamStepRequest> ChunksOf(const std::vector<float>& gradient,
                                             uint64_t chunk_elements,
                                             v1::Dtype dtype = v1::DTYPE_UNSPECIFIED,
                                             bool checksums = false);
 
-// A whole contribution.
+// A whole contribution of the worker "a".
 v1::StepRequest StepOf(const std::string& session_id, const v1::JoinResponse& joined,
                        uint64_t sequence, uint64_t base_version,
                        const std::vector<float>& gradient);
 
-// A StreamStep call. One thread.
+// A StreamStep call, for one thread.
 class WireStream {
  public:
   explicit WireStream(v1::TrainingService::Stub& training);
-  // Cancels it, unless it was finished.
+  // Cancels the call unless it was finished.
   ~WireStream();
 
-  // False where the stream is over: Finish tells why.
+  // Returns false if the stream is over; Finish tells why.
   bool Write(const v1::StreamStepRequest& frame) { return stream_->Write(frame); }
-  // A header with the fields of `request`.
+  // Writes a header with the fields of `request`.
   bool WriteHeader(const v1::StepRequest& request);
   bool WriteCommit();
   bool Read(v1::StreamStepResponse* frame) { return stream_->Read(frame); }
-  // Reads a grant; not called where it came already.
+  // Reads a grant. Must not be called if the grant came already (granted()).
   bool ReadGrant();
-  // Reads to the trailer, whose response gets the data as one section, as Step has it. Chunks must
-  // follow each other and have their checksums, where they have any. A grant may come between.
+  // Reads up to the trailer. Its response gets the data as one section, as Step has it. Chunks must
+  // follow each other, and checksums, if chunks have them, must be right. A grant may come between.
   bool ReadReply(v1::StepResponse* response);
-  // A whole contribution, and its answer. Waits for its grant, where it did not come yet.
+  // Sends a whole contribution and reads its answer. Waits for its grant if that did not come yet.
   bool Step(const v1::StepRequest& request, const std::vector<v1::StreamStepRequest>& chunks,
             v1::StepResponse* response);
   // Half-closes and reads what is left.
@@ -81,18 +82,19 @@ class WireStream {
   bool finished_ = false;
 };
 
+// A connection with the generated stubs of both services. Thread-safe.
 class WireClient {
  public:
   explicit WireClient(const std::string& address);
 
   grpc::Status Create(const v1::CreateSessionRequest& request,
                       v1::CreateSessionResponse* response = nullptr);
-  // The session, with its checksum. Fails the calling test where it is not there.
+  // The session with its checksum. Fails the calling test if the session is not there.
   v1::Session Get(const std::string& session_id);
   uint32_t Checksum(const std::string& session_id) { return Get(session_id).state_checksum(); }
   v1::JoinResponse Join(const std::string& session_id, const std::string& worker = "a");
   grpc::Status Step(const v1::StepRequest& request, v1::StepResponse* response = nullptr);
-  // All of a version's elements.
+  // Pulls all elements of a version, and writes the version to `version` if it is not null.
   grpc::Status Pull(const v1::PullRequest& request, std::vector<float>* values,
                     uint64_t* version = nullptr);
 
@@ -100,7 +102,7 @@ class WireClient {
   v1::TrainingService::Stub& training() { return *training_; }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
 
-  // One message there, one back, of any service; for services whose stubs are not installed.
+  // Calls any method that has one message each way; for services whose stubs are not installed.
   grpc::Status RawCall(const std::string& method, const std::string& request,
                        std::string* response);
 

@@ -4,8 +4,8 @@
 #   tests/support/with_server.sh SERVER COMMAND [ARGUMENT...]
 #
 # Runs COMMAND beside a server of its own on a free loopback port; `{address}` in an argument stands
-# for where it listens. Ends as COMMAND ends, or with 1 where the server did not start, or did not
-# exit 0 on SIGTERM.
+# for the address of that server. Ends as COMMAND ends, or with 1 if the server did not start, or
+# did not exit with 0 on SIGTERM.
 set -euo pipefail
 
 server_binary=$1

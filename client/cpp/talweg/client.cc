@@ -24,7 +24,7 @@ std::string RandomRequestId() {
   return id;
 }
 
-// Name of the method that is set, as in Optimizer; empty where none is.
+// The name of the method that is set, as in Optimizer; empty if none is set.
 std::string MethodName(const v1::Optimizer& optimizer) {
   const auto* oneof = v1::Optimizer::descriptor()->FindOneofByName("method");
   const auto* field = optimizer.GetReflection()->GetOneofFieldDescriptor(optimizer, oneof);
@@ -37,7 +37,7 @@ std::string LayoutText(const v1::Layout& layout) {
   });
 }
 
-// What keeps `there` from serving a client that asked for `wanted`; empty where nothing does.
+// What keeps `there` from serving a client that asked for `wanted`; empty if nothing does.
 std::string Difference(const v1::SessionConfig& wanted, const v1::Session& there) {
   const std::string method = MethodName(wanted.optimizer());
   const std::string method_there = MethodName(there.config().optimizer());

@@ -98,7 +98,7 @@ class Client {
       absl::string_view session_id, const WatchOptions& options,
       absl::FunctionRef<absl::Status(const v1::WatchSessionResponse& message)> take) const;
 
-  // Tells who made which version: the records that the server keeps, in the order of versions.
+  // Tells which workers made which version: the records that the server keeps, by version.
   absl::StatusOr<std::vector<v1::VersionRecord>> VersionRecords(
       absl::string_view session_id, const VersionRecordsOptions& options = {}) const;
 

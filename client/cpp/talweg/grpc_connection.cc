@@ -48,8 +48,8 @@ std::shared_ptr<GrpcConnection> DialGrpc(const std::string& address, uint64_t ma
 absl::Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   int code = status.error_code();
-  // What gRPC says where the connection broke under a stream that had begun, and where a server
-  // that stops ended the call: this side never cancels a call whose status it reads.
+  // What gRPC says if the connection broke under a stream that had begun, or if a server that stops
+  // ended the call: this side never cancels a call whose status it reads.
   if ((code == grpc::StatusCode::UNKNOWN && status.error_message() == "Stream removed") ||
       code == grpc::StatusCode::CANCELLED) {
     code = grpc::StatusCode::UNAVAILABLE;

@@ -16,7 +16,7 @@
 namespace talweg {
 namespace {
 
-// The end of a long wait: where there is no connection it has met no server.
+// The end of a long wait: if there is no connection, the call has met no server.
 absl::Status ByConnection(const GrpcConnection& held, absl::Status status) {
   if (!absl::IsDeadlineExceeded(status)) return status;
   if (held.channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY) return status;

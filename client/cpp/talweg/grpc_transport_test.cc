@@ -53,7 +53,7 @@ class SessionServiceStub final : public v1::SessionService::Service {
     r->set_replies_wait(replies_wait);
     return grpc::Status::OK;
   }
-  // Three steps, one a message, then silence where it follows.
+  // Three steps, one per message, then silence if the call follows.
   grpc::Status WatchSession(grpc::ServerContext* context, const v1::WatchSessionRequest* request,
                             grpc::ServerWriter<v1::WatchSessionResponse>* writer) override {
     for (uint64_t version = 1; version <= 3; ++version) {
@@ -231,7 +231,7 @@ void ExpectStreamedIn(int num_attempts, const std::string& address, std::vector<
 
 TEST_F(GrpcTransportTest, StreamThatHangsIsBegunAgain) { ExpectStreamedIn(2, address_, {1.0}); }
 
-// Whoever stands in the server's line for memory does not leave it to stand at its end again.
+// A stream that stands in the server's line for memory does not leave it to stand at its end again.
 TEST_F(GrpcTransportTest, GrantIsWaitedForLongerThanAnAttempt) {
   ExpectStreamedIn(1, address_, {1.0, 1.0, 1.0});
 }

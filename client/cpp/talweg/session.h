@@ -33,8 +33,8 @@ struct StepResult {
   // worker's second contribution to one round.
   bool will_not_count = false;
   uint64_t data_version = 0;  // version of the parameters that came back
-  // How many contributed and who was late, learning rate, norms, loss. Set if the verdict is
-  // APPLIED.
+  // How many workers contributed, which were late, learning rate, norms, loss. Set if the verdict
+  // is APPLIED.
   std::optional<v1::StepReport> report;
   double next_learning_rate = 0;  // of the coming step; a lookahead was computed with it
   int num_attempts = 1;           // calls made and streams begun for this answer

@@ -27,9 +27,9 @@ namespace talweg {
 namespace {
 
 constexpr absl::Duration kTickEvery = absl::Milliseconds(50);
-constexpr absl::Duration kAskEvery = absl::Milliseconds(200);  // the server, who lives
+constexpr absl::Duration kAskEvery = absl::Milliseconds(200);  // asks the server which workers live
 constexpr absl::Duration kRedrawEvery = absl::Milliseconds(200);
-constexpr absl::Duration kLineEvery = absl::Seconds(5);  // where nothing can be redrawn
+constexpr absl::Duration kLineEvery = absl::Seconds(5);  // if nothing can be redrawn
 constexpr absl::Duration kStopGrace = absl::Seconds(5);
 constexpr size_t kMaxWorkers = 256;
 
@@ -129,7 +129,7 @@ class FleetDriver {
     if (!session.ok()) return session.status();
     absl::Status status = Work();
     if (status.ok()) status = Evaluate(session->config().layout(), data);
-    // Gone already where somebody else deleted it, which is then what went wrong.
+    // The session is gone already if somebody else deleted it, which is then what went wrong.
     const absl::Status deleted = client->DeleteSession(session_id_, session->history());
     status.Update(deleted);
     if (!status.ok()) return status;

@@ -32,8 +32,9 @@ struct FleetOptions {
   uint64_t batch_size = 128;           // images per gradient, in [1, 60000]
   uint64_t seed = 1;                   // of initial values, batches and kills
   uint64_t lease_seconds = 2;          // in [1, 3600]
-  absl::Duration kill_every;           // kill -9 a worker at random this often; zero: never
-  std::optional<double> slowdown;      // of the last worker, >= 1. Unset: 1; 10 in a comparison
+  // A random worker is killed with kill -9 this often; zero: never.
+  absl::Duration kill_every;
+  std::optional<double> slowdown;  // of the last worker, >= 1. Unset: 1; 10 in a comparison
   // How long a gradient takes at least. Unset: no time; 20 ms in a comparison, because otherwise
   // the cores of this machine would be the bottleneck, and not the straggler.
   std::optional<absl::Duration> pace;

@@ -45,7 +45,7 @@ class Worker {
       return absl::OkStatus();
     }
     if (!status.ok() && !Stopped()) return status;
-    // Where it fails the lease runs out by itself.
+    // If this fails, the lease runs out by itself.
     session_.Leave().IgnoreError();
     return absl::OkStatus();
   }

@@ -24,7 +24,7 @@ FleetWorkers::Options Shells(const std::string& script, size_t num_workers = 3) 
   return options;
 }
 
-// Ticks until `reached`; the test's own deadline ends it where that never is.
+// Ticks until `reached`; if that is never so, the deadline of the test ends it.
 template <class Reached>
 absl::Status TickUntil(FleetWorkers& workers, const Reached& reached) {
   while (!reached()) {

@@ -256,7 +256,7 @@ absl::StatusOr<std::vector<RatesRun>> MeasureRates(const Client& client,
                                                    const RatesOptions& options,
                                                    std::FILE* progress) {
   if (options.num_steps < 100 || options.num_steps > 3000) {
-    // Beyond, Nesterov would see where the curvatures end.
+    // With more steps Nesterov would see that the curvatures end.
     return absl::InvalidArgumentError("steps must be in [100, 3000]");
   }
   if (options.num_noisy_steps < 100 || options.num_seeds < 2) {

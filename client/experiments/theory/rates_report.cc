@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t kBlack = 6;  // of the colours
 
-// "agrees within 3 %", or "off by 30 %" where it does not.
+// "agrees within 3 %", or "off by 30 %" if it does not agree.
 std::string Verdict(const RatesRun& run) {
   const double percent = 100 * run.Deviation();
   if (percent > 10) return absl::StrFormat("off by %.0f %%", percent);

@@ -124,7 +124,7 @@ class ScalingDescent {
     absl::Status status = JoinAll();
     if (status.ok()) status = accurate_ ? InRounds() : InTurn();
     const absl::Status deleted = client_.DeleteSession(session_id_, created->history());
-    // Where a worker failed it is deleted already.
+    // If a worker failed, the session is deleted already.
     status.Update(ReasonOf(deleted) == "SESSION_NOT_FOUND" ? absl::OkStatus() : deleted);
     if (!status.ok()) return status;
     if (!arrived_) {

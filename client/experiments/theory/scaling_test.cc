@@ -55,7 +55,8 @@ TEST(NoisyValleyTest, TheRecursionIsWhatALateDescentDoesOnAverage) {
     }
     for (int t = 0; t <= kSteps; ++t) losses[t] += x[t] * x[t] / 2 / kRuns;
   }
-  // Where theory has it at a tenth of the first: those who descend are there, too, and not before.
+  // At the step at which theory has a tenth of the first loss, the runs have it too, and not
+  // before.
   const uint64_t steps = ExpectedSteps(valley, {1, kDelay}, kRate, 0.1, kMany);
   ASSERT_LT(steps, kSteps);
   EXPECT_LT(losses[steps], 0.05 * 1.15);
