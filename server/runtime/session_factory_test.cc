@@ -51,7 +51,7 @@ TEST_F(SessionFactoryTest, NewSessionIsInTheTableWithItsFirstVersion) {
   EXPECT_EQ(*table_.Find("a"), made->host);
   EXPECT_EQ(memory_.used(), TestConfig(kElements).MemoryBytes());
   ReadReply read;
-  made->host->Read(std::nullopt, read.Taker());
+  made->host->Read(core::Session::Point::kParameters, read.Taker());
   EXPECT_THAT(read.Get()->values->values.span(), Each(0.5f));
 }
 
@@ -99,7 +99,7 @@ TEST_F(SessionFactoryTest, SavedSessionGoesOnUnderItsId) {
   (*restored)->Describe(false, described.Taker());
   EXPECT_EQ(described.Get()->num_workers, 1u);
   ReadReply read;
-  (*restored)->Read(std::nullopt, read.Taker());
+  (*restored)->Read(core::Session::Point::kParameters, read.Taker());
   EXPECT_THAT(read.Get()->values->values.span(), Each(0.5f));
 }
 

@@ -231,10 +231,10 @@ void SessionHost::Save(Done<std::string> done) {
   });
 }
 
-void SessionHost::Read(std::optional<core::Session::Point> point, Done<PointOutcome> done) {
+void SessionHost::Read(core::Session::Point point, Done<PointOutcome> done) {
   if (deleted()) return done(Deleted());
   const VisibleState visible = visible_.Get();
-  if (!point.has_value() && visible.parameters != nullptr) {
+  if (point == core::Session::Point::kParameters && visible.parameters != nullptr) {
     return done(PointOutcome{visible.parameters, true, visible.next_learning_rate});
   }
   Enqueue([this, point, done = std::move(done)](absl::Status queued, Task finished) mutable {
@@ -246,14 +246,14 @@ void SessionHost::Read(std::optional<core::Session::Point> point, Done<PointOutc
     };
     if (!queued.ok()) return finish(std::move(finished), std::move(done), std::move(queued));
     PointOutcome outcome{session_->parameters(), true, session_->NextLearningRate()};
-    if (!point.has_value() || session_->IsParameters(*point)) {
+    if (session_->IsParameters(point)) {
       return finish(std::move(finished), std::move(done), std::move(outcome));
     }
     absl::StatusOr<std::shared_ptr<core::Parameters>> to = parameters_.Take();
     if (!to.ok()) return finish(std::move(finished), std::move(done), to.status());
     outcome.is_parameters = false;
     outcome.values = *to;
-    FillPoint(*point, *std::move(to),
+    FillPoint(point, *std::move(to),
               [finish, finished = std::move(finished), done = std::move(done),
                outcome = std::move(outcome)]() mutable {
                 finish(std::move(finished), std::move(done), std::move(outcome));

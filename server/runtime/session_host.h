@@ -16,7 +16,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -84,9 +83,9 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // The session as bytes (core::Session::Save).
   void Save(Done<std::string> done);
 
-  // The parameters (`point` empty): those of the visible version at once, or when the session is
-  // made. Another point: when its turn has come. SESSION_DELETED, MEMORY_QUOTA.
-  void Read(std::optional<core::Session::Point> point, Done<PointOutcome> done);
+  // The parameters are those of the visible version: `done` is told at once, or when the session is
+  // made. Another point is read when the operation's turn has come. SESSION_DELETED, MEMORY_QUOTA.
+  void Read(core::Session::Point point, Done<PointOutcome> done);
 
   // As VisibleVersion::Held.
   std::shared_ptr<const core::Parameters> Held(uint64_t version) const {

@@ -56,7 +56,7 @@ TEST(SessionHostConcurrencyTest, DeleteEndsWhatIsQueuedAndWhatComesLater) {
 
   const StepReply late_step = session.Step(2, 1);
   ReadReply late_read;
-  session.host().Read(std::nullopt, late_read.Taker());
+  session.host().Read(core::Session::Point::kParameters, late_read.Taker());
   EXPECT_THAT(
       (std::vector<std::string>{
           core::ReasonName(step.Get().status()), core::ReasonName(join.Get().status()),
@@ -89,7 +89,7 @@ TEST(SessionHostConcurrencyTest, DeleteBeforeCreateEndsTheCallsThatWaitForIt) {
   TestSession session(pool, kManyShards);
   const JoinReply join = session.Join(1);
   ReadReply read;
-  session.host().Read(std::nullopt, read.Taker());
+  session.host().Read(core::Session::Point::kParameters, read.Taker());
   session.host().Delete();
   session.Create().Get();
   EXPECT_EQ(core::ReasonName(join.Get().status()), "SESSION_DELETED");
@@ -140,7 +140,7 @@ TEST(SessionHostConcurrencyTest, ReadWaitsForNobody) {
   const JoinReply held = HoldTurn(session, gate, 2);
   const StepReply queued = session.Step(1, 1);
   ReadReply read;
-  session.host().Read(std::nullopt, read.Taker());
+  session.host().Read(core::Session::Point::kParameters, read.Taker());
   EXPECT_TRUE(read.Ready());
   gate.Open();
   EXPECT_EQ(read.Get()->values->version, 0u);

@@ -117,7 +117,7 @@ class SessionHostOrderTest : public testing::Test {
   }
   uint64_t VisibleVersion() {
     ReadReply read;
-    host_->Read(std::nullopt, read.Taker());
+    host_->Read(core::Session::Point::kParameters, read.Taker());
     return read.Get()->values->version;
   }
 
@@ -185,7 +185,7 @@ TEST_F(SessionHostOrderTest, NothingOvertakesWhatIsBeingKept) {
 TEST_F(SessionHostOrderTest, ChangeOfTheRateIsVisibleOnlyWhenItIsKept) {
   const auto next_rate = [&] {
     ReadReply read;
-    host_->Read(std::nullopt, read.Taker());
+    host_->Read(core::Session::Point::kParameters, read.Taker());
     return read.Get()->next_learning_rate;
   };
   const double before = next_rate();

@@ -481,7 +481,7 @@ TEST(SessionHostRoundsTest, CloseNeedsNoMemoryAndAContributionIsRefusedWhereTher
   };
   const auto read = [&] {
     ReadReply visible;
-    host->Read(std::nullopt, visible.Taker());
+    host->Read(core::Session::Point::kParameters, visible.Taker());
     return (*visible.Get()).values;
   };
   ASSERT_TRUE(join(1, "a").Get().ok());

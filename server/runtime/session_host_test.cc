@@ -165,7 +165,8 @@ TEST(SessionHostTest, CallsMadeBeforeCreateWaitForIt) {
         [&](auto joined) { log.Add(joined.ok() ? "joined" : "refused"); });
     session.host().Describe(
         false, [&](auto described) { log.Add(described.ok() ? "described" : "refused"); });
-    session.host().Read(std::nullopt, [&](auto read) { log.Add(read.ok() ? "read" : "refused"); });
+    session.host().Read(core::Session::Point::kParameters,
+                        [&](auto read) { log.Add(read.ok() ? "read" : "refused"); });
     StatusReply idle;
     pool.Post([done = idle.Taker()]() mutable { done(absl::OkStatus()); });
     idle.Get();

@@ -2,6 +2,7 @@
 //
 // The operations of a host that may end in a fold or a step, or release calls that wait.
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "core/base/check.h"

@@ -103,7 +103,7 @@ class TestSession {
   }
   std::shared_ptr<const core::Parameters> Read() {
     ReadReply read;
-    host_->Read(std::nullopt, read.Taker());
+    host_->Read(core::Session::Point::kParameters, read.Taker());
     return (*read.Get()).values;
   }
   DescribeReply SetRate(double learning_rate, uint64_t history = 0) {
