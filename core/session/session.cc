@@ -36,15 +36,15 @@ Session::Session(SessionConfig config, uint64_t history, std::shared_ptr<Paramet
 
 // --- Decisions.
 
-absl::Status Session::Prepare(bool has_weight, TakeParameters take) {
+absl::Status Session::Prepare(bool has_weight, AllocateParameters allocate) {
   const AggregationConfig& aggregation = config_.aggregation.value();
   if (has_weight && !aggregation.takes_weights()) {
     return MakeError(Reason::kFieldOutOfRange,
                      "the session's reduction takes no weights, and the contribution has one",
                      "header.weight");
   }
-  if (next_ == nullptr) {
-    TALWEG_ASSIGN_OR_RETURN(next_, take());
+  if (next_parameters_ == nullptr) {
+    TALWEG_ASSIGN_OR_RETURN(next_parameters_, allocate());
   }
   if (!aggregation.folds()) return absl::OkStatus();
   try {
@@ -134,7 +134,7 @@ void Session::PutInForce(SessionConfig config) {
 }
 
 void Session::ReleaseUnusedMemory() {
-  if (machine_.num_folded() == 0) next_.reset();
+  if (machine_.num_folded() == 0) next_parameters_.reset();
 }
 
 // --- Work.
@@ -156,10 +156,10 @@ GradientSource& Session::SourceOf(OpenStep& step) {
 std::unique_ptr<Work> Session::BeginStep(const Effects& effects,
                                          std::unique_ptr<SingleContribution> single,
                                          std::unique_ptr<Work> work) {
-  TALWEG_CHECK(!open_step_.has_value() && next_ != nullptr);
+  TALWEG_CHECK(!open_step_.has_value() && next_parameters_ != nullptr);
   TALWEG_CHECK(single == nullptr || effects.step->contributors == 1);
   if (work == nullptr) work = std::make_unique<Work>();
-  OpenStep& step = open_step_.emplace(OpenStep{std::move(single), std::move(next_)});
+  OpenStep& step = open_step_.emplace(OpenStep{std::move(single), std::move(next_parameters_)});
   step.to->version = effects.step->number;
   Begin(*work, SessionPart::kSlots, Access::kChanges);
   stepper_.AddStages(*effects.step, SourceOf(step), *parameters_, *step.to, *work);
@@ -201,7 +201,7 @@ Ended Session::End(const Work& work, absl::Time now) {
   open_step_.reset();
   SourceOf(step).Release();
   parameters_ = std::move(step.to);
-  Ended ended{stepper_.Taken(), {}};
+  Ended ended{stepper_.Result(), {}};
   ended.effects = machine_.Handle(*ended.step, now);
   if (next_config_.has_value()) PutInForce(*std::move(next_config_));
   return ended;

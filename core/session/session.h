@@ -69,8 +69,8 @@ class Session {
   // fail: `take` gives the vector of the next version, which the session keeps while a round is
   // open. FIELD_OUT_OF_RANGE if the contribution brings a weight and the reduction takes none;
   // MEMORY_QUOTA if the system has no memory; what `take` fails with.
-  using TakeParameters = absl::FunctionRef<absl::StatusOr<std::shared_ptr<Parameters>>()>;
-  absl::Status Prepare(bool has_weight, TakeParameters take);
+  using AllocateParameters = absl::FunctionRef<absl::StatusOr<std::shared_ptr<Parameters>>()>;
+  absl::Status Prepare(bool has_weight, AllocateParameters allocate);
 
   // Gives back the vector of the next version, unless a round is open.
   void ReleaseUnusedMemory();
@@ -159,7 +159,8 @@ class Session {
   std::shared_ptr<const Parameters> parameters_;  // of the current version
   Stepper stepper_;
   RoundGradient round_;
-  std::shared_ptr<Parameters> next_;  // of the next version, while a round is open; else null
+  std::shared_ptr<Parameters>
+      next_parameters_;  // of the next version, while a round is open; else null
 
   // Of the work under way.
   std::optional<OpenStep> open_step_;

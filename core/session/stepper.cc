@@ -143,7 +143,7 @@ void Stepper::Finish(Shard shard, absl::Span<const float> from, absl::Span<float
                 View(average_.span(), shard));
 }
 
-StepTaken Stepper::Taken() const {
+StepTaken Stepper::Result() const {
   double sum = 0;
   for (const double block_sum : block_sums_) sum += block_sum;
   return {gradient_norm_, clip_factor_, std::sqrt(sum)};

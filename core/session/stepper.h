@@ -45,7 +45,7 @@ class Stepper {
   void AddStages(const StepOrder& order, GradientSource& source, const Parameters& from,
                  Parameters& to, Work& work);
   // What the step that has ended came to.
-  StepTaken Taken() const;
+  StepTaken Result() const;
 
   bool HasLookahead() const { return optimizer_->HasLookahead(); }
   // Writes where the gradient of the coming step, of the given rate, is to be taken.

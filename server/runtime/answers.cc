@@ -3,7 +3,7 @@
 
 namespace talweg::server {
 
-void Answers::FailThoseWhoWantLookahead(const absl::Status& status) {
+void Answers::FailAllThatWantLookahead(const absl::Status& status) {
   for (Entry& entry : entries_) {
     if (entry.wants_lookahead && entry.answer.ok()) entry.answer = status;
   }

@@ -35,7 +35,7 @@ class Answers {
     });
   }
   // Replaces the answers of all who want the lookahead, or of all.
-  void FailThoseWhoWantLookahead(const absl::Status& status);
+  void FailAllThatWantLookahead(const absl::Status& status);
   void FailAll(const absl::Status& status);
 
   // What goes along with the answers: the current version, the one before if a step made it, the

@@ -90,8 +90,8 @@ void ComputePool::RunThread() {
       if (jobs_.empty()) return;
       job = std::move(jobs_.front());
       jobs_.pop_front();
-      index = job->next++;
-      if (job->next < job->num_pieces) jobs_.push_back(job);
+      index = job->next_piece++;
+      if (job->next_piece < job->num_pieces) jobs_.push_back(job);
       ++busy_;
     }
     job->piece(index);

@@ -53,7 +53,7 @@ class ComputePool {
     Piece piece;
     Task done;
     size_t num_pieces = 0;
-    size_t next = 0;  // guarded by the pool's mutex
+    size_t next_piece = 0;  // guarded by the pool's mutex
     std::atomic<size_t> unfinished{0};
   };
 

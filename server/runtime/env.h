@@ -44,7 +44,7 @@ class Env {
   virtual void RunPieces(size_t num_pieces, Piece piece, Task done) = 0;
 
   // As the functions of Timers.
-  virtual uint64_t Arm(absl::Time when, std::function<void()> due) = 0;
+  virtual uint64_t Arm(absl::Time when, std::function<void()> callback) = 0;
   virtual void Cancel(uint64_t alarm) = 0;
 
   // Is told every decision, in its order, and calls `kept`, once, as soon as what
@@ -66,8 +66,8 @@ class PoolEnv : public Env {
   void RunPieces(size_t num_pieces, Piece piece, Task done) override {
     pool_.RunPieces(num_pieces, std::move(piece), std::move(done));
   }
-  uint64_t Arm(absl::Time when, std::function<void()> due) override {
-    return pool_.timers().Arm(when, std::move(due));
+  uint64_t Arm(absl::Time when, std::function<void()> callback) override {
+    return pool_.timers().Arm(when, std::move(callback));
   }
   void Cancel(uint64_t alarm) override { pool_.timers().Cancel(alarm); }
   void Keep(const Decision& /*decision*/, Task kept) override { kept(); }

@@ -11,7 +11,7 @@ namespace talweg::server {
 // Issues incarnations, each larger than all before it, for all sessions. Thread-safe.
 class IncarnationCounter {
  public:
-  uint64_t Next() { return ++last_; }
+  uint64_t Issue() { return ++last_; }
   // The last one issued, for a store that keeps it.
   uint64_t last() const { return last_; }
   // Goes on after what a store has kept.

@@ -75,7 +75,7 @@ class MemoryBudget {
     Granted granted;
   };
 
-  absl::Status Take(uint64_t bytes);
+  absl::Status Use(uint64_t bytes);
   void Release(uint64_t bytes);
   void Serve();
   absl::Status Short(uint64_t bytes, uint64_t used) const;

@@ -20,15 +20,15 @@ class Notice {
 
   // `told` runs once, under no lock: on the thread that gives the notice, at once where it was
   // given before. Returns what to forget it by. A listener that is forgotten may still be running.
-  uint64_t Listen(Listener told) {
+  uint64_t Listen(Listener listener) {
     {
       MutexLock lock(mutex_);
       if (!given_) {
-        listeners_.emplace(++last_, std::move(told));
+        listeners_.emplace(++last_, std::move(listener));
         return last_;
       }
     }
-    told();
+    listener();
     return 0;
   }
 

@@ -124,14 +124,16 @@ void SessionHost::Create(InitialSource source, DoneStatus done) {
                   MakeError(Reason::kMemoryQuota, "the system has no memory for the session"),
                   std::move(done));
             }
-            self->BeAtWork(std::move(session));
+            self->StartSession(std::move(session));
             done(absl::OkStatus());
           });
 }
 
-void SessionHost::Restore(std::unique_ptr<core::Session> session) { BeAtWork(std::move(session)); }
+void SessionHost::Restore(std::unique_ptr<core::Session> session) {
+  StartSession(std::move(session));
+}
 
-void SessionHost::BeAtWork(std::unique_ptr<core::Session> session) {
+void SessionHost::StartSession(std::unique_ptr<core::Session> session) {
   session_ = std::move(session);
   initial_config_.reset();
   published_ = env_.MonotonicNow();

@@ -133,7 +133,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   OperationQueue::Operation Wrap(Operation operation);
   OperationQueue::Operation WhenQueueIsEmpty();
   void SetAlarm();
-  void BeAtWork(std::unique_ptr<core::Session> session);
+  void StartSession(std::unique_ptr<core::Session> session);
   void Publish();
   // Adds the step that was just published to the feed.
   void Remember(absl::Time judged);
@@ -156,8 +156,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   absl::AnyInvocable<Task(absl::Status)> Welcome(uint64_t incarnation, Done<JoinOutcome> done);
   void Change(std::shared_ptr<Turn> turn, uint64_t history,
               const absl::StatusOr<core::SessionConfig>& config);
-  absl::Status TakeMemory(const StepInput& input);
-  absl::Status TakeLookahead();
+  absl::Status ReserveMemory(const StepInput& input);
+  absl::Status ReserveLookahead();
   void Stage(std::shared_ptr<Turn> turn);
   void Judge(std::shared_ptr<Turn> turn);
   void AnswerOrPark(Turn& turn, core::Effects& effects);

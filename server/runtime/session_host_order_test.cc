@@ -76,7 +76,8 @@ class SessionHostOrderTest : public testing::Test {
         MemoryBudget::Reservation(), disk_);
     StatusReply created;
     pool_.Post([&] {
-      host_->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros_)}, created.Taker());
+      host_->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros_)},
+                    created.Callback());
     });
     EXPECT_TRUE(created.Get().ok());
   }
@@ -98,7 +99,7 @@ class SessionHostOrderTest : public testing::Test {
   JoinReply Join() {
     JoinReply joined;
     host_->Join(
-        "w", {core::Role::kGradient}, [] { return 1; }, joined.Taker());
+        "w", {core::Role::kGradient}, [] { return 1; }, joined.Callback());
     Settle();
     return joined;
   }
@@ -111,13 +112,13 @@ class SessionHostOrderTest : public testing::Test {
     input.contribution.base_version = base_version;
     input.gradient = {core::Dtype::kFloat32, BytesOf(ones_)};
     StepReply stepped;
-    host_->Step(std::move(input), stepped.Taker());
+    host_->Step(std::move(input), stepped.Callback());
     Settle();
     return stepped;
   }
   uint64_t VisibleVersion() {
     ReadReply read;
-    host_->Read(core::Session::Point::kParameters, read.Taker());
+    host_->Read(core::Session::Point::kParameters, read.Callback());
     return read.Get()->values->version;
   }
 
@@ -185,7 +186,7 @@ TEST_F(SessionHostOrderTest, NothingOvertakesWhatIsBeingKept) {
 TEST_F(SessionHostOrderTest, ChangeOfTheRateIsVisibleOnlyWhenItIsKept) {
   const auto next_rate = [&] {
     ReadReply read;
-    host_->Read(core::Session::Point::kParameters, read.Taker());
+    host_->Read(core::Session::Point::kParameters, read.Callback());
     return read.Get()->next_learning_rate;
   };
   const double before = next_rate();
@@ -195,7 +196,7 @@ TEST_F(SessionHostOrderTest, ChangeOfTheRateIsVisibleOnlyWhenItIsKept) {
       [](const core::SessionConfig&) -> absl::StatusOr<core::SessionConfig> {
         return TestConfig(4, 0.125);
       },
-      changed.Taker());
+      changed.Callback());
   Settle();
   EXPECT_THAT(disk_.Writing(), ElementsAre("configure configured"));
   EXPECT_FALSE(changed.Ready());
@@ -212,7 +213,7 @@ TEST_F(SessionHostOrderTest, ChangeWithoutADifferenceIsNoDecision) {
       [](const core::SessionConfig& current) -> absl::StatusOr<core::SessionConfig> {
         return current;
       },
-      changed.Taker());
+      changed.Callback());
   Settle();
   EXPECT_THAT(disk_.Writing(), IsEmpty());
   ASSERT_TRUE(changed.Ready());

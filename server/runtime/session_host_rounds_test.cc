@@ -177,7 +177,7 @@ TEST(SessionHostRoundsTest, DrainEndsThoseWhoWaitAndThoseWhoWould) {
   Fleet fleet(pool, 3, Synchronous());
   const StepReply first = fleet.Step(0, 1, 1);
   Reply<absl::Status> version;
-  fleet->host().versions().Await(1, version.Taker());
+  fleet->host().versions().Await(1, version.Callback());
   fleet->host().Drain(draining);
   EXPECT_EQ(first.Get().status(), draining);
   EXPECT_EQ(version.Get(), draining);
@@ -193,7 +193,7 @@ TEST(SessionHostRoundsTest, DeleteEndsThoseWhoWait) {
   Fleet fleet(pool, 2, Synchronous());
   const StepReply waiting = fleet.Step(0, 1, 1);
   Reply<absl::Status> version;
-  fleet->host().versions().Await(1, version.Taker());
+  fleet->host().versions().Await(1, version.Callback());
   fleet.Settle();
   fleet->host().Delete();
   EXPECT_EQ(core::ReasonName(waiting.Get().status()), "SESSION_DELETED");
@@ -389,7 +389,7 @@ TEST(SessionHostRoundsTest, StreamedGradientIsFoldedWhenNothingElseIsToBeDone) {
   StatusReply folded;
   StepInput input = Staged(fleet, 0, 1, log);
   input.staged = std::shared_ptr<core::StagedGradient>(
-      input.staged.get(), [held = input.staged, done = folded.Taker()](auto*) mutable {
+      input.staged.get(), [held = input.staged, done = folded.Callback()](auto*) mutable {
         held.reset();
         done(absl::OkStatus());
       });
@@ -458,13 +458,13 @@ TEST(SessionHostRoundsTest, CloseNeedsNoMemoryAndAContributionIsRefusedWhereTher
   const std::vector<float> values(kManyShards, 1);
   StatusReply created;
   pool.Post([&] {
-    host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(values)}, created.Taker());
+    host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(values)}, created.Callback());
   });
   ASSERT_TRUE(created.Get().ok());
   const auto join = [&](uint64_t incarnation, const std::string& worker) {
     JoinReply joined;
     host->Join(
-        worker, {core::Role::kGradient}, [incarnation] { return incarnation; }, joined.Taker());
+        worker, {core::Role::kGradient}, [incarnation] { return incarnation; }, joined.Callback());
     return joined;
   };
   const auto step = [&](uint64_t sequence, const std::string& worker, uint64_t incarnation) {
@@ -476,12 +476,12 @@ TEST(SessionHostRoundsTest, CloseNeedsNoMemoryAndAContributionIsRefusedWhereTher
     input.contribution.base_version = sequence - 1;
     input.gradient = {core::Dtype::kFloat32, BytesOf(values)};
     StepReply stepped;
-    host->Step(std::move(input), stepped.Taker());
+    host->Step(std::move(input), stepped.Callback());
     return stepped;
   };
   const auto read = [&] {
     ReadReply visible;
-    host->Read(core::Session::Point::kParameters, visible.Taker());
+    host->Read(core::Session::Point::kParameters, visible.Callback());
     return (*visible.Get()).values;
   };
   ASSERT_TRUE(join(1, "a").Get().ok());
@@ -490,12 +490,12 @@ TEST(SessionHostRoundsTest, CloseNeedsNoMemoryAndAContributionIsRefusedWhereTher
   auto held = read();
   const StepReply waiting = step(1, "a", 1);
   DescribeReply settled;
-  host->Describe(false, settled.Taker());
+  host->Describe(false, settled.Callback());
   ASSERT_TRUE(settled.Get().ok());
   auto rest = budget.Reserve(vector_bytes);
   ASSERT_TRUE(rest.ok());
   StatusReply left;
-  host->Leave({kHistory, "b", 2}, left.Taker());
+  host->Leave({kHistory, "b", 2}, left.Callback());
   ASSERT_TRUE(left.Get().ok());
   EXPECT_EQ(waiting.Get()->parameters->version, 1u);
   // The next round would need a third vector.
@@ -537,7 +537,7 @@ TEST(SessionHostRoundsTest, VersionIsReachedWhenItIsVisible) {
   TestSession session(pool, 10);
   session.Start();
   StatusReply reached;
-  session.host().versions().Await(2, [&, done = reached.Taker()](absl::Status status) mutable {
+  session.host().versions().Await(2, [&, done = reached.Callback()](absl::Status status) mutable {
     EXPECT_EQ(session.Read()->version, 2u);
     EXPECT_EQ(session.host().records().After(1, 1, 1).records.size(), 1u);
     done(std::move(status));
@@ -578,7 +578,7 @@ TEST(SessionHostRoundsTest, FastWorkerWaitsForTheSlowOneAndForAWiderBound) {
         config.aggregation = core::ConfigOf(wider);
         return config;
       },
-      changed.Taker());
+      changed.Callback());
   ASSERT_TRUE(changed.Get().ok()) << changed.Get().status();
   EXPECT_EQ(again.Get()->answer.applied_version, 3u);
 }
@@ -600,7 +600,7 @@ TEST(SessionHostRoundsTest, ChangeInAnOpenRoundWaitsForTheNextVersion) {
         EXPECT_TRUE(config.Resolve().ok());
         return config;
       },
-      changed.Taker());
+      changed.Callback());
   // What is told is what was asked for.
   EXPECT_EQ(changed.Get()->config->schedule.rate().value().learning_rate, 0.25);
   EXPECT_EQ(changed.Get()->config_version, 2u);

@@ -64,7 +64,7 @@ TEST(SessionHostTest, StepsOfManyThreadsAreEachTakenOnce) {
         contribution.sequence = sequence;
         StepReply reply;
         session.host().Step({contribution, {}, {core::Dtype::kFloat32, BytesOf(ones)}},
-                            reply.Taker());
+                            reply.Callback());
         const StepOutcome& outcome = *reply.Get();
         EXPECT_GT(outcome.answer.applied_version, last);
         last = outcome.answer.applied_version;
@@ -126,7 +126,7 @@ TEST(SessionHostTest, LossesArePartOfThePayload) {
   StepInput input = session.Input(1, 1);
   input.losses = {2.5, 1};
   StepReply reply;
-  session.host().Step(input, reply.Taker());
+  session.host().Step(input, reply.Callback());
   EXPECT_EQ(reply.Get()->answer.report->loss, 2.5);
   EXPECT_EQ(core::ReasonName(session.Step(1, 1).Get().status()), "SEQUENCE_REUSED");
 }
@@ -143,7 +143,7 @@ TEST(SessionHostTest, GradientThatIsNotFiniteMovesNothingButItsSequence) {
     input.gradient.bytes = BytesOf(gradient);
     for (const bool replayed : {false, true}) {
       StepReply reply;
-      session.host().Step(input, reply.Taker());
+      session.host().Step(input, reply.Callback());
       EXPECT_EQ(reply.Get()->answer.verdict, core::Verdict::kRejectedNonFinite);
       EXPECT_EQ(reply.Get()->answer.replayed, replayed);
       EXPECT_EQ(reply.Get()->answer.applied_version, 0u);
@@ -168,7 +168,7 @@ TEST(SessionHostTest, CallsMadeBeforeCreateWaitForIt) {
     session.host().Read(core::Session::Point::kParameters,
                         [&](auto read) { log.Add(read.ok() ? "read" : "refused"); });
     StatusReply idle;
-    pool.Post([done = idle.Taker()]() mutable { done(absl::OkStatus()); });
+    pool.Post([done = idle.Callback()]() mutable { done(absl::OkStatus()); });
     idle.Get();
     EXPECT_THAT(log.words(), IsEmpty());
     pool.Post([&, host = session.Share()] {
@@ -187,7 +187,7 @@ TEST(SessionHostTest, UploadedValuesAreVersionZero) {
   StatusReply created;
   pool.Post([&] {
     session.host().Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(values)},
-                          created.Taker());
+                          created.Callback());
   });
   ASSERT_TRUE(created.Get().ok());
   EXPECT_EQ(session.Read()->version, 0u);
@@ -203,7 +203,7 @@ TEST(SessionHostTest, SeededValuesDoNotDependOnThreads) {
     ComputePool pool(num_threads);
     TestSession session(pool, kManyShards);
     StatusReply created;
-    pool.Post([&] { session.host().Create(*plan, created.Taker()); });
+    pool.Post([&] { session.host().Create(*plan, created.Callback()); });
     ASSERT_TRUE(created.Get().ok());
     drawn.push_back(CopyOf(*session.Read()));
   }
@@ -223,18 +223,18 @@ TEST(SessionHostTest, JoinFencesTheOlderIncarnationAndLeaveEndsTheOther) {
   EXPECT_EQ(core::ReasonName(session.Step(1, 1).Get().status()), "INCARNATION_FENCED");
 
   JoinReply alive;
-  session.host().Heartbeat({kHistory, "w", 2}, alive.Taker());
+  session.host().Heartbeat({kHistory, "w", 2}, alive.Callback());
   ASSERT_TRUE(alive.Get().ok());
   EXPECT_EQ(alive.Get()->incarnation, 2u);
   EXPECT_EQ(session.Describe().num_workers, 1u);
   EXPECT_EQ(session.Describe().num_live_workers, 1u);
 
   StatusReply left;
-  session.host().Leave({kHistory, "w", 2}, left.Taker());
+  session.host().Leave({kHistory, "w", 2}, left.Callback());
   EXPECT_TRUE(left.Get().ok());
   EXPECT_EQ(session.Describe().num_workers, 0u);
   JoinReply gone;
-  session.host().Heartbeat({kHistory, "w", 2}, gone.Taker());
+  session.host().Heartbeat({kHistory, "w", 2}, gone.Callback());
   EXPECT_EQ(core::ReasonName(gone.Get().status()), "WORKER_NOT_JOINED");
 }
 
@@ -268,7 +268,7 @@ TEST(SessionHostTest, RefusedChangeLeavesTheConfiguration) {
   DescribeReply failed;
   session.host().Reconfigure(
       0, [](const core::SessionConfig&) { return absl::InvalidArgumentError("no"); },
-      failed.Taker());
+      failed.Callback());
   EXPECT_EQ(failed.Get().status().message(), "no");
   DescribeReply immutable;
   session.host().Reconfigure(
@@ -276,7 +276,7 @@ TEST(SessionHostTest, RefusedChangeLeavesTheConfiguration) {
       [](const core::SessionConfig&) -> absl::StatusOr<core::SessionConfig> {
         return TestConfig(11);
       },
-      immutable.Taker());
+      immutable.Callback());
   EXPECT_EQ(core::ReasonName(immutable.Get().status()), "FIELD_IMMUTABLE");
   EXPECT_EQ(session.Describe().config_version, 1u);
   EXPECT_EQ(*session.Describe().checksum, before);
@@ -321,13 +321,13 @@ StepReply StepWithLookahead(TestSession& session, uint64_t sequence, float value
   StepInput input = session.Input(sequence, value);
   input.wants_lookahead = true;
   StepReply stepped;
-  session.host().Step(std::move(input), stepped.Taker());
+  session.host().Step(std::move(input), stepped.Callback());
   return stepped;
 }
 
 ReadReply ReadPoint(TestSession& session, core::Session::Point point) {
   ReadReply read;
-  session.host().Read(point, read.Taker());
+  session.host().Read(point, read.Callback());
   return read;
 }
 
@@ -350,7 +350,7 @@ TEST(SessionHostTest, LookaheadIsOfTheVersionThatStandsAfterTheStep) {
         config.schedule = TestConfig(1, 0.25).schedule;
         return config;
       },
-      changed.Taker());
+      changed.Callback());
   const ReadReply slower = ReadPoint(session, core::Session::Point::kLookahead);
   gate.Open();
   EXPECT_FALSE(fresh.Get()->is_parameters);
@@ -453,14 +453,14 @@ TEST(SessionHostTest, GroupMapIsThatOfTheConfigurationAndGradientsStagedUnderAnO
         EXPECT_TRUE(config.Resolve().ok());
         return config;
       },
-      changed.Taker());
+      changed.Callback());
   ASSERT_TRUE(changed.Get().ok()) << changed.Get().status();
   EXPECT_EQ(session.host().group_map()->num_groups(), 2u);
   StepInput input = session.Input(1, 1);
   input.gradient = {};
   input.staged = staged;
   StepReply stepped;
-  session.host().Step(std::move(input), stepped.Taker());
+  session.host().Step(std::move(input), stepped.Callback());
   EXPECT_NEAR(stepped.Get()->answer.report->clip_factor, 0.5, 1e-6);
   EXPECT_NEAR(stepped.Get()->parameters->values.span().back(), -0.125, 1e-6);
 }
@@ -485,12 +485,12 @@ TEST(SessionHostTest, GroupsAreChargedLiveAndRefusedWhereTheyDoNotFit) {
   const std::vector<float> initial(10);
   StatusReply created;
   pool.Post([&] {
-    host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(initial)}, created.Taker());
+    host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(initial)}, created.Callback());
   });
   ASSERT_TRUE(created.Get().ok());
   const auto change = [&](size_t name_bytes) {
     DescribeReply changed;
-    host->Reconfigure(0, with_groups(name_bytes), changed.Taker());
+    host->Reconfigure(0, with_groups(name_bytes), changed.Callback());
     return changed.Get();
   };
   const auto grown = change(20);

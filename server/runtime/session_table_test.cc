@@ -158,14 +158,14 @@ TEST_F(SessionTableTest, IncarnationsGrowWhoeverAsks) {
     threads.emplace_back([&] {
       uint64_t last = 0;
       for (int count = 0; count < 1000; ++count) {
-        const uint64_t next = table_.incarnations().Next();
+        const uint64_t next = table_.incarnations().Issue();
         EXPECT_GT(next, last);
         last = next;
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(table_.incarnations().Next(), 4001u);
+  EXPECT_EQ(table_.incarnations().Issue(), 4001u);
 }
 
 }  // namespace

@@ -203,7 +203,7 @@ uint64_t SessionHost::Step(StepInput input, StepDone done) {
       status = absl::CancelledError("nobody waits for this step");
     }
     // Taken before anything is decided: a decision cannot fail for want of memory.
-    if (status.ok()) status = TakeMemory(turn->input);
+    if (status.ok()) status = ReserveMemory(turn->input);
     if (status.ok()) return Stage(std::move(turn));
     turn->answers.Add(std::move(turn->done), std::move(status));
     EndTurn(std::move(turn));
@@ -211,11 +211,11 @@ uint64_t SessionHost::Step(StepInput input, StepDone done) {
   return ticket;
 }
 
-absl::Status SessionHost::TakeMemory(const StepInput& input) {
+absl::Status SessionHost::ReserveMemory(const StepInput& input) {
   TALWEG_RETURN_IF_ERROR(
       session_->Prepare(input.has_weight, [this] { return parameters_.Take(); }));
   TALWEG_RETURN_IF_ERROR(charge_.ChargeRound(session_->ExtraRoundBytes()));
-  if (input.wants_lookahead) TALWEG_RETURN_IF_ERROR(TakeLookahead());
+  if (input.wants_lookahead) TALWEG_RETURN_IF_ERROR(ReserveLookahead());
   if (input.staged != nullptr || staged_ != nullptr) return absl::OkStatus();
   try {
     staged_ = std::make_shared<core::StagedGradient>(num_elements_);
@@ -225,7 +225,7 @@ absl::Status SessionHost::TakeMemory(const StepInput& input) {
   return absl::OkStatus();
 }
 
-absl::Status SessionHost::TakeLookahead() {
+absl::Status SessionHost::ReserveLookahead() {
   if (lookahead_ != nullptr || session_->IsParameters(core::Session::Point::kLookahead)) {
     return absl::OkStatus();
   }
@@ -353,12 +353,12 @@ void SessionHost::EndTurn(std::shared_ptr<Turn> turn) {
   // One for all of them. What is kept for those who still wait stays theirs.
   std::shared_ptr<core::Parameters> kept;
   if (parked_.AnyWantsLookahead()) kept = std::move(lookahead_);
-  const absl::Status taken = TakeLookahead();
+  const absl::Status taken = ReserveLookahead();
   std::shared_ptr<core::Parameters> to = std::move(lookahead_);
   lookahead_ = std::move(kept);
   if (!taken.ok()) {
     // No reason: those that have one say that nothing has changed.
-    turn->answers.FailThoseWhoWantLookahead(AskAgain(taken));
+    turn->answers.FailAllThatWantLookahead(AskAgain(taken));
     return Conclude(std::move(turn), nullptr);
   }
   FillPoint(core::Session::Point::kLookahead, to, [this, turn, to] { Conclude(turn, to); });
@@ -375,7 +375,7 @@ void SessionHost::Conclude(std::shared_ptr<Turn> turn,
     along.next_learning_rate = session_->NextLearningRate();
     // For those who still wait. If there is none now, it is asked for again when it is needed.
     if (parked_.AnyWantsLookahead()) {
-      (void)TakeLookahead();
+      (void)ReserveLookahead();
     } else {
       lookahead_.reset();
     }

@@ -109,7 +109,7 @@ TEST(StepFeedTest, TheHostRemembersEachStepItTakes) {
   StepInput input = session.Input(1, 2.0f);
   input.losses = {0.75, 0.5};
   StepReply stepped;
-  session.host().Step(std::move(input), stepped.Taker());
+  session.host().Step(std::move(input), stepped.Callback());
   ASSERT_TRUE(stepped.Get().ok());
   // There before the answer is.
   std::vector<core::RunRecord> records = session.host().feed()->After(0, 10);

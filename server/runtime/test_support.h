@@ -67,7 +67,7 @@ template <class T>
 class Reply {
  public:
   // The callback, to be handed out once.
-  absl::AnyInvocable<void(T)> Taker() {
+  absl::AnyInvocable<void(T)> Callback() {
     return [promise = promise_](T value) { promise->set_value(std::move(value)); };
   }
   bool Ready() const {

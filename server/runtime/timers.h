@@ -20,7 +20,7 @@ namespace talweg::server {
 // Thread-safe. Arming and cancelling cost O(log n) in the number of calls that are to come.
 class Timers {
  public:
-  using Due = std::function<void()>;
+  using Callback = std::function<void()>;
 
   Timers();
   // As Stop.
@@ -31,7 +31,7 @@ class Timers {
   // Calls `due` once, when MonotonicNow() is `when` or later, on the thread of the timers and under
   // no lock; of several that are due the earliest first. Returns its number, for Cancel; 0 where it
   // will never be called: `when` is InfiniteFuture, or the timers have stopped.
-  uint64_t Arm(absl::Time when, Due due);
+  uint64_t Arm(absl::Time when, Callback callback);
   // False where it was called, or is being called just now, or never will be.
   bool Cancel(uint64_t number);
 
@@ -45,7 +45,7 @@ class Timers {
 
   Mutex mutex_;
   std::condition_variable changed_;
-  std::map<Key, Due> to_come_ ABSL_GUARDED_BY(mutex_);
+  std::map<Key, Callback> to_come_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, absl::Time> times_ ABSL_GUARDED_BY(mutex_);  // of what is to come
   uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;

@@ -17,12 +17,12 @@ namespace talweg::server {
 // Thread-safe.
 class VersionLine {
  public:
-  using Reached = absl::AnyInvocable<void(absl::Status)>;
+  using Callback = absl::AnyInvocable<void(absl::Status)>;
 
   // Calls `reached` once, at once or on the thread that brings the version or the end, under no
   // lock: OK where the session is at `version` or later, else what End said. Returns the place in
   // the line, for Forget; 0 where nobody waits.
-  uint64_t Await(uint64_t version, Reached reached);
+  uint64_t Await(uint64_t version, Callback callback);
   // Whether that place was still waiting; it is called no more.
   bool Forget(uint64_t place);
 
@@ -39,7 +39,7 @@ class VersionLine {
   uint64_t version_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status end_ ABSL_GUARDED_BY(mutex_);  // OK: there is none
   uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::map<Key, Reached> line_ ABSL_GUARDED_BY(mutex_);
+  std::map<Key, Callback> line_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, uint64_t> versions_ ABSL_GUARDED_BY(mutex_);  // by place
 };
 

@@ -222,7 +222,7 @@ void Server::OnRequest(const Request& request) {
           name,
           request.gradient ? core::Roles{core::Role::kGradient}
                            : core::Roles{core::Role::kStatistics},
-          [this] { return incarnations_.Next(); }, told);
+          [this] { return incarnations_.Issue(); }, told);
       break;
     case Subject::kHeartbeat:
       host_->Heartbeat({request.history, name, request.key.incarnation}, told);
