@@ -65,8 +65,8 @@ Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
   const bool is_first = machine_.num_folded() == 0;
   Outcome outcome{machine_.Handle(contribution, now), nullptr};
   Effects& effects = outcome.effects;
-  // A round of one takes its gradient as it is. The refusal of a contribution may also close a
-  // round that others have made.
+  // A round of one contribution steps with that gradient as it is. A refused contribution may also
+  // close a round, which consists of other contributions then.
   const bool is_whole_round = is_first && effects.step.has_value();
   std::unique_ptr<SingleContribution> single;
   if (effects.fold || is_whole_round) {
@@ -74,8 +74,8 @@ Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
       outcome.work = std::make_unique<Work>();
       AddNegation(input.gradient, *outcome.work);
     }
-    // If several contributions may make a version, a single one is reduced as they are: when it was
-    // folded makes no difference then, not even to the sign of a zero.
+    // If several contributions may make a version, a single contribution is reduced in the same way
+    // as several: then it makes no difference when it was folded, not even to the sign of a zero.
     if (effects.fold || config_.aggregation.value().folds()) {
       round_.Add(std::move(input.gradient), effects.weight);
     } else {
@@ -178,7 +178,7 @@ std::unique_ptr<Work> Session::BeginRead(Point point, std::shared_ptr<Parameters
   auto work = std::make_unique<Work>();
   if (!IsParameters(point)) Begin(*work, SessionPart::kSlots, Access::kReads);
   to->version = parameters_->version;
-  // Holds the version that it reads: a step may make another one meanwhile.
+  // The piece holds the version that it reads, because a step may make another version meanwhile.
   work->Add({[this] { return NumShards(num_elements()); },
              [this, point, from = parameters_, to = std::move(to)](size_t piece) {
                ReadPoint(point, ShardAt(piece, num_elements()), from->values.span(),
