@@ -89,8 +89,8 @@ OperationQueue::Operation SessionHost::WhenQueueIsEmpty() {
   });
 }
 
-// When the session's next tick is due. An alarm that rings too early does no harm, so it is left if
-// the tick has moved to a later time.
+// Sets the alarm for the session's next tick. An alarm that rings too early does no harm, so the
+// alarm stays as it is if the tick has moved to a later time.
 void SessionHost::SetAlarm() {
   if (session_ == nullptr) return;
   const absl::Time next = deleted() ? absl::InfiniteFuture() : session_->machine().NextTick();

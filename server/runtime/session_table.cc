@@ -68,7 +68,7 @@ absl::Status SessionTable::Delete(const std::string& session_id, uint64_t histor
     erased = history == 0 || history == host->identity().history;
     if (erased) sessions_.erase(found);
   }
-  // Outside the table's lock: the host has one of its own.
+  // This is done outside the table's lock, because the host has a lock of its own.
   if (!erased) return host->CheckHistory(history);
   host->Delete();
   return absl::OkStatus();

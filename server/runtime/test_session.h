@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A small session at work, for the tests of its host.
+// For tests only: a small session at work, for the tests of its host.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ inline std::vector<float> CopyOf(const core::Parameters& parameters) {
   return {parameters.values.span().begin(), parameters.values.span().end()};
 }
 
-// A session that starts at zero, with one worker, "w". Gradients live as long as it does.
+// A session that starts at zero, with one worker, "w". Gradients live as long as this object.
 class TestSession {
  public:
   TestSession(ComputePool& pool, uint64_t num_elements, core::SessionConfig config)
@@ -124,7 +124,7 @@ class TestSession {
   std::vector<std::unique_ptr<std::vector<float>>> gradients_;
 };
 
-// A method whose gradient is taken elsewhere, and whose passes have nothing to do.
+// A method whose gradient is taken at another point, and whose passes have nothing to do.
 class LookingAhead final : public core::Optimizer {
  public:
   void Configure(const core::Config&) override {}
