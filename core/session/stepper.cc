@@ -12,8 +12,8 @@
 namespace talweg::core {
 namespace {
 
-// The product of two numbers that are finite and not negative: the largest double instead of an
-// infinity, which times a zero would be NaN.
+// The product of two numbers that are finite and not negative. It is the largest double instead of
+// an infinity, because an infinity times zero would be NaN.
 double FiniteProduct(double a, double b) {
   return std::min(a * b, std::numeric_limits<double>::max());
 }

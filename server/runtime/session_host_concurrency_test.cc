@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a session's host promises while other things go on. Order decides everywhere, never time: a
-// gate holds a thread of the pool where something must come before it.
+// What a session's host promises while other things go on. The tests rely on order, never on time:
+// a gate holds a thread of the pool if something must come before it.
 #include <cstring>
 #include <memory>
 #include <string>
@@ -21,7 +21,7 @@ namespace {
 using ::testing::Each;
 using ::testing::ElementsAre;
 
-// Holds the session's turn until `gate` opens.
+// Keeps an operation of the session under way until `gate` opens.
 JoinReply HoldTurn(TestSession& session, const Gate& gate, uint64_t incarnation) {
   JoinReply joined;
   session.host().Join(
@@ -192,7 +192,7 @@ TEST(SessionHostConcurrencyTest, SmallStepsOvertakeAHugeOneThatCameFirst) {
       small.host().Step(small.Input(sequence, 1), [&](auto) { log.Add("small"); });
     }
     gate.Open();
-    // What was asked for runs to its end before its gradients go.
+    // The pool finishes all operations before the gradients are destroyed.
     huge.Describe();
     small.Describe();
   }

@@ -22,7 +22,7 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// What a decision is about, and the durable changes it names.
+// The event of a decision, and the durable changes that the decision names.
 std::string NameOf(const Decision& decision) {
   constexpr const char* kEvents[] = {"join",  "heartbeat", "leave", "contribution",
                                      "ended", "tick",      "step",  "configure"};
@@ -50,7 +50,7 @@ class SlowDisk final : public PoolEnv {
     MutexLock lock(mutex_);
     return {names_.begin(), names_.end()};
   }
-  // The oldest of them is kept now.
+  // Keeps the oldest of these decisions.
   void FinishWrite() {
     Task kept;
     {
@@ -83,7 +83,7 @@ class SessionHostOrderTest : public testing::Test {
   }
   ~SessionHostOrderTest() override { Settle(); }
 
-  // All that was posted has run: the pool has one thread.
+  // Returns when everything that was posted has run: the pool has one thread.
   void Settle() {
     for (int turn = 0; turn < 20; ++turn) {
       Gate done;

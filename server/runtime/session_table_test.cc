@@ -23,7 +23,7 @@ using ::testing::Pair;
 
 class SessionTableTest : public ::testing::Test {
  protected:
-  // A host that nothing was asked of.
+  // A host that has had no call.
   std::shared_ptr<SessionHost> Host(const std::string& session_id, uint64_t history = 1,
                                     const std::string& request_id = "request",
                                     uint32_t request_digest = 5) {
@@ -132,7 +132,7 @@ TEST_F(SessionTableTest, ListsPagesInTheOrderOfIds) {
   EXPECT_THAT(Ids(table_.List("", 2)), ElementsAre("a", "b"));
   EXPECT_THAT(Ids(table_.List("b", 2)), ElementsAre("c"));
   EXPECT_THAT(Ids(table_.List("c", 2)), IsEmpty());
-  // A page goes on where the last one ended also when that session is gone.
+  // A page begins after the last session of the page before, even if that session is gone.
   ASSERT_TRUE(table_.Delete("b", 0).ok());
   EXPECT_THAT(Ids(table_.List("b", 2)), ElementsAre("c"));
 }
