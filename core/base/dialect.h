@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Published definitions of a method differ; a dialect says whose definition is meant.
+// Published definitions of a method differ; a dialect says which of them is meant.
 #pragma once
 
 #include <cstdint>

@@ -12,8 +12,8 @@ namespace talweg::core {
 class StateVisitor {
  public:
   virtual ~StateVisitor() = default;
-  // A slot: numbers that the method keeps between steps, [any]. The span is the slot itself: code
-  // that saves reads the span, code that loads writes it.
+  // A slot: numbers that the method keeps between steps, in any quantity. The span is the slot
+  // itself: code that saves reads the span, code that loads writes it.
   virtual void Slot(absl::string_view name, absl::Span<float> values) = 0;
   // A single number that the method keeps between steps, such as the running product of beta1.
   virtual void Scalar(absl::string_view name, double& value) = 0;

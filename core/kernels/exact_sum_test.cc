@@ -86,7 +86,7 @@ Vectors FarApart(size_t size) {
       {-0.0f, -0.0f, -0.0f, -0.0f, -0.0f},
       {kSmallest, 3 * kSmallest, -0x1p-130f, 0x1.8p-140f, 0},
       {0x1.abcdeep-20f, 0x1.abcdeep50f, 0x1.abcdeep-90f, 0x1.abcdeep10f, -0x1.abcdeep50f},
-      // Where weights are 1, 1, 1/2, 1/2, 1/4 the sum is what most orders have as a residue.
+      // If the weights are 1, 1, 1/2, 1/2, 1/4, the sum is what most orders have as a residue.
       {1, -1, 0x1p-59f, -0x1p-59f, 0x1p-120f},
       {0.1f, 0.2f, 0.3f, 0.4f, 0.5f},
       {-0x1p-149f, 0x1p100f, 0x1p-20f, 0x1p-80f, -0x1p100f},

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bytes per second of the kernels on one core, for whoever changes one of them. The ratios that we
-// promise are measured by tests/bench.
+// Bytes per second of the kernels on one core, for people that change one of them. The ratios that
+// we promise are measured by tests/bench.
 #include <algorithm>
 #include <cstring>
 #include <vector>

@@ -21,7 +21,7 @@ RmspropCoefficients StepWith(float inside, float outside) {
 }
 
 struct State {
-  std::vector<float> parameters, v, mean, m;  // the last two empty where they are not kept
+  std::vector<float> parameters, v, mean, m;  // the last two are empty if they are not kept
 };
 
 State StateOf(size_t size, bool with_mean, bool with_m) {

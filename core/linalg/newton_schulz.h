@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Computes nearly the orthogonal factor of a matrix by products alone: the Newton-Schulz iteration
+// Makes a matrix nearly orthogonal by matrix products alone: the Newton-Schulz iteration
 // with the quintic that Muon uses.
 //
 //   X <- X / (||X|| + 1e-7)                                     Frobenius
 //   X <- a X + (b A + c A A) X,  A = X X^T      a = 3.4445, b = -4.7750, c = 2.0315; `steps` times
 //
-// From X = U S V^T it makes U p(p(...S)) V^T with p(s) = a s + b s^3 + c s^5. Five steps bring
-// singular values of 0.0016 and more into [0.68, 1.21]; they do not converge, and Muon does not
-// need them to. A tall X takes A = X^T X on the other side, which is the iteration of its
+// From X = U S V^T the iteration makes U p(p(...S)) V^T with p(s) = a s + b s^3 + c s^5. Five steps
+// bring singular values of 0.0016 and more into [0.68, 1.21]; they do not converge, and Muon does
+// not need them to. A tall X takes A = X^T X on the other side, which is the iteration of its
 // transpose.
 //
 // Source: Keller Jordan, "Muon: an optimizer for hidden layers in neural networks" (2024). A step
 // costs n^2 (3 m + n) flops, if n is the shorter side and m the longer, because A and A A are
-// symmetric and only half of each is computed. It runs in float32 on OpenBLAS on one thread: the
-// bits are the same on the same kind of CPU for every caller.
+// symmetric and only half of each is computed. The iteration runs in float32 on OpenBLAS on one
+// thread: the bits are the same on the same kind of CPU for every caller.
 #pragma once
 
 #include <cstddef>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// OpenBLAS's own threads, switched off: our pools run many jobs at the same time, and a product
+// Switches OpenBLAS's own threads off: our pools run many jobs at the same time, and a product
 // that is cut among threads would sum in an order that depends on how many there are.
 #pragma once
 

@@ -16,7 +16,7 @@ namespace talweg::core {
 
 enum class Verdict : uint8_t { kApplied, kTooStale, kRejectedNonFinite, kRoundClosed, kPending };
 
-// So many names of late workers are told at most. Their number is told whole.
+// At most so many late workers are told by name. How many there are is always told.
 inline constexpr size_t kMaxLateNames = 16;
 
 // What people want to know about a step.

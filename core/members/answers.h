@@ -27,7 +27,7 @@ absl::StatusOr<Remembered> Recall(const Member& member, uint64_t sequence, uint3
 Answer SettledAnswer(const Member& member, bool replayed);
 
 // The answer to the pending sequence, while its final verdict is still to come; `version` is the
-// one that its contribution may be part of.
+// version that its contribution may be part of.
 Answer PendingAnswer(const Member& member, uint64_t version, bool replayed);
 
 // The answer to the settled sequence while a policy holds its verdict back.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Decides who may speak. A message of another history changes nothing. A member must join; a newer
-// incarnation fences the older ones. If the table is full a new member takes the place of the one
-// that expired longest ago.
+// Decides whether a message comes from a current member. A message of another history changes
+// nothing. A member must join, and a newer incarnation fences the older ones. If the table
+// is full, a new member takes the place of the member that expired longest ago.
 #pragma once
 
 #include <cstddef>
@@ -18,8 +18,8 @@ namespace talweg::core {
 // one.
 absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version);
 
-// WORKER_NOT_JOINED if `member` is null, has left, or is older than `incarnation`, which was never
-// issued to it then; INCARNATION_FENCED if the member is newer.
+// WORKER_NOT_JOINED if `member` is null, has left, or is older than `incarnation` (which then was
+// never issued to this member); INCARNATION_FENCED if the member is newer than `incarnation`.
 absl::Status CheckIncarnation(const Member* member, const std::string& name, uint64_t incarnation);
 
 // INCARNATION_FENCED, for calls of `member` that wait while `newer` joins in its name.
@@ -29,9 +29,9 @@ absl::Status LeftError(const std::string& name);
 // TOO_MANY_WORKERS.
 absl::Status TooManyError(size_t num_members, size_t allowed);
 
-// Makes room for a member of this name. If there are `allowed` members and the name is none of
-// theirs, `drop` is called with the index of the one that expired longest ago. Fails with
-// TOO_MANY_WORKERS if none expired. O(n) if the table is full.
+// Makes room for a member of this name. If there are `allowed` members already and none of them has
+// this name, `drop` is called with the index of the member that expired longest ago. Fails with
+// TOO_MANY_WORKERS if no member expired. O(n) if the table is full.
 template <class M, class Drop>
 absl::Status MakeRoom(const MemberTable<M>& members, const std::string& name, size_t allowed,
                       const Drop& drop) {

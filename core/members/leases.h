@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Decides who is live: a member whose lease runs, or one of whose calls waits. Counts the live
-// members by role. Policies include it; what follows when a lease ends is theirs to say.
+// Decides which members are live: a member lives while its lease runs or one of its calls waits.
+// Counts the live members by role. Policies include this file; each policy decides what follows
+// when a lease ends.
 #pragma once
 
 #include <array>
@@ -12,7 +13,7 @@
 
 namespace talweg::core {
 
-// Thread-compatible. Must be told of every member that begins or ceases to live.
+// Thread-compatible. Its owner tells it of every member that begins or ceases to live.
 class Leases {
  public:
   // The member lives. Returns false if it did already.
@@ -30,7 +31,7 @@ class Leases {
     return true;
   }
 
-  // Whether the lease is over. A call that waits keeps it.
+  // Whether the lease is over. A call that waits keeps the lease running.
   static bool IsOver(const Member& member, absl::Time now) {
     return member.calls.empty() && member.lease_end <= now;
   }

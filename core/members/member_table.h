@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The members of a session: found by name, close together in memory, each with one alarm. It
-// decides nothing; policies include it.
+// The members of a session: found by name, close together in memory, each with one alarm. The table
+// decides nothing; policies include this file.
 #pragma once
 
 #include <algorithm>
@@ -38,7 +38,7 @@ class MemberTable {
     const auto found = by_name_.find(name);
     return found == by_name_.end() ? kNone : *found;
   }
-  // A blank member of a name that is new.
+  // Adds a blank member, whose name must be new, and returns its index.
   uint32_t Insert(const std::string& name) {
     uint32_t index = 0;
     if (free_.empty()) {
@@ -52,7 +52,8 @@ class MemberTable {
     TALWEG_CHECK(by_name_.insert(index).second);
     return index;
   }
-  // Blanks a member, except its name and its alarm. A place that was kept is a member's again.
+  // Blanks a member, except its name and its alarm. If only its place was kept, it is a member
+  // again.
   M& Reset(uint32_t index) {
     M& member = (*members_)[index];
     if (member.left) --num_left_;
@@ -102,7 +103,7 @@ class MemberTable {
               [this](uint32_t a, uint32_t b) { return (*members_)[a].name < (*members_)[b].name; });
     return indexes;
   }
-  // The member that expired longest ago, and of several the first by name; kNone if none expired.
+  // The member that expired longest ago (the first by name, if several did); kNone if none expired.
   uint32_t LongestExpired() const {
     uint32_t longest = kNone;
     ForEach([&](uint32_t index) {
@@ -120,7 +121,7 @@ class MemberTable {
     return longest;
   }
 
-  // --- Alarms. A member has one. It may ring early, never late.
+  // --- Alarms. Each member has one alarm, which may ring early but never late.
 
   // Does nothing if an earlier alarm is set.
   void SetAlarm(uint32_t index, absl::Time time) {
@@ -137,7 +138,7 @@ class MemberTable {
       }
     }
   }
-  // A member whose alarm rings by `now`, which has no alarm then; kNone if none rings.
+  // Returns a member whose alarm rings by `now`, and clears that alarm; kNone if no alarm rings.
   uint32_t PopRinging(absl::Time now) {
     if (alarms_.empty() || alarms_.top().time > now) return kNone;
     const uint32_t index = alarms_.top().index;
@@ -186,13 +187,14 @@ class MemberTable {
     }
   }
 
-  // Apart, so that `by_name_` may point to it when the table moves.
+  // Allocated by itself, so that `by_name_` still points to it after the table has moved.
   std::unique_ptr<std::vector<M>> members_ = std::make_unique<std::vector<M>>();
   std::vector<uint32_t> free_;
   absl::flat_hash_set<uint32_t, ByName, ByName> by_name_{0, ByName{members_.get()},
                                                          ByName{members_.get()}};
   size_t num_left_ = 0;
-  // The earliest is its member's alarm; others may have been overtaken by an earlier one.
+  // The earliest entry is the alarm of its member. Other entries may have been overtaken: their
+  // member has an earlier alarm now.
   std::priority_queue<Alarm, std::vector<Alarm>, std::greater<>> alarms_;
 };
 

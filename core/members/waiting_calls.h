@@ -14,7 +14,7 @@
 
 namespace talweg::core {
 
-// Thread-compatible. The calls themselves stand with their members.
+// Thread-compatible. The calls themselves are kept in their members.
 class WaitingCalls {
  public:
   void Add(Member& member, const WaitingCall& call) {
@@ -28,7 +28,7 @@ class WaitingCalls {
   // `lease_end`.
   void AnswerImpatient(Member& member, const Answer& answer, absl::Time lease_end,
                        std::vector<Released>& released);
-  // All calls of a member fail: it has gone.
+  // All calls of a member fail, because the member has gone.
   void FailAll(Member& member, const absl::Status& status, std::vector<Released>& released);
   // The connection of a call broke. Its member's lease ends at `lease_end`. Does nothing if the
   // call does not wait.

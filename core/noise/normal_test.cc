@@ -113,7 +113,7 @@ TEST(NormalTest, ComplementedAngleWordMirrorsTheSine) {
 }
 
 // One million draws of a fixed seed. A fair generator passes these bounds with a probability above
-// 0.99; the seed being fixed, they can only fail where the code changes.
+// 0.99; the seed being fixed, they can only fail if the code changes.
 class NormalDrawsTest : public testing::Test {
  protected:
   static constexpr size_t kDraws = 1 << 20;

@@ -61,7 +61,7 @@ TEST(RegistryTest, StateBytesAreThoseOfTheSlotsAndTheScratch) {
   }
 }
 
-// What a slot starts at: zero, but where a field says otherwise.
+// What a slot starts at: zero, unless a field says otherwise.
 double InitialOf(const Config& config, const std::string& slot) {
   for (const FieldInfo& field : config.Fields()) {
     const FieldValue value = config.Get(field.name);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How many workers a session takes, and whose place a new one gets.
+// How many workers a session takes, and which place a new worker gets.
 #include "core/rounds/rounds_testing.h"
 
 namespace talweg::core {

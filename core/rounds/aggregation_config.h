@@ -21,7 +21,7 @@ enum class ReduceOrder : uint8_t { kAny, kByWorker };
 enum class StaleScale : uint8_t { kNone, kInverse };
 
 struct AggregationConfig {
-  // Workers that a session may have at most, and may have at most if contributions are staged.
+  // The most workers that a session may have, and the most if contributions are staged.
   static constexpr uint64_t kMaxWorkers = 131072;
   static constexpr uint64_t kMaxStagedWorkers = 4096;
   // Each worker's timer may ring once in this time.

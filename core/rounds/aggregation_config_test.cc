@@ -61,7 +61,7 @@ C Make(const Edit& base, const Edit& change) {
   return config;
 }
 
-// The field that is to blame, or "" where the policy is taken.
+// The field that is to blame, or "" if the policy is taken.
 std::string Blamed(const Edit& base, const Edit& change = nullptr) {
   const absl::Status status = Make(base, change).Validate();
   if (status.ok()) return "";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bounded staleness: clocks count verdicts, and who is too far ahead of the least waits.
+// Bounded staleness: clocks count verdicts, and a worker that is too far ahead of the least waits.
 #include "core/rounds/rounds_testing.h"
 
 namespace talweg::core {
@@ -141,7 +141,7 @@ TEST(BoundedStalenessTest, AContributionWhileItsWorkerIsHeldCountsNowhere) {
   const uint64_t first = fleet.Contribute("a");
   const uint64_t second = fleet.Contribute("a");
   EXPECT_FALSE(fleet.last.step.has_value());
-  EXPECT_EQ(fleet.Told(first), "APPLIED 1");  // a later one tells those who waited
+  EXPECT_EQ(fleet.Told(first), "APPLIED 1");  // a later one tells those that waited
   EXPECT_EQ(fleet.Told(second), "waits");
   EXPECT_EQ(fleet.machine.version(), 1u);
   fleet.Contribute("b");
@@ -151,7 +151,7 @@ TEST(BoundedStalenessTest, AContributionWhileItsWorkerIsHeldCountsNowhere) {
   EXPECT_EQ(fleet.machine.version(), 4u);
 }
 
-// --- Who comes, goes, and comes back.
+// --- Workers that come, go, and come back.
 
 TEST(BoundedStalenessTest, JoinersStartAtTheLeastClock) {
   Fleet fleet(BoundedStaleness(1));
@@ -198,7 +198,7 @@ TEST(BoundedStalenessTest, NobodyWaitsForOneWhoIsFenced) {
   for (int time = 0; time < 2; ++time) fleet.Contribute("a");
   fleet.Contribute("c");
   EXPECT_EQ(fleet.num_waiting(), 1u);
-  fleet.JoinAll({"b"});  // and starts where c is
+  fleet.JoinAll({"b"});  // and starts at the clock of c
   EXPECT_EQ(fleet.num_waiting(), 0u);
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Bounded staleness: decides who is too far ahead of the slowest worker, and keeps those whose
-// answers are held until the slowest has come up. Only this room includes this file.
+// Bounded staleness: decides which workers are too far ahead of the slowest one, and keeps those
+// whose answers are held until the slowest has come up. Only this room includes this file.
 #pragma once
 
 #include <algorithm>
@@ -20,12 +20,12 @@ class Clocks {
   // `greatest` is the greatest clock that there ever was.
   explicit Clocks(bool bounded, uint64_t greatest = 0) : bounded_(bounded), greatest_(greatest) {}
 
-  // The worker is among those that others wait for, if it lives and gives gradients. If it was not,
-  // it starts at the least clock, and owes a verdict from `now` on.
+  // Counts the worker among those that others wait for, if it lives and gives gradients. If it was
+  // not counted before, it starts at the least clock, and owes a verdict from `now` on.
   void Count(Worker& worker, absl::Time now);
   // The worker of a saved state is counted at the clock that it had.
   void CountAsSaved(Worker& worker);
-  // Nobody waits for the worker.
+  // Counts the worker no longer: nobody waits for it.
   void Uncount(Worker& worker);
   // The worker got a verdict.
   void Advance(Worker& worker);
@@ -34,15 +34,16 @@ class Clocks {
   bool IsAhead(const Worker& worker, uint64_t allowed) const;
   // Holds the worker's settled answer.
   void Hold(uint32_t index, Worker& worker);
-  // A worker that is ahead no longer, whose answer is held no longer; Workers::kNone if there is
-  // none.
+  // Returns a worker that is ahead no longer, and holds its answer no longer; Workers::kNone if
+  // there is no such worker.
   uint32_t LetGo(Workers& workers, uint64_t allowed);
 
   // Whether an answer is held. O(n) in the number of workers that were held and moved on.
   bool HoldsAnybody(const Workers& workers) const;
 
   bool empty() const { return counts_.empty(); }
-  // If nobody is counted, the greatest there ever was: all who come then begin at the same.
+  // If nobody is counted, this is the greatest clock that there ever was: all workers that come
+  // then begin at the same clock.
   uint64_t least() const { return counts_.empty() ? greatest_ : counts_.begin()->first; }
   uint64_t greatest() const { return greatest_; }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A round that has closed, while its step is taken: who is told when the version stands, and what
-// the version's record, the report and the order of the step say. Only this room includes this
-// file.
+// A round that has closed, while its step is taken: which workers are told when the version stands,
+// and what the version's record, the report and the order of the step say. Only this room includes
+// this file.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct ClosedRound {
   StepOrder order;
 };
 
-// Whom a round that closes still expected.
+// The workers that a round still expected when it closed.
 struct Late {
   uint32_t count = 0;
   std::vector<std::string> names;  // the first, at most kMaxLateNames

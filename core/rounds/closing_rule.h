@@ -18,8 +18,8 @@ namespace talweg::core {
 AggregationConfig WithClosingRule(const AggregationConfig& base, const AggregationConfig& other);
 bool SameClosingRule(const AggregationConfig& a, const AggregationConfig& b);
 
-// Whether a synchronous round that has contributions may freeze whom it expects: before version 1
-// not before min_workers are live.
+// Whether a synchronous round that has contributions may freeze the set of workers that it expects.
+// Before version 1 it may not, as long as fewer than min_workers are live.
 bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
                const Expectations& expectations, uint64_t version, size_t num_live_gradient);
 
@@ -27,7 +27,7 @@ bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
 // workers holds for the open round before the places do: then all the places there are.
 uint64_t NeededContributions(const AggregationConfig& config);
 
-// Whether the round closes. One without contributions never does.
+// Whether the round closes. A round without contributions never does.
 bool MustClose(const AggregationConfig& config, const OpenRound& round,
                const Expectations& expectations, absl::Time now);
 

@@ -246,7 +246,7 @@ TEST(ClosingTest, WhoFindsAStagedRoundFullIsNotWaitedFor) {
 }
 
 TEST(ClosingTest, AStagedRoundThatIsFullCloses) {
-  // Nobody who comes could be folded: to wait for more weight would be to wait for ever.
+  // No contribution that comes could be folded: to wait for more weight would be to wait for ever.
   AggregationConfig aggregation = Weight(100);
   aggregation.reduce_order = ReduceOrder::kByWorker;
   aggregation.max_workers = 2;
@@ -256,7 +256,7 @@ TEST(ClosingTest, AStagedRoundThatIsFullCloses) {
   EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "APPLIED 1");
 }
 
-// Those who join, contribute and leave under ever new names.
+// Workers that join, contribute and leave under ever new names.
 TEST(ClosingTest, NoRoundHasMoreThanKMaxWorkersContributions) {
   RoundMachine machine(7, Configure{RateOf(0.5), Weight(1), 1});
   const absl::Time now = absl::UnixEpoch();

@@ -62,7 +62,7 @@ struct CallEnded {
   uint64_t ticket = 0;
 };
 
-// Time has passed: everything that was due by now happens.
+// Time has passed: everything that is due by now happens.
 struct Tick {};
 
 // The step that was ordered is taken, and the parameters of the next version stand.
@@ -93,7 +93,8 @@ struct RoundMember {
   absl::Time time;   // of its judgement
 };
 
-// Who made a version. Together with the inputs this is all that its state is a function of.
+// Which contributions made a version. The state of the version is a function of this record and of
+// the inputs alone.
 struct VersionRecord {
   uint64_t version = 0;
   uint64_t config_version = 0;
@@ -111,7 +112,7 @@ struct VersionRecord {
 struct StepOrder {
   uint64_t number = 0;        // it makes this version
   double learning_rate = 0;   // eta
-  uint32_t contributors = 1;  // whose reduced gradient it takes
+  uint32_t contributors = 1;  // contributions that its gradient is reduced from
   double total_weight = 1;    // divisor of the weighted sum
   // The contributions in the order of their workers' names, each by the place in which it was
   // folded, from 0 on. Set only if all are staged and the order counts.
@@ -134,7 +135,7 @@ struct ContributionRefused {
   uint64_t sequence = 0;
   uint32_t digest = 0;
   Verdict verdict = Verdict::kRoundClosed;
-  uint64_t version = 0;  // that was current
+  uint64_t version = 0;  // the version that was current
 };
 // Another configuration was accepted.
 struct ConfigurationAccepted {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Decides whom the open round expects, and since when a worker owes a verdict. A synchronous round
-// freezes its expectations once, as a number: membership in it is a serial number that workers
-// compare, so that opening a round looks at nobody. Only this room includes this file.
+// Decides which workers the open round expects, and since when a worker owes a verdict. A
+// synchronous round freezes its expectations once, as a number: membership in it is a serial number
+// that workers compare, so that opening a round looks at nobody. Only this room includes this file.
 #pragma once
 
 #include <algorithm>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who speaks: history, name, incarnation, role.
+// Which worker a message comes from: history, name, incarnation, role.
 #include "core/rounds/rounds_testing.h"
 #include "gmock/gmock.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// When a round opens, and whom it expects then.
+// When a round opens, and which workers it expects then.
 #include "core/rounds/rounds_testing.h"
 
 namespace talweg::core {
@@ -9,7 +9,7 @@ namespace {
 TEST(OpeningTest, OpensWithItsFirstContribution) {
   Fleet fleet(Synchronous());
   fleet.JoinAll({"a", "b"});
-  // Before that, whoever comes is expected, and nobody is late.
+  // Before that, every worker that comes is expected, and none is late.
   fleet.Pass(absl::Seconds(20));
   fleet.JoinAll({"c"});
   const uint64_t a = fleet.Contribute("a");
@@ -72,7 +72,7 @@ TEST(OpeningTest, FirstVersionIsNotBegunBeforeMinWorkersAreLive) {
   fleet.Contribute("c");
   EXPECT_EQ(fleet.Told(a), "APPLIED 1");
   EXPECT_EQ(fleet.MembersOf(1), "a b c");
-  // Later ones are begun with whoever is live.
+  // Later rounds begin with the workers that are live.
   EXPECT_TRUE(fleet.Leave("a").ok());
   EXPECT_TRUE(fleet.Leave("b").ok());
   EXPECT_EQ(fleet.Told(fleet.Contribute("c")), "APPLIED 2");

@@ -129,7 +129,7 @@ class RandomFleet {
     const uint64_t ticket = fleet_.Send(contribution);
     sent_[ticket] = contribution;
     if (!fleet_.last.fold && !fleet_.last.step.has_value()) return;
-    // Nobody counts who was fenced.
+    // No worker that was fenced counts.
     if (fleet_.last.fold) {
       EXPECT_EQ(contribution.incarnation, fleet_.incarnation(contribution.worker));
     }
@@ -189,7 +189,7 @@ class RandomFleet {
     fleet_.hold_steps = false;
   }
 
-  // In the end every wait has an end: silent workers expire, and where a round waits for workers to
+  // In the end every wait has an end: silent workers expire, and if a round waits for workers to
   // come they do.
   void Settle() {
     const absl::Duration lease = absl::Seconds(30);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What is told of a step: the order to take it, the report, the version's record; weights, losses,
-// who was late.
+// late workers.
 #include <algorithm>
 #include <cmath>
 #include <limits>

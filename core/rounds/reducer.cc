@@ -27,7 +27,7 @@ Reducer::Reducer(const AggregationConfig& config, size_t num_elements)
 
 void Reducer::Prepare(size_t num_waiting) {
   if (stages_all_) {
-    // Who finds the round full is not folded.
+    // A contribution that finds the round full is not folded.
     const size_t needed = std::min(weights_.size() + num_waiting + 1, max_staged_);
     while (staged_.size() < needed) staged_.emplace_back(num_elements_);
     return;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Exactly-once and rounds for one session: who may contribute, what was contributed already, who is
-// waited for, and when the next version is made. A state machine that is handed time with each
-// event and touches no arrays. core/session owns one; tests drive it directly.
+// Exactly-once and rounds for one session: which workers may contribute, what was contributed
+// already, which workers are waited for, and when the next version is made. A state machine that is
+// handed time with each event and touches no arrays. core/session owns one; tests drive it
+// directly.
 //
 // Identity. A message of another history is HISTORY_CHANGED. A worker must join, and a newer
 // incarnation fences the older ones. An incarnation that was never issued, or that left, is
@@ -196,7 +197,7 @@ class RoundMachine {
   void SettleMember(const OpenRound::Place& place, const RoundMember& member, Effects& effects);
   void SettleBystander(const OpenRound::Bystander& bystander, Effects& effects);
   ContributionRefused RefusalOf(const Worker& worker) const;  // as it was settled last
-  // Answers all whose answer is held no longer.
+  // Answers the workers whose answers are held no longer.
   void LetGo(Effects& effects);
   void Apply(const Configure& configure);
   // The closing rule of `configure` holds for the open round, if it differs.

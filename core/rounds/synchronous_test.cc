@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Rounds: whom one expects, and that each worker counts once. When one opens and closes is in
-// opening_test.cc and closing_test.cc.
+// Rounds: which workers a round expects, and that each worker counts once. opening_test.cc and
+// closing_test.cc test when a round opens and closes.
 #include "core/rounds/rounds_testing.h"
 
 namespace talweg::core {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Step: the rate is multiplied by a factor every so many steps.
+// Step: the rate is multiplied by a factor after every period of `period_steps` steps.
 //
 //   decay(t) = factor^floor(u / period_steps),  u = t - 1
 //

@@ -72,7 +72,7 @@ void SetSchedule(SectionValue value, SessionConfig& config) {
 template <auto kMember>
 using HolderOf = std::remove_reference_t<decltype(std::declval<SessionConfig&>().*kMember)>;
 
-// The row of a section that is a ConfigOf<C> in SessionConfig and nothing else.
+// The row of a section that is only a ConfigOf<C> in SessionConfig.
 template <auto kMember>
 constexpr Section Plain(absl::string_view name) {
   using Holder = HolderOf<kMember>;
@@ -180,8 +180,8 @@ absl::Status ResolveGroups(SessionConfig& config) {
   return absl::OkStatus();
 }
 
-// The groups themselves may change, but not the roles of tensors: the method's state follows them.
-// Both have the same layout and method.
+// The groups may change, but the roles of tensors may not, because the method's state depends on
+// them. Both configurations have the same layout and method.
 absl::Status CheckGroups(const SessionConfig& from, const SessionConfig& to) {
   const std::vector<TensorRole> before = from.Space().roles;
   const std::vector<TensorRole> after = to.Space().roles;

@@ -23,7 +23,7 @@
 
 namespace talweg::core {
 
-// What a section says in a configuration. Borrowed from that configuration.
+// What a section says in a configuration. It borrows from that configuration.
 struct SectionView {
   struct Entry {
     absl::string_view tensors;
@@ -49,18 +49,20 @@ struct SectionValue {
 
 // One row of the table. A function may be null if the comment says so.
 struct Section {
-  // As the field of v1.SessionConfig is called.
+  // The name of the section's field in v1.SessionConfig.
   absl::string_view name;
-  // The error if the section is missing, or its kind; empty if the section may be left out.
+  // The text of the error if the section or its kind is missing; empty if the section may be left
+  // out.
   absl::string_view needed = "";
 
   // The fields with their defaults. `config` has the sections before this one. Null: the section
   // has no fields beside those of its kind.
   std::unique_ptr<Config> (*default_fields)(const SessionConfig& config) = nullptr;
 
-  // What its kinds are called together, as the oneof of the section's message; empty: it has none.
+  // The name of the oneof in the section's message that lists the kinds; empty: the section has no
+  // kinds.
   absl::string_view kinds = "";
-  // The kind of a section that names none; empty: a kind must be named.
+  // The kind of a section that names no kind; empty: a kind must be named.
   absl::string_view default_kind = "";
   // Sets `value.kind` and, with their defaults, `value.kind_fields`. False if no kind has this
   // name. Null: the section has no kinds.
@@ -73,15 +75,15 @@ struct Section {
   // `value` is whole and its fields are valid.
   void (*set)(SectionValue value, SessionConfig& config);
 
-  // Whether the kind is fixed for the life of a session, and how the error begins that says so.
+  // The beginning of the error for a live change of the kind; empty: a live change is allowed.
   absl::string_view fixed_kind = "";
   // Checks what the fields cannot say alone, and derives what follows from them, once all sections
   // are set. FIELD_OUT_OF_RANGE, naming the field within the configuration. Null: nothing.
   absl::Status (*resolve)(SessionConfig& config) = nullptr;
-  // What a live session may not change beside fixed kinds and fields: FIELD_IMMUTABLE. Null:
-  // nothing.
+  // Fails with FIELD_IMMUTABLE if a live session may not change so, although no fixed kind and no
+  // fixed field differs. Null: every such change is allowed.
   absl::Status (*check_change)(const SessionConfig& from, const SessionConfig& to) = nullptr;
-  // Bytes that the section makes a session take. Null: none.
+  // Bytes that the section makes a session need. Null: none.
   uint64_t (*memory_bytes)(const SessionConfig& config) = nullptr;
 };
 

@@ -21,22 +21,22 @@ class GradientSource {
   virtual ~GradientSource() = default;
 
   // Adds the stages that make the gradient which `order` asks for and measure it by the pieces of
-  // `map`; none if it is ready as it is.
+  // `map`. Adds no stage if the gradient is ready as it is.
   virtual void AddStages(const StepOrder& order, std::shared_ptr<const GroupMap> map,
                          Work& work) = 0;
-  // The gradient, [num_elements]: whole and measured once these stages have ended.
+  // The gradient, [num_elements]. It is whole and measured once these stages have ended.
   virtual StagedGradient& gradient() = 0;
-  // The step was taken: the source is not needed any more.
+  // The step was taken, and the source is not needed any more.
   virtual void Release() = 0;
 };
 
-// The gradient of a round of one contribution, as it came.
+// The gradient of a round of one contribution, as the contribution brought it.
 class SingleContribution final : public GradientSource {
  public:
   explicit SingleContribution(std::shared_ptr<StagedGradient> gradient)
       : gradient_(std::move(gradient)) {}
 
-  // Measures it anew if the groups have changed since it was staged.
+  // Measures the gradient anew if the groups have changed since it was staged.
   void AddStages(const StepOrder& /*order*/, std::shared_ptr<const GroupMap> map,
                  Work& work) override {
     if (gradient_->map() == map.get()) return;

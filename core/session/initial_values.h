@@ -16,9 +16,9 @@
 //
 // Bounds and deviations are computed in double and rounded to float32 once; a value is `offset +
 // scale * draw` in float32. So UNIFORM is never below low in float32, but it can reach high, or
-// exceed it by as much as low and high - low were rounded; if low is 0 or -high, it stays below
-// high, as Kaiming and Xavier stay below b. One core draws about 9e7 normals or 1.8e8 uniforms per
-// second.
+// exceed it by as much as low and high - low were rounded. If low is 0 or -high, a value stays
+// below high; so Kaiming and Xavier stay below b. One core draws about 9e7 normals or 1.8e8
+// uniforms per second.
 #pragma once
 
 #include <cstdint>
@@ -80,7 +80,7 @@ struct InitialValueRule {
   Distribution distribution;
 };
 
-// A checked plan, which says how each tensor is drawn. A value; borrows nothing.
+// A checked plan, which says how each tensor is drawn. A value that borrows nothing.
 class InitialValues {
  public:
   // A tensor is made by the first rule whose pattern matches its name. Each distribution is valid
@@ -96,7 +96,7 @@ class InitialValues {
   void Draw(Shard shard, absl::Span<float> values) const;
 
  private:
-  struct PieceMaker;  // a distribution and a tensor to a Piece
+  struct PieceMaker;  // makes a Piece of a distribution and a tensor
   enum class Kind { kConstant, kUniform, kNormal };
   // One tensor: `offset + scale * draw`.
   struct Piece {

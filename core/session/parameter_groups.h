@@ -2,9 +2,10 @@
 //
 // Groups of tensors, each of which is stepped in its own way, and how they cut the flat vector.
 //
-// Group 0 is every tensor that no pattern names; group i > 0 is entry i - 1 of the configuration.
-// Adjacent tensors of one group make a run. What a block (core/base/shard.h) and a run have in
-// common is a piece: sums are taken piece by piece, whatever the shards are.
+// Group 0 consists of all tensors that no pattern names; group i > 0 is entry i - 1 of the
+// configuration. Adjacent tensors of one group make a run. A piece is what a block
+// (core/base/shard.h) and a run have in common. Sums are taken piece by piece, whatever the shards
+// are.
 #pragma once
 
 #include <algorithm>
@@ -45,7 +46,7 @@ struct GroupConfig {
 // that name in GroupConfig, and a method that lacks the role refuses the flag.
 inline constexpr absl::string_view kGroupRoles[] = {"fallback"};
 
-// The role that a group asks for; empty: the usual one.
+// The role that a group asks for; empty: the usual role.
 absl::string_view RoleAskedFor(const ConfigOf<GroupConfig>& group);
 
 struct ParameterGroup {
@@ -68,7 +69,7 @@ class GroupMap {
   size_t num_groups() const { return num_groups_; }
   size_t GroupOfTensor(size_t tensor) const { return group_of_tensor_[tensor]; }
 
-  // Bytes that the map takes, with one number beside each run.
+  // Bytes that the map needs, and one number for each run.
   uint64_t memory_bytes() const {
     return group_of_tensor_.size() * sizeof(uint32_t) +
            runs_.size() * (sizeof(Run) + sizeof(double));

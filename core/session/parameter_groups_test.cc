@@ -95,7 +95,8 @@ TEST(GroupMapTest, RunsThatEndOnABlockBorderLeaveNoEmptyPiece) {
               ElementsAre(FieldsAre(kBlock, half, 1), FieldsAre(half, 2 * kBlock, 0)));
 }
 
-// Whatever the shards: the same pieces under the same numbers, each once, all below num_pieces.
+// Whatever the shards are, they have the same pieces under the same numbers, each piece once, and
+// all numbers are below num_pieces.
 TEST(GroupMapTest, ShardsDoNotChangeThePieces) {
   std::vector<std::pair<std::string, uint64_t>> tensors;
   const uint64_t sizes[] = {1, kBlock - 1, kBlock, 3, 2 * kBlock, 17, 5 * kBlock + 9, kBlock - 29};
@@ -134,7 +135,7 @@ TEST(GroupMapTest, ShardsDoNotChangeThePieces) {
                   FieldsAre(whole[i].begin, whole[i].end, whole[i].group, whole[i].number));
     }
   }
-  // And each element is in its tensor's group.
+  // Each element is in the group of its tensor.
   for (size_t tensor = 0; tensor < layout.tensors().size(); ++tensor) {
     const size_t first = layout.offsets()[tensor];
     const std::vector<Part> runs = RunsOf(map, {first, first + layout.size_of(tensor)});

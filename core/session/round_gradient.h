@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The gradient of a round of several contributions. A contribution that is part of the open round
-// is kept until it suits the caller to fold it, several at a time, into the round's sums
-// (core/rounds/reducer.h), or until the step that closes the round reduces what is there.
+// The gradient of a round of several contributions. The contributions of the open round are kept
+// until the caller folds them, several at a time, into the round's sums (core/rounds/reducer.h).
+// The step that closes the round reduces the sums and the contributions that are not folded yet.
 #pragma once
 
 #include <cstddef>
@@ -22,15 +22,16 @@ class RoundGradient final : public GradientSource {
   RoundGradient(const AggregationConfig& config, size_t num_elements)
       : num_elements_(num_elements), reducer_(config, num_elements) {}
 
-  // Takes the memory that one more contribution may need. Throws std::bad_alloc.
+  // Allocates the memory that one more contribution may need. Throws std::bad_alloc.
   void Prepare();
 
-  // Adds a contribution, whole and finite, to the open round. It is let go once it was folded.
+  // Adds a contribution, whole and finite, to the open round. Its gradient is released once it was
+  // folded.
   void Add(std::shared_ptr<StagedGradient> gradient, float weight);
-  // Contributions that were added and are not folded yet.
+  // How many contributions were added and are not folded yet.
   size_t num_unfolded() const { return unfolded_.size(); }
 
-  // Adds the stage that folds them.
+  // Adds the stage that folds these contributions.
   void AddFoldStage(Work& work);
 
   // Reduces the whole round.
@@ -38,7 +39,7 @@ class RoundGradient final : public GradientSource {
   StagedGradient& gradient() override { return *reduced_; }
   void Release() override;
 
-  // Bytes that the open round takes beyond AggregationConfig::RoundBytes. No fold may be under way.
+  // Bytes that the open round needs beyond AggregationConfig::RoundBytes. No fold may be under way.
   uint64_t ExtraBytes() const { return reducer_.ExtraBytes(); }
 
  private:

@@ -9,7 +9,7 @@ namespace talweg::core {
 
 void RunSeries::Append(const RunRecord& record) {
   TALWEG_CHECK(record.version > newest_version());
-  // The newest one so far had its place only as the newest.
+  // The newest record until now goes if it had its place only as the newest.
   if (num_appended_ > 0 && (num_appended_ - 1) % stride_ != 0) records_.pop_back();
   if (records_.size() == kCapacity) {
     for (size_t index = 0; index < kCapacity / 2; ++index) records_[index] = records_[2 * index];

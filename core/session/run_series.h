@@ -3,11 +3,12 @@
 // What is remembered of a run: a record of each step, thinned so that a bounded number of records
 // covers the whole run, however long it gets.
 //
-// Records 0, s, 2s, ... of the run are kept, and the newest record behind them; s is the stride. s
-// is 1 until there are kCapacity records; when the next record needs a place, every second record
-// is dropped and s doubles. So the first and the newest record are always there, no gap is larger
-// than s, at least half of the places are in use from then on, and which records are kept depends
-// on their number alone. Append takes a constant time on average, and kCapacity / 2 moves at worst.
+// Records 0, s, 2s, ... of the run are kept, and the newest record behind them; s is the stride.
+// The stride is 1 until there are kCapacity records. When the next record needs a place, every
+// second record is dropped and the stride doubles. So the first and the newest record are always
+// there, no gap is larger than s, at least half of the places are in use from then on, and which
+// records are kept depends on their number alone. Append takes a constant time on average, and
+// kCapacity / 2 moves at worst.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +36,7 @@ class RunSeries {
   static constexpr size_t kCapacity = 4096;
   static constexpr size_t kBytes = kCapacity * sizeof(RunRecord);
 
-  // Takes kBytes of memory. No later call takes memory, except for its result.
+  // Allocates kBytes of memory. No later call allocates memory, except for its result.
   RunSeries() { records_.reserve(kCapacity); }
 
   // `record` has a larger version than all records before it.

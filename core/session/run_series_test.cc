@@ -55,7 +55,8 @@ TEST(RunSeriesTest, OneMoreThanThereIsRoomForDropsEverySecond) {
   }
 }
 
-// After every single record: first and newest there, in order, evenly apart, within the bound.
+// After every single record the first and the newest are there, and all are in order, evenly apart
+// and within the bound.
 TEST(RunSeriesTest, CoversTheWholeRunEvenlyHoweverLong) {
   RunSeries series;
   for (uint64_t version = 1; version <= 9 * kCapacity; ++version) {
@@ -68,7 +69,7 @@ TEST(RunSeriesTest, CoversTheWholeRunEvenlyHoweverLong) {
     if (version > kCapacity) {
       ASSERT_GE(records.size(), kCapacity / 2);
     }
-    // All of them now and then: it is quadratic.
+    // Checks all records only now and then, because that is quadratic.
     const size_t first = version % 97 == 0 || version % kCapacity < 3 ? 1 : records.size() - 1;
     for (size_t index = std::max<size_t>(first, 1); index + 1 < records.size(); ++index) {
       ASSERT_EQ(records[index].version - records[index - 1].version, series.stride()) << version;
@@ -100,7 +101,7 @@ TEST(RunSeriesTest, TellsWhatIsNewerThanAVersionFromTheOldestOn) {
   EXPECT_TRUE(VersionsAfter(RunSeries(), 0, 3).empty());
 }
 
-// A reader that asks again from the last version it saw misses nothing that is still there.
+// A reader that asks again from the last version that it saw misses no record that is still there.
 TEST(RunSeriesTest, GoesOnAfterAVersionThatWasThinnedOut) {
   const RunSeries series = SeriesOf(kCapacity + 1);
   EXPECT_EQ(VersionsAfter(series, 4, 2), (std::vector<uint64_t>{5, 7}));

@@ -44,8 +44,8 @@ absl::Status BadValue(absl::string_view name) {
   return Corrupt(absl::StrCat("state has a bad value of ", name));
 }
 
-// Reads a value of the given kind, which is one that exists, for the field `name`. `text` keeps the
-// name of a choice.
+// Reads a value for the field `name`. `kind` is valid. If the value is a choice, its name is kept
+// in `text`.
 absl::Status ReadValue(ByteReader& reader, absl::string_view name, size_t kind, FieldValue& value,
                        std::string& text) {
   switch (kind) {
@@ -81,7 +81,8 @@ absl::Status ReadValue(ByteReader& reader, absl::string_view name, size_t kind, 
   }
 }
 
-// Reads one field into `config`. `seen` says which of `infos`, its fields, were read before.
+// Reads one field into `config`. `infos` are the fields of `config`, and `seen` says which of them
+// were read before.
 absl::Status ReadField(ByteReader& reader, absl::string_view path,
                        const std::vector<FieldInfo>& infos, std::vector<bool>& seen,
                        Config& config) {
@@ -181,8 +182,8 @@ absl::Status ReadUnnamedSections(ByteReader& reader, SessionConfig& config) {
   return absl::OkStatus();
 }
 
-// Every section of format 4. A default may depend on the sections before, so that the sections are
-// taken in the order of the table, whatever the order of the bytes.
+// Reads every section of format 4. A default may depend on the sections before it, so the sections
+// are read in the order of the table, whatever the order of the bytes is.
 absl::Status ReadNamedSections(ByteReader& reader, SessionConfig& config) {
   uint64_t count = 0;
   TALWEG_RETURN_IF_ERROR(reader.Uint64(count));

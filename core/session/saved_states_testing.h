@@ -58,7 +58,7 @@ class StoryTeller {
   }
 
   Session& session() { return *session_; }
-  // The story goes on with another session of the same state.
+  // The story continues with another session that has the same state.
   void Replace(std::unique_ptr<Session> session) { session_ = std::move(session); }
 
   void Joins(const std::string& worker) {

@@ -36,15 +36,15 @@ Session::Session(SessionConfig config, uint64_t history, std::shared_ptr<Paramet
 
 // --- Decisions.
 
-absl::Status Session::Prepare(bool has_weight, TakeParameters take) {
+absl::Status Session::Prepare(bool has_weight, AllocateParameters allocate) {
   const AggregationConfig& aggregation = config_.aggregation.value();
   if (has_weight && !aggregation.takes_weights()) {
     return MakeError(Reason::kFieldOutOfRange,
                      "the session's reduction takes no weights, and the contribution has one",
                      "header.weight");
   }
-  if (next_ == nullptr) {
-    TALWEG_ASSIGN_OR_RETURN(next_, take());
+  if (next_parameters_ == nullptr) {
+    TALWEG_ASSIGN_OR_RETURN(next_parameters_, allocate());
   }
   if (!aggregation.folds()) return absl::OkStatus();
   try {
@@ -65,8 +65,8 @@ Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
   const bool is_first = machine_.num_folded() == 0;
   Outcome outcome{machine_.Handle(contribution, now), nullptr};
   Effects& effects = outcome.effects;
-  // A round of one takes its gradient as it is. The refusal of a contribution may also close a
-  // round that others have made.
+  // A round of one contribution steps with that gradient as it is. A refused contribution may also
+  // close a round, which consists of other contributions then.
   const bool is_whole_round = is_first && effects.step.has_value();
   std::unique_ptr<SingleContribution> single;
   if (effects.fold || is_whole_round) {
@@ -74,8 +74,8 @@ Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
       outcome.work = std::make_unique<Work>();
       AddNegation(input.gradient, *outcome.work);
     }
-    // If several contributions may make a version, a single one is reduced as they are: when it was
-    // folded makes no difference then, not even to the sign of a zero.
+    // If several contributions may make a version, a single contribution is reduced in the same way
+    // as several: then it makes no difference when it was folded, not even to the sign of a zero.
     if (effects.fold || config_.aggregation.value().folds()) {
       round_.Add(std::move(input.gradient), effects.weight);
     } else {
@@ -126,7 +126,7 @@ void Session::PutInForce(SessionConfig config) {
 }
 
 void Session::ReleaseUnusedMemory() {
-  if (machine_.num_folded() == 0) next_.reset();
+  if (machine_.num_folded() == 0) next_parameters_.reset();
 }
 
 // --- Work.
@@ -148,10 +148,11 @@ GradientSource& Session::SourceOf(OpenStep& step) {
 std::unique_ptr<Work> Session::BeginStep(const Effects& effects,
                                          std::unique_ptr<SingleContribution> single,
                                          std::unique_ptr<Work> work) {
-  TALWEG_CHECK(!open_step_.has_value() && next_ != nullptr);
+  TALWEG_CHECK(!open_step_.has_value() && next_parameters_ != nullptr);
   TALWEG_CHECK(single == nullptr || effects.step->contributors == 1);
   if (work == nullptr) work = std::make_unique<Work>();
-  OpenStep& step = open_step_.emplace(OpenStep{std::move(single), std::move(next_), work.get()});
+  OpenStep& step =
+      open_step_.emplace(OpenStep{std::move(single), std::move(next_parameters_), work.get()});
   step.to->version = effects.step->number;
   Begin(*work, SessionPart::kSlots, Access::kChanges);
   stepper_.AddStages(*effects.step, SourceOf(step), *parameters_, *step.to, *work);
@@ -170,7 +171,7 @@ std::unique_ptr<Work> Session::BeginRead(Point point, std::shared_ptr<Parameters
   auto work = std::make_unique<Work>();
   if (!IsParameters(point)) Begin(*work, SessionPart::kSlots, Access::kReads);
   to->version = parameters_->version;
-  // Holds the version that it reads: a step may make another one meanwhile.
+  // The piece holds the version that it reads, because a step may make another version meanwhile.
   work->Add({[this] { return NumShards(num_elements()); },
              [this, point, from = parameters_, to = std::move(to)](size_t piece) {
                ReadPoint(point, ShardAt(piece, num_elements()), from->values.span(),
@@ -190,7 +191,7 @@ Ended Session::End(const Work& work, absl::Time now) {
   open_step_.reset();
   SourceOf(step).Release();
   parameters_ = std::move(step.to);
-  Ended ended{stepper_.Taken(), {}};
+  Ended ended{stepper_.Result(), {}};
   ended.effects = machine_.Handle(*ended.step, now);
   if (next_config_.has_value()) PutInForce(*std::move(next_config_));
   return ended;

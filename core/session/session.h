@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A session whole: configuration, state machine, parameters and the method's state. It decides and
-// computes. On which thread something is computed, what is kept for a crash, and when somebody is
-// told, is its caller's business.
+// A whole session: configuration, state machine, parameters and the method's state. It decides and
+// computes. Its caller chooses the threads that compute, keeps what must survive a crash, and tells
+// the workers.
 //
-// Each call that decides returns an Outcome: effects, which say what follows, and the work that
-// they order (work.h), if any. The caller keeps what `effects.durable` names, runs the work, hands
-// it back to End, and keeps what those effects name, before it tells anybody.
+// Each call that decides returns an Outcome: effects, which say what follows, and the work that the
+// effects order (work.h), if there is any. Before the caller tells anybody of an outcome, it keeps
+// what `effects.durable` names, runs the work, hands the work back to End, and keeps what the
+// effects of End name.
 //
-// A version is immutable once it is visible: a step writes the next one beside it, and readers keep
-// the one that they hold. The order of a step's arithmetic stands in stepper.h.
+// A version is immutable once it is visible: a step writes the next version beside it, and readers
+// keep the version that they hold. The order of a step's arithmetic is told in stepper.h.
 #pragma once
 
 #include <cstdint>
@@ -37,11 +38,11 @@ namespace talweg::core {
 // A contribution as its worker sent it, with the whole gradient.
 struct ContributionInput {
   Contribution contribution;        // `finite`, `digest` and `loss` are filled in by the session
-  std::vector<double> losses = {};  // the first one counts
-  // What was sent is the sum of the worker's own steps: a gradient's negative.
+  std::vector<double> losses = {};  // the first loss counts
+  // The worker sent the sum of its own steps, which is the negative of a gradient.
   bool is_difference = false;
-  std::shared_ptr<StagedGradient> gradient = nullptr;  // as it was sent, measured
-  // The caller needs `gradient` for something else: it is folded at once.
+  std::shared_ptr<StagedGradient> gradient = nullptr;  // as it was sent, and measured
+  // The caller needs `gradient` back when the work has ended, so the gradient is folded at once.
   bool returns_gradient = false;
 };
 
@@ -66,49 +67,51 @@ struct Ended {
 // Thread-compatible.
 class Session {
  public:
-  // At version 0 with the given parameters, [layout.num_elements], which are finite.
+  // Starts at version 0 with the given parameters, [layout.num_elements], which are finite.
   Session(SessionConfig config, uint64_t history, std::shared_ptr<Parameters> initial);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Takes the memory that a contribution may need before it is judged, because a decision cannot
-  // fail: `take` gives the vector of the next version, which the session keeps while a round is
-  // open. FIELD_OUT_OF_RANGE if the contribution brings a weight and the reduction takes none;
-  // MEMORY_QUOTA if the system has no memory; what `take` fails with.
-  using TakeParameters = absl::FunctionRef<absl::StatusOr<std::shared_ptr<Parameters>>()>;
-  absl::Status Prepare(bool has_weight, TakeParameters take);
+  // Allocates the memory that a contribution may need. This comes before the contribution is
+  // judged, because a decision cannot fail. `allocate` gives the vector of the next version, which
+  // the session keeps while a round is open. Fails with FIELD_OUT_OF_RANGE if the contribution has
+  // a weight and the reduction uses no weights, with MEMORY_QUOTA if the system has no memory, and
+  // with the error of `allocate`.
+  using AllocateParameters = absl::FunctionRef<absl::StatusOr<std::shared_ptr<Parameters>>()>;
+  absl::Status Prepare(bool has_weight, AllocateParameters allocate);
 
-  // Gives back the vector of the next version, unless a round is open.
+  // Frees the vector of the next version, unless a round is open.
   void ReleaseUnusedMemory();
 
-  // Judges a contribution that was prepared for, and fills in what `input.contribution` lacks.
-  // Digest, loss, sign and whether the round takes it as it is or folds it are decided here.
+  // Judges a contribution, after Prepare, and fills in what `input.contribution` lacks. This call
+  // computes the digest, chooses the loss that counts, corrects the sign of a difference, and
+  // decides whether the step uses the gradient as it is or the round folds it.
   Outcome Contribute(ContributionInput& input, absl::Time now);
 
   // As RoundMachine::Handle, for every event except Contribution, StepTaken and Configure.
   Outcome Handle(const Event& event, absl::Time now);
 
-  // Changes hyper-parameters from the next version on: at once, or, if a round is open, when that
-  // has closed. `history` 0 stands for the current one. FIELD_IMMUTABLE as CheckLiveChange,
-  // HISTORY_CHANGED. If nothing differs, nothing changes.
+  // Changes hyper-parameters from the next version on: at once or, if a round is open, when that
+  // round has closed. `history` 0 stands for the current history. Fails with HISTORY_CHANGED, and
+  // with FIELD_IMMUTABLE as CheckLiveChange does. If nothing differs, nothing changes.
   Reconfigured Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now);
 
-  // Folds what the open round has not folded yet; null if there is nothing.
+  // Folds the contributions that the open round has not folded yet; null if there are none.
   std::unique_ptr<Work> BeginFold();
-  // Contributions of the open round that are not folded yet.
+  // How many contributions of the open round are not folded yet.
   size_t num_unfolded() const { return round_.num_unfolded(); }
 
-  // Work has ended. After a step the new version is the current one, and the effects answer the
-  // calls whose wait is over.
+  // Must be called when `work` has run to its end. After a step, the new version is the current
+  // version, and the effects answer the calls whose wait is over.
   Ended End(const Work& work, absl::Time now);
 
-  // What there is to read of the current version.
+  // The points that can be read of the current version.
   enum class Point {
     kParameters,
-    kLookahead,  // where the gradient of the coming step is to be taken
-    kAverage,    // the running average of the parameters; the parameters if none is kept
+    kLookahead,  // the point at which the gradient of the coming step is to be taken
+    kAverage,    // the running average of the parameters; the parameters if no average is kept
   };
-  // Whether the point is the parameters themselves.
+  // Whether reading the point gives the parameters themselves.
   bool IsParameters(Point point) const;
   // Copies the point to `to`, [num_elements].
   std::unique_ptr<Work> BeginRead(Point point, std::shared_ptr<Parameters> to);
@@ -116,35 +119,36 @@ class Session {
   double NextLearningRate() const;
 
   const SessionConfig& config() const { return config_; }  // in force
-  // The newest that was accepted, which will be in force with the next version, and its number.
+  // The newest configuration that was accepted, and its number. It is in force with the next
+  // version at the latest.
   const SessionConfig& newest_config() const { return next_config_ ? *next_config_ : config_; }
   uint64_t config_version() const { return config_version_; }
   const RoundMachine& machine() const { return machine_; }
   const std::shared_ptr<const Parameters>& parameters() const { return parameters_; }
   size_t num_elements() const { return config_.layout->num_elements(); }
 
-  // Bytes that the open round takes beyond what SessionConfig::MemoryBytes says.
+  // Bytes that the open round needs beyond SessionConfig::MemoryBytes.
   uint64_t ExtraRoundBytes() const { return round_.ExtraBytes(); }
 
-  // The whole state except an open round as bytes, closed by a checksum, and back. Continuing from
-  // it gives the same bits as never having stopped; contributions that were pending are forgotten,
-  // and may be sent again. `history` as RoundMachine::Load. Load fails with STATE_CORRUPT. No work
-  // may be under way.
+  // Save writes the whole state except an open round as bytes, with a checksum at the end, and Load
+  // reads them. A session that was loaded gives the same bits as one that never stopped. Pending
+  // contributions are forgotten, and may be sent again. `history` means what it means to
+  // RoundMachine::Load. Load fails with STATE_CORRUPT. No work may be under way during Save.
   std::string Save();
   static absl::StatusOr<std::unique_ptr<Session>> Load(absl::string_view bytes, absl::Time now,
                                                        uint64_t history = 0);
 
-  // CRC32C of the state that Save writes (without its magic and trailer), without the memory for
-  // it.
+  // CRC32C of the state that Save writes, without its magic line and trailer. It is computed
+  // without the memory that the bytes would need.
   uint32_t Checksum();
 
   // Tests only: a deliberate bug of the machine.
   void SwitchOn(Mutation mutation) { machine_.SwitchOn(mutation); }
 
  private:
-  // A step under way.
+  // The step that is under way.
   struct OpenStep {
-    std::unique_ptr<SingleContribution> single;  // null: the round's
+    std::unique_ptr<SingleContribution> single;  // null: the gradient is that of the round
     std::shared_ptr<Parameters> to;
     const Work* work;  // that takes it
   };
@@ -160,13 +164,14 @@ class Session {
   void WriteState(ByteWriter& writer);
 
   SessionConfig config_;
-  std::optional<SessionConfig> next_config_;  // with the next version
-  uint64_t config_version_ = 1;               // of the newest
+  std::optional<SessionConfig> next_config_;  // in force with the next version
+  uint64_t config_version_ = 1;               // of the newest configuration
   RoundMachine machine_;
   std::shared_ptr<const Parameters> parameters_;  // of the current version
   Stepper stepper_;
   RoundGradient round_;
-  std::shared_ptr<Parameters> next_;  // of the next version, while a round is open; else null
+  // The vector of the next version; null unless a round is open.
+  std::shared_ptr<Parameters> next_parameters_;
 
   // Of the work under way.
   std::optional<OpenStep> open_step_;

@@ -32,7 +32,7 @@ bool SameSection(const SectionView& a, const SectionView& b) {
                     });
 }
 
-// Both are of one type, or null. `path` is the section's, or its kind's.
+// `from` and `to` are of one type, or both are null. `path` is that of the section or of its kind.
 absl::Status CheckFixedFields(const Config* from, const Config* to, absl::string_view path) {
   if (from == nullptr) return absl::OkStatus();
   for (const FieldInfo& field : from->Fields()) {
@@ -44,7 +44,7 @@ absl::Status CheckFixedFields(const Config* from, const Config* to, absl::string
   return absl::OkStatus();
 }
 
-// Entries come and go as wholes: what of them is fixed is a rule of their section.
+// Entries come and go as wholes: their section has a rule that says what may not change.
 absl::Status CheckFixed(const Section& section, const SectionView& from, const SectionView& to) {
   const std::string path = absl::StrCat("config.", section.name);
   TALWEG_RETURN_IF_ERROR(CheckFixedFields(from.fields, to.fields, path));

@@ -63,10 +63,10 @@ struct SessionConfig {
   // naming the field ("groups[1].fallback").
   absl::Status Resolve();
 
-  // The layout and the roles of its tensors: what the method is made for. Only after Resolve.
+  // The layout and the roles of its tensors, which the method is made for. Only after Resolve.
   ParameterSpace Space() const;
 
-  // Bytes that the session takes: slots, two versions of the parameters, one staged gradient, sums
+  // Bytes that the session needs: slots, two versions of the parameters, one staged gradient, sums
   // of gradients and the average if they are kept, the groups and their map, the names and shapes
   // of the layout, and the records of its run and its versions. Of everything that may change live,
   // only the groups change this number.

@@ -114,7 +114,7 @@ TEST(SessionConfigTest, OnlyFixedFieldsOfASectionAreFixed) {
           }
           const absl::Status status = CheckLiveChange(config, changed);
           const std::set<std::string> rules = {"aggregation.gradient_accumulation_steps"};
-          // From 0, whether there is an average changes.
+          // A change from 0 changes whether there is an average.
           const bool is_fixed = field.change == Change::kFixed || rules.count(path) > 0 ||
                                 (path == "average.decay" && config.average.value().decay == 0);
           EXPECT_EQ(FieldName(status), is_fixed ? "config." + path : "") << path;

@@ -1,161 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// What a round makes of the gradients that it is given: sums, means, medians, averaging of local
+// steps.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <map>
 #include <memory>
 #include <numeric>
-#include <string>
-#include <tuple>
 #include <utility>
 #include <vector>
 
-#include "core/base/reasons.h"
 #include "core/kernels/negate.h"
 #include "core/optimizers/adam.h"
-#include "core/optimizers/optimizer_testing.h"
+#include "core/session/fleet_testing.h"
 #include "core/session/session.h"
-#include "core/session/session_testing.h"
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-namespace talweg::core {
+namespace talweg::core::round_fleet {
 namespace {
-
-constexpr uint64_t kHistory = 7;
-const absl::Time kNow = absl::UnixEpoch() + absl::Hours(1);
-constexpr uint64_t kElements = kShard + 3 * kBlock + 11;  // two shards and a ragged end
-
-SessionConfig ConfigFor(const AggregationConfig& aggregation, const char* method = "momentum",
-                        uint64_t num_elements = kElements) {
-  EXPECT_TRUE(aggregation.Validate().ok()) << aggregation.Validate();
-  const DecayKind& kind = *FindDecayKind("constant");
-  SessionConfig config{
-      SpaceOf(num_elements).layout, FindMethod(method), FindMethod(method)->default_config(),
-      Schedule(ConfigOf<RateConfig>({.learning_rate = 1}), kind, kind.default_config()),
-      ConfigOf<AggregationConfig>(aggregation)};
-  EXPECT_TRUE(config.Resolve().ok());
-  return config;
-}
-
-AggregationConfig Synchronous() {
-  AggregationConfig aggregation;
-  aggregation.mode = AggregationMode::kSynchronous;
-  return aggregation;
-}
-
-// A deterministic float of a magnitude between 2^-35 and 2^35.
-float Pseudo(uint64_t seed, uint64_t index) {
-  uint64_t x = seed * 0x9e3779b97f4a7c15 + index * 0xbf58476d1ce4e5b9 + 1;
-  x ^= x >> 29;
-  x *= 0x94d049bb133111eb;
-  x ^= x >> 32;
-  const float mantissa = static_cast<float>(static_cast<int64_t>(x) >> 40);
-  return std::ldexp(mantissa, static_cast<int>(x % 70) - 58);
-}
-
-std::vector<float> GradientOf(uint64_t seed, uint64_t size = kElements) {
-  std::vector<float> values(size);
-  for (uint64_t index = 0; index < size; ++index) values[index] = Pseudo(seed, index);
-  return values;
-}
-
-std::shared_ptr<StagedGradient> Staged(const Session& session, const std::vector<float>& values) {
-  auto staged = std::make_shared<StagedGradient>(values.size());
-  staged->Begin(session.config().group_map);
-  staged->Stage({0, values.size()}, Dtype::kFloat32, reinterpret_cast<const char*>(values.data()));
-  return staged;
-}
-
-// A session of workers "w0", "w1", … that keep their sequences.
-class Fleet {
- public:
-  Fleet(const SessionConfig& config, size_t num_workers) {
-    session_ = std::make_unique<Session>(
-        config, kHistory, std::make_shared<Parameters>(config.layout->num_elements()));
-    for (size_t worker = 0; worker < num_workers; ++worker) Join(worker);
-  }
-
-  void Join(size_t worker) {
-    incarnations_[worker] = ++last_incarnation_;
-    sequences_[worker] = 0;
-    EXPECT_TRUE(
-        session_->Handle(core::Join{Name(worker), last_incarnation_}, kNow).effects.status.ok());
-  }
-
-  // Folds what was taken after every `batch` contributions.
-  void FoldEvery(size_t batch) { batch_ = batch; }
-
-  // Calls that were answered, by ticket.
-  const std::map<uint64_t, Answer>& answers() const { return answers_; }
-
-  // Returns the ticket.
-  uint64_t Contribute(size_t worker, const std::vector<float>& gradient, float weight = 1,
-                      uint64_t staleness = 0) {
-    const auto staged = Staged(*session_, gradient);
-    Contribution contribution;
-    contribution.history = session_->machine().history();
-    contribution.worker = Name(worker);
-    contribution.incarnation = incarnations_[worker];
-    contribution.sequence = ++sequences_[worker];
-    contribution.base_version = session_->machine().version() - staleness;
-    contribution.weight = weight;
-    contribution.ticket = ++last_ticket_;
-    EXPECT_TRUE(PrepareFor(*session_).ok());
-    ContributionInput input{contribution};
-    input.gradient = staged;
-    input.returns_gradient = batch_ == 1;
-    Outcome outcome = session_->Contribute(input, kNow);
-    EXPECT_TRUE(outcome.effects.status.ok()) << outcome.effects.status;
-    if (outcome.effects.answer.has_value()) answers_[last_ticket_] = *outcome.effects.answer;
-    Note(outcome.effects);
-    if (outcome.work != nullptr) {
-      Run(std::move(outcome.work));
-    } else if (session_->num_unfolded() >= batch_) {
-      Run(session_->BeginFold());
-    }
-    return last_ticket_;
-  }
-
-  Session& session() { return *session_; }
-  void Replace(std::unique_ptr<Session> session) { session_ = std::move(session); }
-  std::vector<float> values() const {
-    const absl::Span<const float> values = session_->parameters()->values.span();
-    return {values.begin(), values.end()};
-  }
-  const std::vector<std::shared_ptr<const VersionRecord>>& records() const { return records_; }
-
-  static std::string Name(size_t worker) { return "w" + std::to_string(worker); }
-
- private:
-  // Runs the work, the pieces of each stage backwards.
-  void Run(std::unique_ptr<Work> work) {
-    for (size_t stage = 0; stage < work->NumStages(); ++stage) {
-      work->BeginStage(stage);
-      for (size_t piece = work->NumPieces(stage); piece > 0; --piece) {
-        work->RunPiece(stage, piece - 1);
-      }
-      work->EndStage(stage);
-    }
-    Note(session_->End(*work, kNow).effects);
-  }
-
-  void Note(const Effects& effects) {
-    for (const Released& released : effects.released) {
-      EXPECT_TRUE(released.status.ok()) << released.status;
-      answers_[released.ticket] = released.answer;
-    }
-    if (effects.made != nullptr) records_.push_back(effects.made);
-  }
-
-  std::unique_ptr<Session> session_;
-  size_t batch_ = 1;
-  uint64_t last_incarnation_ = 0;
-  uint64_t last_ticket_ = 0;
-  std::map<size_t, uint64_t> incarnations_, sequences_;
-  std::map<uint64_t, Answer> answers_;
-  std::vector<std::shared_ptr<const VersionRecord>> records_;
-};
 
 TEST(SessionRoundsTest, EveryOrderOfArrivalGivesTheSameBits) {
   const float weights[] = {3, 1.0f / 2, 1.0f / 3, 1, 7};
@@ -275,70 +137,6 @@ TEST(SessionRoundsTest, StalenessScalesTheWeight) {
   EXPECT_EQ(fleet.records()[1]->members[1].weight, 1.5f);
 }
 
-TEST(SessionRoundsTest, ConfigurationWaitsForTheOpenRound) {
-  const SessionConfig config = ConfigFor(Synchronous(), "gradient_descent", 1);
-  Fleet fleet(config, 2);
-  fleet.Contribute(0, {1});
-  SessionConfig faster = config;
-  const DecayKind& kind = *FindDecayKind("constant");
-  faster.schedule =
-      Schedule(ConfigOf<RateConfig>({.learning_rate = 10}), kind, kind.default_config());
-  ASSERT_TRUE(fleet.session().Reconfigure(0, faster, kNow).effects.status.ok());
-  EXPECT_EQ(fleet.session().config_version(), 2u);
-  EXPECT_TRUE(SameConfig(fleet.session().newest_config(), faster));
-  EXPECT_TRUE(SameConfig(fleet.session().config(), config));
-  fleet.Contribute(1, {3});
-  EXPECT_EQ(fleet.values(), std::vector<float>{-2});
-  EXPECT_EQ(fleet.records()[0]->config_version, 1u);
-  fleet.Contribute(0, {1});
-  fleet.Contribute(1, {3});
-  EXPECT_EQ(fleet.values(), std::vector<float>{-22});
-  EXPECT_EQ(fleet.records()[1]->config_version, 2u);
-}
-
-TEST(SessionRoundsTest, SavedStateHasNoOpenRound) {
-  AggregationConfig aggregation = Synchronous();
-  for (const bool staged : {false, true}) {
-    aggregation.reduce_order = staged ? ReduceOrder::kByWorker : ReduceOrder::kAny;
-    aggregation.max_workers = 3;
-    Fleet uninterrupted(ConfigFor(aggregation), 3);
-    Fleet stopped(ConfigFor(aggregation), 3);
-    for (Fleet* fleet : {&uninterrupted, &stopped}) {
-      for (size_t worker = 0; worker < 3; ++worker) fleet->Contribute(worker, GradientOf(worker));
-      fleet->Contribute(0, GradientOf(10));
-    }
-    const std::string bytes = stopped.session().Save();
-    auto loaded = Session::Load(bytes, kNow);
-    ASSERT_TRUE(loaded.ok()) << loaded.status();
-    EXPECT_EQ((*loaded)->Save(), bytes);
-    EXPECT_EQ((*loaded)->machine().num_folded(), 0u);
-    EXPECT_EQ((*loaded)->machine().history(), kHistory);
-    stopped.Replace(*std::move(loaded));
-    stopped.Contribute(0, GradientOf(10));  // again: it was pending
-    for (Fleet* fleet : {&uninterrupted, &stopped}) {
-      fleet->Contribute(1, GradientOf(11));
-      fleet->Contribute(2, GradientOf(12));
-      EXPECT_EQ(fleet->session().machine().version(), 2u);
-    }
-    EXPECT_EQ(uninterrupted.values(), stopped.values());
-  }
-}
-
-TEST(SessionRoundsTest, LostStepsBeginANewHistory) {
-  Fleet fleet(ConfigFor(Synchronous(), "momentum", 5), 1);
-  fleet.Contribute(0, GradientOf(1, 5));
-  const std::string bytes = fleet.session().Save();
-  auto loaded = Session::Load(bytes, kNow, /*history=*/99);
-  ASSERT_TRUE(loaded.ok());
-  EXPECT_EQ((*loaded)->machine().history(), 99u);
-  EXPECT_EQ((*loaded)->machine().version(), 1u);
-  ContributionInput old{Contribution{kHistory, "w0", 1, 2, 1}};
-  old.contribution.ticket = 1;
-  old.gradient = Staged(**loaded, GradientOf(1, 5));
-  EXPECT_EQ(ReasonName(ContributeAndRun(**loaded, std::move(old), kNow).judged.status),
-            "HISTORY_CHANGED");
-}
-
 // Local steps of each worker, averaged: the parameters become the mean of the workers' (McMahan et
 // al. 2017, arXiv:1602.05629, algorithm 1).
 TEST(SessionRoundsTest, DifferencesUnderRateOneAreFederatedAveraging) {
@@ -382,35 +180,5 @@ TEST(SessionRoundsTest, FirstFedAdamStepIsThatOfThePaper) {
   }
 }
 
-TEST(SessionRoundsTest, MemoryForARoundIsCharged) {
-  // But for the records of versions.
-  const uint64_t plain = ConfigFor(AggregationConfig(), "momentum").MemoryBytes() -
-                         AggregationConfig().RecordBytes() + Synchronous().RecordBytes();
-  EXPECT_EQ(ConfigFor(Synchronous(), "momentum").MemoryBytes(), plain + 20 * kElements);
-  AggregationConfig staged = Synchronous();
-  staged.reduction = Reduction::kMedian;
-  staged.max_workers = 6;
-  EXPECT_EQ(ConfigFor(staged, "momentum").MemoryBytes(), plain + 28 * kElements);
-}
-
-TEST(SessionRoundsTest, WhatNeedsOtherMemoryIsFixed) {
-  const SessionConfig config = ConfigFor(Synchronous(), "momentum", 3);
-  Fleet fleet(config, 1);
-  const auto refused = [&](auto change) {
-    AggregationConfig aggregation = Synchronous();
-    change(aggregation);
-    SessionConfig changed = config;
-    changed.aggregation = ConfigOf<AggregationConfig>(aggregation);
-    return FieldName(fleet.session().Reconfigure(0, changed, kNow).effects.status);
-  };
-  EXPECT_EQ(refused([](auto& a) { a.mode = AggregationMode::kAsynchronous; }),
-            "config.aggregation.mode");
-  EXPECT_EQ(refused([](auto& a) { a.reduction = Reduction::kMedian; }),
-            "config.aggregation.reduction");
-  EXPECT_EQ(refused([](auto& a) { a.reduce_order = ReduceOrder::kByWorker; }),
-            "config.aggregation.reduce_order");
-  EXPECT_EQ(refused([](auto& a) { a.close = CloseRule::kCount, a.close_count = 2; }), "");
-}
-
 }  // namespace
-}  // namespace talweg::core
+}  // namespace talweg::core::round_fleet

@@ -13,12 +13,12 @@
 
 namespace talweg::core {
 
-// A pointer to what outlives it.
+// A pointer that owns nothing: the gradient outlives it.
 inline std::shared_ptr<StagedGradient> Borrow(StagedGradient& gradient) {
   return {std::shared_ptr<void>(), &gradient};
 }
 
-// A vector for each version, new.
+// Prepares for a contribution, with a new vector for each version.
 inline absl::Status PrepareFor(Session& session, bool has_weight = false) {
   return session.Prepare(has_weight, [&]() -> absl::StatusOr<std::shared_ptr<Parameters>> {
     return std::make_shared<Parameters>(session.num_elements());
@@ -28,7 +28,7 @@ inline absl::Status PrepareFor(Session& session, bool has_weight = false) {
 // What came of a contribution.
 struct Contributed {
   Effects judged;
-  Ended ended;  // of the work that it ordered; empty without
+  Ended ended;  // of the work that the contribution ordered; empty if it ordered none
 };
 
 using Runner = std::function<void(Work&)>;

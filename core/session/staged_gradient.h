@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A gradient on its way from the wire into a step: it is copied once to aligned memory, and
+// A gradient on its way from the wire into a step. It is copied once to aligned memory, and it is
 // measured in the same pass.
 #pragma once
 
@@ -17,32 +17,32 @@
 
 namespace talweg::core {
 
-// Thread-compatible, except that Stage, and Measure, may run on disjoint shards at the same time.
-// The object may be used again for the next gradient of the same size.
+// Thread-compatible, except that calls of Stage, or of Measure, may run on disjoint shards at the
+// same time. The object may be used again for the next gradient of the same size.
 class StagedGradient {
  public:
   explicit StagedGradient(size_t num_elements);
 
-  // Begins a new gradient. From here on, sums are taken by the pieces of `map`, which is of this
-  // size.
+  // Begins a new gradient. From here on, sums are taken over the pieces of `map`, which has the
+  // same number of elements.
   void Begin(std::shared_ptr<const GroupMap> map);
 
   // Copies the elements of `shard` from `bytes` and measures them. `bytes` has the elements of that
   // shard alone, little-endian, with any alignment. The shard begins and ends with blocks.
   void Stage(Shard shard, Dtype dtype, const char* bytes);
 
-  // Does the same for the next elements, of any number; the first call after Begin starts at
-  // element 0. It is for a gradient that comes in order and in runs of any length, on one thread at
-  // a time. A block is measured once, when it is whole.
+  // Copies and measures the next elements, however many they are; the first call after Begin starts
+  // at element 0. Append is for a gradient that comes in order and in runs of any length, on one
+  // thread at a time. A block is measured once, when it is whole.
   void Append(EncodedVector elements);
 
   // Measures elements that stand in values() already.
   void Measure(Shard shard);
 
-  // What was measured; to be called after every element was measured. Squares are summed in double,
-  // piece by piece, in the order of the elements.
-  bool finite() const;  // There is no NaN and no infinity in it.
-  // By group.
+  // The results of measuring. Call these functions only when every element was measured. Squares
+  // are summed in double, piece by piece, in the order of the elements.
+  bool finite() const;  // Whether there is no NaN and no infinity in the gradient.
+  // The sum of the squares of each group.
   std::vector<double> SquaredNorms() const;
   // CRC32C over the CRC32Cs of the blocks as float32, in order.
   uint32_t Digest() const;
@@ -62,8 +62,8 @@ class StagedGradient {
   std::vector<uint32_t> block_digests_;  // CRC32C
 };
 
-// The digest of a whole contribution: a repeat must agree with the first in all of these. Losses
-// that are NaN count by their bits.
+// The digest of a whole contribution. A repeat must agree with the first contribution in all of
+// these arguments. Losses that are NaN count by their bits.
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
                        absl::Span<const double> losses, float weight = 1,
                        bool is_difference = false);

@@ -12,8 +12,8 @@
 namespace talweg::core {
 namespace {
 
-// The product of two numbers that are finite and not negative: the largest double instead of an
-// infinity, which times a zero would be NaN.
+// The product of two numbers that are finite and not negative. It is the largest double instead of
+// an infinity, because an infinity times zero would be NaN.
 double FiniteProduct(double a, double b) {
   return std::min(a * b, std::numeric_limits<double>::max());
 }
@@ -143,7 +143,7 @@ void Stepper::Finish(Shard shard, absl::Span<const float> from, absl::Span<float
                 View(average_.span(), shard));
 }
 
-StepTaken Stepper::Taken() const {
+StepTaken Stepper::Result() const {
   double sum = 0;
   for (const double block_sum : block_sums_) sum += block_sum;
   return {gradient_norm_, clip_factor_, std::sqrt(sum)};

@@ -32,11 +32,12 @@ class Stepper {
   // at `initial`.
   Stepper(const SessionConfig& config, const Parameters& initial);
 
-  // Takes the method's hyper-parameters from the configuration anew.
+  // Gives the method the hyper-parameters that the configuration has now.
   void Configure();
 
-  // Adds the stages of the step that `order` asks for, behind those of `source`: it reads `from`,
-  // which is not written to, and writes `to`, which nobody reads. All outlive the work.
+  // Adds to `work` the stages of `source`, and behind them the stages of the step that `order` asks
+  // for. The step reads `from`, which is not written to, and writes `to`, which nobody else reads.
+  // All arguments outlive the work.
   //
   //   stage   what one piece is
   //   apply   a shard: clip, coupled decay, the method
@@ -44,11 +45,12 @@ class Stepper {
   //   finish  a shard: update norm and average, after the passes; without passes, part of apply
   void AddStages(const StepOrder& order, GradientSource& source, const Parameters& from,
                  Parameters& to, Work& work);
-  // What the step that has ended came to.
-  StepTaken Taken() const;
+  // The norms and the clipping of the step that has ended.
+  StepTaken Result() const;
 
   bool HasLookahead() const { return optimizer_->HasLookahead(); }
-  // Writes where the gradient of the coming step, of the given rate, is to be taken.
+  // Writes to `to` the point at which the gradient of the coming step is to be taken, if that step
+  // has the given rate.
   void Lookahead(double learning_rate, Shard shard, absl::Span<const float> from,
                  absl::Span<float> to) const;
   bool KeepsAverage() const { return average_.size() > 0; }
@@ -74,7 +76,7 @@ class Stepper {
 
   const SessionConfig& config_;
   std::unique_ptr<Optimizer> optimizer_;
-  AlignedBuffer average_;  // empty if none is kept
+  AlignedBuffer average_;  // empty if no average is kept
 
   // Of the step under way.
   std::vector<GroupStep> group_steps_;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Work is a value: stages, one after the other, of pieces that may run on any threads at the same
-// time. A session hands work out, a caller that has threads runs it, and says when it has ended
-// (Session::End).
+// Work is a value. It consists of stages, which run one after the other. A stage consists of
+// pieces, which may run on any threads at the same time. A session hands work out; a caller that
+// has threads runs the work and reports its end (Session::End).
 //
-// To run it: for each stage BeginStage, then RunPiece once for each piece, then EndStage.
+// To run work, call for each stage BeginStage, then RunPiece once for each piece, then EndStage.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,8 @@
 
 namespace talweg::core {
 
-// The parts of a session that work may read or change beside what it was given.
+// The parts of a session that a work may read or change, beside the arguments that it was made
+// with.
 enum class SessionPart : uint8_t {
   kRoundSums,  // accumulators and contributions of the open round
   kSlots,      // the method's state and the running average
@@ -43,7 +44,7 @@ class Work {
   void BeginStage(size_t stage) {
     if (stages_[stage].begin) stages_[stage].begin();
   }
-  // Of a stage that has begun.
+  // The stage must have begun.
   size_t NumPieces(size_t stage) const { return stages_[stage].num_pieces(); }
   void RunPiece(size_t stage, size_t piece) { stages_[stage].run_piece(piece); }
   void EndStage(size_t stage) {
@@ -60,7 +61,7 @@ class Work {
     }
   }
 
-  // What the work uses of its session; set by whoever makes it.
+  // Which parts of its session the work uses. The function that makes the work says so.
   void Use(SessionPart part, Access access) { uses_[static_cast<size_t>(part)] = access; }
   Access UseOf(size_t part) const { return uses_[part]; }
 

@@ -24,7 +24,7 @@ constexpr uint64_t kHistory = 5;
 constexpr uint64_t kElements = 2 * kShard + 17;  // three shards
 const absl::Time kNow = absl::UnixEpoch();
 
-// Gradients are accumulated, `steps` a version, and the average of the versions is kept.
+// A session that accumulates `steps` gradients per version and keeps the average of the versions.
 SessionConfig ConfigOfTest(uint64_t steps) {
   const Method& method = *FindMethod("gradient_descent");
   const DecayKind& kind = *FindDecayKind("constant");
@@ -63,7 +63,7 @@ class SessionWorkTest : public testing::Test {
     return input;
   }
 
-  // Judges it; what it orders is for the test to run.
+  // Judges the contribution and returns the work that it orders, which the test runs.
   Outcome Contribute(ContributionInput input) {
     EXPECT_TRUE(PrepareFor(*session_).ok());
     return session_->Contribute(input, kNow);
@@ -97,7 +97,7 @@ TEST_F(SessionWorkTest, CopyOfAVersionAndAStepMayBeUnderWayTogether) {
   auto copy = std::make_shared<Parameters>(kElements);
   const auto copying = session_->BeginRead(Session::Point::kParameters, copy);
   const Outcome step = Contribute(Input(4));
-  // Piece by piece in turn.
+  // The two works take turns, piece by piece.
   copying->BeginStage(0);
   step.work->BeginStage(0);
   ASSERT_EQ(copying->NumPieces(0), step.work->NumPieces(0));
@@ -159,7 +159,7 @@ TEST_F(SessionWorkTest, DifferenceIsTurnedOverBeforeItIsFoldedOrStepped) {
   sequence_ = 0;
   ContributionInput first = Input(2);
   first.is_difference = true;
-  RunAndEnd(Contribute(std::move(first)));  // only turns it over
+  RunAndEnd(Contribute(std::move(first)));  // only changes the sign of the gradient
   EXPECT_EQ(session_->num_unfolded(), 1u);
   RunAndEnd(Contribute(Input(6)));
   EXPECT_THAT(values(), Each(-1.0f));

@@ -206,7 +206,7 @@ Reactor* SessionService::Join(grpc::CallbackServerContext* context, const v1::Jo
   const absl::StatusOr<core::Roles> roles = RolesFromProto(*request);
   if (!roles.ok()) return call->End(roles.status());
   (*host)->Join(
-      request->worker(), *roles, [this] { return context_.sessions.incarnations().Next(); },
+      request->worker(), *roles, [this] { return context_.sessions.incarnations().Issue(); },
       [response, call](absl::StatusOr<JoinOutcome> outcome) {
         if (outcome.ok()) JoinToProto(*outcome, *response);
         call->End(outcome.status());

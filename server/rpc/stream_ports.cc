@@ -16,9 +16,10 @@ HostedSession::~HostedSession() { host_->deletion().Forget(deletion_listener_); 
 
 void HostedSession::AwaitMade() {
   // Answers when the session is made.
-  host_->Read(std::nullopt, [told = post_](const absl::StatusOr<PointOutcome>& made) {
-    told([status = made.status()](StreamMachine& machine) { machine.SessionMade(status); });
-  });
+  host_->Read(
+      core::Session::Point::kParameters, [told = post_](const absl::StatusOr<PointOutcome>& made) {
+        told([status = made.status()](StreamMachine& machine) { machine.SessionMade(status); });
+      });
 }
 
 void HostedSession::Step(StepInput input) {

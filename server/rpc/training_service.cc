@@ -60,7 +60,7 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
                            "min_version does not go with version, which names the one wanted",
                            "min_version"));
     }
-    if (pinned_.has_value() && !wanted->point.has_value()) {
+    if (pinned_.has_value() && wanted->point == core::Session::Point::kParameters) {
       // Perhaps another reader still holds that version.
       if (std::shared_ptr<const core::Parameters> held = host_->Held(*pinned_)) {
         vector_ = OutgoingVector({std::move(held), true, 0}, wanted->kind, *dtype);

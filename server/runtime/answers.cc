@@ -3,7 +3,7 @@
 
 namespace talweg::server {
 
-void Answers::FailThoseWhoWantLookahead(const absl::Status& status) {
+void Answers::FailAllThatWantLookahead(const absl::Status& status) {
   for (Entry& entry : entries_) {
     if (entry.wants_lookahead && entry.answer.ok()) entry.answer = status;
   }
@@ -20,7 +20,7 @@ void Answers::Tell(size_t piece) {
   for (size_t place = piece * kPieceSize; place < end; ++place) {
     Entry& entry = entries_[place];
     if (!entry.answer.ok()) {
-      // Handed on, not copied: copies share memory, and go on different threads.
+      // Moved, not copied: copies share memory, and are destroyed on different threads.
       entry.done(std::move(entry.answer).status());
       continue;
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The calls that one operation ends, and what they are told. A round's answers are many, and each
-// is a message to make and to send, so several threads share them.
+// The calls that one operation ends, and what they are told. A round may have many answers, and for
+// each answer a message is made and sent, so several threads share the answers.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,7 @@ class Answers {
   void Add(StepDone done, absl::StatusOr<core::Answer> answer, bool wants_lookahead = false) {
     entries_.push_back({std::move(done), std::move(answer), wants_lookahead});
   }
-  // A call that waited.
+  // The same for a call that was parked.
   void Add(ParkedCall call, absl::StatusOr<core::Answer> answer) {
     Add(std::move(call.done), std::move(answer), call.wants_lookahead);
   }
@@ -34,17 +34,17 @@ class Answers {
       return entry.wants_lookahead && entry.answer.ok();
     });
   }
-  // Replaces the answers of all who want the lookahead, or of all.
-  void FailThoseWhoWantLookahead(const absl::Status& status);
+  // Replaces by `status` the answers of all calls that want the lookahead, or of all calls. Calls
+  // that have no answer keep their error.
+  void FailAllThatWantLookahead(const absl::Status& status);
   void FailAll(const absl::Status& status);
 
-  // What goes along with the answers: the current version, the one before if a step made it, the
-  // lookahead if somebody wants it, and the rate of the coming step.
+  // What goes along with the answers.
   struct Along {
-    std::shared_ptr<const core::Parameters> parameters;
-    std::shared_ptr<const core::Parameters> previous;
-    std::shared_ptr<const core::Parameters> lookahead;
-    double next_learning_rate = 0;
+    std::shared_ptr<const core::Parameters> parameters;  // of the current version
+    std::shared_ptr<const core::Parameters> previous;  // of the version before, if a step was taken
+    std::shared_ptr<const core::Parameters> lookahead;  // null if no call wants it
+    double next_learning_rate = 0;                      // of the coming step
   };
   void SetAlong(Along along) { along_ = std::move(along); }
 

@@ -84,7 +84,7 @@ TEST(AnswersTest, FailureReplacesAnswersAndNoErrors) {
   answers.Add(Into(told), absl::AbortedError("first"));
   answers.Add(Into(told), Applied(1), /*wants_lookahead=*/true);
   answers.Add(Into(told), Applied(1));
-  answers.FailThoseWhoWantLookahead(absl::UnavailableError("second"));
+  answers.FailAllThatWantLookahead(absl::UnavailableError("second"));
   answers.FailAll(absl::CancelledError("third"));
   TellAll(answers);
   EXPECT_EQ(told[0].status().message(), "first");

@@ -15,7 +15,7 @@
 namespace talweg::server {
 namespace {
 
-// The pool whose thread this is; null elsewhere.
+// The pool that this thread belongs to; null on all other threads.
 thread_local const ComputePool* current_pool = nullptr;
 
 }  // namespace
@@ -77,21 +77,22 @@ void ComputePool::Enqueue(std::shared_ptr<Job> job) {
 
 void ComputePool::RunThread() {
   current_pool = this;
-  // Denormals and rounding as the arithmetic's definition wants them: a thread begins with those of
-  // the one that made it, and a library may have changed them there.
+  // Sets denormals and rounding as the definition of the arithmetic demands. A thread begins with
+  // the settings of the thread that made it, and a library may have changed those.
   std::fesetenv(FE_DFL_ENV);
   while (true) {
     std::shared_ptr<Job> job;
     size_t index = 0;
     {
       MutexLock lock(mutex_);
-      // A busy thread may still post: only when all rest and nothing waits is the work over.
+      // A busy thread may still post. So the work is over only when no thread is busy and no job
+      // waits.
       while (jobs_.empty() && !(stopping_ && busy_ == 0)) mutex_.Wait(work_);
       if (jobs_.empty()) return;
       job = std::move(jobs_.front());
       jobs_.pop_front();
-      index = job->next++;
-      if (job->next < job->num_pieces) jobs_.push_back(job);
+      index = job->next_piece++;
+      if (job->next_piece < job->num_pieces) jobs_.push_back(job);
       ++busy_;
     }
     job->piece(index);
@@ -114,7 +115,7 @@ size_t AvailableCpus() {
   if (sched_getaffinity(0, sizeof(allowed), &allowed) == 0) {
     cpus = static_cast<size_t>(std::max(1, CPU_COUNT(&allowed)));
   }
-  // cgroup v2: "max 100000" or "150000 100000", microseconds of CPU a period.
+  // cgroup v2: "max 100000" or "150000 100000", microseconds of CPU per period.
   std::ifstream file("/sys/fs/cgroup/cpu.max");
   std::string quota;
   double period = 0;

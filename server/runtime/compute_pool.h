@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The server's own threads for everything that computes. Work comes as jobs of one or many pieces;
-// the threads take one piece at a time from the jobs in turn, so that a session's large step delays
-// another's small one by pieces (tens of microseconds), not by the whole step; what is not cut (the
-// first zeros of a buffer, the checksum of a state) runs as one piece. Nothing here
-// blocks: what follows a job is its `done`. The threads keep denormals and round to nearest,
+// The server's own threads for everything that computes. Work comes as jobs of one or many pieces.
+// The threads run one piece of each job in turn, so that a large step of one session delays a small
+// step of another session by single pieces (tens of microseconds), not by the whole step. Work that
+// cannot be cut (the first zeros of a buffer, the checksum of a state) runs as one piece. Nothing
+// here blocks: what follows a job is its `done`. The threads keep denormals and round to nearest,
 // whatever the thread that made them does.
 #pragma once
 
@@ -30,7 +30,8 @@ class ComputePool {
   using Piece = absl::AnyInvocable<void(size_t)>;
 
   explicit ComputePool(size_t num_threads);  // >= 1
-  // Stops the timers, finishes all work, also what that work posts, then joins the threads.
+  // Stops the timers, finishes all work, including work that is posted meanwhile, and then joins
+  // the threads.
   ~ComputePool();
   ComputePool(const ComputePool&) = delete;
   ComputePool& operator=(const ComputePool&) = delete;
@@ -39,13 +40,14 @@ class ComputePool {
   void Post(Task task);
 
   // Runs piece(0) … piece(num_pieces - 1) on threads of the pool, in any order and at the same
-  // time, then `done` once, on the thread that finished last. Called from a thread of the pool, a
-  // single piece and its `done` run before this returns.
+  // time, then `done` once, on the thread that finished last. If there is a single piece and the
+  // caller is a thread of the pool, the piece and `done` run before this function returns.
   void RunPieces(size_t num_pieces, Piece piece, Task done);
 
   size_t num_threads() const { return threads_.size(); }
 
-  // What is to be posted later. They stop, with what is to come, when the pool goes.
+  // For work that is to be posted later. The timers stop when the pool is destroyed, and calls that
+  // are still to come are dropped.
   Timers& timers() { return timers_; }
 
  private:
@@ -53,7 +55,7 @@ class ComputePool {
     Piece piece;
     Task done;
     size_t num_pieces = 0;
-    size_t next = 0;  // guarded by the pool's mutex
+    size_t next_piece = 0;  // guarded by the pool's mutex
     std::atomic<size_t> unfinished{0};
   };
 
@@ -69,8 +71,8 @@ class ComputePool {
   std::vector<std::thread> threads_;
 };
 
-// Threads that this process may use: the CPU quota of the root cgroup, as a container sees it,
-// where there is one, else the CPUs it is allowed on. At least 1.
+// How many threads this process may use: the CPU quota of the root cgroup, as a container sees it,
+// if there is a quota, or else the number of CPUs that the process may run on. At least 1.
 size_t AvailableCpus();
 
 }  // namespace talweg::server

@@ -13,7 +13,8 @@ void RunFrom(Env& env, std::shared_ptr<core::Work> work, size_t stage, Env::Task
   for (; stage < work->NumStages(); ++stage) {
     work->BeginStage(stage);
     const size_t num_pieces = work->NumPieces(stage);
-    // A stage may have nothing to do: a method's matrices may all be frozen, or there may be none.
+    // A stage may have no pieces: a method's matrices may all be frozen, or there may be no
+    // matrices.
     if (num_pieces > 0) {
       core::Work& running = *work;
       return env.RunPieces(

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What a session's host needs of the world around it: clocks, threads, alarms, and a place that
-// survives a crash. The server's is PoolEnv; the simulation in tests/simulation has one of virtual
-// time, so that it drives the real host.
+// survives a crash. The server uses PoolEnv. The simulation in tests/simulation has an environment
+// of virtual time, and so drives the real host.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@
 
 namespace talweg::server {
 
-// What a session has decided. Everything here is borrowed for the call that is handed it.
+// What a session has decided. All references are valid only during the call of Keep.
 struct Decision {
   const SessionIdentity& identity;
   const core::Session& session;  // after the event
@@ -34,30 +34,30 @@ class Env {
 
   virtual ~Env() = default;
 
-  // For decisions: never jumps back.
+  // The time of decisions. It never jumps back.
   virtual absl::Time MonotonicNow() const = 0;
-  // For people.
+  // The time that people read.
   virtual absl::Time WallNow() const = 0;
   // A random number that is not 0, and new.
   virtual uint64_t NewHistory() = 0;
 
-  // As ComputePool's functions of these names.
+  // As the functions of ComputePool that have these names.
   virtual void Post(Task task) = 0;
   virtual void RunPieces(size_t num_pieces, Piece piece, Task done) = 0;
 
-  // As the functions of Timers.
-  virtual uint64_t Arm(absl::Time when, std::function<void()> due) = 0;
+  // As the functions of Timers that have these names.
+  virtual uint64_t Arm(absl::Time when, std::function<void()> callback) = 0;
   virtual void Cancel(uint64_t alarm) = 0;
 
-  // Is told every decision of a session's machine, in its order, and calls `kept`, once, as soon as
-  // what `decision.effects.durable` names survives what the session's policy says it survives: at
-  // once, on this thread, if nothing need be kept. Until then nobody is told of the decision, and a
-  // version that it made is not visible.
+  // The host hands in every decision of a session's machine, in the order of the decisions. Keep calls `kept` once, as
+  // soon as what `decision.effects.durable` names survives everything that the session's policy
+  // promises to survive; if nothing must be kept, it calls `kept` at once, on this thread. Until
+  // then nobody is told of the decision, and a version that the decision made is not visible.
   virtual void Keep(const Decision& decision, Task kept) = 0;
 };
 
-// The environment of a server: threads of a pool, the machine's clocks. It keeps nothing: sessions
-// live in memory.
+// The environment of a server: the threads of a pool, and the machine's clocks. It keeps nothing,
+// because sessions live in memory.
 class PoolEnv : public Env {
  public:
   explicit PoolEnv(ComputePool& pool) : pool_(pool) {}
@@ -69,8 +69,8 @@ class PoolEnv : public Env {
   void RunPieces(size_t num_pieces, Piece piece, Task done) override {
     pool_.RunPieces(num_pieces, std::move(piece), std::move(done));
   }
-  uint64_t Arm(absl::Time when, std::function<void()> due) override {
-    return pool_.timers().Arm(when, std::move(due));
+  uint64_t Arm(absl::Time when, std::function<void()> callback) override {
+    return pool_.timers().Arm(when, std::move(callback));
   }
   void Cancel(uint64_t alarm) override { pool_.timers().Cancel(alarm); }
   void Keep(const Decision& /*decision*/, Task kept) override { kept(); }
@@ -79,8 +79,8 @@ class PoolEnv : public Env {
   ComputePool& pool_;
 };
 
-// Runs work, stage by stage, each stage's pieces at the same time, and then calls `then` on the
-// thread that finished last.
+// Runs the work stage by stage, with the pieces of a stage at the same time, and then calls `then`
+// on the thread that finished last.
 void RunWork(Env& env, std::shared_ptr<core::Work> work, Env::Task then);
 
 }  // namespace talweg::server

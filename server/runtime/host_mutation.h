@@ -10,7 +10,7 @@ namespace talweg::server {
 
 enum class HostMutation : uint8_t {
   kNone,
-  kAnswerBeforeDurable,  // a call is answered before what its answer rests on survives a crash
+  kAnswerBeforeDurable,  // a call is answered before the decision behind its answer is durable
   kAnswerBeforeVisible,  // a call is told of a version that cannot be read yet
 };
 

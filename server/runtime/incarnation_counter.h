@@ -8,13 +8,13 @@
 
 namespace talweg::server {
 
-// Issues incarnations, each larger than all before it, for all sessions. Thread-safe.
+// Issues incarnations for all sessions, each larger than all incarnations before. Thread-safe.
 class IncarnationCounter {
  public:
-  uint64_t Next() { return ++last_; }
-  // The last one issued, for a store that keeps it.
+  uint64_t Issue() { return ++last_; }
+  // The incarnation that was issued last, for a store that keeps it.
   uint64_t last() const { return last_; }
-  // Goes on after what a store has kept, and never goes back.
+  // Continues after the incarnation that a store has kept, and never goes back.
   void ContinueAfter(uint64_t last) {
     uint64_t issued = last_;
     while (issued < last && !last_.compare_exchange_weak(issued, last)) {

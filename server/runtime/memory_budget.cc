@@ -24,13 +24,13 @@ MemoryBudget::Reservation::~Reservation() {
 
 absl::Status MemoryBudget::Reservation::Resize(uint64_t bytes) {
   if (budget_ != nullptr && bytes < bytes_) budget_->Release(bytes_ - bytes);
-  if (budget_ != nullptr && bytes > bytes_) TALWEG_RETURN_IF_ERROR(budget_->Take(bytes - bytes_));
+  if (budget_ != nullptr && bytes > bytes_) TALWEG_RETURN_IF_ERROR(budget_->Use(bytes - bytes_));
   bytes_ = bytes;
   return absl::OkStatus();
 }
 
 absl::StatusOr<MemoryBudget::Reservation> MemoryBudget::Reserve(uint64_t bytes) {
-  TALWEG_RETURN_IF_ERROR(Take(bytes));
+  TALWEG_RETURN_IF_ERROR(Use(bytes));
   return Reservation(*this, bytes);
 }
 
@@ -39,7 +39,7 @@ absl::Status MemoryBudget::Check(uint64_t bytes) const {
   return bytes <= limit_ - now_used ? absl::OkStatus() : Short(bytes, now_used);
 }
 
-absl::Status MemoryBudget::Take(uint64_t bytes) {
+absl::Status MemoryBudget::Use(uint64_t bytes) {
   uint64_t used = 0;
   {
     MutexLock lock(mutex_);

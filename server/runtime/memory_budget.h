@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Memory that sessions may take together. A session is charged when it is created and refused when
-// it would not fit, so that no layout brings the server down.
+// The memory that sessions may use together. A session is charged when it is created, and refused
+// if it would not fit, so that no layout brings the server down.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ namespace talweg::server {
 // Thread-safe; outlives its reservations.
 class MemoryBudget {
  public:
-  // Gives its bytes back when it goes. Movable.
+  // Bytes that were reserved. It gives them back when it is destroyed. Movable.
   class Reservation {
    public:
     Reservation() = default;
@@ -29,10 +29,11 @@ class MemoryBudget {
     Reservation& operator=(Reservation&& other) noexcept;
     ~Reservation();
     uint64_t bytes() const { return bytes_; }
-    // Takes what is missing to `bytes`, or gives back what is over. Fails as Reserve does, and then
-    // holds what it held; giving back cannot fail. One that came from nowhere takes any number.
+    // Reserves the bytes that are missing to `bytes`, or gives back those that are too many. Fails
+    // as Reserve does, and then holds as many as before; giving back cannot fail. A reservation
+    // that belongs to no budget accepts any number.
     absl::Status Resize(uint64_t bytes);
-    // Where they came from; null for none.
+    // The budget that the bytes came from; null if they belong to no budget.
     MemoryBudget* budget() const { return budget_; }
 
    private:
@@ -47,23 +48,24 @@ class MemoryBudget {
   explicit MemoryBudget(uint64_t limit_bytes, size_t max_waiting = kMaxWaiting)
       : limit_(limit_bytes), max_waiting_(max_waiting) {}
 
-  // Fails with MEMORY_QUOTA, telling what was asked, used and allowed.
+  // Fails with MEMORY_QUOTA, and the text tells how much was asked for, used and allowed.
   absl::StatusOr<Reservation> Reserve(uint64_t bytes);
-  // What Reserve would say now, without taking anything.
+  // What Reserve would say now, without reserving anything.
   absl::Status Check(uint64_t bytes) const;
 
-  // Reserves as soon as there is room, first come, first served; Reserve goes past those who wait.
-  // `granted` runs once, at once or on the thread that gives memory back, under no lock. Returns
-  // the place in the line, for Forget. Fails with MEMORY_QUOTA where there can never be room, or
-  // max_waiting wait already.
+  // Reserves as soon as there is room. Callers are served in the order in which they came, but
+  // Reserve does not wait behind them. `granted` runs once, at once or on the thread that gives
+  // memory back, under no lock. Returns the caller's place in the line, for Forget. Fails with
+  // MEMORY_QUOTA if there can never be room, or if max_waiting callers wait already.
   using Granted = absl::AnyInvocable<void(Reservation)>;
   absl::StatusOr<uint64_t> ReserveLater(uint64_t bytes, Granted granted);
-  // Leaves the line. False where that place was served, is being served just now, or never was.
+  // Gives up a place in the line. Returns false if that place was served already, is being served
+  // just now, or never existed.
   bool Forget(uint64_t place);
   bool AnyoneWaits() const;
 
-  // Pulsed whenever somebody begins to wait, on his thread and under no lock, so that who holds
-  // memory without need may give it back.
+  // Pulsed whenever a caller begins to wait, on the thread of that caller and under no lock, so
+  // that code that holds memory without need may give it back.
   Notice& wanted() { return wanted_; }
 
   uint64_t used() const;
@@ -75,7 +77,7 @@ class MemoryBudget {
     Granted granted;
   };
 
-  absl::Status Take(uint64_t bytes);
+  absl::Status Use(uint64_t bytes);
   void Release(uint64_t bytes);
   void Serve();
   absl::Status Short(uint64_t bytes, uint64_t used) const;
@@ -89,8 +91,8 @@ class MemoryBudget {
   Notice wanted_;
 };
 
-// Three fifths of the memory this process may use: the limit of the root cgroup, as a container
-// sees it, where there is one, else the machine's.
+// Three fifths of the memory that this process may use: of the limit of the root cgroup, as a
+// container sees it, if there is a limit, or else of the machine's memory.
 uint64_t DefaultMemoryBytes();
 
 }  // namespace talweg::server

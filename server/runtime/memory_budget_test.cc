@@ -118,7 +118,7 @@ TEST(DefaultMemoryBytesTest, IsSomethingThatTheMachineCanHave) {
 
 class LineTest : public ::testing::Test {
  protected:
-  // Asks for `bytes`; what it gets stands in got_[index].
+  // Asks for `bytes`; the reservation is put into got_[index].
   uint64_t Ask(uint64_t bytes, size_t index) {
     const absl::StatusOr<uint64_t> place = budget_.ReserveLater(
         bytes, [this, index](MemoryBudget::Reservation got) { got_[index] = std::move(got); });
@@ -141,7 +141,7 @@ TEST_F(LineTest, WhoeverFitsIsServedAtOnce) {
 TEST_F(LineTest, FirstComeFirstServedWhenMemoryReturns) {
   Ask(60, 0);
   Ask(80, 1);
-  Ask(10, 2);  // would fit, but not past the one before
+  Ask(10, 2);  // would fit, but does not go past the caller before
   EXPECT_FALSE(got_[1].has_value() || got_[2].has_value());
   EXPECT_TRUE(budget_.AnyoneWaits());
   got_[0].reset();
@@ -157,7 +157,7 @@ TEST_F(LineTest, WhoeverLeavesHoldsUpNobody) {
   budget_.Forget(place);
   EXPECT_FALSE(got_[1].has_value());
   ASSERT_TRUE(got_[2].has_value());
-  budget_.Forget(place);  // again, and of one who was served: nothing
+  budget_.Forget(place);  // again, and for a caller that was served: does nothing
   got_[0].reset();
   EXPECT_FALSE(got_[1].has_value());
   EXPECT_EQ(budget_.used(), 10u);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// An annotated mutex over std::mutex: Clang's -Wthread-safety reads the annotations, and the thread
-// sanitizer understands what is underneath (it misreads this Abseil's own).
+// An annotated mutex over std::mutex. Clang's -Wthread-safety reads the annotations, and the thread
+// sanitizer understands std::mutex (it misreads the mutex of this version of Abseil).
 #pragma once
 
 #include <chrono>
@@ -18,13 +18,13 @@ class ABSL_LOCKABLE Mutex {
   void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }
   void Unlock() ABSL_UNLOCK_FUNCTION() { mutex_.unlock(); }
 
-  // Sleeps until `signal` is notified, with the lock given up meanwhile. May wake for nothing.
+  // Sleeps until `signal` is notified, and gives up the lock meanwhile. May wake for no reason.
   void Wait(std::condition_variable& signal) ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     std::unique_lock<std::mutex> lock(mutex_, std::adopt_lock);
     signal.wait(lock);
     lock.release();
   }
-  // The same, and not longer than until `time`.
+  // Does the same, but sleeps no longer than until `time`.
   void WaitUntil(std::condition_variable& signal, std::chrono::steady_clock::time_point time)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(this) {
     std::unique_lock<std::mutex> lock(mutex_, std::adopt_lock);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Something that happens, once or now and then, and those who want to be told.
+// Something that happens, once for all or now and then, and the listeners that want to be told.
 #pragma once
 
 #include <cstdint>
@@ -18,20 +18,21 @@ class Notice {
  public:
   using Listener = std::function<void()>;
 
-  // `told` runs once, under no lock: on the thread that gives the notice, at once where it was
-  // given before. Returns what to forget it by. A listener that is forgotten may still be running.
-  uint64_t Listen(Listener told) {
+  // `listener` runs once, under no lock: on the thread that gives the notice, or at once if the
+  // notice was given before. Returns the listener's number, for Forget.
+  uint64_t Listen(Listener listener) {
     {
       MutexLock lock(mutex_);
       if (!given_) {
-        listeners_.emplace(++last_, std::move(told));
+        listeners_.emplace(++last_, std::move(listener));
         return last_;
       }
     }
-    told();
+    listener();
     return 0;
   }
 
+  // The listener is no longer called. It may still be running when this returns.
   void Forget(uint64_t listener) {
     Listener forgotten;  // goes after the lock
     MutexLock lock(mutex_);
@@ -41,9 +42,9 @@ class Notice {
     listeners_.erase(found);
   }
 
-  // It has happened, for good.
+  // It has happened, once for all. Tells the listeners, and every later listener at once.
   void Give() { Tell(true); }
-  // It has happened, and may happen again: those who listen are told, and no longer listen.
+  // It has happened, and may happen again. Tells the listeners, which listen no longer then.
   void Pulse() { Tell(false); }
 
  private:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Operations that run one after the other, on whichever threads their owner is given: what a
-// session, or a stream, does is never done by two threads at the same time.
+// Operations that run one after the other, on any threads of their owner: what a session, or a
+// stream, does is never done by two threads at the same time.
 //
 // After each operation the queue goes to the back of the pool's line, so a long queue costs every
 // other owner one operation per turn. When no operation is left, the queue asks its owner what else
@@ -23,14 +23,15 @@ namespace talweg::server {
 class OperationQueue {
  public:
   using Task = absl::AnyInvocable<void()>;
-  // Does something and calls `finished`, once, then or later, on any thread. Until then no other
-  // operation begins.
+  // An operation calls `finished` once, when it is over, on any thread and perhaps much later.
+  // Until then no other operation begins.
   using Operation = absl::AnyInvocable<void(Task finished)>;
 
   struct Owner {
     // Runs a task later, on a thread that may compute.
     std::function<void(Task)> post;
-    // Keeps the owner of the queue alive for as long as the copy lives; null if it is gone.
+    // Keeps the owner of the queue alive as long as the returned pointer lives; null if the owner
+    // is gone.
     std::function<std::shared_ptr<void>()> hold;
     // Called between two operations, under no lock, when no operation is waiting: returns the next
     // one, or null if there is nothing to do. May be empty.
@@ -47,7 +48,7 @@ class OperationQueue {
   void Wake();
   // Ends the operation under way; for the owner of a queue that was born busy.
   void Finished();
-  // Drops what has not begun. What is under way goes on.
+  // Drops the operations that have not begun. An operation that is under way goes on.
   void Clear();
 
  private:

@@ -20,7 +20,7 @@ using ::testing::IsEmpty;
 using Task = OperationQueue::Task;
 using Operation = OperationQueue::Operation;
 
-// A pool that runs what it was given when it is told to.
+// A pool that runs its tasks only when the test says so.
 class Bench {
  public:
   explicit Bench(std::function<Operation()> when_empty = {}, bool busy = false)
@@ -122,7 +122,7 @@ TEST(OperationQueueTest, OwnerIsAskedOnlyWhenNothingWaitsAndUntilItHasNothing) {
   EXPECT_THAT(bench.words_, ElementsAre("a", "b", "idle", "idle", "idle"));
 }
 
-// The owner has something new to do while it says that it has nothing: the wake is not lost.
+// The owner gets something to do while it answers that it has nothing to do: the wake is not lost.
 TEST(OperationQueueTest, WakeWhileTheOwnerIsAskedIsNotLost) {
   bool has_more = false;
   bool woke = false;

@@ -34,7 +34,7 @@ absl::StatusOr<std::shared_ptr<core::Parameters>> ParameterPool::Take() {
     }
     vector = *std::move(made);
   }
-  // The shelf outlives the pool in the hands of whoever still reads.
+  // Readers that still hold a vector keep the shelf alive when the pool is gone.
   return std::shared_ptr<core::Parameters>(
       vector.release(), [shelf = shelf_](core::Parameters* returned) { shelf->Return(returned); });
 }

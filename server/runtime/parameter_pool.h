@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Parameter vectors that come back when their last reader lets go, so that a session writes its
-// versions into the same two buffers in turn and takes another only for each version that a slow
-// reader still holds. The first two are part of what a session was charged at create; the others
-// are charged to the server's budget while they live, and refused where it is spent.
+// Parameter vectors that come back when their last reader releases them. So a session writes its
+// versions into the same two vectors in turn, and needs another vector only for each version that a
+// slow reader still holds. The first two vectors are part of what a session was charged when it was
+// created. The others are charged to the server's budget while they live, and refused if the budget
+// is spent.
 #pragma once
 
 #include <cstddef>
@@ -18,14 +19,14 @@
 
 namespace talweg::server {
 
-// Thread-safe. What it gave out may outlive it.
+// Thread-safe. Vectors that it gave out may outlive the pool.
 class ParameterPool {
  public:
-  // `budget` outlives whatever this gives out; null: nothing is charged.
+  // `budget` outlives every vector that the pool gives out; null: nothing is charged.
   explicit ParameterPool(size_t num_elements, MemoryBudget* budget = nullptr);
 
-  // A vector that nobody else holds; its contents are what they were. MEMORY_QUOTA where the
-  // budget or the system has no memory for it.
+  // Gives out a vector that nobody else holds; its contents are those of its last use. Fails with
+  // MEMORY_QUOTA if the budget or the system has no memory for it.
   absl::StatusOr<std::shared_ptr<core::Parameters>> Take();
 
  private:
@@ -35,16 +36,16 @@ class ParameterPool {
     Mutex mutex;
     std::vector<std::unique_ptr<core::Parameters>> free ABSL_GUARDED_BY(mutex);
     size_t alive ABSL_GUARDED_BY(mutex) = 0;  // vectors that exist, free or given out
-    // For each of them beyond the included ones.
+    // One for each living vector beyond kIncluded.
     std::vector<MemoryBudget::Reservation> charges ABSL_GUARDED_BY(mutex);
   };
 
   absl::StatusOr<std::unique_ptr<core::Parameters>> Make(bool charged);
 
-  // Kept for the next step; more than one spare is given back to the system.
+  // Free vectors that are kept for the next step; any others are given back to the system.
   static constexpr size_t kMaxSpare = 1;
 
-  static constexpr size_t kIncluded = 2;  // in what SessionConfig::MemoryBytes counts
+  static constexpr size_t kIncluded = 2;  // vectors that SessionConfig::MemoryBytes counts
 
   const size_t num_elements_;
   MemoryBudget* const budget_;

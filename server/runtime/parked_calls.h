@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The calls of a session that wait for other workers: each is a callback and a few words, no
-// thread, no place in a queue, no buffer.
+// The calls of a session that wait for other workers. Each is a callback and a few words, and holds
+// no thread, no place in a queue and no buffer.
 #pragma once
 
 #include <cstddef>
@@ -29,27 +29,29 @@ struct ParkedCall {
   StepDone done;
 };
 
-// Thread-compatible: owned by the operation under way.
+// Thread-compatible: it belongs to the operation under way.
 class ParkedCalls {
  public:
   void Park(uint64_t ticket, ParkedCall call);
   bool Has(uint64_t ticket) const { return calls_.count(ticket) > 0; }
-  // Takes the call out; nothing if it is not here.
+  // Removes the call and returns it; nothing if no call has this ticket.
   std::optional<ParkedCall> Unpark(uint64_t ticket);
-  // Takes out the call that has waited longest, with its ticket; nothing if there is none.
+  // Removes the call that has waited longest and returns it with its ticket; nothing if no call
+  // waits.
   std::optional<std::pair<uint64_t, ParkedCall>> UnparkFirst();
 
-  // Whether a call waits that wants the lookahead of its version.
+  // Whether one of the calls wants the lookahead of its version.
   bool AnyWantsLookahead() const { return num_for_lookahead_ > 0; }
-  // The worker whose call has this ticket; it is here.
+  // The worker of the call that has this ticket. There must be such a call.
   const std::string& WorkerOf(uint64_t ticket) const { return calls_.at(ticket).worker; }
 
  private:
-  std::map<uint64_t, ParkedCall> calls_;  // by ticket, and so in the order of their coming
+  std::map<uint64_t, ParkedCall> calls_;  // by ticket, and so in the order in which they came
   size_t num_for_lookahead_ = 0;
 };
 
-// Tickets of calls whose client has gone before their turn came. Thread-safe.
+// Tickets of calls whose client has gone: a contribution that is still queued is not judged then.
+// Thread-safe.
 class AbandonedTickets {
  public:
   void Add(uint64_t ticket) {

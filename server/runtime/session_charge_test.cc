@@ -20,7 +20,7 @@ core::SessionConfig Grouped(core::SessionConfig config) {
   return config;
 }
 
-// A session of one worker that two contributions make a version of.
+// A session of one worker, in which two contributions make a version.
 class SessionChargeTest : public testing::Test {
  protected:
   SessionChargeTest() : config_(TestConfig(kElements)) {

@@ -37,7 +37,7 @@ void SessionFactory::Create(const SessionIdentity& identity, const core::Session
                             InitialSource source, Done done) {
   absl::StatusOr<std::shared_ptr<SessionHost>> inserted = Insert(identity, config);
   if (!inserted.ok()) {
-    // Perhaps this very request came twice, and the other one was faster.
+    // Perhaps this very request came twice, and the other call was faster.
     absl::StatusOr<std::shared_ptr<SessionHost>> made = table_.FindSameRequest(identity);
     if (made.ok() && *made != nullptr) return done(Made{*std::move(made), false});
     return done(std::move(inserted).status());

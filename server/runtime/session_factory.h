@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a session comes to be: its memory, its place in the table, its first version. A service makes
-// new ones here, and whoever restores saved ones puts them back.
+// Makes sessions: reserves their memory, gives them their place in the table, and makes their first
+// version. Services create new sessions here, and code that loads saved sessions restores them
+// here.
 #pragma once
 
 #include <memory>
@@ -18,35 +19,35 @@
 
 namespace talweg::server {
 
-// Thread-safe. All that it is made with outlives it and its sessions.
+// Thread-safe. The constructor's arguments outlive the factory and its sessions.
 class SessionFactory {
  public:
   struct Made {
     std::shared_ptr<SessionHost> host;
-    bool is_new = false;  // false: the same request had made it before
+    bool is_new = false;  // false: the same request had made the session before
   };
   using Done = absl::AnyInvocable<void(absl::StatusOr<Made>)>;
 
   SessionFactory(SessionTable& table, MemoryBudget& memory, Env& env)
       : table_(table), memory_(memory), env_(env) {}
 
-  // Who a new session is: with a history of its own, made now.
+  // The identity of a new session, with a history of its own, which is made now.
   SessionIdentity NewIdentity(const std::string& session_id, const std::string& request_id,
                               uint32_t request_digest);
 
-  // What a session of `config` would tell of itself, if it got its memory now: without a history,
-  // for it is not made. MEMORY_QUOTA.
+  // What a session of `config` would tell of itself if it got its memory now. It has no history,
+  // because it is not made. Fails with MEMORY_QUOTA.
   absl::StatusOr<SessionDescription> DryRun(SessionIdentity identity,
                                             const core::SessionConfig& config) const;
 
-  // Makes a session; `done` is told when version 0 is visible, or at once if the same request made
-  // it before. Call it on a thread that may compute. SESSION_EXISTS, TOO_MANY_SESSIONS,
-  // MEMORY_QUOTA; then there is no such session.
+  // Makes a session. `done` is called when version 0 is visible, or at once if the same request
+  // made the session before. Must be called on a thread that may compute. Fails with
+  // SESSION_EXISTS, TOO_MANY_SESSIONS or MEMORY_QUOTA; then no session was made.
   void Create(const SessionIdentity& identity, const core::SessionConfig& config,
               InitialSource source, Done done);
 
-  // Puts a loaded session back under its id. The history of `identity` is the session's. Errors as
-  // Create.
+  // Puts a loaded session back under its id, with the history that the session has. Fails as Create
+  // does.
   absl::StatusOr<std::shared_ptr<SessionHost>> Restore(SessionIdentity identity,
                                                        std::unique_ptr<core::Session> session);
 

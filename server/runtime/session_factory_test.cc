@@ -28,7 +28,7 @@ class SessionFactoryTest : public testing::Test {
 
   Made Create(const SessionIdentity& identity) {
     Reply<Made> made;
-    pool_.Post([this, identity, done = made.Taker()]() mutable {
+    pool_.Post([this, identity, done = made.Callback()]() mutable {
       factory_.Create(identity, TestConfig(kElements),
                       core::EncodedVector{core::Dtype::kFloat32, BytesOf(values_)},
                       std::move(done));
@@ -51,7 +51,7 @@ TEST_F(SessionFactoryTest, NewSessionIsInTheTableWithItsFirstVersion) {
   EXPECT_EQ(*table_.Find("a"), made->host);
   EXPECT_EQ(memory_.used(), TestConfig(kElements).MemoryBytes());
   ReadReply read;
-  made->host->Read(std::nullopt, read.Taker());
+  made->host->Read(core::Session::Point::kParameters, read.Callback());
   EXPECT_THAT(read.Get()->values->values.span(), Each(0.5f));
 }
 
@@ -102,10 +102,10 @@ TEST_F(SessionFactoryTest, SavedSessionGoesOnUnderItsId) {
   ASSERT_TRUE(made.ok());
   JoinReply joined;
   made->host->Join(
-      "w", {core::Role::kGradient}, [] { return 1; }, joined.Taker());
+      "w", {core::Role::kGradient}, [] { return 1; }, joined.Callback());
   ASSERT_TRUE(joined.Get().ok());
   Reply<absl::StatusOr<std::string>> saved;
-  made->host->Save(saved.Taker());
+  made->host->Save(saved.Callback());
   ASSERT_TRUE(saved.Get().ok());
   ASSERT_TRUE(table_.Delete(*table_.Find("a"), 0).ok());
   auto loaded = core::Session::Load(*saved.Get(), env_.MonotonicNow(), /*history=*/99);
@@ -116,10 +116,10 @@ TEST_F(SessionFactoryTest, SavedSessionGoesOnUnderItsId) {
   EXPECT_EQ((*restored)->identity().history, 99u);
   EXPECT_EQ((*restored)->CheckHistory(kHistory).ok(), false);
   DescribeReply described;
-  (*restored)->Describe(false, described.Taker());
+  (*restored)->Describe(false, described.Callback());
   EXPECT_EQ(described.Get()->num_workers, 1u);
   ReadReply read;
-  (*restored)->Read(std::nullopt, read.Taker());
+  (*restored)->Read(core::Session::Point::kParameters, read.Callback());
   EXPECT_THAT(read.Get()->values->values.span(), Each(0.5f));
 }
 

@@ -89,8 +89,8 @@ OperationQueue::Operation SessionHost::WhenQueueIsEmpty() {
   });
 }
 
-// When the session's next tick is due. An alarm that rings too early does no harm, so it is left if
-// the tick has moved to a later time.
+// Sets the alarm for the session's next tick. An alarm that rings too early does no harm, so the
+// alarm stays as it is if the tick has moved to a later time.
 void SessionHost::SetAlarm() {
   if (session_ == nullptr) return;
   const absl::Time next = deleted() ? absl::InfiniteFuture() : session_->machine().NextTick();
@@ -124,14 +124,16 @@ void SessionHost::Create(InitialSource source, DoneStatus done) {
                   MakeError(Reason::kMemoryQuota, "the system has no memory for the session"),
                   std::move(done));
             }
-            self->BeAtWork(std::move(session));
+            self->StartSession(std::move(session));
             done(absl::OkStatus());
           });
 }
 
-void SessionHost::Restore(std::unique_ptr<core::Session> session) { BeAtWork(std::move(session)); }
+void SessionHost::Restore(std::unique_ptr<core::Session> session) {
+  StartSession(std::move(session));
+}
 
-void SessionHost::BeAtWork(std::unique_ptr<core::Session> session) {
+void SessionHost::StartSession(std::unique_ptr<core::Session> session) {
   session_ = std::move(session);
   initial_config_.reset();
   published_ = env_.MonotonicNow();
@@ -236,10 +238,10 @@ void SessionHost::Save(Done<std::string> done) {
   });
 }
 
-void SessionHost::Read(std::optional<core::Session::Point> point, Done<PointOutcome> done) {
+void SessionHost::Read(core::Session::Point point, Done<PointOutcome> done) {
   if (deleted()) return done(Deleted());
   const VisibleState visible = visible_.Get();
-  if (!point.has_value() && visible.parameters != nullptr) {
+  if (point == core::Session::Point::kParameters && visible.parameters != nullptr) {
     return done(PointOutcome{visible.parameters, true, visible.next_learning_rate});
   }
   Enqueue([this, point, done = std::move(done)](absl::Status queued, Task finished) mutable {
@@ -251,14 +253,14 @@ void SessionHost::Read(std::optional<core::Session::Point> point, Done<PointOutc
     };
     if (!queued.ok()) return finish(std::move(finished), std::move(done), std::move(queued));
     PointOutcome outcome{session_->parameters(), true, session_->NextLearningRate()};
-    if (!point.has_value() || session_->IsParameters(*point)) {
+    if (session_->IsParameters(point)) {
       return finish(std::move(finished), std::move(done), std::move(outcome));
     }
     absl::StatusOr<std::shared_ptr<core::Parameters>> to = parameters_.Take();
     if (!to.ok()) return finish(std::move(finished), std::move(done), to.status());
     outcome.is_parameters = false;
     outcome.values = *to;
-    FillPoint(*point, *std::move(to),
+    FillPoint(point, *std::move(to),
               [finish, finished = std::move(finished), done = std::move(done),
                outcome = std::move(outcome)]() mutable {
                 finish(std::move(finished), std::move(done), std::move(outcome));

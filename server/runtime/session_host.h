@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A session at work: the core session, the queue of what wants something of it, and the buffers it
-// steps with. Operations on one session run one after the other, on threads of the environment;
-// operations on different sessions know nothing of each other. Reading parameters waits for nobody.
+// A session at work: the core session, the queue of its operations, and the buffers that it steps
+// with. Operations on one session run one after the other, on threads of the environment.
+// Operations on different sessions do not wait for each other. Reading parameters waits for nobody.
 //
-// Whatever an operation decides goes one way: decide, keep what must be durable (Env::Keep),
-// compute, keep, make the version visible, answer. Nobody is told of what a crash could undo, and
-// who is told of a version can read it.
+// Everything that an operation decides goes through the same sequence: decide, keep what must be
+// durable (Env::Keep), compute, keep, make the version visible, answer. So nobody is told of
+// anything that a crash could undo, and a caller that is told of a version can read it.
 //
 // A call that waits for other workers is parked (parked_calls.h) until a later operation releases
 // it. Gradients that came over streams are folded several at a time, at the latest when the queue
@@ -16,7 +16,6 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -57,25 +56,26 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
 
   const SessionIdentity& identity() const { return identity_; }
 
-  // Makes version 0; once, on a thread that may compute. Every other call, also an earlier one,
-  // waits until it is over. If it fails, the host is as if deleted.
+  // Makes version 0. Must be called once, on a thread that may compute. All other operations,
+  // earlier ones too, wait until version 0 is made. If Create fails, the host behaves as if it were
+  // deleted.
   void Create(InitialSource source, DoneStatus done);
-  // In place of Create: goes on with a session that was loaded.
+  // Called instead of Create: goes on with a session that was loaded.
   void Restore(std::unique_ptr<core::Session> session);
 
-  // Returns the call's ticket, for Abandon. FIELD_OUT_OF_RANGE, naming its weight, if the session's
-  // reduction takes none.
+  // Takes a contribution. Returns the call's ticket, for Abandon. Fails with FIELD_OUT_OF_RANGE,
+  // naming the weight, if the session's reduction uses no weights.
   uint64_t Step(StepInput input, StepDone done);
-  // Nobody waits for the answer any more. A contribution that was not judged yet is as if it had
-  // never come; the call, unless it was answered, ends as CANCELLED.
+  // The caller no longer waits for the answer. If the contribution was not judged yet, it is
+  // treated as if it had never come. If the call was not answered yet, it ends as CANCELLED.
   void Abandon(uint64_t ticket);
-  // `issue` draws the incarnation when the turn has come, so that later joins get larger ones.
+  // `issue` is called when the operation begins, so that later joins get larger incarnations.
   void Join(std::string worker, core::Roles roles, absl::AnyInvocable<uint64_t()> issue,
             Done<JoinOutcome> done);
   void Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done);
   void Leave(core::Leave leave, DoneStatus done);
-  // `change` makes the new configuration from the newest one. As core::Session::Reconfigure, and
-  // MEMORY_QUOTA if it takes more memory than there is.
+  // `change` makes the new configuration from the newest configuration. Fails as
+  // core::Session::Reconfigure does, and with MEMORY_QUOTA if there is too little memory for it.
   void Reconfigure(
       uint64_t history,
       absl::AnyInvocable<absl::StatusOr<core::SessionConfig>(const core::SessionConfig&)> change,
@@ -84,9 +84,10 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // The session as bytes (core::Session::Save).
   void Save(Done<std::string> done);
 
-  // The parameters (`point` empty): those of the visible version at once, or when the session is
-  // made. Another point: when its turn has come. SESSION_DELETED, MEMORY_QUOTA.
-  void Read(std::optional<core::Session::Point> point, Done<PointOutcome> done);
+  // The parameters are those of the visible version: `done` is called at once, or when the session
+  // is made. Every other point is read by an operation, which waits in the queue. Fails with
+  // SESSION_DELETED or MEMORY_QUOTA.
+  void Read(core::Session::Point point, Done<PointOutcome> done);
 
   // As VisibleVersion::Held.
   std::shared_ptr<const core::Parameters> Held(uint64_t version) const {
@@ -95,70 +96,72 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // How the vector is cut now; null before the session is made.
   std::shared_ptr<const core::GroupMap> group_map() const { return visible_.Get().group_map; }
 
-  // HISTORY_CHANGED, with history and version to go on from, unless `history` is the session's: at
-  // once, and before anything else of a request is judged.
+  // Fails with HISTORY_CHANGED, with the history and the version to go on from, unless `history` is
+  // that of the session. Answers at once. Call it before anything else of a request is judged.
   absl::Status CheckHistory(uint64_t history) const;
 
-  // The steps taken, without waiting for the queue. May be held longer than the session, which it
-  // does not keep.
+  // The steps that were taken; reading them does not wait for the queue. The feed may be held
+  // longer than the session lives, and does not keep the session alive.
   const std::shared_ptr<StepFeed>& feed() const { return feed_; }
-  // The records of who made which version, likewise.
+  // The records of the versions; reading them does not wait for the queue.
   const VersionRecords& records() const { return records_; }
-  // For waiting until a version is visible. A wait ends with SESSION_DELETED, or as Drain says.
+  // For waiting until a version is visible. If the session is deleted or drained, the wait ends
+  // with SESSION_DELETED or with the status of Drain.
   VersionLine& versions() { return versions_; }
 
-  // Calls that wait for other workers end with `draining`, and so do later ones that would.
+  // Calls that wait for other workers end with the status `draining`, and so does every later call
+  // that would have to wait.
   void Drain(const absl::Status& draining);
 
   // Every queued, parked and later operation fails with SESSION_DELETED; feed and records are
   // closed.
   void Delete();
   bool deleted() const;
-  // Given when it is.
+  // The notice that is given when the session is deleted.
   Notice& deletion() { return deletion_; }
 
   uint64_t num_elements() const { return num_elements_; }
 
-  // Tests only: a deliberate bug. Before the first operation.
+  // Tests only: a deliberate bug. Call it before the first operation.
   void SwitchOn(HostMutation mutation) { mutation_ = mutation; }
 
  private:
   using Task = Env::Task;
-  // An operation on the session, which is its own until it calls `finished`. The status says why it
-  // must do nothing, if it must.
+  // An operation has the session to itself until it calls `finished`. If the status is an error,
+  // the operation must not do what it is for, and tells its caller that error.
   using Operation = absl::AnyInvocable<void(absl::Status, Task finished)>;
-  // An operation that may end in a fold or a step, and whom it tells what.
+  // The state of an operation that may end in a fold or a step, and the answers that it gives.
   struct Turn;
 
   void Enqueue(Operation operation);
   OperationQueue::Operation Wrap(Operation operation);
   OperationQueue::Operation WhenQueueIsEmpty();
   void SetAlarm();
-  void BeAtWork(std::unique_ptr<core::Session> session);
+  void StartSession(std::unique_ptr<core::Session> session);
   void Publish();
-  // Adds the step that was just published to the feed.
+  // Adds to the feed the step that was just published.
   void Remember(absl::Time judged);
   SessionDescription Description(bool with_checksum);
   // Fills `to` with the point, then calls `then`.
   void FillPoint(core::Session::Point point, std::shared_ptr<core::Parameters> to, Task then);
-  // Runs work of the session to its end.
+  // Runs work of the session, ends it (core::Session::End), and then calls `then`.
   void Run(std::shared_ptr<core::Work> work,
            absl::AnyInvocable<void(core::Ended, absl::Time)> then);
   absl::Status Deleted() const;
-  // Why calls cannot wait here any more; OK if they can.
+  // The reason why calls cannot wait here any more; OK if they can.
   absl::Status Over() const;
 
-  // --- What may fold, step or release (session_turn.cc).
+  // --- Operations that may fold, step or release calls (session_turn.cc).
 
-  // An operation that lets only what follows from others happen.
+  // Adds an operation that does nothing itself, so that calls are released if they must be.
   void EnqueueNothing();
   void Tick();
   void RunEvent(absl::Status status, core::Event event, std::shared_ptr<Turn> turn);
   absl::AnyInvocable<Task(absl::Status)> Welcome(uint64_t incarnation, Done<JoinOutcome> done);
   void Change(std::shared_ptr<Turn> turn, uint64_t history,
               const absl::StatusOr<core::SessionConfig>& config);
-  absl::Status TakeMemory(const StepInput& input);
-  absl::Status TakeLookahead();
+  absl::Status ReserveMemory(const StepInput& input);
+  absl::Status ReserveLookahead();
   void Stage(std::shared_ptr<Turn> turn);
   void Judge(std::shared_ptr<Turn> turn);
   void AnswerOrPark(Turn& turn, core::Effects& effects);
@@ -184,21 +187,23 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   OperationQueue queue_;
   HostMutation mutation_ = HostMutation::kNone;
 
-  // Owned by the operation under way.
+  // The members below belong to the operation under way.
   SessionCharge charge_;
   std::unique_ptr<core::SessionConfig> initial_config_;  // until the session is made
   std::unique_ptr<core::Session> session_;               // null before it is made
-  // Of contributions in one message; made with the first, for streams bring their own.
+  // For contributions that come in one message. It is made for the first of them, because streams
+  // bring staged gradients of their own.
   std::shared_ptr<core::StagedGradient> staged_;
-  absl::Time published_;  // when the visible version became so, by the monotonic clock
+  absl::Time published_;  // when the visible version became visible, by the monotonic clock
   ParkedCalls parked_;
-  std::shared_ptr<core::Parameters> lookahead_;  // while a parked call wants one; else null
+  // Memory for the lookahead that a parked call wants; null if no parked call wants it.
+  std::shared_ptr<core::Parameters> lookahead_;
   uint64_t alarm_ = 0;
   absl::Time alarm_time_ = absl::InfiniteFuture();
 
   mutable Mutex mutex_;
   bool deleted_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Status draining_ ABSL_GUARDED_BY(mutex_);  // OK: it does not
+  absl::Status draining_ ABSL_GUARDED_BY(mutex_);  // OK: the host does not drain
 };
 
 }  // namespace talweg::server

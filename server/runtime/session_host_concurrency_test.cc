@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a session's host promises while other things go on. Order decides everywhere, never time: a
-// gate holds a thread of the pool where something must come before it.
+// What a session's host promises while other things go on. The tests rely on order, never on time:
+// a gate holds a thread of the pool if something must come before it.
 #include <cstring>
 #include <memory>
 #include <string>
@@ -21,7 +21,7 @@ namespace {
 using ::testing::Each;
 using ::testing::ElementsAre;
 
-// Holds the session's turn until `gate` opens.
+// Keeps an operation of the session under way until `gate` opens.
 JoinReply HoldTurn(TestSession& session, const Gate& gate, uint64_t incarnation) {
   JoinReply joined;
   session.host().Join(
@@ -30,7 +30,7 @@ JoinReply HoldTurn(TestSession& session, const Gate& gate, uint64_t incarnation)
         gate.Wait();
         return incarnation;
       },
-      joined.Taker());
+      joined.Callback());
   return joined;
 }
 
@@ -43,12 +43,12 @@ TEST(SessionHostConcurrencyTest, DeleteEndsWhatIsQueuedAndWhatComesLater) {
   const StepReply step = session.Step(1, 1);
   const JoinReply join = session.Join(2);
   JoinReply heartbeat;
-  session.host().Heartbeat({kHistory, "w", 1}, heartbeat.Taker());
+  session.host().Heartbeat({kHistory, "w", 1}, heartbeat.Callback());
   StatusReply leave;
-  session.host().Leave({kHistory, "w", 1}, leave.Taker());
+  session.host().Leave({kHistory, "w", 1}, leave.Callback());
   const DescribeReply rate = session.SetRate(0.25);
   DescribeReply describe;
-  session.host().Describe(true, describe.Taker());
+  session.host().Describe(true, describe.Callback());
   EXPECT_FALSE(session.host().deleted());
   session.host().Delete();
   EXPECT_TRUE(session.host().deleted());
@@ -56,7 +56,7 @@ TEST(SessionHostConcurrencyTest, DeleteEndsWhatIsQueuedAndWhatComesLater) {
 
   const StepReply late_step = session.Step(2, 1);
   ReadReply late_read;
-  session.host().Read(std::nullopt, late_read.Taker());
+  session.host().Read(core::Session::Point::kParameters, late_read.Callback());
   EXPECT_THAT(
       (std::vector<std::string>{
           core::ReasonName(step.Get().status()), core::ReasonName(join.Get().status()),
@@ -89,7 +89,7 @@ TEST(SessionHostConcurrencyTest, DeleteBeforeCreateEndsTheCallsThatWaitForIt) {
   TestSession session(pool, kManyShards);
   const JoinReply join = session.Join(1);
   ReadReply read;
-  session.host().Read(std::nullopt, read.Taker());
+  session.host().Read(core::Session::Point::kParameters, read.Callback());
   session.host().Delete();
   session.Create().Get();
   EXPECT_EQ(core::ReasonName(join.Get().status()), "SESSION_DELETED");
@@ -140,7 +140,7 @@ TEST(SessionHostConcurrencyTest, ReadWaitsForNobody) {
   const JoinReply held = HoldTurn(session, gate, 2);
   const StepReply queued = session.Step(1, 1);
   ReadReply read;
-  session.host().Read(std::nullopt, read.Taker());
+  session.host().Read(core::Session::Point::kParameters, read.Callback());
   EXPECT_TRUE(read.Ready());
   gate.Open();
   EXPECT_EQ(read.Get()->values->version, 0u);
@@ -192,7 +192,7 @@ TEST(SessionHostConcurrencyTest, SmallStepsOvertakeAHugeOneThatCameFirst) {
       small.host().Step(small.Input(sequence, 1), [&](auto) { log.Add("small"); });
     }
     gate.Open();
-    // What was asked for runs to its end before its gradients go.
+    // The pool finishes all operations before the gradients are destroyed.
     huge.Describe();
     small.Describe();
   }
@@ -244,11 +244,11 @@ TEST(SessionHostConcurrencyTest, MemoryIsGivenBackWithTheHost) {
         *budget.Reserve(600), EnvOf(pool));
     StatusReply created;
     pool.Post([&, host] {
-      host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros)}, created.Taker());
+      host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros)}, created.Callback());
     });
     ASSERT_TRUE(created.Get().ok());
     DescribeReply described;
-    host->Describe(false, described.Taker());
+    host->Describe(false, described.Callback());
     EXPECT_EQ(described.Get()->memory_bytes, 600u);
     EXPECT_EQ(budget.used(), 600u);
     host->Delete();

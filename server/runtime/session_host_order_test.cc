@@ -23,7 +23,7 @@ using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// What a decision is about, and the durable changes it names.
+// The event of a decision, and the durable changes that the decision names.
 std::string NameOf(const Decision& decision) {
   constexpr const char* kEvents[] = {"join",  "heartbeat", "leave", "contribution",
                                      "ended", "tick",      "step",  "configure"};
@@ -51,7 +51,7 @@ class SlowDisk final : public PoolEnv {
     MutexLock lock(mutex_);
     return {names_.begin(), names_.end()};
   }
-  // The oldest of them is kept now.
+  // Keeps the oldest of these decisions.
   void FinishWrite() {
     Task kept;
     {
@@ -77,13 +77,14 @@ class SessionHostOrderTest : public testing::Test {
         MemoryBudget::Reservation(), disk_);
     StatusReply created;
     pool_.Post([&] {
-      host_->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros_)}, created.Taker());
+      host_->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros_)},
+                    created.Callback());
     });
     EXPECT_TRUE(created.Get().ok());
   }
   ~SessionHostOrderTest() override { Settle(); }
 
-  // All that was posted has run: the pool has one thread.
+  // Returns when everything that was posted has run: the pool has one thread.
   void Settle() {
     for (int turn = 0; turn < 20; ++turn) {
       Gate done;
@@ -99,7 +100,7 @@ class SessionHostOrderTest : public testing::Test {
   JoinReply Join() {
     JoinReply joined;
     host_->Join(
-        "w", {core::Role::kGradient}, [] { return 1; }, joined.Taker());
+        "w", {core::Role::kGradient}, [] { return 1; }, joined.Callback());
     Settle();
     return joined;
   }
@@ -111,13 +112,13 @@ class SessionHostOrderTest : public testing::Test {
     input.contribution.sequence = sequence;
     input.gradient = {core::Dtype::kFloat32, BytesOf(finite ? ones_ : nans_)};
     StepReply stepped;
-    host_->Step(std::move(input), stepped.Taker());
+    host_->Step(std::move(input), stepped.Callback());
     Settle();
     return stepped;
   }
   uint64_t VisibleVersion() {
     ReadReply read;
-    host_->Read(std::nullopt, read.Taker());
+    host_->Read(core::Session::Point::kParameters, read.Callback());
     return read.Get()->values->version;
   }
 
@@ -183,7 +184,7 @@ TEST_F(SessionHostOrderTest, NothingOvertakesWhatIsBeingKept) {
 TEST_F(SessionHostOrderTest, ChangeOfTheRateIsVisibleOnlyWhenItIsKept) {
   const auto next_rate = [&] {
     ReadReply read;
-    host_->Read(std::nullopt, read.Taker());
+    host_->Read(core::Session::Point::kParameters, read.Callback());
     return read.Get()->next_learning_rate;
   };
   const double before = next_rate();
@@ -193,7 +194,7 @@ TEST_F(SessionHostOrderTest, ChangeOfTheRateIsVisibleOnlyWhenItIsKept) {
       [](const core::SessionConfig&) -> absl::StatusOr<core::SessionConfig> {
         return TestConfig(4, 0.125);
       },
-      changed.Taker());
+      changed.Callback());
   Settle();
   EXPECT_THAT(disk_.Writing(), ElementsAre("configure configured"));
   EXPECT_FALSE(changed.Ready());
@@ -210,7 +211,7 @@ TEST_F(SessionHostOrderTest, ChangeWithoutADifferenceIsNoDecision) {
       [](const core::SessionConfig& current) -> absl::StatusOr<core::SessionConfig> {
         return current;
       },
-      changed.Taker());
+      changed.Callback());
   Settle();
   EXPECT_THAT(disk_.Writing(), IsEmpty());
   ASSERT_TRUE(changed.Ready());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a session's host promises to workers that wait for each other.
+// Calls that wait for other workers: what each of them is told, and everything that can end a wait.
 #include <memory>
 #include <string>
 #include <utility>
@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/runtime/session_host.h"
+#include "server/runtime/test_fleet.h"
 #include "server/runtime/test_session.h"
 #include "server/runtime/test_support.h"
 
@@ -20,54 +21,6 @@ namespace {
 
 using ::testing::Each;
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
-
-core::SessionConfig ConfigOf(uint64_t num_elements, const core::AggregationConfig& aggregation) {
-  core::SessionConfig config = TestConfig(num_elements);
-  config.aggregation = core::ConfigOf(aggregation);
-  EXPECT_TRUE(config.Resolve().ok());
-  return config;
-}
-
-core::AggregationConfig Synchronous() {
-  core::AggregationConfig aggregation;
-  aggregation.mode = core::AggregationMode::kSynchronous;
-  return aggregation;
-}
-
-// A session whose workers are "a", "b", ... with incarnations 1, 2, ...
-class Fleet {
- public:
-  Fleet(ComputePool& pool, size_t num_workers, const core::AggregationConfig& aggregation,
-        uint64_t num_elements = kManyShards)
-      : Fleet(pool, num_workers, ConfigOf(num_elements, aggregation)) {}
-  Fleet(ComputePool& pool, size_t num_workers, const core::SessionConfig& config)
-      : session_(pool, config.layout->num_elements(), config) {
-    EXPECT_TRUE(session_.Create().Get().ok());
-    for (size_t index = 0; index < num_workers; ++index) {
-      EXPECT_TRUE(session_.Join(index + 1, Name(index)).Get().ok());
-    }
-  }
-
-  static std::string Name(size_t index) { return std::string(1, static_cast<char>('a' + index)); }
-  // The next contribution of a worker, on the visible version.
-  StepInput Input(size_t index, uint64_t sequence, float value) {
-    StepInput input = session_.Input(sequence, value, Name(index), index + 1);
-    input.contribution.base_version = session_.Read()->version;
-    return input;
-  }
-  StepReply Step(size_t index, uint64_t sequence, float value) {
-    return session_.Step(Input(index, sequence, value));
-  }
-  // Everything that was asked before is done, but for what waits.
-  void Settle() { session_.Describe(false); }
-
-  TestSession* operator->() { return &session_; }
-  TestSession& operator*() { return session_; }
-
- private:
-  TestSession session_;
-};
 
 TEST(SessionHostRoundsTest, CallsWaitForTheRoundAndAllGetTheSameVersion) {
   ComputePool pool(2);
@@ -177,12 +130,13 @@ TEST(SessionHostRoundsTest, DrainEndsThoseWhoWaitAndThoseWhoWould) {
   Fleet fleet(pool, 3, Synchronous());
   const StepReply first = fleet.Step(0, 1, 1);
   Reply<absl::Status> version;
-  fleet->host().versions().Await(1, version.Taker());
+  fleet->host().versions().Await(1, version.Callback());
   fleet->host().Drain(draining);
   EXPECT_EQ(first.Get().status(), draining);
   EXPECT_EQ(version.Get(), draining);
   EXPECT_EQ(fleet.Step(1, 1, 1).Get().status(), draining);
-  // What need not wait goes on; and what was contributed was.
+  // A contribution that need not wait goes on, and the contributions before it are part of the
+  // round.
   const StepReply last = fleet.Step(2, 1, 1);
   EXPECT_EQ(last.Get()->answer.report->contributors, 3u);
   EXPECT_EQ(fleet->Describe(false).version, 1u);
@@ -193,7 +147,7 @@ TEST(SessionHostRoundsTest, DeleteEndsThoseWhoWait) {
   Fleet fleet(pool, 2, Synchronous());
   const StepReply waiting = fleet.Step(0, 1, 1);
   Reply<absl::Status> version;
-  fleet->host().versions().Await(1, version.Taker());
+  fleet->host().versions().Await(1, version.Callback());
   fleet.Settle();
   fleet->host().Delete();
   EXPECT_EQ(core::ReasonName(waiting.Get().status()), "SESSION_DELETED");
@@ -239,7 +193,7 @@ TEST(SessionHostRoundsTest, DeadlineClosesARoundByItself) {
   }
 }
 
-// What came before a lease ended counts, however late its turn comes.
+// A contribution that came before a lease ended counts, however late its turn comes.
 TEST(SessionHostRoundsTest, QueuedContributionComesBeforeTheAlarmThatRangBehindIt) {
   core::AggregationConfig aggregation = Synchronous();
   aggregation.lease_seconds = 1;
@@ -262,290 +216,10 @@ TEST(SessionHostRoundsTest, WorkerWhoseLeaseEndsIsNotWaitedFor) {
   aggregation.lease_seconds = 1;
   ComputePool pool(2);
   Fleet fleet(pool, 2, aggregation);
-  // The one that waits lives; the one that is silent does not.
+  // The worker that waits lives; the worker that is silent does not.
   const StepReply waiting = fleet.Step(0, 1, 1);
   EXPECT_EQ(waiting.Get()->answer.report->contributors, 1u);
   EXPECT_EQ(fleet->Describe(false).num_live_workers, 1u);
-}
-
-TEST(SessionHostRoundsTest, DifferenceIsTheNegativeOfAGradient) {
-  for (const bool streamed : {false, true}) {
-    ComputePool pool(3);
-    Fleet fleet(pool, 2, Synchronous());
-    const auto difference = [&](size_t index, float value) {
-      StepInput input = fleet.Input(index, 1, value);
-      input.contribution.base_version = 0;
-      input.is_difference = true;
-      if (!streamed) return input;
-      input.staged = std::make_shared<core::StagedGradient>(kManyShards);
-      input.staged->Begin(fleet->host().group_map());
-      input.staged->Append(input.gradient);
-      return input;
-    };
-    const StepReply first = fleet->Step(difference(0, 2));
-    const StepReply second = fleet->Step(difference(1, 4));
-    EXPECT_THAT(second.Get()->parameters->values.span(), Each(1.5f));  // rate 0.5
-    // What is remembered is what was sent.
-    EXPECT_TRUE(fleet->Step(difference(0, 2)).Get()->answer.replayed);
-    EXPECT_EQ(core::ReasonName(fleet->Step(difference(0, -2)).Get().status()), "SEQUENCE_REUSED");
-    // A round of one.
-    ASSERT_TRUE(fleet->Leave(2, "b").Get().ok());
-    StepInput alone = difference(0, 1);
-    alone.contribution.sequence = 2;
-    alone.contribution.base_version = 1;
-    EXPECT_THAT(fleet->Step(alone).Get()->parameters->values.span(), Each(2.0f));
-  }
-}
-
-TEST(SessionHostRoundsTest, WeightIsRefusedWhereTheReductionTakesNone) {
-  core::AggregationConfig aggregation = Synchronous();
-  aggregation.reduction = core::Reduction::kMedian;
-  aggregation.max_workers = 3;
-  ComputePool pool(2);
-  Fleet fleet(pool, 3, aggregation);
-  StepInput input = fleet.Input(0, 1, 9);
-  input.has_weight = true;
-  const StepReply refused = fleet->Step(input);
-  EXPECT_EQ(core::ReasonName(refused.Get().status()), "FIELD_OUT_OF_RANGE");
-  EXPECT_EQ(core::FieldName(refused.Get().status()), "header.weight");
-  input.has_weight = false;
-  const StepReply first = fleet->Step(input);
-  const StepReply second = fleet.Step(1, 1, 1);
-  EXPECT_THAT(fleet.Step(2, 1, 2).Get()->parameters->values.span(), Each(-1.0f));
-}
-
-TEST(SessionHostRoundsTest, WeightsCount) {
-  ComputePool pool(2);
-  Fleet fleet(pool, 2, Synchronous());
-  StepInput input = fleet.Input(0, 1, 8);
-  input.has_weight = true;
-  input.contribution.weight = 3;
-  const StepReply first = fleet->Step(input);
-  const StepReply second = fleet.Step(1, 1, 4);
-  EXPECT_THAT(second.Get()->parameters->values.span(), Each(-3.5f));
-  EXPECT_EQ(second.Get()->answer.report->total_weight, 4);
-}
-
-// ---- gradients over streams ----
-
-// A staged contribution whose memory says when it goes.
-StepInput Staged(Fleet& fleet, size_t index, float value, OrderLog& log) {
-  StepInput input = fleet.Input(index, 1, value);
-  auto staged = std::shared_ptr<core::StagedGradient>(
-      new core::StagedGradient(input.gradient.bytes.size() / sizeof(float)),
-      [&log](core::StagedGradient* gone) {
-        delete gone;
-        log.Add("folded");
-      });
-  staged->Begin(fleet->host().group_map());
-  staged->Append(input.gradient);
-  input.staged = std::move(staged);
-  input.gradient = {};
-  return input;
-}
-
-// The words that are said while `num_contributions` wait to be folded and somebody else wants the
-// session.
-std::vector<std::string> FoldOrder(size_t num_contributions) {
-  OrderLog log;
-  ComputePool pool(1);
-  Fleet fleet(pool, num_contributions + 1, Synchronous(), 10);
-  Gate gate;
-  pool.Post([&] { gate.Wait(); });
-  std::vector<StepReply> steps;
-  for (size_t index = 0; index < num_contributions; ++index) {
-    steps.push_back(fleet->Step(Staged(fleet, index, 1, log)));
-  }
-  fleet->host().Join(
-      "other", {core::Role::kStatistics},
-      [&] {
-        log.Add("joined");
-        return 100;
-      },
-      [](auto) {});
-  gate.Open();
-  const StepReply last = fleet.Step(num_contributions, 1, 1);
-  EXPECT_EQ(last.Get()->answer.report->contributors, num_contributions + 1);
-  for (const StepReply& step : steps) {
-    EXPECT_EQ(step.Get()->parameters, last.Get()->parameters);
-    EXPECT_THAT(step.Get()->parameters->values.span(), Each(-0.5f));
-  }
-  return log.words();
-}
-
-TEST(SessionHostRoundsTest, StreamedGradientsAreFoldedTogetherAndWithoutHaste) {
-  std::vector<std::string> words = FoldOrder(7);
-  ASSERT_EQ(words.size(), 8u);
-  EXPECT_EQ(words.front(), "joined");
-  words = FoldOrder(8);
-  ASSERT_EQ(words.size(), 9u);
-  EXPECT_EQ(words.back(), "joined");
-}
-
-TEST(SessionHostRoundsTest, StreamedGradientIsFoldedWhenNothingElseIsToBeDone) {
-  OrderLog log;
-  ComputePool pool(2);
-  Fleet fleet(pool, 2, Synchronous());
-  StatusReply folded;
-  StepInput input = Staged(fleet, 0, 1, log);
-  input.staged = std::shared_ptr<core::StagedGradient>(
-      input.staged.get(), [held = input.staged, done = folded.Taker()](auto*) mutable {
-        held.reset();
-        done(absl::OkStatus());
-      });
-  const StepReply waiting = fleet->Step(std::move(input));
-  EXPECT_TRUE(folded.Get().ok());
-  EXPECT_FALSE(waiting.Ready());
-  EXPECT_EQ(fleet.Step(1, 1, 3).Get()->answer.report->contributors, 2u);
-  EXPECT_THAT(waiting.Get()->parameters->values.span(), Each(-1.0f));
-}
-
-TEST(SessionHostRoundsTest, OneMessageAndStreamedContributionsMakeOneMean) {
-  OrderLog log;
-  ComputePool pool(2);
-  Fleet fleet(pool, 4, Synchronous());
-  std::vector<StepReply> steps;
-  steps.push_back(fleet->Step(Staged(fleet, 0, 1, log)));
-  steps.push_back(fleet.Step(1, 1, 2));
-  steps.push_back(fleet->Step(Staged(fleet, 2, 3, log)));
-  steps.push_back(fleet.Step(3, 1, 6));
-  for (const StepReply& step : steps) {
-    EXPECT_THAT(step.Get()->parameters->values.span(), Each(-1.5f));
-  }
-}
-
-// ---- memory ----
-
-TEST(SessionHostRoundsTest, OneLookaheadIsMadeForAllThatAreReleased) {
-  core::SessionConfig config = LookingAheadConfig(kManyShards);
-  config.aggregation = core::ConfigOf(Synchronous());
-  ASSERT_TRUE(config.Resolve().ok());
-  ComputePool pool(2);
-  Fleet fleet(pool, 4, config);
-  const auto step = [&](size_t index, uint64_t sequence, bool wants, uint64_t* ticket = nullptr) {
-    StepInput input = fleet.Input(index, sequence, 1);
-    input.wants_lookahead = wants;
-    return fleet->Step(std::move(input), ticket);
-  };
-  const StepReply first = step(0, 1, true);
-  uint64_t ticket = 0;
-  const StepReply gone = step(1, 1, true, &ticket);
-  const StepReply second = step(2, 1, false);
-  fleet.Settle();
-  fleet->host().Abandon(ticket);
-  const StepReply third = step(3, 1, true);
-  ASSERT_NE(third.Get()->lookahead, nullptr);
-  EXPECT_EQ(third.Get()->lookahead->version, 1u);
-  EXPECT_THAT(third.Get()->lookahead->values.span(), Each(-50.5f));
-  EXPECT_EQ(first.Get()->lookahead, third.Get()->lookahead);
-  EXPECT_EQ(second.Get()->lookahead, nullptr);
-  // Another round, another vector.
-  const StepReply next = step(0, 2, true);
-  for (size_t index = 1; index < 4; ++index) (void)step(index, 2, false);
-  EXPECT_NE(next.Get()->lookahead, third.Get()->lookahead);
-  EXPECT_EQ(next.Get()->lookahead->version, 2u);
-  EXPECT_EQ(third.Get()->lookahead->version, 1u);
-}
-
-TEST(SessionHostRoundsTest, CloseNeedsNoMemoryAndAContributionIsRefusedWhereThereIsNone) {
-  const core::SessionConfig config = ConfigOf(kManyShards, Synchronous());
-  const uint64_t vector_bytes = kManyShards * sizeof(float);
-  ComputePool pool(2);
-  MemoryBudget budget(config.MemoryBytes() + vector_bytes);
-  auto host = std::make_shared<SessionHost>(
-      SessionIdentity{"session", "request", 0, kHistory, absl::UnixEpoch()}, config,
-      *budget.Reserve(config.MemoryBytes()), EnvOf(pool));
-  const std::vector<float> values(kManyShards, 1);
-  StatusReply created;
-  pool.Post([&] {
-    host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(values)}, created.Taker());
-  });
-  ASSERT_TRUE(created.Get().ok());
-  const auto join = [&](uint64_t incarnation, const std::string& worker) {
-    JoinReply joined;
-    host->Join(
-        worker, {core::Role::kGradient}, [incarnation] { return incarnation; }, joined.Taker());
-    return joined;
-  };
-  const auto step = [&](uint64_t sequence, const std::string& worker, uint64_t incarnation) {
-    StepInput input;
-    input.contribution.history = kHistory;
-    input.contribution.worker = worker;
-    input.contribution.incarnation = incarnation;
-    input.contribution.sequence = sequence;
-    input.contribution.base_version = sequence - 1;
-    input.gradient = {core::Dtype::kFloat32, BytesOf(values)};
-    StepReply stepped;
-    host->Step(std::move(input), stepped.Taker());
-    return stepped;
-  };
-  const auto read = [&] {
-    ReadReply visible;
-    host->Read(std::nullopt, visible.Taker());
-    return (*visible.Get()).values;
-  };
-  ASSERT_TRUE(join(1, "a").Get().ok());
-  ASSERT_TRUE(join(2, "b").Get().ok());
-  // An open round, and nothing left: a reader holds version 0, another session has the rest.
-  auto held = read();
-  const StepReply waiting = step(1, "a", 1);
-  DescribeReply settled;
-  host->Describe(false, settled.Taker());
-  ASSERT_TRUE(settled.Get().ok());
-  auto rest = budget.Reserve(vector_bytes);
-  ASSERT_TRUE(rest.ok());
-  StatusReply left;
-  host->Leave({kHistory, "b", 2}, left.Taker());
-  ASSERT_TRUE(left.Get().ok());
-  EXPECT_EQ(waiting.Get()->parameters->version, 1u);
-  // The next round would need a third vector.
-  const auto current = read();
-  EXPECT_EQ(core::ReasonName(step(2, "a", 1).Get().status()), "MEMORY_QUOTA");
-  *rest = MemoryBudget::Reservation();
-  EXPECT_EQ(step(2, "a", 1).Get()->answer.applied_version, 2u);
-}
-
-// ---- what is told beside ----
-
-TEST(SessionHostRoundsTest, RecordsTellWhoMadeAVersion) {
-  ComputePool pool(2);
-  Fleet fleet(pool, 3, Synchronous());
-  const absl::Time before = absl::Now() - absl::Seconds(1);
-  const StepReply first = fleet.Step(1, 5, 1);
-  const StepReply second = fleet.Step(0, 7, 1);
-  fleet.Settle();
-  ASSERT_TRUE(fleet->Leave(3, "c").Get().ok());
-  ASSERT_TRUE(first.Get().ok());
-  const auto page = fleet->host().records().After(0, 10, 10);
-  ASSERT_EQ(page.records.size(), 1u);
-  const core::VersionRecord& record = page.records[0];
-  EXPECT_EQ(record.version, 1u);
-  EXPECT_EQ(record.config_version, 1u);
-  EXPECT_EQ(record.total_weight, 2);
-  ASSERT_EQ(record.members.size(), 2u);
-  EXPECT_EQ(record.members[0].worker, "b");
-  EXPECT_EQ(record.members[0].incarnation, 2u);
-  EXPECT_EQ(record.members[0].sequence, 5u);
-  EXPECT_EQ(record.members[1].worker, "a");
-  // By the wall clock, whatever it showed meanwhile.
-  EXPECT_GE(record.opened, before);
-  EXPECT_LE(record.closed, absl::Now() + absl::Seconds(1));
-}
-
-TEST(SessionHostRoundsTest, VersionIsReachedWhenItIsVisible) {
-  ComputePool pool(2);
-  TestSession session(pool, 10);
-  session.Start();
-  StatusReply reached;
-  session.host().versions().Await(2, [&, done = reached.Taker()](absl::Status status) mutable {
-    EXPECT_EQ(session.Read()->version, 2u);
-    EXPECT_EQ(session.host().records().After(1, 1, 1).records.size(), 1u);
-    done(std::move(status));
-  });
-  ASSERT_TRUE(session.Step(1, 1).Get().ok());
-  EXPECT_FALSE(reached.Ready());
-  ASSERT_TRUE(session.Step(2, 1).Get().ok());
-  EXPECT_TRUE(reached.Get().ok());
 }
 
 TEST(SessionHostRoundsTest, FastWorkerWaitsForTheSlowOneAndForAWiderBound) {
@@ -578,42 +252,9 @@ TEST(SessionHostRoundsTest, FastWorkerWaitsForTheSlowOneAndForAWiderBound) {
         config.aggregation = core::ConfigOf(wider);
         return config;
       },
-      changed.Taker());
+      changed.Callback());
   ASSERT_TRUE(changed.Get().ok()) << changed.Get().status();
   EXPECT_EQ(again.Get()->answer.applied_version, 3u);
-}
-
-TEST(SessionHostRoundsTest, ChangeInAnOpenRoundWaitsForTheNextVersion) {
-  ComputePool pool(2);
-  Fleet fleet(pool, 2, Synchronous());
-  const StepReply first = fleet.Step(0, 1, 1);
-  fleet.Settle();
-  DescribeReply changed;
-  fleet->host().Reconfigure(
-      0,
-      [](const core::SessionConfig& current) -> absl::StatusOr<core::SessionConfig> {
-        core::SessionConfig config = current;
-        config.schedule = TestConfig(1, 0.25).schedule;
-        core::GroupConfig group;
-        group.learning_rate_factor = 0.5;
-        config.groups = {{"w", core::ConfigOf(group)}};
-        EXPECT_TRUE(config.Resolve().ok());
-        return config;
-      },
-      changed.Taker());
-  // What is told is what was asked for.
-  EXPECT_EQ(changed.Get()->config->schedule.rate().value().learning_rate, 0.25);
-  EXPECT_EQ(changed.Get()->config_version, 2u);
-  EXPECT_EQ(fleet->host().group_map()->num_groups(), 1u);
-  EXPECT_THAT(fleet.Step(1, 1, 1).Get()->parameters->values.span(), Each(-0.5f));
-  EXPECT_EQ(first.Get()->answer.report->learning_rate, 0.5);
-  EXPECT_EQ(fleet->host().group_map()->num_groups(), 2u);
-  const StepReply third = fleet.Step(0, 2, 1);
-  EXPECT_THAT(fleet.Step(1, 2, 1).Get()->parameters->values.span(), Each(-0.625f));
-  const auto records = fleet->host().records().After(0, 10, 10).records;
-  ASSERT_EQ(records.size(), 2u);
-  EXPECT_EQ(records[0].config_version, 1u);
-  EXPECT_EQ(records[1].config_version, 2u);
 }
 
 }  // namespace

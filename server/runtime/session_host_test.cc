@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// What a host promises to one worker: steps in order and once, first values, membership, changes.
 #include "server/runtime/session_host.h"
 
 #include <cmath>
-#include <cstring>
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/base/reasons.h"
@@ -64,11 +66,11 @@ TEST(SessionHostTest, StepsOfManyThreadsAreEachTakenOnce) {
         contribution.sequence = sequence;
         StepReply reply;
         session.host().Step({contribution, {}, {core::Dtype::kFloat32, BytesOf(ones)}},
-                            reply.Taker());
+                            reply.Callback());
         const StepOutcome& outcome = *reply.Get();
         EXPECT_GT(outcome.answer.applied_version, last);
         last = outcome.answer.applied_version;
-        // Whole, whichever version it is: every element was moved as often as it says.
+        // The version is whole: every element was moved as often as its number says.
         EXPECT_THAT(outcome.parameters->values.span(),
                     Each(-0.5f * static_cast<float>(outcome.parameters->version)));
       }
@@ -110,11 +112,11 @@ TEST(SessionHostTest, StepThatNobodyWaitsForIsAsIfItHadNeverCome) {
   gate.Open();
   EXPECT_TRUE(absl::IsCancelled(abandoned.Get().status()));
   EXPECT_EQ(*session.Describe().checksum, before);
-  // Its retry is the first that counts.
+  // The retry is the first contribution that counts.
   const StepReply retry = session.Step(session.Input(1, 1), &ticket);
   EXPECT_FALSE(retry.Get()->answer.replayed);
   EXPECT_EQ(retry.Get()->answer.applied_version, 1u);
-  // That one was answered: nothing is left to give up.
+  // The retry was answered, so there is nothing left to give up.
   session.host().Abandon(ticket);
   EXPECT_EQ(session.Describe().version, 1u);
 }
@@ -126,7 +128,7 @@ TEST(SessionHostTest, LossesArePartOfThePayload) {
   StepInput input = session.Input(1, 1);
   input.losses = {2.5, 1};
   StepReply reply;
-  session.host().Step(input, reply.Taker());
+  session.host().Step(input, reply.Callback());
   EXPECT_EQ(reply.Get()->answer.report->loss, 2.5);
   EXPECT_EQ(core::ReasonName(session.Step(1, 1).Get().status()), "SEQUENCE_REUSED");
 }
@@ -143,7 +145,7 @@ TEST(SessionHostTest, GradientThatIsNotFiniteMovesNothingButItsSequence) {
     input.gradient.bytes = BytesOf(gradient);
     for (const bool replayed : {false, true}) {
       StepReply reply;
-      session.host().Step(input, reply.Taker());
+      session.host().Step(input, reply.Callback());
       EXPECT_EQ(reply.Get()->answer.verdict, core::Verdict::kRejectedNonFinite);
       EXPECT_EQ(reply.Get()->answer.replayed, replayed);
       EXPECT_EQ(reply.Get()->answer.applied_version, 0u);
@@ -165,9 +167,10 @@ TEST(SessionHostTest, CallsMadeBeforeCreateWaitForIt) {
         [&](auto joined) { log.Add(joined.ok() ? "joined" : "refused"); });
     session.host().Describe(
         false, [&](auto described) { log.Add(described.ok() ? "described" : "refused"); });
-    session.host().Read(std::nullopt, [&](auto read) { log.Add(read.ok() ? "read" : "refused"); });
+    session.host().Read(core::Session::Point::kParameters,
+                        [&](auto read) { log.Add(read.ok() ? "read" : "refused"); });
     StatusReply idle;
-    pool.Post([done = idle.Taker()]() mutable { done(absl::OkStatus()); });
+    pool.Post([done = idle.Callback()]() mutable { done(absl::OkStatus()); });
     idle.Get();
     EXPECT_THAT(log.words(), IsEmpty());
     pool.Post([&, host = session.Share()] {
@@ -186,7 +189,7 @@ TEST(SessionHostTest, UploadedValuesAreVersionZero) {
   StatusReply created;
   pool.Post([&] {
     session.host().Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(values)},
-                          created.Taker());
+                          created.Callback());
   });
   ASSERT_TRUE(created.Get().ok());
   EXPECT_EQ(session.Read()->version, 0u);
@@ -202,7 +205,7 @@ TEST(SessionHostTest, SeededValuesDoNotDependOnThreads) {
     ComputePool pool(num_threads);
     TestSession session(pool, kManyShards);
     StatusReply created;
-    pool.Post([&] { session.host().Create(*plan, created.Taker()); });
+    pool.Post([&] { session.host().Create(*plan, created.Callback()); });
     ASSERT_TRUE(created.Get().ok());
     drawn.push_back(CopyOf(*session.Read()));
   }
@@ -222,18 +225,18 @@ TEST(SessionHostTest, JoinFencesTheOlderIncarnationAndLeaveEndsTheOther) {
   EXPECT_EQ(core::ReasonName(session.Step(1, 1).Get().status()), "INCARNATION_FENCED");
 
   JoinReply alive;
-  session.host().Heartbeat({kHistory, "w", 2}, alive.Taker());
+  session.host().Heartbeat({kHistory, "w", 2}, alive.Callback());
   ASSERT_TRUE(alive.Get().ok());
   EXPECT_EQ(alive.Get()->incarnation, 2u);
   EXPECT_EQ(session.Describe().num_workers, 1u);
   EXPECT_EQ(session.Describe().num_live_workers, 1u);
 
   StatusReply left;
-  session.host().Leave({kHistory, "w", 2}, left.Taker());
+  session.host().Leave({kHistory, "w", 2}, left.Callback());
   EXPECT_TRUE(left.Get().ok());
   EXPECT_EQ(session.Describe().num_workers, 0u);
   JoinReply gone;
-  session.host().Heartbeat({kHistory, "w", 2}, gone.Taker());
+  session.host().Heartbeat({kHistory, "w", 2}, gone.Callback());
   EXPECT_EQ(core::ReasonName(gone.Get().status()), "WORKER_NOT_JOINED");
 }
 
@@ -241,7 +244,7 @@ TEST(SessionHostTest, RateChangesBetweenSteps) {
   ComputePool pool(1);
   TestSession session(pool, kManyShards);
   session.Start();
-  // All three are queued before the first one starts.
+  // All three calls are queued before the first starts.
   Gate gate;
   pool.Post([&] { gate.Wait(); });
   const StepReply before = session.Step(1, 1);
@@ -267,7 +270,7 @@ TEST(SessionHostTest, RefusedChangeLeavesTheConfiguration) {
   DescribeReply failed;
   session.host().Reconfigure(
       0, [](const core::SessionConfig&) { return absl::InvalidArgumentError("no"); },
-      failed.Taker());
+      failed.Callback());
   EXPECT_EQ(failed.Get().status().message(), "no");
   DescribeReply immutable;
   session.host().Reconfigure(
@@ -275,7 +278,7 @@ TEST(SessionHostTest, RefusedChangeLeavesTheConfiguration) {
       [](const core::SessionConfig&) -> absl::StatusOr<core::SessionConfig> {
         return TestConfig(11);
       },
-      immutable.Taker());
+      immutable.Callback());
   EXPECT_EQ(core::ReasonName(immutable.Get().status()), "FIELD_IMMUTABLE");
   EXPECT_EQ(session.Describe().config_version, 1u);
   EXPECT_EQ(*session.Describe().checksum, before);
@@ -312,194 +315,6 @@ TEST(SessionHostTest, ChecksumIsOfTheInputsAndNotOfTheThreads) {
     EXPECT_NE(checksums.back(), fresh);
   }
   EXPECT_THAT(checksums, Each(checksums.front()));
-}
-
-// ---- settings of a step ----
-
-StepReply StepWithLookahead(TestSession& session, uint64_t sequence, float value) {
-  StepInput input = session.Input(sequence, value);
-  input.wants_lookahead = true;
-  StepReply stepped;
-  session.host().Step(std::move(input), stepped.Taker());
-  return stepped;
-}
-
-ReadReply ReadPoint(TestSession& session, core::Session::Point point) {
-  ReadReply read;
-  session.host().Read(point, read.Taker());
-  return read;
-}
-
-TEST(SessionHostTest, LookaheadIsOfTheVersionThatStandsAfterTheStep) {
-  ComputePool pool(3);
-  TestSession session(pool, kManyShards, LookingAheadConfig(kManyShards));
-  session.Start();
-  Gate gate;
-  for (int thread = 0; thread < 3; ++thread) pool.Post([&] { gate.Wait(); });
-  // Queued: each sees what the ones before it left, and the last a changed rate.
-  const ReadReply fresh = ReadPoint(session, core::Session::Point::kLookahead);
-  const StepReply first = StepWithLookahead(session, 1, 1);
-  const ReadReply read = ReadPoint(session, core::Session::Point::kLookahead);
-  const StepReply second = StepWithLookahead(session, 2, 1);
-  DescribeReply changed;
-  session.host().Reconfigure(
-      0,
-      [](const core::SessionConfig& current) -> absl::StatusOr<core::SessionConfig> {
-        core::SessionConfig config = current;
-        config.schedule = TestConfig(1, 0.25).schedule;
-        return config;
-      },
-      changed.Taker());
-  const ReadReply slower = ReadPoint(session, core::Session::Point::kLookahead);
-  gate.Open();
-  EXPECT_FALSE(fresh.Get()->is_parameters);
-  EXPECT_EQ(fresh.Get()->values->version, 0u);
-  EXPECT_THAT(fresh.Get()->values->values.span(), Each(-50.0f));
-  EXPECT_THAT(first.Get()->parameters->values.span(), Each(-0.5f));
-  ASSERT_NE(first.Get()->lookahead, nullptr);
-  EXPECT_EQ(first.Get()->lookahead->version, 1u);
-  EXPECT_THAT(first.Get()->lookahead->values.span(), Each(-50.5f));
-  EXPECT_EQ(first.Get()->next_learning_rate, 0.5);
-  EXPECT_EQ(read.Get()->values->version, 1u);
-  EXPECT_THAT(read.Get()->values->values.span(), Each(-50.5f));
-  EXPECT_THAT(second.Get()->lookahead->values.span(), Each(-51.0f));
-  ASSERT_TRUE(changed.Get().ok()) << changed.Get().status();
-  EXPECT_EQ(slower.Get()->values->version, 2u);
-  EXPECT_EQ(slower.Get()->next_learning_rate, 0.25);
-  EXPECT_THAT(slower.Get()->values->values.span(), Each(-26.0f));
-  // A replay takes no step, and is told where the next gradient is to be taken all the same.
-  EXPECT_THAT(StepWithLookahead(session, 2, 1).Get()->lookahead->values.span(), Each(-26.0f));
-  // Who does not ask is not given one.
-  EXPECT_EQ(session.Step(3, 1).Get()->lookahead, nullptr);
-}
-
-TEST(SessionHostTest, PointsThatComeToTheParametersAreTheParameters) {
-  ComputePool pool(2);
-  TestSession session(pool, kManyShards);
-  session.Start();
-  EXPECT_EQ(StepWithLookahead(session, 1, 1).Get()->lookahead, nullptr);
-  for (const auto point : {core::Session::Point::kLookahead, core::Session::Point::kAverage}) {
-    const ReadReply read = ReadPoint(session, point);
-    EXPECT_TRUE(read.Get()->is_parameters);
-    EXPECT_EQ(read.Get()->values, session.Read());
-  }
-}
-
-TEST(SessionHostTest, AverageIsReadAtItsVersionAndStaysWithItsReader) {
-  core::SessionConfig config = TestConfig(kManyShards);
-  config.average = core::ConfigOf<core::WeightAverageConfig>({.decay = 0.5});
-  ComputePool pool(3);
-  TestSession session(pool, kManyShards, std::move(config));
-  session.Start();
-  const StepReply step = session.Step(1, 2);
-  const ReadReply read = ReadPoint(session, core::Session::Point::kAverage);
-  const StepReply next = session.Step(2, 2);
-  ASSERT_TRUE(next.Get().ok());
-  EXPECT_FALSE(read.Get()->is_parameters);
-  EXPECT_EQ(read.Get()->values->version, 1u);
-  EXPECT_THAT(read.Get()->values->values.span(), Each(-0.5f));
-  EXPECT_THAT(ReadPoint(session, core::Session::Point::kAverage).Get()->values->values.span(),
-              Each(-1.25f));
-  session.host().Delete();
-  EXPECT_EQ(core::ReasonName(ReadPoint(session, core::Session::Point::kAverage).Get().status()),
-            "SESSION_DELETED");
-}
-
-TEST(SessionHostTest, PendingContributionsMoveNothingAndTheLastOneTakesTheirMean) {
-  core::SessionConfig config = TestConfig(kManyShards);
-  core::AggregationConfig aggregation = config.aggregation.value();
-  aggregation.gradient_accumulation_steps = 3;
-  config.aggregation = core::ConfigOf(aggregation);
-  ComputePool pool(3);
-  TestSession session(pool, kManyShards, std::move(config));
-  session.Start();
-  const auto before = session.Read();
-  const StepReply first = session.Step(1, 1);
-  const StepReply second = session.Step(2, 3);
-  EXPECT_EQ(first.Get()->answer.verdict, core::Verdict::kPending);
-  EXPECT_EQ(first.Get()->previous, nullptr);
-  EXPECT_EQ(first.Get()->parameters, before);
-  EXPECT_EQ(second.Get()->answer.verdict, core::Verdict::kPending);
-  EXPECT_EQ(session.Read(), before);
-  const StepReply third = session.Step(3, 5);
-  EXPECT_EQ(third.Get()->answer.verdict, core::Verdict::kApplied);
-  EXPECT_EQ(third.Get()->answer.report->contributors, 3u);
-  EXPECT_THAT(third.Get()->parameters->values.span(), Each(-1.5f));
-  EXPECT_THAT(session.Step(4, 1).Get()->parameters->values.span(), Each(-1.5f));
-}
-
-TEST(SessionHostTest, GroupMapIsThatOfTheConfigurationAndGradientsStagedUnderAnOlderOneAreTaken) {
-  ComputePool pool(2);
-  TestSession session(pool, kManyShards);
-  EXPECT_EQ(session.host().group_map(), nullptr);
-  session.Start();
-  const std::shared_ptr<const core::GroupMap> before = session.host().group_map();
-  ASSERT_NE(before, nullptr);
-  EXPECT_EQ(before->num_groups(), 1u);
-  const auto staged = std::make_shared<core::StagedGradient>(kManyShards);
-  const std::vector<float> gradient(kManyShards, 1);
-  staged->Begin(before);
-  staged->Stage({0, kManyShards}, core::Dtype::kFloat32, BytesOf(gradient).data());
-  DescribeReply changed;
-  session.host().Reconfigure(
-      0,
-      [](const core::SessionConfig& current) -> absl::StatusOr<core::SessionConfig> {
-        core::SessionConfig config = current;
-        core::GroupConfig group;
-        group.learning_rate_factor = 0.5;
-        group.max_norm = std::sqrt(static_cast<double>(kManyShards)) / 2;
-        config.groups = {{"w", core::ConfigOf(group)}};
-        EXPECT_TRUE(config.Resolve().ok());
-        return config;
-      },
-      changed.Taker());
-  ASSERT_TRUE(changed.Get().ok()) << changed.Get().status();
-  EXPECT_EQ(session.host().group_map()->num_groups(), 2u);
-  StepInput input = session.Input(1, 1);
-  input.gradient = {};
-  input.staged = staged;
-  StepReply stepped;
-  session.host().Step(std::move(input), stepped.Taker());
-  EXPECT_NEAR(stepped.Get()->answer.report->clip_factor, 0.5, 1e-6);
-  EXPECT_NEAR(stepped.Get()->parameters->values.span().back(), -0.125, 1e-6);
-}
-
-TEST(SessionHostTest, GroupsAreChargedLiveAndRefusedWhereTheyDoNotFit) {
-  ComputePool pool(2);
-  core::SessionConfig config = TestConfig(10);
-  const uint64_t plain = config.MemoryBytes();
-  const auto with_groups = [](size_t name_bytes) {
-    return [name_bytes](const core::SessionConfig& current) -> absl::StatusOr<core::SessionConfig> {
-      core::SessionConfig changed = current;
-      changed.groups.clear();
-      if (name_bytes > 0) changed.groups = {{"w" + std::string(name_bytes, '*'), {}}};
-      EXPECT_TRUE(changed.Resolve().ok());
-      return changed;
-    };
-  };
-  MemoryBudget budget(plain + 300);
-  auto host = std::make_shared<SessionHost>(
-      SessionIdentity{"session", "request", 0, kHistory, absl::UnixEpoch()}, config,
-      *budget.Reserve(plain), EnvOf(pool));
-  const std::vector<float> initial(10);
-  StatusReply created;
-  pool.Post([&] {
-    host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(initial)}, created.Taker());
-  });
-  ASSERT_TRUE(created.Get().ok());
-  const auto change = [&](size_t name_bytes) {
-    DescribeReply changed;
-    host->Reconfigure(0, with_groups(name_bytes), changed.Taker());
-    return changed.Get();
-  };
-  const auto grown = change(20);
-  ASSERT_TRUE(grown.ok()) << grown.status();
-  EXPECT_GT(grown->memory_bytes, plain + 20);
-  EXPECT_EQ(budget.used(), grown->memory_bytes);
-  EXPECT_EQ(core::ReasonName(change(250).status()), "MEMORY_QUOTA");
-  EXPECT_EQ(budget.used(), grown->memory_bytes);
-  EXPECT_EQ(change(0)->memory_bytes, plain);
-  EXPECT_EQ(budget.used(), plain);
 }
 
 }  // namespace

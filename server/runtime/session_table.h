@@ -27,20 +27,21 @@ class SessionTable {
  public:
   explicit SessionTable(size_t max_sessions) : max_sessions_(max_sessions) {}
 
-  // SESSION_NOT_FOUND.
+  // Fails with SESSION_NOT_FOUND.
   absl::StatusOr<std::shared_ptr<SessionHost>> Find(const std::string& session_id) const;
 
-  // Puts `host` under its id. TOO_MANY_SESSIONS, and SESSION_EXISTS where another session is there
-  // (also where the same request made it: see FindSameRequest).
+  // Puts `host` under its id. Fails with TOO_MANY_SESSIONS, and with SESSION_EXISTS if another
+  // session has that id (even if the same request made that session: see FindSameRequest).
   absl::Status Insert(std::shared_ptr<SessionHost> host);
 
-  // The session that this very request made before; null where the id is free. SESSION_EXISTS where
-  // another request made it, or this one carried no request id.
+  // The session that this very request made before; null if the id is free. Fails with
+  // SESSION_EXISTS if another request made the session, or if this request carries no request id.
   absl::StatusOr<std::shared_ptr<SessionHost>> FindSameRequest(
       const SessionIdentity& identity) const;
 
-  // Takes this very session out and ends its calls. SESSION_NOT_FOUND, also if another session has
-  // its id by now; HISTORY_CHANGED unless `history` is the session's, or 0.
+  // Removes this very session and ends its calls. Fails with SESSION_NOT_FOUND, also if another
+  // session has its id by now, and with HISTORY_CHANGED unless `history` is 0 or that of the
+  // session.
   absl::Status Delete(const std::shared_ptr<SessionHost>& host, uint64_t history);
 
   // As SessionHost::Drain, for all sessions.

@@ -23,7 +23,7 @@ using ::testing::Pair;
 
 class SessionTableTest : public ::testing::Test {
  protected:
-  // A host that nothing was asked of.
+  // A host that has had no call.
   std::shared_ptr<SessionHost> Host(const std::string& session_id, uint64_t history = 1,
                                     const std::string& request_id = "request",
                                     uint32_t request_digest = 5) {
@@ -140,12 +140,12 @@ TEST_F(SessionTableTest, DeleteWithoutAHistoryMeansTheCurrentOne) {
 
 TEST(IncarnationCounterTest, GoesOnAfterWhatWasKeptAndNeverGoesBack) {
   IncarnationCounter counter;
-  EXPECT_EQ(counter.Next(), 1u);
+  EXPECT_EQ(counter.Issue(), 1u);
   counter.ContinueAfter(40);
   EXPECT_EQ(counter.last(), 40u);
-  EXPECT_EQ(counter.Next(), 41u);
+  EXPECT_EQ(counter.Issue(), 41u);
   counter.ContinueAfter(7);
-  EXPECT_EQ(counter.Next(), 42u);
+  EXPECT_EQ(counter.Issue(), 42u);
 }
 
 TEST_F(SessionTableTest, ListsPagesInTheOrderOfIds) {
@@ -153,7 +153,7 @@ TEST_F(SessionTableTest, ListsPagesInTheOrderOfIds) {
   EXPECT_THAT(Ids(table_.List("", 2)), ElementsAre("a", "b"));
   EXPECT_THAT(Ids(table_.List("b", 2)), ElementsAre("c"));
   EXPECT_THAT(Ids(table_.List("c", 2)), IsEmpty());
-  // A page goes on where the last one ended also when that session is gone.
+  // A page begins after the last session of the page before, even if that session is gone.
   ASSERT_TRUE(table_.Delete(*table_.Find("b"), 0).ok());
   EXPECT_THAT(Ids(table_.List("b", 2)), ElementsAre("c"));
 }
@@ -179,14 +179,14 @@ TEST_F(SessionTableTest, IncarnationsGrowWhoeverAsks) {
     threads.emplace_back([&] {
       uint64_t last = 0;
       for (int count = 0; count < 1000; ++count) {
-        const uint64_t next = table_.incarnations().Next();
+        const uint64_t next = table_.incarnations().Issue();
         EXPECT_GT(next, last);
         last = next;
       }
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(table_.incarnations().Next(), 4001u);
+  EXPECT_EQ(table_.incarnations().Issue(), 4001u);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 //
 // The operations of a host that may end in a fold or a step, or release calls that wait.
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "core/base/check.h"
@@ -19,7 +20,7 @@ using core::ShardAt;
 
 namespace {
 
-// Copies a gradient out of the bytes of a message. They live until the work has ended.
+// Copies a gradient out of the bytes of a message, which live until the work has ended.
 std::shared_ptr<core::Work> WorkToStage(std::shared_ptr<core::StagedGradient> gradient,
                                         core::EncodedVector from) {
   auto work = std::make_shared<core::Work>();
@@ -39,14 +40,14 @@ struct SessionHost::Turn {
   explicit Turn(Task over) : finished(std::move(over)) {}
 
   Task finished;
-  absl::Time judged;                                 // when it was decided what happens
-  std::shared_ptr<const core::Parameters> previous;  // before the step, if one is taken
+  absl::Time judged;                                 // the time of the decision
+  std::shared_ptr<const core::Parameters> previous;  // before the step, if a step is taken
   Answers answers;
 
   // Of an event that is no contribution.
   absl::Status status;
-  // Called at the end, while the session is still the operation's own; gives what is told when it
-  // no longer is. May be empty.
+  // Called at the end, while the session still belongs to the operation. Returns the task that
+  // tells the caller, which runs when the session belongs to the next operation. May be empty.
   absl::AnyInvocable<Task(absl::Status)> conclude;
 
   // Of a contribution.
@@ -176,7 +177,7 @@ void SessionHost::Abandon(uint64_t ticket) {
 }
 
 void SessionHost::RunEvent(absl::Status status, core::Event event, std::shared_ptr<Turn> turn) {
-  // Statuses are handed on, not copied: copies share memory, and go on different threads.
+  // Statuses are moved, not copied: copies share memory, and are destroyed on different threads.
   turn->status = std::move(status);
   if (!turn->status.ok()) return EndTurn(std::move(turn));
   turn->judged = env_.MonotonicNow();
@@ -197,8 +198,9 @@ uint64_t SessionHost::Step(StepInput input, StepDone done) {
     if (status.ok() && abandoned_.Has(turn->input.contribution.ticket)) {
       status = absl::CancelledError("nobody waits for this step");
     }
-    // Taken before anything is decided: a decision cannot fail for want of memory.
-    if (status.ok()) status = TakeMemory(turn->input);
+    // Memory is reserved before anything is decided, because a decision must not fail for want of
+    // it.
+    if (status.ok()) status = ReserveMemory(turn->input);
     if (status.ok()) return Stage(std::move(turn));
     turn->answers.Add(std::move(turn->done), std::move(status));
     EndTurn(std::move(turn));
@@ -206,11 +208,11 @@ uint64_t SessionHost::Step(StepInput input, StepDone done) {
   return ticket;
 }
 
-absl::Status SessionHost::TakeMemory(const StepInput& input) {
+absl::Status SessionHost::ReserveMemory(const StepInput& input) {
   TALWEG_RETURN_IF_ERROR(
       session_->Prepare(input.has_weight, [this] { return parameters_.Take(); }));
   TALWEG_RETURN_IF_ERROR(charge_.ChargeRound(session_->ExtraRoundBytes()));
-  if (input.wants_lookahead) TALWEG_RETURN_IF_ERROR(TakeLookahead());
+  if (input.wants_lookahead) TALWEG_RETURN_IF_ERROR(ReserveLookahead());
   if (input.staged != nullptr || staged_ != nullptr) return absl::OkStatus();
   try {
     staged_ = std::make_shared<core::StagedGradient>(num_elements_);
@@ -220,7 +222,7 @@ absl::Status SessionHost::TakeMemory(const StepInput& input) {
   return absl::OkStatus();
 }
 
-absl::Status SessionHost::TakeLookahead() {
+absl::Status SessionHost::ReserveLookahead() {
   if (lookahead_ != nullptr || session_->IsParameters(core::Session::Point::kLookahead)) {
     return absl::OkStatus();
   }
@@ -332,7 +334,7 @@ void SessionHost::ReleaseAll(const absl::Status& status, Turn& turn) {
     auto& [ticket, call] = *first;
     const core::CallEnded ended{call.worker, ticket};
     const absl::Time now = env_.MonotonicNow();
-    // Nothing follows from it, and it may be forgotten.
+    // Nothing else follows from this event, and it may be forgotten.
     Keep(ended, session_->Handle(ended, now).effects, now, [] {});
     turn.answers.Add(std::move(call), status);
   }
@@ -347,15 +349,16 @@ void SessionHost::EndTurn(std::shared_ptr<Turn> turn) {
   if (!wanted || session_->IsParameters(core::Session::Point::kLookahead)) {
     return Conclude(std::move(turn), nullptr);
   }
-  // One for all of them. What is kept for those who still wait stays theirs.
+  // All answers of this operation share one lookahead. The memory that is kept for calls that still
+  // wait stays with them.
   std::shared_ptr<core::Parameters> kept;
   if (parked_.AnyWantsLookahead()) kept = std::move(lookahead_);
-  const absl::Status taken = TakeLookahead();
+  const absl::Status taken = ReserveLookahead();
   std::shared_ptr<core::Parameters> to = std::move(lookahead_);
   lookahead_ = std::move(kept);
   if (!taken.ok()) {
-    // No reason: those that have one say that nothing has changed.
-    turn->answers.FailThoseWhoWantLookahead(AskAgain(taken));
+    // The error has no reason, because errors with a reason say that nothing has changed.
+    turn->answers.FailAllThatWantLookahead(AskAgain(taken));
     return Conclude(std::move(turn), nullptr);
   }
   FillPoint(core::Session::Point::kLookahead, to, [this, turn, to] { Conclude(turn, to); });
@@ -370,17 +373,18 @@ void SessionHost::Conclude(std::shared_ptr<Turn> turn,
   if (session_ != nullptr) {
     along.parameters = session_->parameters();
     along.next_learning_rate = session_->NextLearningRate();
-    // For those who still wait. If there is none now, it is asked for again when it is needed.
+    // Memory for the calls that still wait. If there is none now, it is asked for again when it is
+    // needed.
     if (parked_.AnyWantsLookahead()) {
-      (void)TakeLookahead();
+      (void)ReserveLookahead();
     } else {
       lookahead_.reset();
     }
   }
   turn->answers.SetAlong(std::move(along));
   if (deleted()) turn->answers.FailAll(Deleted());
-  // The next operation is let in before the answers go out: nothing of the session is needed for
-  // them.
+  // The next operation may begin before the answers go out, because the answers need nothing of the
+  // session.
   turn->finished();
   env_.RunPieces(
       turn->answers.num_pieces(), [turn](size_t piece) { turn->answers.Tell(piece); },

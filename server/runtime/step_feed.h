@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What is remembered of a session's steps, for whoever watches it, apart from the session's queue
-// and memory: a watcher delays no step and keeps no deleted session alive.
+// What is remembered of a session's steps, for the watchers of the session. It is apart from the
+// session's queue and memory: a watcher delays no step and keeps no deleted session alive.
 #pragma once
 
 #include <atomic>
@@ -20,23 +20,25 @@ namespace talweg::server {
 // Thread-safe. Copying records is all that is done under its lock.
 class StepFeed {
  public:
-  // Somebody who waits for the next step. Has its own turn whenever it is not waiting: whoever ends
-  // its wait (Append, Close, or a Forget that says true) has it.
+  // A watcher that may wait for the next step. While it does not wait, exactly one thread runs it:
+  // at first the thread that calls Await, then the thread that ends the wait, by Append, by Close,
+  // or by a Forget that returns true.
   class Waiter {
    public:
     virtual ~Waiter() = default;
-    // There may be something new. In the thread that brings it: only posts.
+    // There may be something new. Called on the thread that brings it, so it must only post.
     virtual void Wake() = 0;
 
    protected:
     friend class StepFeed;
-    // Set by whoever wants it to look about itself instead of waiting, before calling Forget.
+    // A thread that wants the watcher to look at its own state instead of waiting sets this, and
+    // then calls Forget.
     std::atomic<bool> restless_{false};
   };
 
-  // Keeps the step and wakes all who wait.
+  // Keeps the step and wakes all waiters.
   void Append(const core::RunRecord& record);
-  // There are no more steps and no records: wakes all who wait, and nobody waits any more.
+  // There are no more steps and no records. Wakes all waiters, and no waiter waits from now on.
   void Close();
   bool closed() const;
 
@@ -44,11 +46,12 @@ class StepFeed {
   // The first `limit` records after `version`.
   std::vector<core::RunRecord> After(uint64_t version, size_t limit) const;
 
-  // False where there is something to look at already: a step after `version`, the end, or what
-  // made the waiter restless. True: `waiter` waits, and may be woken, and gone, before this
-  // returns.
+  // Returns false if there is something to look at already: a step after `version`, the end of the
+  // feed, or what made the waiter restless. Returns true if `waiter` waits; it may be woken, and
+  // even destroyed, before this function returns.
   bool Await(uint64_t version, Waiter& waiter);
-  // Ends the wait without waking: false where `waiter` does not wait (any more).
+  // Ends the wait without waking the waiter. Returns false if `waiter` does not wait, or no longer
+  // waits.
   bool Forget(Waiter& waiter);
 
  private:

@@ -77,7 +77,7 @@ TEST(StepFeedTest, ARestlessOneDoesNotWait) {
   EXPECT_FALSE(feed.Await(0, waiter));
 }
 
-// Whatever comes between, a waiter is either told not to wait or woken: no step is slept through.
+// Whatever happens meanwhile, a waiter is either told not to wait or woken: it misses no step.
 TEST(StepFeedTest, NoWakeUpIsLost) {
   constexpr uint64_t kSteps = 200000;
   StepFeed feed;
@@ -109,9 +109,9 @@ TEST(StepFeedTest, TheHostRemembersEachStepItTakes) {
   StepInput input = session.Input(1, 2.0f);
   input.losses = {0.75, 0.5};
   StepReply stepped;
-  session.host().Step(std::move(input), stepped.Taker());
+  session.host().Step(std::move(input), stepped.Callback());
   ASSERT_TRUE(stepped.Get().ok());
-  // There before the answer is.
+  // The record is there before the answer.
   std::vector<core::RunRecord> records = session.host().feed()->After(0, 10);
   ASSERT_EQ(records.size(), 1u);
   const absl::Duration age = WallNow() - records[0].time;

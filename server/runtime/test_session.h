@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A small session at work, for the tests of its host.
+// For tests only: a small session at work, for the tests of its host.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ inline std::vector<float> CopyOf(const core::Parameters& parameters) {
   return {parameters.values.span().begin(), parameters.values.span().end()};
 }
 
-// A session that starts at zero, with one worker, "w". Gradients live as long as it does.
+// A session that starts at zero, with one worker, "w". Gradients live as long as this object.
 class TestSession {
  public:
   TestSession(ComputePool& pool, uint64_t num_elements, core::SessionConfig config)
@@ -48,7 +48,7 @@ class TestSession {
 
   StatusReply Create() {
     StatusReply created;
-    pool_.Post([host = host_, done = created.Taker(), bytes = BytesOf(initial_)]() mutable {
+    pool_.Post([host = host_, done = created.Callback(), bytes = BytesOf(initial_)]() mutable {
       host->Create(core::EncodedVector{core::Dtype::kFloat32, bytes}, std::move(done));
     });
     return created;
@@ -58,12 +58,12 @@ class TestSession {
                  core::Roles roles = {core::Role::kGradient}) {
     JoinReply joined;
     host_->Join(
-        worker, roles, [incarnation] { return incarnation; }, joined.Taker());
+        worker, roles, [incarnation] { return incarnation; }, joined.Callback());
     return joined;
   }
   StatusReply Leave(uint64_t incarnation, const std::string& worker = "w") {
     StatusReply left;
-    host_->Leave({kHistory, worker, incarnation}, left.Taker());
+    host_->Leave({kHistory, worker, incarnation}, left.Callback());
     return left;
   }
 
@@ -87,7 +87,7 @@ class TestSession {
   }
   StepReply Step(StepInput input, uint64_t* ticket = nullptr) {
     StepReply stepped;
-    const uint64_t issued = host_->Step(std::move(input), stepped.Taker());
+    const uint64_t issued = host_->Step(std::move(input), stepped.Callback());
     if (ticket != nullptr) *ticket = issued;
     return stepped;
   }
@@ -98,12 +98,12 @@ class TestSession {
 
   SessionDescription Describe(bool with_checksum = true) {
     DescribeReply described;
-    host_->Describe(with_checksum, described.Taker());
+    host_->Describe(with_checksum, described.Callback());
     return *described.Get();
   }
   std::shared_ptr<const core::Parameters> Read() {
     ReadReply read;
-    host_->Read(std::nullopt, read.Taker());
+    host_->Read(core::Session::Point::kParameters, read.Callback());
     return (*read.Get()).values;
   }
   DescribeReply SetRate(double learning_rate, uint64_t history = 0) {
@@ -113,7 +113,7 @@ class TestSession {
         [this, learning_rate](const core::SessionConfig&) -> absl::StatusOr<core::SessionConfig> {
           return TestConfig(initial_.size(), learning_rate);
         },
-        changed.Taker());
+        changed.Callback());
     return changed;
   }
 
@@ -124,7 +124,7 @@ class TestSession {
   std::vector<std::unique_ptr<std::vector<float>>> gradients_;
 };
 
-// A method whose gradient is taken elsewhere, and whose passes have nothing to do.
+// A method whose gradient is taken at another point, and whose passes have nothing to do.
 class LookingAhead final : public core::Optimizer {
  public:
   void Configure(const core::Config&) override {}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the tests of this room share: a gate, a log of order, answers to wait for, small sessions.
+// For tests only, shared by the tests of this room: a gate, a log of words, answers to wait for,
+// the configuration of a small session.
 #pragma once
 
 #include <chrono>
@@ -25,7 +26,7 @@
 
 namespace talweg::server {
 
-// Opened once; whoever waits at it goes on then. Thread-safe.
+// A gate that is opened once; threads that wait at it go on then. Thread-safe.
 class Gate {
  public:
   void Open() { open_.set_value(); }
@@ -36,8 +37,8 @@ class Gate {
   std::shared_future<void> opened_ = open_.get_future().share();
 };
 
-// The environment of hosts on this pool. It lives as long as the program, for the last task of a
-// host may end after the test has let the host go.
+// The environment of hosts on this pool. It lives as long as the program, because the last task of
+// a host may end after the test has released the host.
 inline Env& EnvOf(ComputePool& pool) {
   static Mutex mutex;
   static std::deque<PoolEnv> envs;
@@ -62,12 +63,12 @@ class OrderLog {
   std::vector<std::string> words_ ABSL_GUARDED_BY(mutex_);
 };
 
-// An answer on its way: what a callback was given, for whoever waits.
+// The answer to a call: what its callback was given, or will be given.
 template <class T>
 class Reply {
  public:
   // The callback, to be handed out once.
-  absl::AnyInvocable<void(T)> Taker() {
+  absl::AnyInvocable<void(T)> Callback() {
     return [promise = promise_](T value) { promise->set_value(std::move(value)); };
   }
   bool Ready() const {
@@ -80,7 +81,7 @@ class Reply {
   std::shared_future<T> value_ = promise_->get_future().share();
 };
 
-// Gradient descent over one vector at a constant rate; any staleness is taken.
+// Gradient descent over one vector at a constant rate; any staleness is accepted.
 inline core::SessionConfig TestConfig(uint64_t num_elements, double learning_rate = 0.5) {
   core::AggregationConfig aggregation;
   aggregation.max_staleness = 1'000'000;
@@ -97,7 +98,7 @@ inline core::SessionConfig TestConfig(uint64_t num_elements, double learning_rat
   return config;
 }
 
-// The bytes of `values`, as they come from the wire. Borrows.
+// The bytes of `values`, as they come from the wire. The result borrows from `values`.
 inline absl::string_view BytesOf(const std::vector<float>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
 }

@@ -9,7 +9,7 @@ Timers::Timers() : thread_([this] { Run(); }) {}
 
 Timers::~Timers() { Stop(); }
 
-uint64_t Timers::Arm(absl::Time when, Due due) {
+uint64_t Timers::Arm(absl::Time when, Callback callback) {
   if (when == absl::InfiniteFuture()) return 0;
   uint64_t number = 0;
   bool first = false;
@@ -17,7 +17,7 @@ uint64_t Timers::Arm(absl::Time when, Due due) {
     MutexLock lock(mutex_);
     if (stopped_) return 0;
     number = ++last_;
-    const auto placed = to_come_.emplace(Key{when, number}, std::move(due)).first;
+    const auto placed = to_come_.emplace(Key{when, number}, std::move(callback)).first;
     times_.emplace(number, when);
     first = placed == to_come_.begin();
   }
@@ -26,7 +26,7 @@ uint64_t Timers::Arm(absl::Time when, Due due) {
 }
 
 bool Timers::Cancel(uint64_t number) {
-  Due cancelled;  // goes after the lock
+  Callback cancelled;  // goes after the lock
   MutexLock lock(mutex_);
   const auto time = times_.find(number);
   if (time == times_.end()) return false;
@@ -38,7 +38,7 @@ bool Timers::Cancel(uint64_t number) {
 }
 
 void Timers::Stop() {
-  std::map<Key, Due> dropped;  // goes after the lock
+  std::map<Key, Callback> dropped;  // goes after the lock
   {
     MutexLock lock(mutex_);
     stopped_ = true;
@@ -51,7 +51,7 @@ void Timers::Stop() {
 
 void Timers::Run() {
   while (true) {
-    Due due;
+    Callback callback;
     {
       MutexLock lock(mutex_);
       while (!stopped_ && (to_come_.empty() || to_come_.begin()->first.first > MonotonicNow())) {
@@ -63,11 +63,11 @@ void Timers::Run() {
       }
       if (stopped_) return;
       const auto first = to_come_.begin();
-      due.swap(first->second);
+      callback.swap(first->second);
       times_.erase(first->first.second);
       to_come_.erase(first);
     }
-    due();
+    callback();
   }
 }
 

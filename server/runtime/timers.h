@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls at times of the monotonic clock. One thread that sleeps until the next one is due; what is
-// called there only posts.
+// Calls at times of the monotonic clock. A thread sleeps until the time of the earliest call. What
+// it calls must only post.
 #pragma once
 
 #include <condition_variable>
@@ -20,22 +20,23 @@ namespace talweg::server {
 // Thread-safe. Arming and cancelling cost O(log n) in the number of calls that are to come.
 class Timers {
  public:
-  using Due = std::function<void()>;
+  using Callback = std::function<void()>;
 
   Timers();
-  // As Stop.
+  // Stops the timers.
   ~Timers();
   Timers(const Timers&) = delete;
   Timers& operator=(const Timers&) = delete;
 
-  // Calls `due` once, when MonotonicNow() is `when` or later, on the thread of the timers and under
-  // no lock; of several that are due the earliest first. Returns its number, for Cancel; 0 where it
-  // will never be called: `when` is InfiniteFuture, or the timers have stopped.
-  uint64_t Arm(absl::Time when, Due due);
-  // False where it was called, or is being called just now, or never will be.
+  // Calls `callback` once, when MonotonicNow() is `when` or later, on the thread of the timers and
+  // under no lock; calls come in the order of their times. Returns the number of the call, for
+  // Cancel; 0 if it will never come, because `when` is InfiniteFuture or the timers have stopped.
+  uint64_t Arm(absl::Time when, Callback callback);
+  // Returns false if the call has come, comes just now, or will never come.
   bool Cancel(uint64_t number);
 
-  // What is to come will not; returns when the thread has ended. Not from that thread.
+  // Drops all calls that are still to come, and returns when the thread has ended. Must not be
+  // called on that thread.
   void Stop();
 
  private:
@@ -45,8 +46,8 @@ class Timers {
 
   Mutex mutex_;
   std::condition_variable changed_;
-  std::map<Key, Due> to_come_ ABSL_GUARDED_BY(mutex_);
-  std::map<uint64_t, absl::Time> times_ ABSL_GUARDED_BY(mutex_);  // of what is to come
+  std::map<Key, Callback> to_come_ ABSL_GUARDED_BY(mutex_);
+  std::map<uint64_t, absl::Time> times_ ABSL_GUARDED_BY(mutex_);  // by number
   uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopped_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;

@@ -22,7 +22,7 @@ TEST(TimersTest, WhatIsDueIsCalledEarliestFirstWhateverTheOrderOfArming) {
   timers.Arm(absl::InfinitePast(), [&] { gate.Wait(); });  // until all are armed
   timers.Arm(past + absl::Seconds(3), [&] {
     log.Add("third");
-    called.Taker()(0);
+    called.Callback()(0);
   });
   timers.Arm(past + absl::Seconds(1), [&] { log.Add("first"); });
   timers.Arm(past + absl::Seconds(2), [&] { log.Add("second"); });
@@ -40,7 +40,7 @@ TEST(TimersTest, CancelledIsNotCalledAndWhatWasCalledCannotBeCancelled) {
   const uint64_t cancelled = timers.Arm(absl::UnixEpoch(), [&] { log.Add("cancelled"); });
   const uint64_t kept = timers.Arm(absl::UnixEpoch(), [&] {
     log.Add("kept");
-    called.Taker()(0);
+    called.Callback()(0);
   });
   EXPECT_TRUE(timers.Cancel(cancelled));
   EXPECT_FALSE(timers.Cancel(cancelled));
@@ -57,7 +57,7 @@ TEST(TimersTest, OneThatComesEarlierThanTheNextIsNotHeldUpByIt) {
   timers.Arm(MonotonicNow() + absl::Hours(1), [&] { late = true; });
   Reply<absl::Time> called;
   const absl::Time when = MonotonicNow() + absl::Milliseconds(5);
-  timers.Arm(when, [&] { called.Taker()(MonotonicNow()); });
+  timers.Arm(when, [&] { called.Callback()(MonotonicNow()); });
   EXPECT_GE(called.Get(), when);
   timers.Stop();
   EXPECT_FALSE(late);
@@ -69,7 +69,7 @@ TEST(TimersTest, CallbackMayArmAndCancel) {
   const uint64_t far = timers.Arm(MonotonicNow() + absl::Hours(1), [] {});
   timers.Arm(absl::UnixEpoch(), [&] {
     const bool cancelled = timers.Cancel(far);
-    timers.Arm(absl::UnixEpoch(), [&, cancelled] { called.Taker()(cancelled); });
+    timers.Arm(absl::UnixEpoch(), [&, cancelled] { called.Callback()(cancelled); });
   });
   EXPECT_TRUE(called.Get());
 }

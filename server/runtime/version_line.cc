@@ -5,25 +5,25 @@
 
 namespace talweg::server {
 
-uint64_t VersionLine::Await(uint64_t version, Reached reached) {
+uint64_t VersionLine::Await(uint64_t version, Callback callback) {
   absl::Status status;
   {
     MutexLock lock(mutex_);
     if (version > version_) {
       if (end_.ok()) {
-        line_.emplace(Key{version, ++last_}, std::move(reached));
+        line_.emplace(Key{version, ++last_}, std::move(callback));
         versions_.emplace(last_, version);
         return last_;
       }
       status = end_;
     }
   }
-  reached(std::move(status));
+  callback(std::move(status));
   return 0;
 }
 
 bool VersionLine::Forget(uint64_t place) {
-  Reached forgotten;  // goes after the lock
+  Callback forgotten;  // goes after the lock
   MutexLock lock(mutex_);
   const auto version = versions_.find(place);
   if (version == versions_.end()) return false;
@@ -35,7 +35,7 @@ bool VersionLine::Forget(uint64_t place) {
 }
 
 void VersionLine::Reach(uint64_t version) {
-  std::vector<Reached> reached;
+  std::vector<Callback> reached;
   {
     MutexLock lock(mutex_);
     version_ = version;
@@ -46,11 +46,11 @@ void VersionLine::Reach(uint64_t version) {
       line_.erase(first);
     }
   }
-  for (Reached& one : reached) one(absl::OkStatus());
+  for (Callback& callback : reached) callback(absl::OkStatus());
 }
 
 void VersionLine::End(const absl::Status& status) {
-  std::map<Key, Reached> line;
+  std::map<Key, Callback> line;
   absl::Status told;
   {
     MutexLock lock(mutex_);
@@ -59,7 +59,7 @@ void VersionLine::End(const absl::Status& status) {
     line.swap(line_);
     versions_.clear();
   }
-  for (auto& [key, reached] : line) reached(told);
+  for (auto& [key, callback] : line) callback(told);
 }
 
 }  // namespace talweg::server

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Those who wait until a session has come to a version: no thread, a callback each.
+// The calls that wait until a session has reached a version: each is a callback and holds no
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -17,19 +18,20 @@ namespace talweg::server {
 // Thread-safe.
 class VersionLine {
  public:
-  using Reached = absl::AnyInvocable<void(absl::Status)>;
+  using Callback = absl::AnyInvocable<void(absl::Status)>;
 
-  // Calls `reached` once, at once or on the thread that brings the version or the end, under no
-  // lock: OK where the session is at `version` or later, else what End said. Returns the place in
-  // the line, for Forget; 0 where nobody waits.
-  uint64_t Await(uint64_t version, Reached reached);
-  // Whether that place was still waiting; it is called no more.
+  // Calls `callback` once, under no lock, at once or on the thread that calls Reach or End. Its
+  // status is OK if the session is at `version` or later; else it is the status of End. Returns the
+  // place in the line, for Forget; 0 if the callback was called at once.
+  uint64_t Await(uint64_t version, Callback callback);
+  // Gives up a place in the line. Returns whether its callback was still waiting; if so, it will
+  // not be called.
   bool Forget(uint64_t place);
 
-  // The session is at `version`, which is no earlier than those before.
+  // The session has reached `version`. Versions never go back.
   void Reach(uint64_t version);
-  // Nobody waits any more: those who do, and those who would, are told `status`. The first one
-  // counts.
+  // Ends all waits with `status`, and every later wait that would begin. The status of the first
+  // call of End counts.
   void End(const absl::Status& status);
 
  private:
@@ -37,9 +39,9 @@ class VersionLine {
 
   Mutex mutex_;
   uint64_t version_ ABSL_GUARDED_BY(mutex_) = 0;
-  absl::Status end_ ABSL_GUARDED_BY(mutex_);  // OK: there is none
+  absl::Status end_ ABSL_GUARDED_BY(mutex_);  // OK: End was not called yet
   uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::map<Key, Reached> line_ ABSL_GUARDED_BY(mutex_);
+  std::map<Key, Callback> line_ ABSL_GUARDED_BY(mutex_);
   std::map<uint64_t, uint64_t> versions_ ABSL_GUARDED_BY(mutex_);  // by place
 };
 

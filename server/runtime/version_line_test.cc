@@ -15,7 +15,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-VersionLine::Reached Say(OrderLog& log, const std::string& word) {
+VersionLine::Callback Say(OrderLog& log, const std::string& word) {
   return [&log, word](const absl::Status& status) {
     log.Add(status.ok() ? word : word + ": " + std::string(status.message()));
   };

@@ -10,8 +10,8 @@
 namespace talweg::server {
 namespace {
 
-// A number in as many bytes as it needs, seven bits a byte, the lowest first. These bytes never
-// leave the process.
+// Writes a number in as many bytes as it needs, seven bits per byte, the lowest first. These bytes
+// never leave the process.
 void Put(uint64_t number, std::string& to) {
   for (; number >= 128; number >>= 7) to.push_back(static_cast<char>(number | 128));
   to.push_back(static_cast<char>(number));
@@ -60,7 +60,7 @@ class Unpacker {
   absl::string_view rest_;
 };
 
-// Between two times of a record, none of which comes before the first.
+// The distance between two times of a record; no time comes before the first.
 uint64_t Nanoseconds(absl::Duration since) {
   return static_cast<uint64_t>(absl::ToInt64Nanoseconds(since));
 }
@@ -111,7 +111,8 @@ core::VersionRecord Unpack(uint64_t version, size_t num_members, absl::string_vi
   return record;
 }
 
-// What an entry takes beside its bytes: its place, the counted string, what the allocator adds.
+// Bytes that an entry needs beside its packed bytes: its place, the counted string, what the
+// allocator adds.
 constexpr uint64_t kEntryBytes = 112;
 
 }  // namespace
@@ -124,7 +125,7 @@ void VersionRecords::Append(const core::VersionRecord& record) {
   std::vector<Entry> dropped;  // go after the lock
   MutexLock lock(mutex_);
   if (closed_) return;
-  // The newest one stays however large it is.
+  // The newest record stays, however large it is.
   num_members_ += entry.num_members;
   while (!entries_.empty() &&
          (entries_.size() >= kMaxRecords || num_members_ > kMaxMembers || bytes_ > max_bytes_)) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who made which version: the records of the newest ones, read beside the session's queue. Packed,
-// as they are many and seldom read: a member takes about 20 bytes and its name.
+// The records that tell which contributions made a version, for the newest versions. Reading them
+// does not wait for the session's queue. They are packed, because they are many and seldom read: a
+// member needs about 20 bytes and its name.
 #pragma once
 
 #include <cstddef>
@@ -29,18 +30,18 @@ class VersionRecords {
     bool more = false;                         // later ones are kept
   };
 
-  // All records but the newest take `max_bytes` together at most; the oldest go. Times of records
-  // become wall times by `to_wall`.
+  // All records except the newest need at most `max_bytes` together; the oldest are dropped.
+  // `to_wall` is added to the times of records, which makes them times of the wall clock.
   VersionRecords(uint64_t max_bytes, absl::Duration to_wall)
       : max_bytes_(max_bytes), to_wall_(to_wall) {}
 
-  // `record` has a later version than all before it.
+  // `record` has a later version than all records before it.
   void Append(const core::VersionRecord& record);
-  // Forgets all, for good.
+  // Forgets all records, and keeps none from now on.
   void Close();
 
-  // The first records after `version`: at most `max_records` and, but for the first, so many as
-  // have at most `max_members` together. Their times are wall times.
+  // The first records after `version`: at most `max_records`, and only as many as have at most
+  // `max_members` members together (but always the first one). Times are those of the wall clock.
   Page After(uint64_t version, size_t max_records, size_t max_members) const;
 
   uint64_t bytes() const;

@@ -11,7 +11,7 @@
 namespace talweg::server {
 namespace {
 
-// As AggregationConfig::RecordBytes has it.
+// The limit of AggregationConfig::RecordBytes.
 constexpr uint64_t kMaxBytes = uint64_t{4} << 20;
 constexpr uint64_t kMaxBytesOfSingles = uint64_t{768} << 10;
 constexpr size_t kAll = 100000;
@@ -117,7 +117,7 @@ TEST(VersionRecordsTest, OldestGoWhereThereAreTooManyMembers) {
   records.Append(RecordOf(2, VersionRecords::kMaxMembers / 2));
   records.Append(RecordOf(3, VersionRecords::kMaxMembers / 2));
   EXPECT_THAT(VersionsOf(records.After(0, kAll, kAll)), testing::ElementsAre(2, 3));
-  // The newest stays, whatever its size.
+  // The newest record stays, whatever its size.
   records.Append(RecordOf(4, VersionRecords::kMaxMembers + 1));
   const VersionRecords::Page page = records.After(0, kAll, 5);
   EXPECT_THAT(VersionsOf(page), testing::ElementsAre(4));
@@ -133,7 +133,7 @@ TEST(VersionRecordsTest, BytesAreBoundedWhateverTheNames) {
       records.Append(RecordOf(version, 16, std::string(120, 'n')));
       const auto newest = records.After(version - 1, 1, 1);
       ASSERT_EQ(VersionsOf(newest), std::vector<uint64_t>{version});
-      // A record of 16 takes less than this.
+      // A record of 16 members needs less than this.
       ASSERT_LE(records.bytes(), max_bytes + 16 * 180);
     }
     EXPECT_GT(records.bytes(), max_bytes - 16 * 180);

@@ -5,7 +5,8 @@
 
 namespace talweg::server {
 
-// What is replaced goes after the lock in both functions: its pool has a lock of its own.
+// In both functions the replaced state is destroyed after the lock is released, because its pool
+// has a lock of its own.
 
 void VisibleVersion::Publish(VisibleState state) {
   MutexLock lock(mutex_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The version of a session that everybody may see, and what is told along with it. Reading it waits
-// for nobody.
+// The version of a session that everybody may see, and what is told along with it. Reading it does
+// not wait for the session's queue.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@
 
 namespace talweg::server {
 
-// What is visible at a moment.
+// What is visible at one moment.
 struct VisibleState {
   std::shared_ptr<const core::Parameters> parameters;  // null before version 0, and after Clear
   double next_learning_rate = 0;                       // of the step after that version
@@ -28,11 +28,11 @@ class VisibleVersion {
   // Makes `state` visible, unless Clear came first.
   void Publish(VisibleState state);
   VisibleState Get() const;
-  // Version number of what is visible; 0 if nothing is.
+  // The number of the visible version; 0 if nothing is visible.
   uint64_t number() const;
 
-  // The parameters of `version`, if it is visible or if it is one of the last 16 and somebody still
-  // holds it; else null.
+  // The parameters of `version`, if this version is visible, or if it is one of the last 16
+  // versions and somebody still holds it; else null.
   std::shared_ptr<const core::Parameters> Held(uint64_t version) const;
 
   // Nothing is visible any more, for good.

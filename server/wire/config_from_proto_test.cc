@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+//
+// Configurations as they come at create: defaults, echoes, and which field a refusal names.
 #include "server/wire/config_from_proto.h"
 
 #include <cmath>
@@ -7,36 +9,14 @@
 #include <vector>
 
 #include "core/base/name_pattern.h"
-#include "core/base/reasons.h"
-#include "gmock/gmock.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
+#include "server/wire/config_testing.h"
 
 namespace talweg::server {
 namespace {
 
 using google::protobuf::util::MessageDifferencer;
-using ::testing::HasSubstr;
-
-// Says no more than it must.
-v1::SessionConfig Minimal() {
-  v1::SessionConfig config;
-  v1::Tensor& weights = *config.mutable_layout()->add_tensors();
-  weights.set_name("w");
-  weights.add_shape(2);
-  weights.add_shape(3);
-  config.mutable_layout()->add_tensors()->set_name("scale");
-  config.mutable_optimizer()->mutable_adam();
-  config.mutable_schedule()->set_learning_rate(0.1);
-  return config;
-}
-
-void ExpectRefused(const absl::Status& status, const std::string& reason,
-                   const std::string& field) {
-  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
-  EXPECT_EQ(core::ReasonName(status), reason) << status;
-  EXPECT_EQ(core::FieldName(status), field) << status;
-}
 
 // Refused, once `spoil` has been at it.
 void ExpectConfigRefused(const std::function<void(v1::SessionConfig&)>& spoil,
@@ -169,12 +149,6 @@ TEST(ConfigFromProtoTest, ValuesOutOfRangeAreNamed) {
                       "HYPERPARAMETER_OUT_OF_RANGE", "aggregation.lease_seconds");
 }
 
-// ---- settings of a step ----
-
-void AddGroup(v1::SessionConfig& config, const std::string& tensors) {
-  config.add_groups()->set_tensors(tensors);
-}
-
 TEST(ConfigFromProtoTest, SettingsOfAStepAreTaken) {
   v1::SessionConfig proto = Minimal();
   proto.mutable_clipping()->set_max_norm(2);
@@ -287,249 +261,6 @@ TEST(ConfigFromProtoTest, DecoupledDecayThatIsUnsetIsTheMethodsOwn) {
     EXPECT_EQ(merged->weight_decay.value().decoupled, method.default_decay) << method.name;
     EXPECT_EQ(merged->weight_decay.value().coupled, 0.5);
   }
-}
-
-class MergeConfigTest : public ::testing::Test {
- protected:
-  MergeConfigTest() : current_(*ConfigFromProto(Current())) {}
-
-  static v1::SessionConfig Current() {
-    v1::SessionConfig config = Minimal();
-    config.mutable_optimizer()->mutable_adam()->set_beta1(0.5);
-    config.mutable_optimizer()->mutable_adam()->set_beta2(0.6);
-    config.mutable_schedule()->mutable_cosine()->set_total_steps(100);
-    config.mutable_schedule()->mutable_cosine()->set_final_fraction(0.25);
-    config.mutable_aggregation()->set_max_staleness(3);
-    return config;
-  }
-
-  absl::StatusOr<core::SessionConfig> Merge(const std::vector<std::string>& paths) const {
-    google::protobuf::FieldMask mask;
-    for (const std::string& path : paths) mask.add_paths(path);
-    return MergeConfig(current_, wanted_, mask);
-  }
-
-  // The current configuration after `change`, as the wire echoes it, is what the merge gives.
-  void ExpectMerged(const std::vector<std::string>& paths,
-                    const std::function<void(v1::SessionConfig&)>& change) const {
-    const absl::StatusOr<core::SessionConfig> merged = Merge(paths);
-    ASSERT_TRUE(merged.ok()) << merged.status();
-    v1::SessionConfig expected = ConfigToProto(current_);
-    change(expected);
-    const v1::SessionConfig echoed = ConfigToProto(*merged);
-    EXPECT_TRUE(MessageDifferencer::Equals(echoed, expected)) << echoed.DebugString();
-  }
-
-  const core::SessionConfig current_;
-  v1::SessionConfig wanted_;
-};
-
-TEST_F(MergeConfigTest, TakesTheNamedFieldAndNoOther) {
-  wanted_.mutable_schedule()->set_learning_rate(0.75);
-  wanted_.mutable_schedule()->set_warmup_steps(9);
-  wanted_.mutable_aggregation()->set_max_staleness(8);
-  ExpectMerged({"schedule.learning_rate"},
-               [](auto& config) { config.mutable_schedule()->set_learning_rate(0.75); });
-  ExpectMerged({"schedule.learning_rate", "aggregation.max_staleness"}, [](auto& config) {
-    config.mutable_schedule()->set_learning_rate(0.75);
-    config.mutable_aggregation()->set_max_staleness(8);
-  });
-  wanted_.mutable_optimizer()->mutable_adam()->set_beta1(0.125);
-  ExpectMerged({"optimizer.adam.beta1"},
-               [](auto& config) { config.mutable_optimizer()->mutable_adam()->set_beta1(0.125); });
-}
-
-TEST_F(MergeConfigTest, WholeMessageReplacesWhatWasThere) {
-  wanted_.mutable_schedule()->set_learning_rate(0.75);
-  ExpectMerged({"schedule"}, [](auto& config) {
-    config.mutable_schedule()->set_learning_rate(0.75);
-    config.mutable_schedule()->mutable_constant();
-  });
-  wanted_.mutable_optimizer()->mutable_adam()->set_beta2(0.7);
-  ExpectMerged({"optimizer.adam"}, [](auto& config) {
-    config.mutable_optimizer()->mutable_adam()->set_beta1(0.9);
-    config.mutable_optimizer()->mutable_adam()->set_beta2(0.7);
-  });
-}
-
-TEST_F(MergeConfigTest, AnotherDecayReplacesTheOld) {
-  wanted_.mutable_schedule()->mutable_step()->set_period_steps(10);
-  ExpectMerged({"schedule.step"}, [](auto& config) {
-    config.mutable_schedule()->mutable_step()->set_period_steps(10);
-    config.mutable_schedule()->mutable_step()->set_factor(0.1);
-  });
-}
-
-TEST_F(MergeConfigTest, PathThatIsUnsetReturnsToItsDefault) {
-  ExpectMerged({"optimizer.adam.beta1"},
-               [](auto& config) { config.mutable_optimizer()->mutable_adam()->set_beta1(0.9); });
-  ExpectMerged({"schedule.cosine.final_fraction"}, [](auto& config) {
-    config.mutable_schedule()->mutable_cosine()->set_final_fraction(0);
-  });
-  ExpectMerged({"aggregation"},
-               [](auto& config) { config.mutable_aggregation()->set_max_staleness(0); });
-  ExpectMerged({"schedule.cosine"},
-               [](auto& config) { config.mutable_schedule()->mutable_constant(); });
-  // What is required has no default.
-  ExpectRefused(Merge({"schedule.learning_rate"}).status(), "FIELD_REQUIRED",
-                "config.schedule.learning_rate");
-  ExpectRefused(Merge({"schedule.cosine.total_steps"}).status(), "FIELD_REQUIRED",
-                "config.schedule.cosine.total_steps");
-  ExpectRefused(Merge({"optimizer"}).status(), "FIELD_REQUIRED", "config.optimizer");
-}
-
-TEST_F(MergeConfigTest, GroupsAreReplacedAsAWhole) {
-  v1::SessionConfig with_groups = Current();
-  AddGroup(with_groups, "w");
-  AddGroup(with_groups, "scale");
-  with_groups.mutable_groups(0)->set_learning_rate_factor(0.5);
-  const core::SessionConfig current = *ConfigFromProto(with_groups);
-  const auto merge = [&](const v1::SessionConfig& wanted, const std::string& path) {
-    google::protobuf::FieldMask mask;
-    mask.add_paths(path);
-    return MergeConfig(current, wanted, mask);
-  };
-  v1::SessionConfig wanted;
-  AddGroup(wanted, "*");
-  wanted.mutable_groups(0)->set_frozen(true);
-  const auto merged = merge(wanted, "groups");
-  ASSERT_TRUE(merged.ok()) << merged.status();
-  ASSERT_EQ(merged->groups.size(), 1u);
-  EXPECT_TRUE(merged->groups[0].config.value().frozen);
-  EXPECT_EQ(merged->group_map->GroupOfTensor(0), 1u);
-  EXPECT_EQ(merged->group_map->GroupOfTensor(1), 1u);
-  // None wanted: none left. Another path leaves them.
-  EXPECT_TRUE(merge({}, "groups")->groups.empty());
-  EXPECT_EQ(merge({}, "clipping")->groups.size(), 2u);
-  // One group has no path of its own.
-  EXPECT_EQ(core::FieldName(merge(wanted, "groups.frozen").status()), "update_mask.paths[0]");
-  wanted.mutable_groups(0)->set_tensors("nothing");
-  ExpectRefused(merge(wanted, "groups").status(), "FIELD_OUT_OF_RANGE", "config.groups[0].tensors");
-}
-
-TEST_F(MergeConfigTest, WhatNeedsOtherMemoryIsMergedForTheSessionToRefuse) {
-  wanted_.mutable_average()->set_decay(0.5);
-  ExpectRefused(core::CheckLiveChange(current_, *Merge({"average"})), "FIELD_IMMUTABLE",
-                "config.average.decay");
-  wanted_.mutable_aggregation()->set_gradient_accumulation_steps(2);
-  ExpectRefused(
-      core::CheckLiveChange(current_, *Merge({"aggregation.gradient_accumulation_steps"})),
-      "FIELD_IMMUTABLE", "config.aggregation.gradient_accumulation_steps");
-}
-
-TEST_F(MergeConfigTest, EmptyMaskIsRefused) {
-  wanted_ = Current();
-  ExpectRefused(Merge({}).status(), "FIELD_REQUIRED", "update_mask");
-}
-
-TEST_F(MergeConfigTest, PathsThatNameNoFieldAreRefused) {
-  wanted_ = Current();
-  for (const char* path :
-       {"schedule.speed", "beta1", "*", "config.schedule", "schedule.learning_rate.x", "",
-        "schedule.", ".schedule", "schedule..learning_rate", " schedule", "optimizer.method"}) {
-    ExpectRefused(Merge({"schedule", path}).status(), "FIELD_OUT_OF_RANGE", "update_mask.paths[1]");
-    EXPECT_THAT(Merge({path}).status().message(), HasSubstr("\"" + std::string(path) + "\""));
-  }
-}
-
-TEST_F(MergeConfigTest, LayoutIsFixedWhateverItSays) {
-  wanted_ = Current();
-  for (const char* path : {"layout", "layout.tensors"}) {
-    ExpectRefused(Merge({"schedule", path}).status(), "FIELD_IMMUTABLE", "update_mask.paths[1]");
-  }
-}
-
-TEST_F(MergeConfigTest, AnotherMethodIsMergedForTheSessionToRefuse) {
-  wanted_.mutable_optimizer()->mutable_momentum()->set_beta(0.5);
-  for (const char* path : {"optimizer", "optimizer.momentum", "optimizer.momentum.beta"}) {
-    const absl::StatusOr<core::SessionConfig> merged = Merge({path});
-    ASSERT_TRUE(merged.ok()) << merged.status();
-    EXPECT_EQ(merged->method->name, "momentum");
-    ExpectRefused(core::CheckLiveChange(current_, *merged), "FIELD_IMMUTABLE", "config.optimizer");
-  }
-}
-
-TEST_F(MergeConfigTest, FixedFieldIsMergedForTheSessionToRefuse) {
-  wanted_.mutable_optimizer()->mutable_adam()->set_dialect(v1::DIALECT_KERAS);
-  const auto merged = Merge({"optimizer.adam.dialect"});
-  ASSERT_TRUE(merged.ok()) << merged.status();
-  ExpectRefused(core::CheckLiveChange(current_, *merged), "FIELD_IMMUTABLE",
-                "config.optimizer.adam.dialect");
-}
-
-TEST_F(MergeConfigTest, WantedValueOutOfRangeIsNamedWithinTheRequest) {
-  wanted_.mutable_optimizer()->mutable_adam()->set_beta1(2);
-  ExpectRefused(Merge({"optimizer.adam.beta1"}).status(), "HYPERPARAMETER_OUT_OF_RANGE",
-                "config.optimizer.adam.beta1");
-}
-
-class InitialValuesFromProtoTest : public ::testing::Test {
- protected:
-  void ExpectRuleRefused(const std::string& reason, const std::string& field) const {
-    ExpectRefused(InitialValuesFromProto(layout_, values_).status(), reason, field);
-  }
-  v1::InitialValueRule& AddRule(const std::string& tensors) {
-    v1::InitialValueRule& rule = *values_.add_rules();
-    rule.set_tensors(tensors);
-    return rule;
-  }
-
-  const core::Layout layout_ = *core::Layout::Create({{"w", {4, 5}}, {"b", {4}}});
-  v1::SeededValues values_;
-};
-
-TEST_F(InitialValuesFromProtoTest, DrawsEachTensorByItsRule) {
-  AddRule("w").mutable_uniform()->set_low(0.5);
-  AddRule("*").mutable_constant()->set_value(3);
-  values_.set_seed(9);
-  const auto plan = InitialValuesFromProto(layout_, values_);
-  ASSERT_TRUE(plan.ok()) << plan.status();
-  std::vector<float> drawn(24);
-  plan->Draw({0, 24}, absl::MakeSpan(drawn));
-  for (size_t index = 0; index < 20; ++index) {
-    EXPECT_GE(drawn[index], 0.5f);
-    EXPECT_LT(drawn[index], 1.0f);
-  }
-  for (size_t index = 20; index < 24; ++index) EXPECT_EQ(drawn[index], 3.0f);
-
-  values_.set_seed(10);
-  std::vector<float> other(24);
-  InitialValuesFromProto(layout_, values_)->Draw({0, 24}, absl::MakeSpan(other));
-  EXPECT_NE(drawn, other);
-}
-
-TEST_F(InitialValuesFromProtoTest, EveryDistributionIsTaken) {
-  const std::vector<std::function<void(v1::InitialValueRule&)>> set = {
-      [](auto& rule) { rule.mutable_constant(); }, [](auto& rule) { rule.mutable_normal(); },
-      [](auto& rule) { rule.mutable_uniform(); },  [](auto& rule) { rule.mutable_kaiming(); },
-      [](auto& rule) { rule.mutable_xavier(); },
-  };
-  const core::Layout layout = *core::Layout::Create({{"w", {4, 5}}});
-  for (const auto& set_distribution : set) {
-    values_.clear_rules();
-    set_distribution(AddRule("*"));
-    EXPECT_TRUE(InitialValuesFromProto(layout, values_).ok());
-  }
-}
-
-TEST_F(InitialValuesFromProtoTest, RefusalsNameTheRule) {
-  ExpectRuleRefused("INITIAL_VALUES_INVALID", "rules");
-  AddRule("*").mutable_constant();
-  AddRule("b");
-  ExpectRuleRefused("FIELD_REQUIRED", "rules[1]");
-  values_.mutable_rules(1)->mutable_normal()->set_standard_deviation(-1);
-  ExpectRuleRefused("HYPERPARAMETER_OUT_OF_RANGE", "rules[1].normal.standard_deviation");
-  values_.mutable_rules(1)->mutable_normal()->set_standard_deviation(1);
-  ExpectRuleRefused("INITIAL_VALUES_INVALID", "rules[1].tensors");
-  values_.mutable_rules(0)->set_tensors("w");
-  EXPECT_TRUE(InitialValuesFromProto(layout_, values_).ok());
-}
-
-TEST_F(InitialValuesFromProtoTest, TooManyRulesAreRefused) {
-  for (size_t count = 0; count <= core::kMaxPatterns; ++count) {
-    AddRule("w").mutable_constant();
-  }
-  ExpectRuleRefused("INITIAL_VALUES_INVALID", "rules");
 }
 
 }  // namespace

@@ -10,7 +10,7 @@ absl::StatusOr<PointOnWire> PointFromProto(v1::Point point) {
   switch (point) {
     case v1::POINT_UNSPECIFIED:
     case v1::POINT_PARAMETERS:
-      return PointOnWire{std::nullopt, v1::SECTION_KIND_PARAMETERS};
+      return PointOnWire{core::Session::Point::kParameters, v1::SECTION_KIND_PARAMETERS};
     case v1::POINT_LOOKAHEAD:
       return PointOnWire{core::Session::Point::kLookahead, v1::SECTION_KIND_LOOKAHEAD};
     case v1::POINT_AVERAGE:

@@ -3,8 +3,6 @@
 // Points of a session that can be pulled: the parameters, or a point beside them.
 #pragma once
 
-#include <optional>
-
 #include "absl/status/statusor.h"
 #include "core/session/session.h"
 #include "talweg/v1/section.pb.h"
@@ -12,13 +10,14 @@
 
 namespace talweg::server {
 
-// A point that a client asked for, and the kind of section that it comes back in.
+// A point, and the kind of section that its values are sent in.
 struct PointOnWire {
-  std::optional<core::Session::Point> point;  // empty: the parameters themselves
+  core::Session::Point point = core::Session::Point::kParameters;
   v1::SectionKind kind = v1::SECTION_KIND_PARAMETERS;
 };
 
-// POINT_UNSPECIFIED means the parameters. FIELD_OUT_OF_RANGE, naming "point", for an unknown value.
+// POINT_UNSPECIFIED stands for the parameters. Fails with FIELD_OUT_OF_RANGE, naming "point", if
+// the value is unknown.
 absl::StatusOr<PointOnWire> PointFromProto(v1::Point point);
 
 }  // namespace talweg::server

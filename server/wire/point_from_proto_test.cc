@@ -11,7 +11,7 @@ TEST(PointFromProtoTest, EveryPointHasItsKindOfSection) {
   using Point = core::Session::Point;
   for (const v1::Point parameters : {v1::POINT_UNSPECIFIED, v1::POINT_PARAMETERS}) {
     const PointOnWire wanted = PointFromProto(parameters).value();
-    EXPECT_FALSE(wanted.point.has_value());
+    EXPECT_EQ(wanted.point, Point::kParameters);
     EXPECT_EQ(wanted.kind, v1::SECTION_KIND_PARAMETERS);
   }
   EXPECT_EQ(PointFromProto(v1::POINT_LOOKAHEAD)->point, Point::kLookahead);

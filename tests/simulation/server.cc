@@ -222,7 +222,7 @@ void Server::OnRequest(const Request& request) {
           name,
           request.gradient ? core::Roles{core::Role::kGradient}
                            : core::Roles{core::Role::kStatistics},
-          [this] { return incarnations_.Next(); }, told);
+          [this] { return incarnations_.Issue(); }, told);
       break;
     case Subject::kHeartbeat:
       host_->Heartbeat({request.history, name, request.key.incarnation}, told);
@@ -312,9 +312,10 @@ void Server::ToldJoin(Reply reply, const absl::StatusOr<server::JoinOutcome>& ou
 
 uint64_t Server::VisibleVersion() const {
   uint64_t version = 0;
-  host_->Read(std::nullopt, [&version](const absl::StatusOr<server::PointOutcome>& point) {
-    if (point.ok()) version = point->values->version;
-  });
+  host_->Read(core::Session::Point::kParameters,
+              [&version](const absl::StatusOr<server::PointOutcome>& point) {
+                if (point.ok()) version = point->values->version;
+              });
   return version;
 }
 
