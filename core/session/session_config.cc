@@ -61,11 +61,12 @@ absl::Status CheckFixed(const Section& section, const SectionView& from, const S
 absl::Status SessionConfig::Resolve() {
   TALWEG_ASSIGN_OR_RETURN(GroupMap map, GroupMap::Create(*layout, groups));
   for (size_t index = 0; index < groups.size(); ++index) {
-    const absl::string_view role = RoleAskedFor(groups[index].config);
-    if (role.empty() || method->FindRole(role).has_value()) continue;
+    const absl::StatusOr<absl::string_view> role = RoleAskedFor(groups[index].config);
+    if (!role.ok()) return PrefixField(role.status(), absl::StrCat("groups[", index, "]"));
+    if (role->empty() || method->FindRole(*role).has_value()) continue;
     return MakeError(Reason::kFieldOutOfRange,
-                     absl::StrCat("method ", method->name, " has no ", role, " rule"),
-                     absl::StrCat("groups[", index, "].", role));
+                     absl::StrCat("method ", method->name, " has no ", *role, " rule"),
+                     absl::StrCat("groups[", index, "].", *role));
   }
   group_map = std::make_shared<const GroupMap>(std::move(map));
   return absl::OkStatus();
@@ -76,7 +77,8 @@ ParameterSpace SessionConfig::Space() const {
   if (method->tensor_roles.empty()) return space;
   std::vector<TensorRole> role_of_group = {kUsualRole};
   for (const ParameterGroup& group : groups) {
-    role_of_group.push_back(method->FindRole(RoleAskedFor(group.config)).value_or(kUsualRole));
+    role_of_group.push_back(
+        method->FindRole(RoleAskedFor(group.config).value()).value_or(kUsualRole));
   }
   space.roles.resize(layout->tensors().size());
   for (size_t tensor = 0; tensor < space.roles.size(); ++tensor) {
