@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Configurations in saved states of format 4, where sections have names: what the bytes lack has
+// its defaults, a section that is not known here is refused by name. And which formats are read.
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/byte_io.h"
+#include "core/base/reasons.h"
+#include "core/session/config_sections.h"
+#include "core/session/saved_config.h"
+#include "core/session/saved_config_testing.h"
+#include "core/session/saved_states_testing.h"
+#include "gtest/gtest.h"
+
+namespace talweg::core {
+namespace {
+
+absl::StatusOr<SessionConfig> Read(absl::string_view bytes) {
+  return ReadConfigBytes(bytes, kStateFormat);
+}
+
+// A configuration in format 4, taken apart.
+struct NamedSections {
+  std::string layout;
+  std::vector<std::pair<std::string, std::string>> sections;
+
+  explicit NamedSections(const SessionConfig& config) {
+    ByteWriter writer;
+    WriteConfig(config, writer);
+    ByteReader reader(writer.bytes());
+    uint64_t num_tensors = 0;
+    EXPECT_TRUE(reader.Uint64(num_tensors).ok());
+    for (; num_tensors > 0; --num_tensors) {
+      std::string name;
+      uint64_t num_dimensions = 0;
+      uint64_t dimension = 0;
+      EXPECT_TRUE(reader.Text(name).ok());
+      EXPECT_TRUE(reader.Uint64(num_dimensions).ok());
+      for (; num_dimensions > 0; --num_dimensions) EXPECT_TRUE(reader.Uint64(dimension).ok());
+    }
+    layout = writer.bytes().substr(0, writer.bytes().size() - reader.remaining());
+    uint64_t count = 0;
+    EXPECT_TRUE(reader.Uint64(count).ok());
+    for (; count > 0; --count) {
+      auto& [name, body] = sections.emplace_back();
+      EXPECT_TRUE(reader.Text(name).ok());
+      EXPECT_TRUE(reader.Text(body).ok());
+    }
+    EXPECT_TRUE(reader.End().ok());
+  }
+
+  std::string bytes() const {
+    return layout + Encoded([this](ByteWriter& writer) {
+             writer.Uint64(sections.size());
+             for (const auto& [name, body] : sections) {
+               writer.Text(name);
+               writer.Text(body);
+             }
+           });
+  }
+};
+
+TEST(SavedConfigTest, EverySectionIsSavedByItsName) {
+  const NamedSections saved(StoryConfig("muon"));
+  ASSERT_EQ(saved.sections.size(), Sections().size());
+  for (size_t index = 0; index < saved.sections.size(); ++index) {
+    EXPECT_EQ(saved.sections[index].first, Sections()[index].name);
+  }
+}
+
+TEST(SavedConfigTest, SectionsMayStandInAnyOrder) {
+  for (const SavedStory& story : SavedStories()) {
+    NamedSections saved(story.config());
+    std::sort(saved.sections.begin(), saved.sections.end());
+    do {
+      const auto config = Read(saved.bytes());
+      ASSERT_TRUE(config.ok()) << config.status();
+      ASSERT_TRUE(SameConfig(*config, story.config()));
+    } while (std::next_permutation(saved.sections.begin(), saved.sections.begin() + 5));
+  }
+}
+
+TEST(SavedConfigTest, ASectionThatTheBytesLackHasItsDefaults) {
+  for (const SavedStory& story : SavedStories()) {
+    const SessionConfig whole = story.config();
+    for (const Section& section : Sections()) {
+      NamedSections saved(whole);
+      std::erase_if(saved.sections, [&](const auto& s) { return s.first == section.name; });
+      const auto config = Read(saved.bytes());
+      if (!section.needed.empty()) {
+        ExpectRefused(config, absl::StrCat("state lacks section ", section.name));
+        continue;
+      }
+      SessionConfig expected = whole;
+      section.set(DefaultsOf(section, whole), expected);
+      ASSERT_TRUE(config.ok()) << config.status();
+      EXPECT_TRUE(SameConfig(*config, expected)) << section.name;
+      EXPECT_EQ(SameConfig(*config, whole), SameConfig(expected, whole)) << section.name;
+    }
+  }
+  // A method's own decay is the default, wherever its name stands.
+  NamedSections saved(StoryConfig("muon"));
+  std::reverse(saved.sections.begin(), saved.sections.end());
+  std::erase_if(saved.sections, [](const auto& s) { return s.first == "weight_decay"; });
+  EXPECT_EQ(Read(saved.bytes())->weight_decay.value().decoupled, 0.1);
+}
+
+TEST(SavedConfigTest, AnUnknownSectionIsRefusedByName) {
+  NamedSections saved(StoryConfig("adam"));
+  saved.sections.insert(saved.sections.begin() + 2, {"durability", std::string(8, '\0')});
+  ExpectRefused(Read(saved.bytes()), "state has section durability, which is unknown here");
+}
+
+TEST(SavedConfigTest, ASectionThatIsThereTwiceIsRefused) {
+  for (const Section& section : Sections()) {
+    NamedSections saved(StoryConfig("muon"));
+    const auto found = std::find_if(saved.sections.begin(), saved.sections.end(),
+                                    [&](const auto& named) { return named.first == section.name; });
+    ASSERT_NE(found, saved.sections.end());
+    const auto again = *found;
+    saved.sections.push_back(again);
+    ExpectRefused(Read(saved.bytes()), absl::StrCat("state has section ", section.name, " twice"));
+  }
+}
+
+TEST(SavedConfigTest, ASectionMustEndWhereItsSizeSays) {
+  for (size_t index = 0; index < Sections().size(); ++index) {
+    for (const bool longer : {false, true}) {
+      NamedSections saved(StoryConfig("muon"));
+      std::string& body = saved.sections[index].second;
+      longer ? body.push_back('\0') : body.pop_back();
+      EXPECT_EQ(ReasonName(Read(saved.bytes()).status()), "STATE_CORRUPT");
+    }
+  }
+}
+
+TEST(SavedConfigTest, OnlyFormatsThatExistAreRead) {
+  for (const uint32_t format : {2u, 3u, 4u, 5u, 34u}) {
+    ByteWriter writer;
+    writer.Text(absl::StrCat("talweg state ", format, "\n"));
+    ByteReader reader(writer.bytes());
+    const auto read = ReadStateFormat(reader);
+    if (format == 3 || format == 4) {
+      ASSERT_TRUE(read.ok());
+      EXPECT_EQ(*read, format);
+    } else {
+      EXPECT_EQ(ReasonName(read.status()), "STATE_CORRUPT");
+      EXPECT_EQ(read.status().message(), "state has another format");
+    }
+  }
+  ByteWriter written;
+  WriteStateFormat(written);
+  ByteReader reader(written.bytes());
+  EXPECT_EQ(*ReadStateFormat(reader), kStateFormat);
+}
+
+}  // namespace
+}  // namespace talweg::core
