@@ -27,10 +27,6 @@ class RunView {
   // Records in the order of their versions.
   void Take(const v1::WatchSessionResponse& message, absl::Time now);
 
-  // The silence after which a reader wants to know what the session waits for.
-  static constexpr absl::Duration kAskAfter = absl::Seconds(1);
-  // Whether nothing has moved for so long, since the newest record or since `begun`.
-  bool IsSilent(absl::Time begun, absl::Time now) const;
   // What the open round waits for is shown until the next record comes. None: nothing is known.
   void ShowRound(std::optional<v1::OpenRound> round) { round_ = std::move(round); }
 
