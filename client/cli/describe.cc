@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <iterator>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -30,12 +31,21 @@ std::string TimeText(const google::protobuf::Timestamp& time) {
   return absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", TimeOf(time), absl::UTCTimeZone());
 }
 
-// "6: a b c d ...": at most kShownWorkers of `names`, which may lack some of the `number`.
-std::string WorkersText(size_t number, std::vector<std::string> names) {
-  if (number == 0) return "";
+// "a b c d ...": at most kShownWorkers of `names`, which may lack some of the `number`.
+std::string NamesText(size_t number, std::vector<std::string> names) {
   names.resize(std::min(names.size(), kShownWorkers));
   if (names.size() < number) names.emplace_back("...");
-  return absl::StrCat(number, ": ", absl::StrJoin(names, " "));
+  return absl::StrJoin(names, " ");
+}
+
+std::string NamesText(const v1::WorkerList& workers) {
+  return NamesText(workers.count(), {workers.names().begin(), workers.names().end()});
+}
+
+// "6: a b c d ...".
+std::string WorkersText(size_t number, std::vector<std::string> names) {
+  if (number == 0) return "";
+  return absl::StrCat(number, ": ", NamesText(number, std::move(names)));
 }
 
 // What closes a round: "COUNT, 2 of 4 contributions, waits for more".
@@ -68,6 +78,13 @@ template <class Message>
 std::string LateText(const Message& message) {
   const auto& names = message.late_workers();
   return WorkersText(message.num_late(), {names.begin(), names.end()});
+}
+
+// Which configuration a version's closing rule came from, if it is not the version's own.
+std::string ClosingRuleText(const v1::VersionRecord& record) {
+  const uint64_t version = record.close_config_version();
+  if (version == 0 || version == record.config_version()) return "";
+  return absl::StrCat("configuration ", version);
 }
 
 // A section that is not shown under its own name, or not by SectionText.
@@ -149,6 +166,27 @@ std::vector<std::pair<std::string, std::string>> OpenRoundTexts(const v1::OpenRo
   return texts;
 }
 
+std::string OpenRoundLine(const v1::OpenRound& round) {
+  const v1::WorkerList& contributed = round.contributed();
+  const v1::WorkerList& expected = round.expected();
+  const bool synchronous = round.close() != v1::CLOSE_RULE_UNSPECIFIED;
+  std::string line = absl::StrCat("waiting  round ", round.version(), ": ", contributed.count());
+  // In other modes the expected workers are not the rest of the round.
+  if (synchronous && expected.count() > 0) {
+    absl::StrAppend(&line, " of ", contributed.count() + expected.count());
+  }
+  absl::StrAppend(&line, " contributed");
+  if (contributed.count() > 0) absl::StrAppend(&line, " (", NamesText(contributed), ")");
+  if (expected.count() > 0) absl::StrAppend(&line, ", expected: ", NamesText(expected));
+  if (round.late().count() > 0) absl::StrAppend(&line, ", late: ", NamesText(round.late()));
+  if (round.has_open_seconds()) {
+    absl::StrAppendFormat(&line, ", since %.0f s", round.open_seconds());
+  }
+  const std::string closing = ClosingText(round);
+  if (closing == "ALL") return line + ", closes when all have contributed";
+  return closing.empty() ? line : absl::StrCat(line, ", closes: ", closing);
+}
+
 std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions) {
   if (sessions.empty()) return "no sessions\n";
   Table table({{"session"},
@@ -184,13 +222,19 @@ std::string StepTable(const StepResult& result) {
 
 std::string VersionRecordsTable(absl::Span<const v1::VersionRecord> records) {
   if (records.empty()) return "no records\n";
-  Table table({{"version", Align::kRight},
-               {"opened"},
-               {"seconds", Align::kRight},
-               {"weight", Align::kRight},
-               {"staleness", Align::kRight},
-               {"contributors"},
-               {"late"}});
+  // A closing rule that was changed while a round was open is rare, and has no column without need.
+  const bool changed = std::any_of(records.begin(), records.end(), [](const auto& record) {
+    return record.close_config_version() != 0;
+  });
+  std::vector<Column> columns = {{"version", Align::kRight},
+                                 {"opened"},
+                                 {"seconds", Align::kRight},
+                                 {"weight", Align::kRight},
+                                 {"staleness", Align::kRight},
+                                 {"contributors"},
+                                 {"late"}};
+  if (changed) columns.push_back({"closing rule of"});
+  Table table(columns);
   for (const v1::VersionRecord& record : records) {
     uint64_t staleness = 0;
     std::vector<std::string> members;
@@ -199,10 +243,15 @@ std::string VersionRecordsTable(absl::Span<const v1::VersionRecord> records) {
       staleness = std::max(staleness, record.version() - 1 - member.base_version());
     }
     const absl::Duration open = TimeOf(record.close_time()) - TimeOf(record.open_time());
-    table.AddRow({GroupDigits(record.version()), TimeText(record.open_time()),
-                  absl::StrFormat("%.3f", absl::ToDoubleSeconds(open)),
-                  absl::StrFormat("%g", record.total_weight()), absl::StrCat(staleness),
-                  WorkersText(members.size(), members), LateText(record)});
+    std::vector<std::string> cells = {GroupDigits(record.version()),
+                                      TimeText(record.open_time()),
+                                      absl::StrFormat("%.3f", absl::ToDoubleSeconds(open)),
+                                      absl::StrFormat("%g", record.total_weight()),
+                                      absl::StrCat(staleness),
+                                      WorkersText(members.size(), members),
+                                      LateText(record)};
+    if (changed) cells.push_back(ClosingRuleText(record));
+    table.AddRow(std::move(cells));
   }
   return table.Text();
 }

@@ -19,10 +19,15 @@ namespace talweg {
 std::string SessionTable(const v1::Session& session);
 // What the open round waits for, as pairs of a name and a text, such as "waits for" and "2: b c".
 std::vector<std::pair<std::string, std::string>> OpenRoundTexts(const v1::OpenRound& round);
+// The same on one line: "waiting  round 8: 2 of 3 contributed (a b), expected: c, since 12 s,
+// closes when all have contributed", without line end.
+std::string OpenRoundLine(const v1::OpenRound& round);
 std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions);
 std::string StepTable(const StepResult& result);
 // One line per version: which workers made it, with which weights, how stale they were, which
 // workers were late, and when it was made.
+// If a closing rule was changed while its round was open: also which configuration the rule came
+// from.
 std::string VersionRecordsTable(absl::Span<const v1::VersionRecord> records);
 // The name of a verdict, such as "APPLIED", or "verdict 9" if this program does not know it.
 std::string VerdictText(v1::Verdict verdict);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -134,6 +135,51 @@ TEST(DescribeTest, AnOpenRoundTellsWhoIsWaitedForAndWhatClosesIt) {
             "waits for: 6: b c d e ...\n"
             "late in it: 1: z\n"
             "closes: DEADLINE, in 1.5 s at the latest");
+}
+
+TEST(DescribeTest, AnOpenRoundFitsOnALine) {
+  v1::OpenRound round;
+  round.set_version(8);
+  round.set_open_seconds(12.3);
+  round.mutable_contributed()->set_count(2);
+  for (const char* name : {"a", "b"}) round.mutable_contributed()->add_names(name);
+  round.mutable_expected()->set_count(1);
+  round.mutable_expected()->add_names("c");
+  round.set_close(v1::CLOSE_RULE_ALL);
+  EXPECT_EQ(OpenRoundLine(round),
+            "waiting  round 8: 2 of 3 contributed (a b), expected: c, since 12 s, closes when all "
+            "have contributed");
+  round.mutable_expected()->set_count(6);
+  round.mutable_late()->set_count(1);
+  round.mutable_late()->add_names("z");
+  round.set_close(v1::CLOSE_RULE_COUNT);
+  round.set_num_contributions(2);
+  round.set_needed_contributions(4);
+  EXPECT_EQ(OpenRoundLine(round),
+            "waiting  round 8: 2 of 8 contributed (a b), expected: c ..., late: z, since 12 s, "
+            "closes: COUNT, 2 of 4 contributions");
+}
+
+TEST(DescribeTest, AnOpenRoundWithoutAClosingRuleSaysOnItsLineWhatIsKnown) {
+  v1::OpenRound round;  // of the mode BOUNDED_STALENESS
+  round.set_version(3);
+  round.mutable_expected()->set_count(1);
+  round.mutable_expected()->add_names("slow");
+  EXPECT_EQ(OpenRoundLine(round), "waiting  round 3: 0 contributed, expected: slow");
+  round.set_needed_contributions(1);
+  EXPECT_EQ(OpenRoundLine(round),
+            "waiting  round 3: 0 contributed, expected: slow, closes: 0 of 1 contributions");
+}
+
+TEST(DescribeTest, AVersionTellsWhereItsClosingRuleCameFromIfItIsNotItsOwn) {
+  std::vector<v1::VersionRecord> records(2);
+  for (v1::VersionRecord& record : records) record.set_config_version(1);
+  EXPECT_EQ(VersionRecordsTable(records).find("closing rule"), std::string::npos);
+  records[1].set_close_config_version(4);
+  const std::vector<std::string> lines = absl::StrSplit(VersionRecordsTable(records), '\n');
+  EXPECT_TRUE(absl::EndsWith(lines[0], "  closing rule of")) << lines[0];
+  EXPECT_EQ(lines[1].find("configuration"), std::string::npos) << lines[1];
+  EXPECT_TRUE(absl::EndsWith(lines[2], "  configuration 4")) << lines[2];
 }
 
 TEST(DescribeTest, AStuckRoundSaysWhatWouldFreeIt) {

@@ -202,113 +202,136 @@ absl::Status RunFleetWorkerCommand(const Arguments& arguments, std::ostream& out
   return Mistyped(RunFleetWorker(*client, options, out));
 }
 
+Command IllConditionedCommand() {
+  const IllConditionedOptions defaults;
+  return {
+      "experiment ill_conditioned",
+      "",
+      "Gradient descent against momentum in a steep valley",
+      "A quadratic a thousand times steeper across than along, each rule with the constants of\n"
+      "theory: steps needed against steps predicted. Writes paths over the level lines and loss\n"
+      "curves (SVG, CSV) and prints a table.\n",
+      {{"condition", "NUMBER", "how much steeper (" + absl::StrCat(defaults.condition) + ")"},
+       {"out_dir", "FOLDER", "where plots and numbers go (" + defaults.out_dir + ")"}},
+      RunIllConditionedCommand};
+}
+
+Command RatesCommand() {
+  const RatesOptions defaults;
+  return {
+      "experiment rates",
+      "",
+      "Fit how fast the loss falls, against theory",
+      "Convex problems where gradient descent falls like 1/t, Nesterov's method like 1/t^2, and "
+      "one\n"
+      "noisy example a step like 1/sqrt(t). Writes the curves with fitted lines (SVG, CSV) and "
+      "prints\n"
+      "the slopes.\n",
+      {{"steps", "NUMBER", "of the first two (" + std::to_string(defaults.num_steps) + ")"},
+       {"noisy_steps", "NUMBER", "of the third (" + std::to_string(defaults.num_noisy_steps) + ")"},
+       {"seeds", "NUMBER", "sessions to average (" + std::to_string(defaults.num_seeds) + ")"},
+       {"seed", "NUMBER", "of the noise (" + std::to_string(defaults.seed) + ")"},
+       {"out_dir", "FOLDER", "where plot and numbers go (" + defaults.out_dir + ")"}},
+      RunRatesCommand};
+}
+
+Command MnistCommand() {
+  const MnistOptions defaults;
+  return {
+      "experiment mnist",
+      "",
+      "Train a network on MNIST with each method",
+      "A 784-512-512-10 ReLU network: forward and backward run here, parameters and optimizer\n"
+      "state live on the server. Writes loss curves (SVG, CSV) and prints a table.\n",
+      {{"methods", "A,B", "methods to compare, or all (gradient_descent,momentum,adam)"},
+       {"epochs", "NUMBER", "passes over the data (" + std::to_string(defaults.num_epochs) + ")"},
+       {"seed", "NUMBER", "of initial values and batches (" + std::to_string(defaults.seed) + ")"},
+       {"threads", "NUMBER", "of the network (one for each core, at most 8)"},
+       {"out_dir", "FOLDER", "where plot and numbers go (" + defaults.out_dir + ")"},
+       {"data_dir", "FOLDER", "where MNIST is; else $TALWEG_DATA_DIR, else beside the program"}},
+      RunMnistCommand};
+}
+
+Command FleetCommand() {
+  const FleetOptions defaults;
+  return {
+      "experiment fleet",
+      "",
+      "Train on MNIST with many worker processes",
+      "A 784-128-10 network: each worker is a process of its own that contributes gradients of "
+      "its\n"
+      "own batches. Draws the fleet at work, writes the loss against rounds and against time "
+      "(SVG,\n"
+      "CSV), and prints a table. A round is a gradient of every worker. Without --server or\n"
+      "$TALWEG_SERVER it starts a talweg-server for itself.\n",
+      {{"workers", "NUMBER", "processes (" + std::to_string(defaults.num_workers) + ")"},
+       {"mode", "MODE",
+        "synchronous, bounded_staleness, asynchronous, k_of_n (" + defaults.mode + ")"},
+       {"k", "NUMBER", "contributions that close a round of k_of_n (all workers but one)"},
+       {"rounds", "NUMBER", "to train (1000; 300 with --compare)"},
+       {"batch", "NUMBER", "images of a gradient (" + std::to_string(defaults.batch_size) + ")"},
+       {"kill_every", "TIME", "kill -9 a worker at random, such as every 5s, and start it again"},
+       {"straggler", "FACTOR", "how much slower the last worker is (1; 10 with --compare)"},
+       {"pace", "TIME", "what a gradient takes at least (0s; 20ms with --compare)"},
+       {"compare", "", "every mode, one after the other, with a straggler"},
+       {"lease_seconds", "NUMBER",
+        "after which a silent worker is given up (" + std::to_string(defaults.lease_seconds) + ")"},
+       {"seed", "NUMBER",
+        "of initial values, batches and kills (" + std::to_string(defaults.seed) + ")"},
+       {"out_dir", "FOLDER", "where plots and numbers go (" + defaults.out_dir + ")"},
+       {"data_dir", "FOLDER", "where MNIST is; else $TALWEG_DATA_DIR, else beside the program"}},
+      RunFleetCommand};
+}
+
+Command FleetWorkerCommand() {
+  return {
+      "experiment fleet_worker",
+      "",
+      "Work in a fleet: what `experiment fleet` starts",
+      "One worker process. Joins a session of `experiment fleet`, contributes gradients until it "
+      "is\n"
+      "at its last version, and leaves. Prints a line for each contribution:\n"
+      "  step VERDICT VERSION LOSS COMPUTE_SECONDS WAIT_SECONDS\n"
+      "Started by hand it joins a fleet that is at work, also from another machine.\n",
+      {{"session", "ID", "the session to work on; needed"},
+       {"worker", "NAME", "its name; else one of the environment, see $TALWEG_WORKER"},
+       {"versions", "NUMBER", "it ends when the session has that many (never)"},
+       {"batch", "NUMBER", "images of a gradient (128)"},
+       {"seed", "NUMBER", "of its batches, with its name and --life (1)"},
+       {"life", "NUMBER", "processes it had before this one (0)"},
+       {"pace", "TIME", "what a gradient takes at least (0s)"},
+       {"slowdown", "FACTOR", "and then so many times as long (1)"},
+       {"data_dir", "FOLDER", "where MNIST is; else $TALWEG_DATA_DIR, else beside the program"}},
+      RunFleetWorkerCommand,
+      /*hidden=*/true};
+}
+
+Command ScalingCommand() {
+  const ScalingOptions defaults;
+  return {"experiment scaling",
+          "",
+          "More accurate gradients against more frequent updates",
+          "A noisy quadratic, descended by 1, 2, 4, ... workers: in synchronous rounds, which "
+          "average\n"
+          "their gradients, and in turn, each contribution a step. Counts the gradients that each\n"
+          "worker takes until 1 % of the loss is left, beside theory's number. Writes a plot (SVG, "
+          "CSV)\n"
+          "and prints a table.\n",
+          {{"max_workers", "NUMBER",
+            "up to which to double (" + std::to_string(defaults.max_workers) + ")"},
+           {"noise", "A,B",
+            "variances of the gradients' noise, times curvature (" +
+                absl::StrJoin(defaults.noises, ",") + ")"},
+           {"seed", "NUMBER", "of the noise (" + std::to_string(defaults.seed) + ")"},
+           {"out_dir", "FOLDER", "where plot and numbers go (" + defaults.out_dir + ")"}},
+          RunScalingCommand};
+}
+
 }  // namespace
 
 std::vector<Command> ExperimentCommands() {
-  const MnistOptions defaults;
-  const IllConditionedOptions ill;
-  const RatesOptions rates;
-  const FleetOptions fleet;
-  const ScalingOptions scaling;
-  return {
-      {"experiment ill_conditioned",
-       "",
-       "Gradient descent against momentum in a steep valley",
-       "A quadratic a thousand times steeper across than along, each rule with the constants of\n"
-       "theory: steps needed against steps predicted. Writes paths over the level lines and loss\n"
-       "curves (SVG, CSV) and prints a table.\n",
-       {{"condition", "NUMBER", "how much steeper (" + absl::StrCat(ill.condition) + ")"},
-        {"out_dir", "FOLDER", "where plots and numbers go (" + ill.out_dir + ")"}},
-       RunIllConditionedCommand},
-      {"experiment rates",
-       "",
-       "Fit how fast the loss falls, against theory",
-       "Convex problems where gradient descent falls like 1/t, Nesterov's method like 1/t^2, and "
-       "one\n"
-       "noisy example a step like 1/sqrt(t). Writes the curves with fitted lines (SVG, CSV) and "
-       "prints\n"
-       "the slopes.\n",
-       {{"steps", "NUMBER", "of the first two (" + std::to_string(rates.num_steps) + ")"},
-        {"noisy_steps", "NUMBER", "of the third (" + std::to_string(rates.num_noisy_steps) + ")"},
-        {"seeds", "NUMBER", "sessions to average (" + std::to_string(rates.num_seeds) + ")"},
-        {"seed", "NUMBER", "of the noise (" + std::to_string(rates.seed) + ")"},
-        {"out_dir", "FOLDER", "where plot and numbers go (" + rates.out_dir + ")"}},
-       RunRatesCommand},
-      {"experiment mnist",
-       "",
-       "Train a network on MNIST with each method",
-       "A 784-512-512-10 ReLU network: forward and backward run here, parameters and optimizer\n"
-       "state live on the server. Writes loss curves (SVG, CSV) and prints a table.\n",
-       {{"methods", "A,B", "methods to compare, or all (gradient_descent,momentum,adam)"},
-        {"epochs", "NUMBER", "passes over the data (" + std::to_string(defaults.num_epochs) + ")"},
-        {"seed", "NUMBER", "of initial values and batches (" + std::to_string(defaults.seed) + ")"},
-        {"threads", "NUMBER", "of the network (one for each core, at most 8)"},
-        {"out_dir", "FOLDER", "where plot and numbers go (" + defaults.out_dir + ")"},
-        {"data_dir", "FOLDER", "where MNIST is; else $TALWEG_DATA_DIR, else beside the program"}},
-       RunMnistCommand},
-      {"experiment fleet",
-       "",
-       "Train on MNIST with many worker processes",
-       "A 784-128-10 network: each worker is a process of its own that contributes gradients of "
-       "its\n"
-       "own batches. Draws the fleet at work, writes the loss against rounds and against time "
-       "(SVG,\n"
-       "CSV), and prints a table. A round is a gradient of every worker. Without --server or\n"
-       "$TALWEG_SERVER it starts a talweg-server for itself.\n",
-       {{"workers", "NUMBER", "processes (" + std::to_string(fleet.num_workers) + ")"},
-        {"mode", "MODE",
-         "synchronous, bounded_staleness, asynchronous, k_of_n (" + fleet.mode + ")"},
-        {"k", "NUMBER", "contributions that close a round of k_of_n (all workers but one)"},
-        {"rounds", "NUMBER", "to train (1000; 300 with --compare)"},
-        {"batch", "NUMBER", "images of a gradient (" + std::to_string(fleet.batch_size) + ")"},
-        {"kill_every", "TIME", "kill -9 a worker at random, such as every 5s, and start it again"},
-        {"straggler", "FACTOR", "how much slower the last worker is (1; 10 with --compare)"},
-        {"pace", "TIME", "what a gradient takes at least (0s; 20ms with --compare)"},
-        {"compare", "", "every mode, one after the other, with a straggler"},
-        {"lease_seconds", "NUMBER",
-         "after which a silent worker is given up (" + std::to_string(fleet.lease_seconds) + ")"},
-        {"seed", "NUMBER",
-         "of initial values, batches and kills (" + std::to_string(fleet.seed) + ")"},
-        {"out_dir", "FOLDER", "where plots and numbers go (" + fleet.out_dir + ")"},
-        {"data_dir", "FOLDER", "where MNIST is; else $TALWEG_DATA_DIR, else beside the program"}},
-       RunFleetCommand},
-      {"experiment fleet_worker",
-       "",
-       "Work in a fleet: what `experiment fleet` starts",
-       "One worker process. Joins a session of `experiment fleet`, contributes gradients until it "
-       "is\n"
-       "at its last version, and leaves. Prints a line for each contribution:\n"
-       "  step VERDICT VERSION LOSS COMPUTE_SECONDS WAIT_SECONDS\n"
-       "Started by hand it joins a fleet that is at work, also from another machine.\n",
-       {{"session", "ID", "the session to work on; needed"},
-        {"worker", "NAME", "its name; else one of the environment, see $TALWEG_WORKER"},
-        {"versions", "NUMBER", "it ends when the session has that many (never)"},
-        {"batch", "NUMBER", "images of a gradient (128)"},
-        {"seed", "NUMBER", "of its batches, with its name and --life (1)"},
-        {"life", "NUMBER", "processes it had before this one (0)"},
-        {"pace", "TIME", "what a gradient takes at least (0s)"},
-        {"slowdown", "FACTOR", "and then so many times as long (1)"},
-        {"data_dir", "FOLDER", "where MNIST is; else $TALWEG_DATA_DIR, else beside the program"}},
-       RunFleetWorkerCommand,
-       /*hidden=*/true},
-      {"experiment scaling",
-       "",
-       "More accurate gradients against more frequent updates",
-       "A noisy quadratic, descended by 1, 2, 4, ... workers: in synchronous rounds, which "
-       "average\n"
-       "their gradients, and in turn, each contribution a step. Counts the gradients that each\n"
-       "worker takes until 1 % of the loss is left, beside theory's number. Writes a plot (SVG, "
-       "CSV)\n"
-       "and prints a table.\n",
-       {{"max_workers", "NUMBER",
-         "up to which to double (" + std::to_string(scaling.max_workers) + ")"},
-        {"noise", "A,B",
-         "variances of the gradients' noise, times curvature (" +
-             absl::StrJoin(scaling.noises, ",") + ")"},
-        {"seed", "NUMBER", "of the noise (" + std::to_string(scaling.seed) + ")"},
-        {"out_dir", "FOLDER", "where plot and numbers go (" + scaling.out_dir + ")"}},
-       RunScalingCommand},
-  };
+  return {IllConditionedCommand(), RatesCommand(),       MnistCommand(),
+          FleetCommand(),          FleetWorkerCommand(), ScalingCommand()};
 }
 
 }  // namespace talweg

@@ -62,10 +62,6 @@ void RunView::Take(const v1::WatchSessionResponse& message, absl::Time now) {
   }
 }
 
-bool RunView::IsSilent(absl::Time begun, absl::Time now) const {
-  return now - std::max(begun, last_news_) >= kAskAfter;
-}
-
 std::vector<ChartPoint> RunView::Points(size_t column) const {
   std::vector<ChartPoint> points;
   for (const v1::StepRecord& record : records_) {

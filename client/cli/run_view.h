@@ -28,11 +28,6 @@ class RunView {
   // Adds the records of `message`. Messages come in the order of their versions.
   void Take(const v1::WatchSessionResponse& message, absl::Time now);
 
-  // The silence after which a reader wants to know what the session waits for.
-  static constexpr absl::Duration kAskAfter = absl::Seconds(1);
-  // Whether nothing has moved for kAskAfter: since the newest record came or, if none came, since
-  // `begun`.
-  bool IsSilent(absl::Time begun, absl::Time now) const;
   // Shows what the open round waits for until the next record comes; nothing is shown if `round` is
   // unset.
   void ShowRound(std::optional<v1::OpenRound> round) { round_ = std::move(round); }

@@ -43,8 +43,6 @@ TEST(RunViewTest, TellsThatThereIsNoStepYet) {
 
 TEST(RunViewTest, TellsWhatTheOpenRoundWaitsForUntilTheNextStep) {
   RunView view("mlp");
-  EXPECT_FALSE(view.IsSilent(kNow, kNow + absl::Milliseconds(999)));
-  EXPECT_TRUE(view.IsSilent(kNow, kNow + absl::Seconds(1)));
   v1::OpenRound round;
   round.set_version(1);
   round.set_open_seconds(2.5);
@@ -59,7 +57,6 @@ TEST(RunViewTest, TellsWhatTheOpenRoundWaitsForUntilTheNextStep) {
             "closes             ALL");
   view.Take(Steps(1, 1), kNow + absl::Seconds(9));
   EXPECT_THAT(Text(view.Page({80, 24}, kNow)), Not(HasSubstr("waits for")));
-  EXPECT_FALSE(view.IsSilent(kNow, kNow + absl::Seconds(9)));
 }
 
 TEST(RunViewTest, ShowsCurvesWithTheirCurrentValuesAndTheSpeed) {

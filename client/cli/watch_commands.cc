@@ -15,6 +15,7 @@
 #include "client/cli/command.h"
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
+#include "client/cli/open_round_watch.h"
 #include "client/cli/record_columns.h"
 #include "client/cli/run_view.h"
 #include "client/cli/stop_signals.h"
@@ -37,27 +38,72 @@ absl::StatusOr<WatchOptions> WatchOptionsOf(const Arguments& arguments) {
   return options;
 }
 
-// One line per record, for programs.
-absl::Status WatchLines(const Client& client, const std::string& session_id,
-                        const WatchOptions& options, bool json, std::ostream& out) {
-  return client.WatchSession(
-      session_id, options, [&](const v1::WatchSessionResponse& message) -> absl::Status {
-        for (const v1::StepRecord& record : message.records()) {
-          if (json) {
-            const absl::Status printed = PrintJsonLine(record, out);
-            if (!printed.ok()) return printed;
-          } else {
-            out << RecordLine(record) << "\n";
-          }
-        }
-        out.flush();
-        return out ? absl::OkStatus() : absl::DataLossError("standard output takes no more");
-      });
+// The open round of the session; nothing if no round waits, or if the server does not say.
+std::optional<v1::OpenRound> OpenRoundOf(const Client& client, const std::string& session_id) {
+  const absl::StatusOr<v1::Session> session = client.GetSession(session_id);
+  if (!session.ok() || !session->has_open_round()) return std::nullopt;
+  return session->open_round();
 }
+
+// One line per record. While nothing moves, or at the end if the watch follows nothing, one line
+// for what the open round waits for, whenever that has changed.
+class LineWatch {
+ public:
+  LineWatch(const Client& client, const std::string& session_id, bool json, std::ostream& out)
+      : client_(client), session_id_(session_id), json_(json), out_(out) {}
+
+  absl::Status Run(WatchOptions options) {
+    options.idle = [this] {
+      // What cannot be written is an error of the next record.
+      if (round_watch_.ShouldAsk(absl::Now())) TellRound().IgnoreError();
+    };
+    const absl::Status status = client_.WatchSession(
+        session_id_, options,
+        [this](const v1::WatchSessionResponse& message) { return Tell(message); });
+    if (!status.ok() || options.follow) return status;
+    return TellRound();
+  }
+
+ private:
+  absl::Status Tell(const v1::WatchSessionResponse& message) {
+    for (const v1::StepRecord& record : message.records()) {
+      round_watch_.StepTaken(absl::Now());
+      const absl::Status printed = Print(record, RecordLine);
+      if (!printed.ok()) return printed;
+    }
+    return Flush();
+  }
+
+  absl::Status TellRound() {
+    const std::optional<v1::OpenRound> round = OpenRoundOf(client_, session_id_);
+    if (!round.has_value() || !round_watch_.IsNews(*round)) return absl::OkStatus();
+    const absl::Status printed = Print(*round, OpenRoundLine);
+    return printed.ok() ? Flush() : printed;
+  }
+
+  template <class Message>
+  absl::Status Print(const Message& message, std::string (*line)(const Message& message)) {
+    if (json_) return PrintJsonLine(message, out_);
+    out_ << line(message) << "\n";
+    return absl::OkStatus();
+  }
+
+  absl::Status Flush() {
+    out_.flush();
+    return out_ ? absl::OkStatus() : absl::DataLossError("standard output takes no more");
+  }
+
+  const Client& client_;
+  const std::string& session_id_;
+  const bool json_;
+  std::ostream& out_;
+  OpenRoundWatch round_watch_{absl::Now()};
+};
 
 // A page for a person: once, or redrawn until the end.
 absl::Status WatchPage(const Client& client, const std::string& session_id, WatchOptions options) {
   RunView view(session_id);
+  OpenRoundWatch round_watch(absl::Now());
   std::optional<Screen> screen;
   absl::Time next_draw = absl::InfinitePast();
   const auto draw = [&] {
@@ -67,22 +113,15 @@ absl::Status WatchPage(const Client& client, const std::string& session_id, Watc
     const TerminalSize size = SizeOfTerminal(stdout);
     screen->Draw(view.Page(size, now), size);
   };
-  const absl::Time begun = absl::Now();
-  absl::Time next_question = absl::InfinitePast();
   options.idle = [&] {
-    const absl::Time now = absl::Now();
-    if (view.IsSilent(begun, now) && now >= next_question) {
-      next_question = now + RunView::kAskAfter;
-      const absl::StatusOr<v1::Session> session = client.GetSession(session_id);
-      const bool open = session.ok() && session->has_open_round();
-      view.ShowRound(open ? std::optional(session->open_round()) : std::nullopt);
-    }
+    if (round_watch.ShouldAsk(absl::Now())) view.ShowRound(OpenRoundOf(client, session_id));
     draw();
   };
   const absl::Status status =
       client.WatchSession(session_id, options, [&](const v1::WatchSessionResponse& message) {
         // Not before the server answered: an error needs no other screen.
         if (options.follow && !screen.has_value()) screen.emplace(stdout);
+        if (message.records_size() > 0) round_watch.StepTaken(absl::Now());
         view.Take(message, absl::Now());
         draw();
         return absl::OkStatus();
@@ -91,6 +130,7 @@ absl::Status WatchPage(const Client& client, const std::string& session_id, Watc
     next_draw = absl::InfinitePast();
     draw();
   } else if (status.ok()) {
+    view.ShowRound(OpenRoundOf(client, session_id));
     for (const std::string& line : view.Page(SizeOfTerminal(stdout), absl::Now())) {
       std::cout << line << "\n";
     }
@@ -108,7 +148,7 @@ absl::Status RunWatch(const Arguments& arguments, std::ostream& out) {
       !arguments.Has("json") && !arguments.Has("lines") && &out == &std::cout && IsTerminal(stdout);
   StopOnSignals(SecondSignal::kIgnored);
   if (page) return WatchPage(*client, session_id, *options);
-  return WatchLines(*client, session_id, *options, arguments.Has("json"), out);
+  return LineWatch(*client, session_id, arguments.Has("json"), out).Run(*options);
 }
 
 // `path` "-" is standard output.
@@ -188,12 +228,13 @@ std::vector<Command> WatchCommands() {
       {"session watch",
        "ID",
        "Show the steps of a session as they are taken",
-       "On a terminal: curves of loss, norms, rate and times, redrawn in place; if nothing moves\n"
-       "for a second, also whom the open round waits for. Ctrl-C ends it.\n"
-       "Elsewhere a line a step; with --json each is a message of the wire.\n",
+       "On a terminal: curves of loss, norms, rate and times, redrawn in place. Ctrl-C ends it.\n"
+       "Elsewhere one line per step; with --json each is a StepRecord of the wire.\n"
+       "If nothing moves for a second, also whom the open round waits for: one line whenever that\n"
+       "changes, with --json an OpenRound of the wire.\n",
        {{"once", "", "show what is there, and end"},
         {"after_version", "VERSION", "only steps that made a later version (0)"},
-        {"lines", "", "a line a step on a terminal, too"}},
+        {"lines", "", "one line per step on a terminal, too"}},
        RunWatch},
       {"session export",
        "ID",

@@ -67,7 +67,9 @@ struct MuonConfig {
 class Muon final : public Optimizer {
  public:
   using Configuration = MuonConfig;
-  static constexpr absl::string_view kTensorRoles[] = {"fallback"};  // MuonPlan::kFallback
+  static constexpr absl::string_view kTensorRoles[] = {"fallback"};
+  // The registry numbers the roles from 1 on, in this order.
+  static_assert(kTensorRoles[MuonPlan::kFallback - 1] == "fallback");
 
   static uint64_t StateBytes(const MuonConfig& config, const ParameterSpace& space);
 

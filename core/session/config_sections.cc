@@ -170,11 +170,12 @@ void SetGroups(SectionValue value, SessionConfig& config) {
 absl::Status ResolveGroups(SessionConfig& config) {
   TALWEG_ASSIGN_OR_RETURN(GroupMap map, GroupMap::Create(*config.layout, config.groups));
   for (size_t index = 0; index < config.groups.size(); ++index) {
-    const absl::string_view role = RoleAskedFor(config.groups[index].config);
-    if (role.empty() || config.method->FindRole(role).has_value()) continue;
+    const absl::StatusOr<absl::string_view> role = RoleAskedFor(config.groups[index].config);
+    if (!role.ok()) return PrefixField(role.status(), absl::StrCat("groups[", index, "]"));
+    if (role->empty() || config.method->FindRole(*role).has_value()) continue;
     return MakeError(Reason::kFieldOutOfRange,
-                     absl::StrCat("method ", config.method->name, " has no ", role, " rule"),
-                     absl::StrCat("groups[", index, "].", role));
+                     absl::StrCat("method ", config.method->name, " has no ", *role, " rule"),
+                     absl::StrCat("groups[", index, "].", *role));
   }
   config.group_map = std::make_shared<const GroupMap>(std::move(map));
   return absl::OkStatus();

@@ -3,17 +3,26 @@
 
 #include <variant>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/name_pattern.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
 
 namespace talweg::core {
 
-absl::string_view RoleAskedFor(const ConfigOf<GroupConfig>& group) {
-  for (const absl::string_view role : kGroupRoles) {
-    if (std::get<bool>(group.Get(role))) return role;
+absl::StatusOr<absl::string_view> RoleAskedFor(const Config& group,
+                                               absl::Span<const absl::string_view> roles) {
+  absl::string_view asked;
+  for (const absl::string_view role : roles) {
+    if (!std::get<bool>(group.Get(role))) continue;
+    if (!asked.empty()) {
+      return MakeError(
+          Reason::kFieldOutOfRange,
+          absl::StrCat("a group has one role, this one asks for ", asked, " and for ", role), role);
+    }
+    asked = role;
   }
-  return "";
+  return asked;
 }
 
 GroupMap::GroupMap(const Layout& layout)

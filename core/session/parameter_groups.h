@@ -46,8 +46,10 @@ struct GroupConfig {
 // that name in GroupConfig, and a method that lacks the role refuses the flag.
 inline constexpr absl::string_view kGroupRoles[] = {"fallback"};
 
-// The role that a group asks for; empty: the usual role.
-absl::string_view RoleAskedFor(const ConfigOf<GroupConfig>& group);
+// The role that a group asks for, one of `roles`; empty: the usual one. Fails with
+// FIELD_OUT_OF_RANGE, naming the second flag, if the group asks for two roles.
+absl::StatusOr<absl::string_view> RoleAskedFor(
+    const Config& group, absl::Span<const absl::string_view> roles = kGroupRoles);
 
 struct ParameterGroup {
   std::string tensors;  // name or pattern, see name_pattern.h

@@ -145,15 +145,40 @@ TEST(GroupMapTest, ShardsDoNotChangeThePieces) {
 }
 
 TEST(GroupConfigTest, EveryRoleIsAFixedFlagOfItsName) {
-  EXPECT_EQ(RoleAskedFor({}), "");
+  EXPECT_EQ(RoleAskedFor(ConfigOf<GroupConfig>()).value(), "");
   for (const absl::string_view role : kGroupRoles) {
     ConfigOf<GroupConfig> group;
     ASSERT_TRUE(group.Set(role, true).ok());
-    EXPECT_EQ(RoleAskedFor(group), role);
+    EXPECT_EQ(RoleAskedFor(group).value(), role);
     for (const FieldInfo& field : group.Fields()) {
       EXPECT_TRUE(field.name != role || field.change == Change::kFixed);
     }
   }
+}
+
+// The group of a method that has two roles beside the usual one.
+struct TwoRoles {
+  bool dense = false;
+  bool convolution = false;
+  static auto Fields() {
+    return std::tuple{
+        Field<TwoRoles, bool>{"dense", &TwoRoles::dense, {}, Change::kFixed},
+        Field<TwoRoles, bool>{"convolution", &TwoRoles::convolution, {}, Change::kFixed}};
+  }
+};
+
+TEST(GroupConfigTest, AGroupThatAsksForTwoRolesIsRefusedByName) {
+  constexpr absl::string_view kRoles[] = {"dense", "convolution"};
+  const auto asked = [&](bool dense, bool convolution) {
+    return RoleAskedFor(ConfigOf<TwoRoles>({dense, convolution}), kRoles);
+  };
+  EXPECT_EQ(asked(false, false).value(), "");
+  EXPECT_EQ(asked(true, false).value(), "dense");
+  EXPECT_EQ(asked(false, true).value(), "convolution");
+  const absl::Status both = asked(true, true).status();
+  EXPECT_EQ(ReasonName(both), "FIELD_OUT_OF_RANGE");
+  EXPECT_EQ(FieldName(both), "convolution");
+  EXPECT_EQ(both.message(), "a group has one role, this one asks for dense and for convolution");
 }
 
 TEST(GroupMapTest, MemoryGrowsWithTensorsAndRuns) {

@@ -70,7 +70,8 @@ ParameterSpace SessionConfig::Space() const {
   if (method->tensor_roles.empty()) return space;
   std::vector<TensorRole> role_of_group = {kUsualRole};
   for (const ParameterGroup& group : groups) {
-    role_of_group.push_back(method->FindRole(RoleAskedFor(group.config)).value_or(kUsualRole));
+    role_of_group.push_back(
+        method->FindRole(RoleAskedFor(group.config).value()).value_or(kUsualRole));
   }
   space.roles.resize(layout->tensors().size());
   for (size_t tensor = 0; tensor < space.roles.size(); ++tensor) {

@@ -11,8 +11,8 @@
 
 #include "absl/types/span.h"
 #include "core/base/aligned_buffer.h"
+#include "core/base/dtype.h"
 #include "core/base/shard.h"
-#include "core/kernels/dtype.h"
 #include "core/session/parameter_groups.h"
 
 namespace talweg::core {

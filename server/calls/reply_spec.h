@@ -5,7 +5,7 @@
 
 #include <cstdint>
 
-#include "core/kernels/dtype.h"
+#include "core/base/dtype.h"
 
 namespace talweg::server {
 

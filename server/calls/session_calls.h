@@ -14,7 +14,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "core/kernels/dtype.h"
+#include "core/base/dtype.h"
 #include "core/rounds/event.h"
 #include "core/rounds/round_description.h"
 #include "core/session/initial_values.h"

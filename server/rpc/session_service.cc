@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "server/rpc/watch_reactor.h"
@@ -25,7 +24,6 @@ using core::MakeError;
 using core::Reason;
 using Reactor = grpc::ServerUnaryReactor;
 
-constexpr size_t kMaxRequestIdBytes = 128;
 constexpr size_t kMaxMembersOfAPage = 8192;
 
 // Ends a call with what a session tells of itself.
@@ -59,11 +57,7 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
                             v1::CreateSessionResponse& response, UnaryCall* call) {
   absl::Status status = call->call().Admit(request);
   if (status.ok()) status = CheckName(request.session_id(), "session_id");
-  if (status.ok() && request.request_id().size() > kMaxRequestIdBytes) {
-    status = MakeError(Reason::kFieldOutOfRange,
-                       absl::StrCat("request_id has more than ", kMaxRequestIdBytes, " bytes"),
-                       "request_id");
-  }
+  if (status.ok()) status = CheckRequestId(request.request_id());
   if (!status.ok()) return (void)call->End(status);
   call->call().Names(request.session_id());
 
@@ -175,11 +169,7 @@ Reactor* SessionService::ListVersionRecords(grpc::CallbackServerContext* context
     if (host->deleted()) {
       return (void)call->End(MakeError(Reason::kSessionDeleted, "the session was deleted"));
     }
-    response->set_history(host->identity().history);
-    for (const core::VersionRecord& record : page.records) {
-      RecordToProto(record, *response->add_records());
-    }
-    response->set_more(page.more);
+    RecordsToProto(host->identity().history, page.records, page.more, *response);
     call->End(absl::OkStatus());
   });
   return call;
@@ -220,14 +210,12 @@ Reactor* SessionService::Heartbeat(grpc::CallbackServerContext* context,
   UnaryCall* call = Begin("talweg.v1.SessionService/Heartbeat", context, response);
   const auto host = call->call().Enter(*request, request->session_id());
   if (!host.ok()) return call->End(host.status());
-  const absl::Status member =
-      CheckMember(request->worker(), request->history(), request->incarnation());
-  if (!member.ok()) return call->End(member);
-  (*host)->Heartbeat({request->history(), request->worker(), request->incarnation()},
-                     [response, call](absl::StatusOr<JoinOutcome> outcome) {
-                       if (outcome.ok()) HeartbeatToProto(*outcome, *response);
-                       call->End(outcome.status());
-                     });
+  absl::StatusOr<core::Heartbeat> heartbeat = HeartbeatFromProto(*request);
+  if (!heartbeat.ok()) return call->End(heartbeat.status());
+  (*host)->Heartbeat(*std::move(heartbeat), [response, call](absl::StatusOr<JoinOutcome> outcome) {
+    if (outcome.ok()) HeartbeatToProto(*outcome, *response);
+    call->End(outcome.status());
+  });
   return call;
 }
 
@@ -236,11 +224,9 @@ Reactor* SessionService::Leave(grpc::CallbackServerContext* context,
   UnaryCall* call = Begin("talweg.v1.SessionService/Leave", context, response);
   const auto host = call->call().Enter(*request, request->session_id());
   if (!host.ok()) return call->End(host.status());
-  const absl::Status member =
-      CheckMember(request->worker(), request->history(), request->incarnation());
-  if (!member.ok()) return call->End(member);
-  (*host)->Leave({request->history(), request->worker(), request->incarnation()},
-                 [call](const absl::Status& left) { call->End(left); });
+  absl::StatusOr<core::Leave> leave = LeaveFromProto(*request);
+  if (!leave.ok()) return call->End(leave.status());
+  (*host)->Leave(*std::move(leave), [call](const absl::Status& left) { call->End(left); });
   return call;
 }
 

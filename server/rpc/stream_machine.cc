@@ -97,7 +97,7 @@ void StreamMachine::ShowLife() {
   const absl::Time now = world_.now();
   if (now < last_sign_of_life_ + kSignOfLife) return;
   last_sign_of_life_ = now;
-  session_->ShowLife({header_.history(), header_.worker(), header_.incarnation()});
+  session_->ShowLife(LifeOf(header_));
 }
 
 void StreamMachine::SessionMade(const absl::Status& made) {

@@ -1,27 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/rpc/training_service.h"
 
-#include <algorithm>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "core/base/checksum.h"
 #include "core/base/reasons.h"
 #include "server/rpc/grpc_call.h"
 #include "server/rpc/training_stream.h"
-#include "server/wire/outgoing_vector.h"
-#include "server/wire/point_from_proto.h"
-#include "server/wire/section_codec.h"
+#include "server/wire/pull_from_proto.h"
 
 namespace talweg::server {
 namespace {
 
 using core::MakeError;
 using core::Reason;
-
-constexpr uint64_t kPullBytes = 1 << 20;
 
 // Streams one version, one message at a time. Each message is made on the pool when the message
 // before has gone out, so a slow reader costs one message and holds one version.
@@ -42,37 +35,22 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
       const absl::Status current = host_->CheckHistory(request.history());
       if (!current.ok()) return End(current);
     }
-    if (request.begin_element() > host_->num_elements()) {
-      return End(MakeError(Reason::kFieldOutOfRange,
-                           absl::StrCat("begin_element is ", request.begin_element(),
-                                        ", the layout has ", host_->num_elements(), " elements"),
-                           "begin_element"));
-    }
-    const absl::StatusOr<PointOnWire> wanted = PointFromProto(request.point());
-    if (!wanted.ok()) return End(wanted.status());
-    const absl::StatusOr<core::Dtype> dtype = DtypeFromProto(request.dtype(), "dtype");
-    if (!dtype.ok()) return End(dtype.status());
-    checksums_ = request.checksums();
-    next_element_ = request.begin_element();
-    if (request.has_version()) pinned_ = request.version();
-    if (pinned_.has_value() && request.min_version() != 0) {
-      return End(MakeError(Reason::kFieldOutOfRange,
-                           "min_version does not go with version, which names the one wanted",
-                           "min_version"));
-    }
-    if (pinned_.has_value() && wanted->point == core::Session::Point::kParameters) {
+    absl::StatusOr<PullSpec> spec = PullFromProto(request, host_->num_elements());
+    if (!spec.ok()) return End(spec.status());
+    spec_ = *std::move(spec);
+    if (spec_.version.has_value() && spec_.wanted.point == core::Session::Point::kParameters) {
       // Perhaps another reader still holds that version.
-      if (std::shared_ptr<const core::Parameters> held = host_->Held(*pinned_)) {
-        vector_ = OutgoingVector({std::move(held), true, 0}, wanted->kind, *dtype);
-        return Begin();
+      if (std::shared_ptr<const core::Parameters> held = host_->Held(*spec_.version)) {
+        return Begin({std::move(held), true, 0});
       }
     }
-    place_ = host_->versions().Await(
-        request.min_version(),
-        [this, wanted = *wanted, dtype = *dtype](const absl::Status& reached) {
-          if (!reached.ok()) return End(reached);
-          Read(wanted, dtype);
-        });
+    place_ = host_->versions().Await(spec_.min_version, [this](const absl::Status& reached) {
+      if (!reached.ok()) return End(reached);
+      host_->Read(spec_.wanted.point, [this](const absl::StatusOr<PointOutcome>& point) {
+        if (!point.ok()) return End(point.status());
+        Begin(*point);
+      });
+    });
   }
 
   void OnCancel() override {
@@ -84,7 +62,7 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
 
   void OnWriteDone(bool ok) override {
     if (!ok) return End(absl::CancelledError("the reader has gone"));
-    if (next_element_ == vector_.num_elements()) return End(absl::OkStatus());
+    if (was_last_) return End(absl::OkStatus());
     pool_.Post([this] { WriteNext(); });
   }
 
@@ -94,25 +72,16 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
   }
 
  private:
-  void Read(const PointOnWire& wanted, core::Dtype dtype) {
-    host_->Read(wanted.point,
-                [this, kind = wanted.kind, dtype](const absl::StatusOr<PointOutcome>& point) {
-                  if (!point.ok()) return End(point.status());
-                  vector_ = OutgoingVector(*point, kind, dtype);
-                  next_learning_rate_ = point->next_learning_rate;
-                  Begin();
-                });
-  }
-
-  void Begin() {
+  void Begin(const PointOutcome& point) {
     const uint64_t history = host_->identity().history;
+    messages_ = PullMessages(point, history, spec_);
     const core::ErrorMetadata current = {{"history", absl::StrCat(history)},
-                                         {"version", absl::StrCat(vector_.version())}};
-    if (pinned_.has_value() && *pinned_ != vector_.version()) {
-      return End(MakeError(
-          Reason::kVersionGone,
-          absl::StrCat("version ", *pinned_, " is not held, the session is at ", vector_.version()),
-          "version", current));
+                                         {"version", absl::StrCat(messages_.version())}};
+    if (spec_.version.has_value() && *spec_.version != messages_.version()) {
+      return End(MakeError(Reason::kVersionGone,
+                           absl::StrCat("version ", *spec_.version,
+                                        " is not held, the session is at ", messages_.version()),
+                           "version", current));
     }
     pool_.Post([this] { WriteNext(); });
   }
@@ -121,18 +90,7 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
     if (host_->deleted()) {
       return End(MakeError(Reason::kSessionDeleted, "the session was deleted"));
     }
-    const uint64_t num_elements = vector_.num_elements();
-    const uint64_t count =
-        std::min(kPullBytes / vector_.element_bytes(), num_elements - next_element_);
-    message_.set_history(host_->identity().history);
-    message_.set_version(vector_.version());
-    message_.set_num_elements(num_elements);
-    message_.set_next_learning_rate(next_learning_rate_);
-    v1::Section& section = *message_.mutable_section();
-    vector_.Open(next_element_, count, section);
-    vector_.Write(next_element_, count, section.mutable_data()->data());
-    if (checksums_) message_.set_crc32c(core::Crc32c(section.data()));
-    next_element_ += count;
+    was_last_ = messages_.MakeNext(message_);
     call_.CountOut(message_.ByteSizeLong());
     StartWrite(&message_);
   }
@@ -141,13 +99,11 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
   const grpc::CallbackServerContext& grpc_;
   Call call_;
   std::shared_ptr<SessionHost> host_;
-  OutgoingVector vector_;
-  double next_learning_rate_ = 0;
-  bool checksums_ = false;
-  std::optional<uint64_t> pinned_;
+  PullSpec spec_;
   uint64_t place_ = 0;  // in the line for a version
-  uint64_t next_element_ = 0;
+  PullMessages messages_;
   v1::PullResponse message_;
+  bool was_last_ = false;  // whether `message_` is the last one
 };
 
 }  // namespace

@@ -97,7 +97,7 @@ class TrainingStream final : public grpc::ServerBidiReactor<Request, Response>,
 
   void SendGrant(uint64_t num_elements) override {
     std::unique_ptr<Response> frame = NewFrame();
-    frame->mutable_grant()->set_num_elements(num_elements);
+    GrantToProto(num_elements, *frame);
     {
       MutexLock lock(mutex_);
       if (!ending_) to_write_.push_back(std::move(frame));

@@ -12,14 +12,13 @@ Watch::Watch(std::shared_ptr<StepFeed> feed, uint64_t history,
              const v1::WatchSessionRequest& request, const DrainGate& gate, ComputePool& pool,
              Output& output)
     : feed_(std::move(feed)),
+      history_(history),
       follow_(request.follow()),
       gate_(gate),
       pool_(pool),
       output_(output),
       last_version_(request.after_version()),
-      until_(feed_->newest_version()) {
-  message_.set_history(history);
-}
+      until_(feed_->newest_version()) {}
 
 void Watch::Start() { Wake(); }
 
@@ -29,12 +28,10 @@ void Watch::Wake() {
 
 // Makes the next message; false if there is nothing to tell.
 bool Watch::MakeMessage() {
-  message_.clear_records();
-  for (const core::RunRecord& record : feed_->After(last_version_, kMaxRecords)) {
-    RecordToProto(record, *message_.add_records());
-    last_version_ = record.version;
-  }
-  return message_.records_size() > 0 || !told_anything_;
+  const std::vector<core::RunRecord> records = feed_->After(last_version_, kMaxRecords);
+  RecordsToProto(history_, records, message_);
+  if (!records.empty()) last_version_ = records.back().version;
+  return !records.empty() || !told_anything_;
 }
 
 void Watch::Look() {

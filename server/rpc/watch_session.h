@@ -64,6 +64,7 @@ class Watch final : public StepFeed::Waiter, public std::enable_shared_from_this
   bool MakeMessage();
 
   const std::shared_ptr<StepFeed> feed_;
+  const uint64_t history_;
   const bool follow_;
   const DrainGate& gate_;
   ComputePool& pool_;

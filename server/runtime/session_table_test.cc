@@ -138,16 +138,6 @@ TEST_F(SessionTableTest, DeleteWithoutAHistoryMeansTheCurrentOne) {
   EXPECT_TRUE(table_.Delete(*table_.Find("a"), 0).ok());
 }
 
-TEST(IncarnationCounterTest, GoesOnAfterWhatWasKeptAndNeverGoesBack) {
-  IncarnationCounter counter;
-  EXPECT_EQ(counter.Issue(), 1u);
-  counter.ContinueAfter(40);
-  EXPECT_EQ(counter.last(), 40u);
-  EXPECT_EQ(counter.Issue(), 41u);
-  counter.ContinueAfter(7);
-  EXPECT_EQ(counter.Issue(), 42u);
-}
-
 TEST_F(SessionTableTest, ListsPagesInTheOrderOfIds) {
   for (const char* id : {"c", "a", "b"}) ASSERT_TRUE(table_.Insert(Host(id)).ok());
   EXPECT_THAT(Ids(table_.List("", 2)), ElementsAre("a", "b"));

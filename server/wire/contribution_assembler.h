@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/kernels/dtype.h"
+#include "core/base/dtype.h"
 #include "talweg/v1/training_service.pb.h"
 
 namespace talweg::server {

@@ -43,6 +43,10 @@ absl::Status CheckHeader(const v1::ContributionHeader& header) {
   return absl::OkStatus();
 }
 
+core::Heartbeat LifeOf(const v1::ContributionHeader& header) {
+  return {header.history(), header.worker(), header.incarnation()};
+}
+
 StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply) {
   StepInput input;
   input.contribution.history = header.history();

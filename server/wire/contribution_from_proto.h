@@ -4,6 +4,7 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "core/rounds/event.h"
 #include "server/calls/reply_spec.h"
 #include "server/calls/session_calls.h"
 #include "talweg/v1/training_service.pb.h"
@@ -12,6 +13,9 @@ namespace talweg::server {
 
 // What a header must be whatever its session is. FIELD_REQUIRED, FIELD_OUT_OF_RANGE.
 absl::Status CheckHeader(const v1::ContributionHeader& header);
+
+// The sign of life that a part of a contribution is. `header` was checked.
+core::Heartbeat LifeOf(const v1::ContributionHeader& header);
 
 // A contribution except for its gradient. `header` was checked.
 StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply);

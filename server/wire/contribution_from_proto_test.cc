@@ -42,6 +42,13 @@ TEST(ContributionFromProtoTest, HeaderMustSayWhoseItIs) {
   ExpectRefused([](Proto& h) { h.clear_sequence(); }, "FIELD_REQUIRED", "header.sequence");
 }
 
+TEST(ContributionFromProtoTest, AContributionShowsThatItsWorkerLives) {
+  const core::Heartbeat life = LifeOf(Header());
+  EXPECT_EQ(life.history, 7u);
+  EXPECT_EQ(life.worker, "a");
+  EXPECT_EQ(life.incarnation, 3u);
+}
+
 TEST(ContributionFromProtoTest, WeightIsFiniteAndAboveZeroAndLossesAreFew) {
   using Proto = v1::ContributionHeader;
   for (const float weight : {0.0f, -1.0f, std::numeric_limits<float>::infinity(),

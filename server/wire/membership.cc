@@ -22,6 +22,16 @@ absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t i
   return absl::OkStatus();
 }
 
+absl::StatusOr<core::Heartbeat> HeartbeatFromProto(const v1::HeartbeatRequest& request) {
+  TALWEG_RETURN_IF_ERROR(CheckMember(request.worker(), request.history(), request.incarnation()));
+  return core::Heartbeat{request.history(), request.worker(), request.incarnation()};
+}
+
+absl::StatusOr<core::Leave> LeaveFromProto(const v1::LeaveRequest& request) {
+  TALWEG_RETURN_IF_ERROR(CheckMember(request.worker(), request.history(), request.incarnation()));
+  return core::Leave{request.history(), request.worker(), request.incarnation()};
+}
+
 absl::StatusOr<core::Roles> RolesFromProto(const v1::JoinRequest& request) {
   std::set<int> seen;
   for (const int role : request.roles()) {

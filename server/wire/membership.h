@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/members/roles.h"
+#include "core/rounds/event.h"
 #include "server/calls/session_calls.h"
 #include "talweg/v1/session_service.pb.h"
 
@@ -16,6 +17,10 @@ namespace talweg::server {
 
 // Whether a member names itself: FIELD_REQUIRED, FIELD_OUT_OF_RANGE.
 absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t incarnation);
+
+// A member that lives, and a member that goes. Both fail as CheckMember does.
+absl::StatusOr<core::Heartbeat> HeartbeatFromProto(const v1::HeartbeatRequest& request);
+absl::StatusOr<core::Leave> LeaveFromProto(const v1::LeaveRequest& request);
 
 // The roles of a worker that joins; a worker that names no role brings gradients.
 // FIELD_OUT_OF_RANGE, WRONG_METHOD.

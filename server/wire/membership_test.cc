@@ -28,6 +28,38 @@ TEST(MembershipTest, AMemberNamesItsWorkerItsHistoryAndItsIncarnation) {
   ExpectError(CheckMember("a", 1, 0), "FIELD_REQUIRED", "incarnation");
 }
 
+template <class Request>
+Request MemberRequest() {
+  Request request;
+  request.set_session_id("s");
+  request.set_worker("a");
+  request.set_history(7);
+  request.set_incarnation(3);
+  return request;
+}
+
+TEST(MembershipTest, AHeartbeatAndALeaveSayWhoseTheyAre) {
+  const auto heartbeat = HeartbeatFromProto(MemberRequest<v1::HeartbeatRequest>());
+  ASSERT_TRUE(heartbeat.ok()) << heartbeat.status();
+  EXPECT_EQ(heartbeat->history, 7u);
+  EXPECT_EQ(heartbeat->worker, "a");
+  EXPECT_EQ(heartbeat->incarnation, 3u);
+  const auto leave = LeaveFromProto(MemberRequest<v1::LeaveRequest>());
+  ASSERT_TRUE(leave.ok()) << leave.status();
+  EXPECT_EQ(leave->history, 7u);
+  EXPECT_EQ(leave->worker, "a");
+  EXPECT_EQ(leave->incarnation, 3u);
+}
+
+TEST(MembershipTest, AHeartbeatAndALeaveOfNobodyAreRefused) {
+  auto heartbeat = MemberRequest<v1::HeartbeatRequest>();
+  heartbeat.clear_incarnation();
+  ExpectError(HeartbeatFromProto(heartbeat).status(), "FIELD_REQUIRED", "incarnation");
+  auto leave = MemberRequest<v1::LeaveRequest>();
+  leave.clear_history();
+  ExpectError(LeaveFromProto(leave).status(), "FIELD_REQUIRED", "history");
+}
+
 TEST(MembershipTest, RolesAreASet) {
   using core::Role;
   EXPECT_EQ(RolesOf({}).value(), core::Roles{Role::kGradient});

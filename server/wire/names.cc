@@ -29,4 +29,12 @@ absl::Status CheckName(absl::string_view name, absl::string_view field) {
                          field);
 }
 
+absl::Status CheckRequestId(absl::string_view request_id) {
+  constexpr size_t kMaxBytes = 128;
+  if (request_id.size() <= kMaxBytes) return absl::OkStatus();
+  return core::MakeError(core::Reason::kFieldOutOfRange,
+                         absl::StrCat("request_id has more than ", kMaxBytes, " bytes"),
+                         "request_id");
+}
+
 }  // namespace talweg::server

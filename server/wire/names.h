@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Names that clients choose for sessions and workers.
+// Names that clients choose for sessions, workers and requests.
 #pragma once
 
 #include "absl/status/status.h"
@@ -11,5 +11,9 @@ namespace talweg::server {
 // A name has 1 to 128 characters of `a-z A-Z 0-9 . _ -`, and the first is a letter or a digit.
 // FIELD_REQUIRED if it is empty, FIELD_OUT_OF_RANGE if it is wrong otherwise, naming `field`.
 absl::Status CheckName(absl::string_view name, absl::string_view field);
+
+// The id of a request to create a session has at most 128 bytes, whatever they are, and may be
+// empty. FIELD_OUT_OF_RANGE, naming "request_id".
+absl::Status CheckRequestId(absl::string_view request_id);
 
 }  // namespace talweg::server

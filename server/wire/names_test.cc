@@ -43,5 +43,14 @@ TEST(CheckNameTest, EveryOtherByteIsRefused) {
   }
 }
 
+TEST(CheckRequestIdTest, HasAtMost128BytesOfAnyKind) {
+  EXPECT_TRUE(CheckRequestId("").ok());
+  EXPECT_TRUE(CheckRequestId(std::string(128, '\xff')).ok());
+  const absl::Status status = CheckRequestId(std::string(129, 'x'));
+  EXPECT_EQ(core::ReasonName(status), "FIELD_OUT_OF_RANGE");
+  EXPECT_EQ(core::FieldName(status), "request_id");
+  EXPECT_EQ(status.message(), "request_id has more than 128 bytes");
+}
+
 }  // namespace
 }  // namespace talweg::server

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "core/kernels/dtype.h"
+#include "core/base/dtype.h"
 #include "server/calls/reply_spec.h"
 #include "server/calls/session_calls.h"
 #include "talweg/v1/section.pb.h"

@@ -43,4 +43,18 @@ void RecordToProto(const core::VersionRecord& record, v1::VersionRecord& proto) 
   *proto.mutable_late_workers() = {record.late_workers.begin(), record.late_workers.end()};
 }
 
+void RecordsToProto(uint64_t history, absl::Span<const core::RunRecord> records,
+                    v1::WatchSessionResponse& proto) {
+  proto.set_history(history);
+  proto.clear_records();
+  for (const core::RunRecord& record : records) RecordToProto(record, *proto.add_records());
+}
+
+void RecordsToProto(uint64_t history, absl::Span<const core::VersionRecord> records, bool more,
+                    v1::ListVersionRecordsResponse& proto) {
+  proto.set_history(history);
+  for (const core::VersionRecord& record : records) RecordToProto(record, *proto.add_records());
+  proto.set_more(more);
+}
+
 }  // namespace talweg::server

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/wire/record_to_proto.h"
 
+#include <string>
+#include <vector>
+
 #include "google/protobuf/util/json_util.h"
 #include "gtest/gtest.h"
 
@@ -38,6 +41,7 @@ TEST(RecordToProtoTest, TellsWhoMadeAVersion) {
   core::VersionRecord record;
   record.version = 5;
   record.config_version = 2;
+  record.close_config_version = 4;
   record.opened = absl::FromUnixSeconds(1'700'000'000);
   record.closed = record.opened + absl::Seconds(2);
   record.members = {{"a", 7, 3, 4, 0.5, record.opened + absl::Seconds(1)}};
@@ -48,7 +52,37 @@ TEST(RecordToProtoTest, TellsWhoMadeAVersion) {
             R"({"version":"5","config_version":"2","open_time":"2023-11-14T22:13:20Z",)"
             R"("close_time":"2023-11-14T22:13:22Z","members":[{"worker":"a","incarnation":"7",)"
             R"("sequence":"3","base_version":"4","weight":0.5,"time":"2023-11-14T22:13:21Z"}],)"
-            R"("total_weight":0.5,"num_late":2,"late_workers":["b","c"]})");
+            R"("total_weight":0.5,"num_late":2,"late_workers":["b","c"],)"
+            R"("close_config_version":"4"})");
+}
+
+TEST(RecordToProtoTest, AWatchersMessageIsWrittenAnew) {
+  core::RunRecord record;
+  v1::WatchSessionResponse message;
+  for (const uint64_t version : {3, 4}) {
+    record.version = version;
+    RecordsToProto(7, {&record, 1}, message);
+    EXPECT_EQ(message.history(), 7u);
+    ASSERT_EQ(message.records_size(), 1);
+    EXPECT_EQ(message.records(0).version(), version);
+  }
+  RecordsToProto(7, absl::Span<const core::RunRecord>(), message);
+  EXPECT_EQ(message.records_size(), 0);
+}
+
+TEST(RecordToProtoTest, APageSaysWhetherThereIsMore) {
+  for (const bool more : {false, true}) {
+    std::vector<core::VersionRecord> records(2);
+    records[0].version = 5;
+    records[1].version = 6;
+    v1::ListVersionRecordsResponse page;
+    RecordsToProto(7, records, more, page);
+    EXPECT_EQ(page.history(), 7u);
+    ASSERT_EQ(page.records_size(), 2);
+    EXPECT_EQ(page.records(0).version(), 5u);
+    EXPECT_EQ(page.records(1).version(), 6u);
+    EXPECT_EQ(page.more(), more);
+  }
 }
 
 TEST(TimeToProtoTest, TimesBeforeTheEpochAreWellFormed) {

@@ -13,6 +13,10 @@ constexpr uint64_t kReplyChunkBytes = uint64_t{1} << 20;
 
 }  // namespace
 
+void GrantToProto(uint64_t num_elements, v1::StreamStepResponse& frame) {
+  frame.mutable_grant()->set_num_elements(num_elements);
+}
+
 ReplyFrames::ReplyFrames(const StepOutcome& outcome, uint64_t history, const ReplySpec& reply)
     : vector_(outcome, reply), checksums_(reply.checksums) {
   AnswerToProto(outcome, history, trailer_);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The answer to a streamed contribution as frames: its data come in chunks of 1 MiB, then comes the
-// trailer.
+// What a stream sends, as frames. First comes the grant. The answer to a contribution is its data,
+// in chunks of 1 MiB, and then the trailer.
 #pragma once
 
 #include <cstdint>
@@ -12,6 +12,9 @@
 #include "talweg/v1/training_service.pb.h"
 
 namespace talweg::server {
+
+// The grant to send a contribution of `num_elements`. `frame` is empty.
+void GrantToProto(uint64_t num_elements, v1::StreamStepResponse& frame);
 
 // Thread-compatible. Holds the versions that its data are made of until the last frame is made.
 class ReplyFrames {

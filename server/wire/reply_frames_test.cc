@@ -22,6 +22,13 @@ StepOutcome OutcomeOf(uint64_t num_elements) {
   return outcome;
 }
 
+TEST(ReplyFramesTest, AGrantSaysHowManyElementsMayCome) {
+  v1::StreamStepResponse frame;
+  GrantToProto(5, frame);
+  ASSERT_TRUE(frame.has_grant());
+  EXPECT_EQ(frame.grant().num_elements(), 5u);
+}
+
 TEST(ReplyFramesTest, DataComeInChunksAndTheTrailerLast) {
   ReplySpec reply;
   reply.checksums = true;

@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "core/kernels/dtype.h"
+#include "core/base/dtype.h"
 #include "google/protobuf/repeated_ptr_field.h"
 #include "talweg/v1/section.pb.h"
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -27,137 +28,194 @@ using testing::StreamTest;
 using testing::WireClient;
 using testing::WireStream;
 
-TEST_F(StreamTest, WrongFramesEndTheStreamAndChangeNothing) {
-  const v1::JoinResponse joined = CreateAndJoin("s");
-  CreateAndJoin("other");
-  const std::vector<v1::StreamStepRequest> good = ChunksOf(Gradient(kElements, 1), kMinElements);
-  ASSERT_EQ(good.size(), 4u);
-  v1::StreamStepRequest header;
-  *header.mutable_header()->mutable_header() = StepOf("s", joined, 1, 0, {}).header();
-  v1::StreamStepRequest commit;
-  commit.mutable_commit();
-  const auto bent = [](v1::StreamStepRequest frame, const std::function<void(v1::Chunk&)>& bend) {
-    bend(*frame.mutable_chunk());
-    return frame;
-  };
-  const auto header_with = [&](const std::function<void(v1::StreamHeader&)>& change) {
+// The frames of a contribution as they should be, to be bent.
+struct RightFrames {
+  explicit RightFrames(const v1::JoinResponse& joined)
+      : chunks(ChunksOf(Gradient(kElements, 1), kMinElements)) {
+    *header.mutable_header()->mutable_header() = StepOf("s", joined, 1, 0, {}).header();
+    commit.mutable_commit();
+  }
+
+  v1::StreamStepRequest HeaderWith(const std::function<void(v1::StreamHeader&)>& change) const {
     v1::StreamStepRequest frame = header;
     change(*frame.mutable_header());
     return frame;
-  };
-  struct Case {
-    std::string name;
-    std::vector<v1::StreamStepRequest> frames;
-    std::string reason;
-    std::string field;
-  };
-  const std::vector<Case> cases = {
+  }
+
+  v1::StreamStepRequest header;
+  std::vector<v1::StreamStepRequest> chunks;  // four
+  v1::StreamStepRequest commit;
+};
+
+v1::StreamStepRequest Bent(v1::StreamStepRequest frame,
+                           const std::function<void(v1::Chunk&)>& bend) {
+  bend(*frame.mutable_chunk());
+  return frame;
+}
+
+// A stream that must end with an error of that reason and field.
+struct WrongStream {
+  std::string name;
+  std::vector<v1::StreamStepRequest> frames;
+  std::string reason;
+  std::string field;
+};
+
+// Frames that come when others are due.
+std::vector<WrongStream> WrongOrders(const RightFrames& right) {
+  return {
       {"empty", {v1::StreamStepRequest()}, "FRAME_UNEXPECTED", "frame"},
-      {"chunk first", {good[0]}, "FRAME_UNEXPECTED", "chunk"},
-      {"commit first", {commit}, "FRAME_UNEXPECTED", "commit"},
-      {"header twice", {header, header}, "FRAME_UNEXPECTED", "header"},
-      {"header within", {header, good[0], header}, "FRAME_UNEXPECTED", "header"},
-      {"ends within", {header, good[0]}, "FRAME_UNEXPECTED", "frame"},
-      {"commit at once", {header, commit}, "CHUNK_MISPLACED", "commit"},
-      {"commit early", {header, good[0], good[1], good[2], commit}, "CHUNK_MISPLACED", "commit"},
-      {"repeated", {header, good[0], good[0]}, "CHUNK_MISPLACED", "chunk.section.begin_element"},
-      {"a gap", {header, good[0], good[2]}, "CHUNK_MISPLACED", "chunk.section.begin_element"},
+      {"chunk first", {right.chunks[0]}, "FRAME_UNEXPECTED", "chunk"},
+      {"commit first", {right.commit}, "FRAME_UNEXPECTED", "commit"},
+      {"header twice", {right.header, right.header}, "FRAME_UNEXPECTED", "header"},
+      {"header within",
+       {right.header, right.chunks[0], right.header},
+       "FRAME_UNEXPECTED",
+       "header"},
+      {"ends within", {right.header, right.chunks[0]}, "FRAME_UNEXPECTED", "frame"},
+  };
+}
+
+// Elements that are not the ones that must come next.
+std::vector<WrongStream> WrongPlaces(const RightFrames& right) {
+  return {
+      {"commit at once", {right.header, right.commit}, "CHUNK_MISPLACED", "commit"},
+      {"commit early",
+       {right.header, right.chunks[0], right.chunks[1], right.chunks[2], right.commit},
+       "CHUNK_MISPLACED",
+       "commit"},
+      {"repeated",
+       {right.header, right.chunks[0], right.chunks[0]},
+       "CHUNK_MISPLACED",
+       "chunk.section.begin_element"},
+      {"a gap",
+       {right.header, right.chunks[0], right.chunks[2]},
+       "CHUNK_MISPLACED",
+       "chunk.section.begin_element"},
       {"out of order",
-       {header, good[1], good[0]},
+       {right.header, right.chunks[1], right.chunks[0]},
        "CHUNK_MISPLACED",
        "chunk.section.begin_element"},
       {"overlap",
-       {header, good[0],
-        bent(good[1], [](v1::Chunk& chunk) { chunk.mutable_section()->set_begin_element(7); })},
+       {right.header, right.chunks[0],
+        Bent(right.chunks[1],
+             [](v1::Chunk& chunk) { chunk.mutable_section()->set_begin_element(7); })},
        "CHUNK_MISPLACED",
        "chunk.section.begin_element"},
       {"past the end",
-       {header, good[0], good[1], good[2],
-        bent(good[3], [](v1::Chunk& c) { c.mutable_section()->mutable_data()->append(4, 'x'); })},
+       {right.header, right.chunks[0], right.chunks[1], right.chunks[2],
+        Bent(right.chunks[3],
+             [](v1::Chunk& c) { c.mutable_section()->mutable_data()->append(4, 'x'); })},
        "CHUNK_MISPLACED",
        "chunk.section.data"},
       {"after the end",
-       {header, good[0], good[1], good[2], good[3],
-        bent(good[3],
+       {right.header, right.chunks[0], right.chunks[1], right.chunks[2], right.chunks[3],
+        Bent(right.chunks[3],
              [](v1::Chunk& chunk) { chunk.mutable_section()->set_begin_element(kElements); })},
        "CHUNK_MISPLACED",
        "chunk.section.data"},
+  };
+}
+
+// Chunks that are wrong by themselves.
+std::vector<WrongStream> WrongChunks(const RightFrames& right) {
+  return {
       {"too small",
-       {header,
-        bent(good[0], [](v1::Chunk& c) { c.mutable_section()->mutable_data()->resize(4096); })},
+       {right.header,
+        Bent(right.chunks[0],
+             [](v1::Chunk& c) { c.mutable_section()->mutable_data()->resize(4096); })},
        "FIELD_OUT_OF_RANGE",
        "chunk.section.data"},
       {"too large",
-       {header,
-        bent(good[0], [](v1::Chunk& c) { c.mutable_section()->mutable_data()->resize(5 << 20); })},
+       {right.header,
+        Bent(right.chunks[0],
+             [](v1::Chunk& c) { c.mutable_section()->mutable_data()->resize(5 << 20); })},
        "CHUNK_MISPLACED",
        "chunk.section.data"},
       {"wrong checksum",
-       {header, bent(good[0], [](v1::Chunk& chunk) { chunk.set_crc32c(1); })},
+       {right.header, Bent(right.chunks[0], [](v1::Chunk& chunk) { chunk.set_crc32c(1); })},
        "CHUNK_CORRUPT",
        "chunk.crc32c"},
       {"wrong kind",
-       {header,
-        bent(good[0],
+       {right.header,
+        Bent(right.chunks[0],
              [](v1::Chunk& chunk) { chunk.mutable_section()->set_kind(v1::SECTION_KIND_UPDATE); })},
        "SECTION_UNEXPECTED",
        "chunk.section.kind"},
       {"half a number",
-       {header,
-        bent(good[0], [](v1::Chunk& c) { c.mutable_section()->mutable_data()->pop_back(); })},
+       {right.header, Bent(right.chunks[0],
+                           [](v1::Chunk& c) { c.mutable_section()->mutable_data()->pop_back(); })},
        "SECTION_SIZE_MISMATCH",
        "chunk.section.data"},
       {"unknown field",
-       {header, bent(good[0],
-                     [](v1::Chunk& chunk) {
-                       v1::Section& section = *chunk.mutable_section();
-                       section.GetReflection()->MutableUnknownFields(&section)->AddVarint(77, 1);
-                     })},
+       {right.header, Bent(right.chunks[0],
+                           [](v1::Chunk& chunk) {
+                             v1::Section& section = *chunk.mutable_section();
+                             section.GetReflection()->MutableUnknownFields(&section)->AddVarint(77,
+                                                                                                1);
+                           })},
        "FIELD_UNKNOWN",
        "chunk.section.77"},
+  };
+}
+
+// Headers that lack something, or that name what is not there.
+std::vector<WrongStream> WrongHeaders(const RightFrames& right) {
+  return {
       {"no header within",
-       {header_with([](v1::StreamHeader& bent_header) { bent_header.clear_header(); })},
+       {right.HeaderWith([](v1::StreamHeader& bent_header) { bent_header.clear_header(); })},
        "FIELD_REQUIRED",
        "header.header"},
       {"no worker",
-       {header_with(
+       {right.HeaderWith(
            [](v1::StreamHeader& bent_header) { bent_header.mutable_header()->clear_worker(); })},
        "FIELD_REQUIRED",
        "header.header.worker"},
       {"unknown dtype of the reply",
-       {header_with([](v1::StreamHeader& bent_header) {
+       {right.HeaderWith([](v1::StreamHeader& bent_header) {
          bent_header.mutable_reply()->set_dtype(static_cast<v1::Dtype>(9));
        })},
        "FIELD_OUT_OF_RANGE",
        "header.reply.dtype"},
       {"no such session",
-       {header_with([](v1::StreamHeader& bent_header) {
+       {right.HeaderWith([](v1::StreamHeader& bent_header) {
          bent_header.mutable_header()->set_session_id("nobody");
        })},
        "SESSION_NOT_FOUND",
        ""},
       {"other history",
-       {header_with(
+       {right.HeaderWith(
            [](v1::StreamHeader& bent_header) { bent_header.mutable_header()->set_history(7); })},
        "HISTORY_CHANGED",
        ""},
       {"stranger",
-       {header_with([](v1::StreamHeader& bent_header) {
+       {right.HeaderWith([](v1::StreamHeader& bent_header) {
           bent_header.mutable_header()->set_worker("stranger");
         }),
-        good[0], good[1], good[2], good[3], commit},
+        right.chunks[0], right.chunks[1], right.chunks[2], right.chunks[3], right.commit},
        "WORKER_NOT_JOINED",
        ""},
       {"version ahead",
-       {header_with([](v1::StreamHeader& bent_header) {
+       {right.HeaderWith([](v1::StreamHeader& bent_header) {
           bent_header.mutable_header()->set_base_version(9);
         }),
-        good[0], good[1], good[2], good[3], commit},
+        right.chunks[0], right.chunks[1], right.chunks[2], right.chunks[3], right.commit},
        "VERSION_AHEAD",
        "header.header.base_version"},
   };
+}
+
+TEST_F(StreamTest, WrongFramesEndTheStreamAndChangeNothing) {
+  const v1::JoinResponse joined = CreateAndJoin("s");
+  CreateAndJoin("other");
+  const RightFrames right(joined);
+  ASSERT_EQ(right.chunks.size(), 4u);
   const uint32_t checksum = wire_->Checksum("s");
-  for (const Case& wrong : cases) {
+  std::vector<WrongStream> streams;
+  for (const auto make : {WrongOrders, WrongPlaces, WrongChunks, WrongHeaders}) {
+    for (WrongStream& wrong : make(right)) streams.push_back(std::move(wrong));
+  }
+  for (const WrongStream& wrong : streams) {
     SCOPED_TRACE(wrong.name);
     WireStream stream(wire_->training());
     for (const v1::StreamStepRequest& frame : wrong.frames) {
@@ -172,11 +230,11 @@ TEST_F(StreamTest, WrongFramesEndTheStreamAndChangeNothing) {
   // No sequence was consumed.
   WireStream stream(wire_->training());
   v1::StepResponse response;
-  ASSERT_TRUE(stream.Step(StepOf("s", joined, 1, 0, {}), good, &response));
+  ASSERT_TRUE(stream.Step(StepOf("s", joined, 1, 0, {}), right.chunks, &response));
   EXPECT_EQ(response.verdict(), v1::VERDICT_APPLIED);
   EXPECT_FALSE(response.replayed());
   // A stream is for one session.
-  v1::StreamStepRequest elsewhere = header_with(
+  v1::StreamStepRequest elsewhere = right.HeaderWith(
       [](v1::StreamHeader& bent_header) { bent_header.mutable_header()->set_session_id("other"); });
   ASSERT_TRUE(stream.Write(elsewhere));
   EXPECT_EQ(ErrorOf(stream.Finish()).field, "header.header.session_id");

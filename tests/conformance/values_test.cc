@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "core/base/checksum.h"
-#include "core/kernels/dtype.h"
+#include "core/base/dtype.h"
 #include "core/optimizers/optimizer_testing.h"
 #include "core/session/session.h"
 #include "core/session/staged_gradient.h"

@@ -9,8 +9,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "core/base/checksum.h"
+#include "core/base/dtype.h"
 #include "core/base/reasons.h"
-#include "core/kernels/dtype.h"
 #include "google/protobuf/descriptor.h"
 #include "google/protobuf/unknown_field_set.h"
 

@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "core/base/checksum.h"
-#include "core/kernels/dtype.h"
+#include "core/base/dtype.h"
 #include "google/rpc/status.pb.h"
 #include "grpcpp/generic/generic_stub.h"
 #include "gtest/gtest.h"

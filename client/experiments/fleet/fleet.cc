@@ -321,16 +321,7 @@ absl::Status RunFleet(const FleetOptions& options, std::ostream& out, std::FILE*
     if (!run.ok()) return run.status();
     runs.push_back(*std::move(run));
   }
-  const absl::StatusOr<FleetFiles> files = WriteFleetFiles(options.out_dir, runs);
-  if (!files.ok()) return files.status();
-  if (options.json) {
-    out << FleetJson(runs, *files);
-  } else {
-    out << "\n"
-        << FleetTable(runs) << "\nloss curves  " << files->rounds << ", " << files->time
-        << "\nnumbers      " << files->curves << ", " << files->summary << "\n";
-  }
-  return absl::OkStatus();
+  return FleetReport(options.out_dir, runs).Deliver(options.json, out);
 }
 
 }  // namespace talweg

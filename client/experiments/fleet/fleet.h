@@ -16,6 +16,7 @@
 #include "absl/types/span.h"
 #include "client/cpp/talweg/client.h"
 #include "client/experiments/fleet/fleet_run.h"
+#include "client/experiments/plots/report_writer.h"
 
 namespace talweg {
 
@@ -51,18 +52,11 @@ struct FleetOptions {
 // INVALID_ARGUMENT for numbers out of their range.
 absl::Status RunFleet(const FleetOptions& options, std::ostream& out, std::FILE* progress);
 
-struct FleetFiles {
-  std::string rounds;   // rounds.svg: smoothed loss against rounds
-  std::string time;     // time.svg: against seconds
-  std::string curves;   // loss.csv: one row per version
-  std::string summary;  // summary.csv: one row per run
-};
-
-absl::StatusOr<FleetFiles> WriteFleetFiles(const std::string& folder,
-                                           absl::Span<const FleetRun> runs);
-// The summary for a person.
-std::string FleetTable(absl::Span<const FleetRun> runs);
-// The summary and the paths for a script, one JSON object.
-std::string FleetJson(absl::Span<const FleetRun> runs, const FleetFiles& files);
+// What the runs leave in `folder`. For scripts the rows are "runs", and the files are
+//   rounds   rounds.svg: smoothed loss against rounds
+//   time     time.svg: against seconds
+//   curves   loss.csv: one row per version
+//   summary  summary.csv: one row per run
+ReportWriter FleetReport(const std::string& folder, absl::Span<const FleetRun> runs);
 
 }  // namespace talweg

@@ -9,7 +9,6 @@
 #include "client/experiments/fleet/fleet_view.h"
 #include "client/experiments/plots/columns.h"
 #include "client/experiments/plots/plot.h"
-#include "client/experiments/plots/report_files.h"
 #include "client/terminal/table.h"
 
 namespace talweg {
@@ -64,16 +63,29 @@ std::string Plot(absl::Span<const FleetRun> runs, bool against_time) {
                  curves);
 }
 
+// One version of a run. Borrows.
+struct Point {
+  const FleetRun& run;
+  size_t index;
+};
+
 std::string CurvesCsv(absl::Span<const FleetRun> runs) {
-  std::string csv = "mode,slowdown,version,round,seconds,loss,staleness,contributors\n";
+  using At = const Point&;
+  const Columns<Point> columns({
+      {"mode", [](At p) { return Word(p.run.mode.name); }},
+      {"slowdown", [](At p) { return Number("%g", p.run.slowdown); }},
+      {"version", [](At p) { return Whole(p.run.versions[p.index]); }},
+      {"round", [](At p) { return Number("%.6g", p.run.rounds[p.index]); }},
+      {"seconds", [](At p) { return Number("%.4f", p.run.seconds[p.index]); }},
+      {"loss", [](At p) { return Number("%.8g", p.run.losses[p.index]); }},
+      {"staleness", [](At p) { return Whole(p.run.staleness[p.index]); }},
+      {"contributors", [](At p) { return Whole(p.run.contributors[p.index]); }},
+  });
+  std::vector<Point> points;
   for (const FleetRun& run : runs) {
-    for (size_t i = 0; i < run.versions.size(); ++i) {
-      absl::StrAppendFormat(&csv, "%s,%g,%d,%.6g,%.4f,%.8g,%d,%d\n", run.mode.name, run.slowdown,
-                            run.versions[i], run.rounds[i], run.seconds[i], run.losses[i],
-                            run.staleness[i], run.contributors[i]);
-    }
+    for (size_t i = 0; i < run.versions.size(); ++i) points.push_back({run, i});
   }
-  return csv;
+  return columns.Csv(points);
 }
 
 // In the order of the CSV file. `slowdown` is that of the straggler: a run without it says so.
@@ -123,40 +135,25 @@ Columns<FleetRun> SummaryColumns(double slowdown) {
 
 }  // namespace
 
-absl::StatusOr<FleetFiles> WriteFleetFiles(const std::string& folder,
-                                           absl::Span<const FleetRun> runs) {
-  const FleetFiles files = {folder + "/rounds.svg", folder + "/time.svg", folder + "/loss.csv",
-                            folder + "/summary.csv"};
-  absl::Status status = MakeFolder(folder);
-  status.Update(WriteFile(files.rounds, Plot(runs, /*against_time=*/false)));
-  status.Update(WriteFile(files.time, Plot(runs, /*against_time=*/true)));
-  status.Update(WriteFile(files.curves, CurvesCsv(runs)));
-  status.Update(WriteFile(files.summary, SummaryColumns(Slowdown(runs)).Csv(runs)));
-  if (!status.ok()) return status;
-  return files;
-}
-
-std::string FleetTable(absl::Span<const FleetRun> runs) {
-  return SummaryColumns(Slowdown(runs))
-      .Pick({"mode", "test_accuracy", "train_loss", "rounds", "seconds", "rounds_per_second",
-             "mean_staleness", "max_staleness", "late", "refused", "wait_share", "kills",
-             "expiries"})
-      .Table(runs);
-}
-
-std::string FleetJson(absl::Span<const FleetRun> runs, const FleetFiles& files) {
-  const std::vector<std::string> rows =
-      SummaryColumns(Slowdown(runs))
-          .Pick({"mode", "slowdown", "workers", "versions", "rounds", "seconds",
-                 "rounds_per_second", "test_accuracy", "train_loss", "mean_staleness",
-                 "max_staleness", "contributions", "late", "refused", "wait_share", "kills",
-                 "restarts", "expiries"})
-          .JsonRows(runs);
-  return ReportJson("runs", rows,
-                    {{"rounds", files.rounds},
-                     {"time", files.time},
-                     {"curves", files.curves},
-                     {"summary", files.summary}});
+ReportWriter FleetReport(const std::string& folder, absl::Span<const FleetRun> runs) {
+  const Columns<FleetRun> columns = SummaryColumns(Slowdown(runs));
+  ReportWriter report(folder);
+  report.AddFile("rounds", "loss curves", "rounds.svg", Plot(runs, /*against_time=*/false));
+  report.AddFile("time", "loss curves", "time.svg", Plot(runs, /*against_time=*/true));
+  report.AddFile("curves", "numbers", "loss.csv", CurvesCsv(runs));
+  report.AddFile("summary", "numbers", "summary.csv", columns.Csv(runs));
+  report.SetTable(columns
+                      .Pick({"mode", "test_accuracy", "train_loss", "rounds", "seconds",
+                             "rounds_per_second", "mean_staleness", "max_staleness", "late",
+                             "refused", "wait_share", "kills", "expiries"})
+                      .Table(runs));
+  report.SetRows("runs", columns
+                             .Pick({"mode", "slowdown", "workers", "versions", "rounds", "seconds",
+                                    "rounds_per_second", "test_accuracy", "train_loss",
+                                    "mean_staleness", "max_staleness", "contributions", "late",
+                                    "refused", "wait_share", "kills", "restarts", "expiries"})
+                             .JsonRows(runs));
+  return report;
 }
 
 }  // namespace talweg

@@ -161,28 +161,29 @@ TEST(FleetReportTest, WritesFilesTableAndJson) {
   second.Add(Record(2, 0.5, 0.5, 0, 3, 1));
   second.tally.late = 7;
 
-  const std::string table = FleetTable({first, second});
+  const std::string folder = ::testing::TempDir() + "/talweg_fleet_report/deep";
+  const ReportWriter report = FleetReport(folder, {first, second});
+  const std::string& table = report.table();
   EXPECT_THAT(table, HasSubstr("k_of_n, 3 of 4"));
   EXPECT_THAT(table, HasSubstr("98.12 %"));
   EXPECT_THAT(table, HasSubstr("1,234"));
 
-  const std::string folder = ::testing::TempDir() + "/talweg_fleet_report/deep";
   std::filesystem::remove_all(folder);
-  const auto files = WriteFleetFiles(folder, {first, second});
-  ASSERT_TRUE(files.ok()) << files.status();
-  EXPECT_EQ(Contents(files->curves),
+  const absl::Status written = report.Write();
+  ASSERT_TRUE(written.ok()) << written;
+  EXPECT_EQ(Contents(report.PathOf("curves")),
             "mode,slowdown,version,round,seconds,loss,staleness,contributors\n"
             "synchronous,10,1,1,0.0000,2,0,4\nsynchronous,10,2,2,4.0000,1,0,4\n"
             "k_of_n,10,1,1,0.0000,2,0,3\nk_of_n,10,2,2,0.5000,0.5,0,3\n");
-  EXPECT_THAT(Contents(files->summary), HasSubstr("\nk_of_n,4,128,10,0,2,2,0.500,2.00,"));
-  EXPECT_THAT(Contents(files->rounds), HasSubstr("one 10x slower: loss against rounds"));
-  EXPECT_THAT(Contents(files->time), HasSubstr("seconds"));
-  EXPECT_THAT(Contents(files->time), HasSubstr("3 of 4: waits for the first 3"));
-  const std::string json = FleetJson({first, second}, *files);
+  EXPECT_THAT(Contents(report.PathOf("summary")), HasSubstr("\nk_of_n,4,128,10,0,2,2,0.500,2.00,"));
+  EXPECT_THAT(Contents(report.PathOf("rounds")), HasSubstr("one 10x slower: loss against rounds"));
+  EXPECT_THAT(Contents(report.PathOf("time")), HasSubstr("seconds"));
+  EXPECT_THAT(Contents(report.PathOf("time")), HasSubstr("3 of 4: waits for the first 3"));
+  const std::string json = report.Json();
   EXPECT_THAT(json, HasSubstr("\"test_accuracy\": 0.9812"));
   EXPECT_THAT(json, HasSubstr("\"late\": 7"));
-  EXPECT_THAT(json, HasSubstr("\"time\": \"" + files->time + "\""));
-  EXPECT_FALSE(WriteFleetFiles("/proc/no", {first}).ok());
+  EXPECT_THAT(json, HasSubstr("\"time\": \"" + report.PathOf("time") + "\""));
+  EXPECT_FALSE(FleetReport("/proc/no", {first}).Write().ok());
 }
 
 TEST(FleetReportTest, TheRunWithoutTheStragglerIsAReference) {
@@ -192,13 +193,12 @@ TEST(FleetReportTest, TheRunWithoutTheStragglerIsAReference) {
   slow.Add(Record(2, 1, 1.0));
   FleetRun reference = slow;
   reference.slowdown = 1;
-  const std::string table = FleetTable({slow, reference});
-  EXPECT_THAT(table, HasSubstr("synchronous, none slow"));
   const std::string folder = ::testing::TempDir() + "/talweg_fleet_reference";
-  const auto files = WriteFleetFiles(folder, {slow, reference});
-  ASSERT_TRUE(files.ok());
-  EXPECT_THAT(Contents(files->time), HasSubstr("synchronous without the straggler"));
-  EXPECT_THAT(Contents(files->time), HasSubstr("stroke-dasharray"));
+  const ReportWriter report = FleetReport(folder, {slow, reference});
+  EXPECT_THAT(report.table(), HasSubstr("synchronous, none slow"));
+  ASSERT_TRUE(report.Write().ok());
+  EXPECT_THAT(Contents(report.PathOf("time")), HasSubstr("synchronous without the straggler"));
+  EXPECT_THAT(Contents(report.PathOf("time")), HasSubstr("stroke-dasharray"));
 }
 
 TEST(FleetTest, NumbersOutOfTheirRangeAreRefusedBeforeAnythingStarts) {

@@ -71,16 +71,7 @@ absl::Status RunMnist(const Client& client, const MnistOptions& options, std::os
     if (!run.ok()) return run.status();
     runs.push_back(*std::move(run));
   }
-  const absl::StatusOr<MnistFiles> files = WriteMnistFiles(options.out_dir, runs);
-  if (!files.ok()) return files.status();
-  if (options.json) {
-    out << MnistJson(runs, *files);
-  } else {
-    out << "\n"
-        << MnistTable(runs) << "\nloss curves  " << files->plot << "\nnumbers      "
-        << files->curves << ", " << files->summary << "\n";
-  }
-  return absl::OkStatus();
+  return MnistReport(options.out_dir, runs).Deliver(options.json, out);
 }
 
 }  // namespace talweg

@@ -8,7 +8,6 @@
 #include "absl/strings/str_format.h"
 #include "client/experiments/plots/columns.h"
 #include "client/experiments/plots/plot.h"
-#include "client/experiments/plots/report_files.h"
 #include "client/terminal/table.h"
 
 namespace talweg {
@@ -36,15 +35,25 @@ std::string Plot(absl::Span<const MnistRun> runs) {
                  curves);
 }
 
+// One step of a run. Borrows.
+struct Point {
+  const MnistRun& run;
+  size_t index;
+};
+
 std::string CurvesCsv(absl::Span<const MnistRun> runs) {
-  std::string csv = "method,step,epoch,loss\n";
+  using At = const Point&;
+  const Columns<Point> columns({
+      {"method", [](At p) { return Word(p.run.method); }},
+      {"step", [](At p) { return Whole(p.index + 1); }},
+      {"epoch", [](At p) { return Number("%.5f", p.run.epochs[p.index]); }},
+      {"loss", [](At p) { return Number("%.6g", p.run.losses[p.index]); }},
+  });
+  std::vector<Point> points;
   for (const MnistRun& run : runs) {
-    for (size_t i = 0; i < run.losses.size(); ++i) {
-      absl::StrAppendFormat(&csv, "%s,%d,%.5f,%.6g\n", run.method, i + 1, run.epochs[i],
-                            run.losses[i]);
-    }
+    for (size_t i = 0; i < run.losses.size(); ++i) points.push_back({run, i});
   }
-  return csv;
+  return columns.Csv(points);
 }
 
 const Columns<MnistRun>& SummaryColumns() {
@@ -72,20 +81,8 @@ const Columns<MnistRun>& SummaryColumns() {
   return columns;
 }
 
-}  // namespace
-
-absl::StatusOr<MnistFiles> WriteMnistFiles(const std::string& folder,
-                                           absl::Span<const MnistRun> runs) {
-  const MnistFiles files = {folder + "/loss.svg", folder + "/loss.csv", folder + "/summary.csv"};
-  absl::Status status = MakeFolder(folder);
-  status.Update(WriteFile(files.plot, Plot(runs)));
-  status.Update(WriteFile(files.curves, CurvesCsv(runs)));
-  status.Update(WriteFile(files.summary, SummaryColumns().Csv(runs)));
-  if (!status.ok()) return status;
-  return files;
-}
-
-std::string MnistTable(absl::Span<const MnistRun> runs) {
+// The best accuracy first.
+std::string TableOf(absl::Span<const MnistRun> runs) {
   std::vector<const MnistRun*> order;
   for (const MnistRun& run : runs) order.push_back(&run);
   std::stable_sort(order.begin(), order.end(), [](const MnistRun* a, const MnistRun* b) {
@@ -96,9 +93,16 @@ std::string MnistTable(absl::Span<const MnistRun> runs) {
   return table.Text();
 }
 
-std::string MnistJson(absl::Span<const MnistRun> runs, const MnistFiles& files) {
-  return ReportJson("methods", SummaryColumns().JsonRows(runs),
-                    {{"plot", files.plot}, {"curves", files.curves}, {"summary", files.summary}});
+}  // namespace
+
+ReportWriter MnistReport(const std::string& folder, absl::Span<const MnistRun> runs) {
+  ReportWriter report(folder);
+  report.AddFile("plot", "loss curves", "loss.svg", Plot(runs));
+  report.AddFile("curves", "numbers", "loss.csv", CurvesCsv(runs));
+  report.AddFile("summary", "numbers", "summary.csv", SummaryColumns().Csv(runs));
+  report.SetTable(TableOf(runs));
+  report.SetRows("methods", SummaryColumns().JsonRows(runs));
+  return report;
 }
 
 }  // namespace talweg

@@ -5,26 +5,17 @@
 
 #include <string>
 
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "client/experiments/mnist/mnist_training.h"
+#include "client/experiments/plots/report_writer.h"
 
 namespace talweg {
 
-// Paths of the files written.
-struct MnistFiles {
-  std::string plot;     // loss.svg: smoothed training loss of each method
-  std::string curves;   // loss.csv: method,step,epoch,loss
-  std::string summary;  // summary.csv: one row per method
-};
-
-// Writes the files in `folder`, which is made if need be.
-absl::StatusOr<MnistFiles> WriteMnistFiles(const std::string& folder,
-                                           absl::Span<const MnistRun> runs);
-
-// The summary for a person, the best accuracy first.
-std::string MnistTable(absl::Span<const MnistRun> runs);
-// The summary and the paths for a script, one JSON object.
-std::string MnistJson(absl::Span<const MnistRun> runs, const MnistFiles& files);
+// What the runs leave in `folder`. For scripts the rows are "methods", and the files are
+//   plot     loss.svg: smoothed training loss of each method
+//   curves   loss.csv: method,step,epoch,loss
+//   summary  summary.csv: one row per method
+// For people the method with the best accuracy comes first.
+ReportWriter MnistReport(const std::string& folder, absl::Span<const MnistRun> runs);
 
 }  // namespace talweg

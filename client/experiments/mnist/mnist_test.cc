@@ -271,28 +271,29 @@ TEST(MnistReportTest, WritesFilesTableAndJson) {
   best.method = "adam";
   best.test_accuracy = {0.9812};
 
-  const std::string table = MnistTable({slow, best});
+  const std::string folder = ::testing::TempDir() + "/talweg_report/deep";
+  const ReportWriter report = MnistReport(folder, {slow, best});
+  const std::string& table = report.table();
   EXPECT_LT(table.find("adam"), table.find("gradient_descent"));
   EXPECT_THAT(table, HasSubstr("98.12 %"));
   EXPECT_THAT(table, HasSubstr("loss, last epoch"));
   EXPECT_THAT(table, HasSubstr("25 %"));
 
-  const std::string folder = ::testing::TempDir() + "/talweg_report/deep";
   fs::remove_all(folder);
-  const auto files = WriteMnistFiles(folder, {slow, best});
-  ASSERT_TRUE(files.ok()) << files.status();
-  std::ifstream curves(files->curves);
+  const absl::Status written = report.Write();
+  ASSERT_TRUE(written.ok()) << written;
+  std::ifstream curves(report.PathOf("curves"));
   const std::string csv{std::istreambuf_iterator<char>(curves), std::istreambuf_iterator<char>()};
   EXPECT_EQ(csv,
             "method,step,epoch,loss\n"
             "gradient_descent,1,0.00000,2.25\ngradient_descent,2,0.50000,1.5\n"
             "adam,1,0.00000,2.25\nadam,2,0.50000,1.5\n");
-  EXPECT_TRUE(fs::exists(files->plot));
-  EXPECT_TRUE(fs::exists(files->summary));
-  const std::string json = MnistJson({slow, best}, *files);
+  EXPECT_TRUE(fs::exists(report.PathOf("plot")));
+  EXPECT_TRUE(fs::exists(report.PathOf("summary")));
+  const std::string json = report.Json();
   EXPECT_THAT(json, HasSubstr("\"test_accuracy\": 0.9812"));
-  EXPECT_THAT(json, HasSubstr("\"plot\": \"" + files->plot + "\""));
-  EXPECT_FALSE(WriteMnistFiles("/proc/no", {slow}).ok());
+  EXPECT_THAT(json, HasSubstr("\"plot\": \"" + report.PathOf("plot") + "\""));
+  EXPECT_FALSE(MnistReport("/proc/no", {slow}).Write().ok());
 }
 
 }  // namespace

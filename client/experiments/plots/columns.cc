@@ -27,16 +27,15 @@ Cell YesNo(bool value) { return {value ? "1" : "0", value ? "true" : "false"}; }
 
 namespace columns_internal {
 
-std::string Csv(absl::Span<const std::string> names, absl::Span<const std::vector<Cell>> rows) {
-  std::string csv = absl::StrCat(absl::StrJoin(names, ","), "\n");
-  for (const std::vector<Cell>& row : rows) {
-    absl::StrAppend(
-        &csv,
-        absl::StrJoin(row, ",",
-                      [](std::string* out, const Cell& cell) { absl::StrAppend(out, cell.csv); }),
-        "\n");
-  }
-  return csv;
+std::string CsvHeader(absl::Span<const std::string> names) {
+  return absl::StrCat(absl::StrJoin(names, ","), "\n");
+}
+
+std::string CsvLine(absl::Span<const Cell> row) {
+  return absl::StrCat(
+      absl::StrJoin(row, ",",
+                    [](std::string* out, const Cell& cell) { absl::StrAppend(out, cell.csv); }),
+      "\n");
 }
 
 std::string JsonRow(absl::Span<const std::string> names, absl::Span<const Cell> row) {

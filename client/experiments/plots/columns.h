@@ -64,8 +64,9 @@ struct ReportColumn {
 
 namespace columns_internal {
 
-// A header and one line per row.
-std::string Csv(absl::Span<const std::string> names, absl::Span<const std::vector<Cell>> rows);
+// The line of the names, and that of a row; each is ended.
+std::string CsvHeader(absl::Span<const std::string> names);
+std::string CsvLine(absl::Span<const Cell> row);
 // `{"name": value, ...}` for one row.
 std::string JsonRow(absl::Span<const std::string> names, absl::Span<const Cell> row);
 
@@ -90,9 +91,9 @@ class Columns {
 
   // A header and one line per row, each line ended.
   std::string Csv(absl::Span<const Row> rows) const {
-    std::vector<std::vector<Cell>> cells;
-    for (const Row& row : rows) cells.push_back(Cells(row));
-    return columns_internal::Csv(Names(), cells);
+    std::string csv = columns_internal::CsvHeader(Names());
+    for (const Row& row : rows) csv += columns_internal::CsvLine(Cells(row));
+    return csv;
   }
 
   // One JSON object per row, each on one line, to be put into ReportJson.

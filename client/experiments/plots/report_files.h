@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The files of a report, and its JSON.
+// The files of a report, and its JSON. JSON is put together as text, because every number keeps the
+// digits of its format ("0.5000") and every row its line, as no layout of nlohmann's ordered_json
+// does; only strings are written by it.
 #pragma once
 
 #include <string>

@@ -124,16 +124,7 @@ absl::Status RunIllConditioned(const Client& client, const IllConditionedOptions
                                std::ostream& out, std::FILE* progress) {
   const auto runs = DescendIllConditioned(client, options, progress);
   if (!runs.ok()) return runs.status();
-  const auto files = WriteIllConditionedFiles(options.out_dir, options.condition, *runs);
-  if (!files.ok()) return files.status();
-  if (options.json) {
-    out << IllConditionedJson(*runs, *files);
-  } else {
-    out << "\n"
-        << IllConditionedTable(*runs) << "\npaths        " << files->paths << "\nloss curves  "
-        << files->losses << "\nnumbers      " << files->curves << ", " << files->summary << "\n";
-  }
-  return absl::OkStatus();
+  return IllConditionedReport(options.out_dir, options.condition, *runs).Deliver(options.json, out);
 }
 
 }  // namespace talweg

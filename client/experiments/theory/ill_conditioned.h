@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "client/cpp/talweg/client.h"
+#include "client/experiments/plots/report_writer.h"
 #include "client/experiments/theory/quadratic.h"
 
 namespace talweg {
@@ -51,13 +52,6 @@ struct IllConditionedRun {
   std::vector<double> across;  // the steepest coordinate
 };
 
-struct IllConditionedFiles {
-  std::string paths;    // paths.svg: the paths of three rules over the level lines
-  std::string losses;   // loss.svg
-  std::string curves;   // loss.csv: dimensions,rule,step,loss,along,across
-  std::string summary;  // summary.csv: one row per rule and problem
-};
-
 // Runs all rules on all problems. Sessions are deleted in the end, also after an error. CANCELLED
 // if `stop` said so; INVALID_ARGUMENT if the condition is not above 1 or a dimension is below 2.
 absl::StatusOr<std::vector<IllConditionedRun>> DescendIllConditioned(
@@ -67,10 +61,12 @@ absl::StatusOr<std::vector<IllConditionedRun>> DescendIllConditioned(
 absl::Status RunIllConditioned(const Client& client, const IllConditionedOptions& options,
                                std::ostream& out, std::FILE* progress);
 
-absl::StatusOr<IllConditionedFiles> WriteIllConditionedFiles(
-    const std::string& folder, double condition, absl::Span<const IllConditionedRun> runs);
-std::string IllConditionedTable(absl::Span<const IllConditionedRun> runs);
-std::string IllConditionedJson(absl::Span<const IllConditionedRun> runs,
-                               const IllConditionedFiles& files);
+// What the runs leave in `folder`. For scripts the rows are "runs", and the files are
+//   paths    paths.svg: the paths of three rules over the level lines
+//   plot     loss.svg
+//   curves   loss.csv: dimensions,rule,step,loss,along,across
+//   summary  summary.csv: one row per rule and problem
+ReportWriter IllConditionedReport(const std::string& folder, double condition,
+                                  absl::Span<const IllConditionedRun> runs);
 
 }  // namespace talweg

@@ -10,7 +10,6 @@
 #include "client/experiments/plots/columns.h"
 #include "client/experiments/plots/path_plot.h"
 #include "client/experiments/plots/plot.h"
-#include "client/experiments/plots/report_files.h"
 #include "client/experiments/theory/ill_conditioned.h"
 #include "client/terminal/table.h"
 
@@ -85,15 +84,27 @@ std::string Losses(double condition, absl::Span<const IllConditionedRun> runs) {
   return PlotSvg(text, curves);
 }
 
+// A run after some steps. Borrows.
+struct Point {
+  const IllConditionedRun& run;
+  size_t step;
+};
+
 std::string CurvesCsv(absl::Span<const IllConditionedRun> runs) {
-  std::string csv = "dimensions,rule,step,loss,along,across\n";
+  using At = const Point&;
+  const Columns<Point> columns({
+      {"dimensions", [](At p) { return Whole(p.run.num_dimensions); }},
+      {"rule", [](At p) { return QuotedWord(p.run.name); }},
+      {"step", [](At p) { return Whole(p.step); }},
+      {"loss", [](At p) { return Number("%.8g", p.run.losses[p.step]); }},
+      {"along", [](At p) { return Number("%.8g", p.run.along[p.step]); }},
+      {"across", [](At p) { return Number("%.8g", p.run.across[p.step]); }},
+  });
+  std::vector<Point> points;
   for (const IllConditionedRun& run : runs) {
-    for (size_t step = 0; step < run.losses.size(); ++step) {
-      absl::StrAppendFormat(&csv, "%d,\"%s\",%d,%.8g,%.8g,%.8g\n", run.num_dimensions, run.name,
-                            step, run.losses[step], run.along[step], run.across[step]);
-    }
+    for (size_t step = 0; step < run.losses.size(); ++step) points.push_back({run, step});
   }
-  return csv;
+  return columns.Csv(points);
 }
 
 const Columns<IllConditionedRun>& SummaryColumns() {
@@ -123,32 +134,18 @@ const Columns<IllConditionedRun>& SummaryColumns() {
 
 }  // namespace
 
-absl::StatusOr<IllConditionedFiles> WriteIllConditionedFiles(
-    const std::string& folder, double condition, absl::Span<const IllConditionedRun> runs) {
-  const IllConditionedFiles files = {folder + "/paths.svg", folder + "/loss.svg",
-                                     folder + "/loss.csv", folder + "/summary.csv"};
-  absl::Status status = MakeFolder(folder);
-  status.Update(WriteFile(files.paths, Paths(condition, runs)));
-  status.Update(WriteFile(files.losses, Losses(condition, runs)));
-  status.Update(WriteFile(files.curves, CurvesCsv(runs)));
-  status.Update(WriteFile(files.summary, SummaryColumns().Csv(runs)));
-  if (!status.ok()) return status;
-  return files;
-}
-
-std::string IllConditionedTable(absl::Span<const IllConditionedRun> runs) {
-  return absl::StrCat(SummaryColumns().Table(runs),
-                      "\nsteps until a millionth of the first loss is left; way "
-                      "across: 1 is straight down the wall\n");
-}
-
-std::string IllConditionedJson(absl::Span<const IllConditionedRun> runs,
-                               const IllConditionedFiles& files) {
-  return ReportJson("runs", SummaryColumns().JsonRows(runs),
-                    {{"paths", files.paths},
-                     {"plot", files.losses},
-                     {"curves", files.curves},
-                     {"summary", files.summary}});
+ReportWriter IllConditionedReport(const std::string& folder, double condition,
+                                  absl::Span<const IllConditionedRun> runs) {
+  ReportWriter report(folder);
+  report.AddFile("paths", "paths", "paths.svg", Paths(condition, runs));
+  report.AddFile("plot", "loss curves", "loss.svg", Losses(condition, runs));
+  report.AddFile("curves", "numbers", "loss.csv", CurvesCsv(runs));
+  report.AddFile("summary", "numbers", "summary.csv", SummaryColumns().Csv(runs));
+  report.SetTable(absl::StrCat(SummaryColumns().Table(runs),
+                               "\nsteps until a millionth of the first loss is left; way "
+                               "across: 1 is straight down the wall\n"));
+  report.SetRows("runs", SummaryColumns().JsonRows(runs));
+  return report;
 }
 
 }  // namespace talweg

@@ -275,16 +275,7 @@ absl::Status RunRates(const Client& client, const RatesOptions& options, std::os
                       std::FILE* progress) {
   const auto runs = MeasureRates(client, options, progress);
   if (!runs.ok()) return runs.status();
-  const auto files = WriteRatesFiles(options.out_dir, *runs);
-  if (!files.ok()) return files.status();
-  if (options.json) {
-    out << RatesJson(*runs, *files);
-  } else {
-    out << "\n"
-        << RatesTable(*runs) << "\nplot     " << files->plot << "\nnumbers  " << files->curves
-        << ", " << files->summary << "\n";
-  }
-  return absl::OkStatus();
+  return RatesReport(options.out_dir, *runs).Deliver(options.json, out);
 }
 
 }  // namespace talweg

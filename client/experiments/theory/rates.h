@@ -47,6 +47,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "client/cpp/talweg/client.h"
+#include "client/experiments/plots/report_writer.h"
 #include "client/experiments/theory/power_law.h"
 
 namespace talweg {
@@ -79,12 +80,6 @@ struct RatesRun {
   double Deviation() const;
 };
 
-struct RatesFiles {
-  std::string plot;     // rates.svg
-  std::string curves;   // rates.csv: run,step,loss
-  std::string summary;  // summary.csv: one row per run
-};
-
 // Makes all runs. Sessions are deleted in the end, also after an error. CANCELLED if `stop` said
 // so; INVALID_ARGUMENT for numbers out of their range.
 absl::StatusOr<std::vector<RatesRun>> MeasureRates(const Client& client,
@@ -95,9 +90,10 @@ absl::StatusOr<std::vector<RatesRun>> MeasureRates(const Client& client,
 absl::Status RunRates(const Client& client, const RatesOptions& options, std::ostream& out,
                       std::FILE* progress);
 
-absl::StatusOr<RatesFiles> WriteRatesFiles(const std::string& folder,
-                                           absl::Span<const RatesRun> runs);
-std::string RatesTable(absl::Span<const RatesRun> runs);
-std::string RatesJson(absl::Span<const RatesRun> runs, const RatesFiles& files);
+// What the runs leave in `folder`. For scripts the rows are "runs", and the files are
+//   plot     rates.svg
+//   curves   rates.csv: run,step,loss
+//   summary  summary.csv: one row per run
+ReportWriter RatesReport(const std::string& folder, absl::Span<const RatesRun> runs);
 
 }  // namespace talweg

@@ -8,7 +8,6 @@
 #include "absl/strings/str_format.h"
 #include "client/experiments/plots/columns.h"
 #include "client/experiments/plots/plot.h"
-#include "client/experiments/plots/report_files.h"
 #include "client/experiments/theory/rates.h"
 #include "client/terminal/table.h"
 
@@ -51,14 +50,24 @@ std::string Plot(absl::Span<const RatesRun> runs) {
   return PlotSvg(text, curves);
 }
 
+// A run after `step` steps, from 1 on. Borrows.
+struct Point {
+  const RatesRun& run;
+  size_t step;
+};
+
 std::string CurvesCsv(absl::Span<const RatesRun> runs) {
-  std::string csv = "run,step,loss\n";
+  using At = const Point&;
+  const Columns<Point> columns({
+      {"run", [](At p) { return QuotedWord(p.run.name); }},
+      {"step", [](At p) { return Whole(p.step); }},
+      {"loss", [](At p) { return Number("%.8g", p.run.losses[p.step - 1]); }},
+  });
+  std::vector<Point> points;
   for (const RatesRun& run : runs) {
-    for (size_t t = 1; t <= run.losses.size(); ++t) {
-      absl::StrAppendFormat(&csv, "\"%s\",%d,%.8g\n", run.name, t, run.losses[t - 1]);
-    }
+    for (size_t step = 1; step <= run.losses.size(); ++step) points.push_back({run, step});
   }
-  return csv;
+  return columns.Csv(points);
 }
 
 std::string SlopeText(const RatesRun& run) {
@@ -94,22 +103,14 @@ const Columns<RatesRun>& SummaryColumns() {
 
 }  // namespace
 
-absl::StatusOr<RatesFiles> WriteRatesFiles(const std::string& folder,
-                                           absl::Span<const RatesRun> runs) {
-  const RatesFiles files = {folder + "/rates.svg", folder + "/rates.csv", folder + "/summary.csv"};
-  absl::Status status = MakeFolder(folder);
-  status.Update(WriteFile(files.plot, Plot(runs)));
-  status.Update(WriteFile(files.curves, CurvesCsv(runs)));
-  status.Update(WriteFile(files.summary, SummaryColumns().Csv(runs)));
-  if (!status.ok()) return status;
-  return files;
-}
-
-std::string RatesTable(absl::Span<const RatesRun> runs) { return SummaryColumns().Table(runs); }
-
-std::string RatesJson(absl::Span<const RatesRun> runs, const RatesFiles& files) {
-  return ReportJson("runs", SummaryColumns().JsonRows(runs),
-                    {{"plot", files.plot}, {"curves", files.curves}, {"summary", files.summary}});
+ReportWriter RatesReport(const std::string& folder, absl::Span<const RatesRun> runs) {
+  ReportWriter report(folder);
+  report.AddFile("plot", "plot", "rates.svg", Plot(runs));
+  report.AddFile("curves", "numbers", "rates.csv", CurvesCsv(runs));
+  report.AddFile("summary", "numbers", "summary.csv", SummaryColumns().Csv(runs));
+  report.SetTable(SummaryColumns().Table(runs));
+  report.SetRows("runs", SummaryColumns().JsonRows(runs));
+  return report;
 }
 
 }  // namespace talweg

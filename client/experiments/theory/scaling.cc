@@ -294,16 +294,7 @@ absl::Status RunScaling(const Client& client, const ScalingOptions& options, std
                         std::FILE* progress) {
   const auto runs = MeasureScaling(client, options, progress);
   if (!runs.ok()) return runs.status();
-  const auto files = WriteScalingFiles(options.out_dir, *runs);
-  if (!files.ok()) return files.status();
-  if (options.json) {
-    out << ScalingJson(*runs, *files);
-  } else {
-    out << "\n"
-        << ScalingTable(*runs) << "\nplot     " << files->plot << "\nnumbers  " << files->summary
-        << "\n";
-  }
-  return absl::OkStatus();
+  return ScalingReport(options.out_dir, *runs).Deliver(options.json, out);
 }
 
 }  // namespace talweg

@@ -28,6 +28,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "client/cpp/talweg/client.h"
+#include "client/experiments/plots/report_writer.h"
 
 namespace talweg {
 
@@ -57,11 +58,6 @@ struct ScalingRun {
   std::vector<ScalingPoint> frequent;
 };
 
-struct ScalingFiles {
-  std::string plot;     // scaling.svg
-  std::string summary;  // scaling.csv: one row per point
-};
-
 // Makes all runs. Sessions are deleted in the end, also after an error. CANCELLED if `stop` said
 // so; INVALID_ARGUMENT for numbers out of their range.
 absl::StatusOr<std::vector<ScalingRun>> MeasureScaling(const Client& client,
@@ -72,9 +68,9 @@ absl::StatusOr<std::vector<ScalingRun>> MeasureScaling(const Client& client,
 absl::Status RunScaling(const Client& client, const ScalingOptions& options, std::ostream& out,
                         std::FILE* progress);
 
-absl::StatusOr<ScalingFiles> WriteScalingFiles(const std::string& folder,
-                                               absl::Span<const ScalingRun> runs);
-std::string ScalingTable(absl::Span<const ScalingRun> runs);
-std::string ScalingJson(absl::Span<const ScalingRun> runs, const ScalingFiles& files);
+// What the runs leave in `folder`. For scripts the rows are "runs", and the files are
+//   plot     scaling.svg
+//   summary  scaling.csv: one row per point
+ReportWriter ScalingReport(const std::string& folder, absl::Span<const ScalingRun> runs);
 
 }  // namespace talweg

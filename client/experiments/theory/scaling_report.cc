@@ -7,7 +7,6 @@
 #include "absl/strings/str_format.h"
 #include "client/experiments/plots/columns.h"
 #include "client/experiments/plots/plot.h"
-#include "client/experiments/plots/report_files.h"
 #include "client/experiments/theory/scaling.h"
 #include "client/terminal/table.h"
 
@@ -106,19 +105,7 @@ const Columns<Row>& SummaryColumns() {
   return columns;
 }
 
-}  // namespace
-
-absl::StatusOr<ScalingFiles> WriteScalingFiles(const std::string& folder,
-                                               absl::Span<const ScalingRun> runs) {
-  const ScalingFiles files = {folder + "/scaling.svg", folder + "/scaling.csv"};
-  absl::Status status = MakeFolder(folder);
-  status.Update(WriteFile(files.plot, Plot(runs)));
-  status.Update(WriteFile(files.summary, SummaryColumns().Csv(RowsOf(runs))));
-  if (!status.ok()) return status;
-  return files;
-}
-
-std::string ScalingTable(absl::Span<const ScalingRun> runs) {
+std::string TableOf(absl::Span<const ScalingRun> runs) {
   const Columns<Row> problem = SummaryColumns().Pick({"noise", "workers", "ideal"});
   const Columns<Row> result =
       SummaryColumns().Pick({"gradients_per_worker", "expected", "learning_rate", "speed_up"});
@@ -142,13 +129,20 @@ std::string ScalingTable(absl::Span<const ScalingRun> runs) {
   return table.Text();
 }
 
-std::string ScalingJson(absl::Span<const ScalingRun> runs, const ScalingFiles& files) {
-  const std::vector<std::string> rows =
-      SummaryColumns()
-          .Pick({"noise", "way", "workers", "learning_rate", "gradients_per_worker", "expected",
-                 "speed_up", "max_staleness"})
-          .JsonRows(RowsOf(runs));
-  return ReportJson("runs", rows, {{"plot", files.plot}, {"summary", files.summary}});
+}  // namespace
+
+ReportWriter ScalingReport(const std::string& folder, absl::Span<const ScalingRun> runs) {
+  const std::vector<Row> rows = RowsOf(runs);
+  ReportWriter report(folder);
+  report.AddFile("plot", "plot", "scaling.svg", Plot(runs));
+  report.AddFile("summary", "numbers", "scaling.csv", SummaryColumns().Csv(rows));
+  report.SetTable(TableOf(runs));
+  report.SetRows("runs",
+                 SummaryColumns()
+                     .Pick({"noise", "way", "workers", "learning_rate", "gradients_per_worker",
+                            "expected", "speed_up", "max_staleness"})
+                     .JsonRows(rows));
+  return report;
 }
 
 }  // namespace talweg

@@ -102,26 +102,27 @@ ScalingRun MakeRun() {
 
 TEST(ScalingReportTest, WritesFilesTableAndJson) {
   const std::vector<ScalingRun> runs = {MakeRun()};
-  EXPECT_THAT(ScalingTable(runs), HasSubstr("402.5"));
   const std::string folder = ::testing::TempDir() + "/talweg_scaling_report/deep";
+  const ReportWriter report = ScalingReport(folder, runs);
+  EXPECT_THAT(report.table(), HasSubstr("402.5"));
   std::filesystem::remove_all(folder);
-  const auto files = WriteScalingFiles(folder, runs);
-  ASSERT_TRUE(files.ok()) << files.status();
-  std::ifstream summary(files->summary);
+  const absl::Status written = report.Write();
+  ASSERT_TRUE(written.ok()) << written;
+  std::ifstream summary(report.PathOf("summary"));
   const std::string csv{std::istreambuf_iterator<char>(summary), std::istreambuf_iterator<char>()};
   EXPECT_EQ(csv,
             "noise,way,workers,learning_rate,gradients_per_worker,expected,speed_up,versions,"
             "max_staleness\n"
             "0.5,accurate,1,0.1,800,790,1.0000,800,0\n0.5,accurate,2,0.2,400,410,2.0000,400,0\n"
             "0.5,frequent,1,0.1,800,790,1.0000,800,0\n0.5,frequent,2,0.1,402.5,412,1.9876,805,1\n");
-  std::ifstream plot(files->plot);
+  std::ifstream plot(report.PathOf("plot"));
   const std::string svg{std::istreambuf_iterator<char>(plot), std::istreambuf_iterator<char>()};
   EXPECT_THAT(svg, HasSubstr("noise 0.5: more frequent updates"));
   EXPECT_THAT(svg, HasSubstr("ideal"));
-  const std::string json = ScalingJson(runs, *files);
+  const std::string json = report.Json();
   EXPECT_THAT(json, HasSubstr("\"way\": \"frequent\", \"workers\": 2"));
-  EXPECT_THAT(json, HasSubstr("\"plot\": \"" + files->plot + "\""));
-  EXPECT_FALSE(WriteScalingFiles("/proc/no", runs).ok());
+  EXPECT_THAT(json, HasSubstr("\"plot\": \"" + report.PathOf("plot") + "\""));
+  EXPECT_FALSE(ScalingReport("/proc/no", runs).Write().ok());
 }
 
 TEST(ScalingTest, NumbersOutOfTheirRangeAreRefused) {

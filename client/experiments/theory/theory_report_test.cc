@@ -52,24 +52,25 @@ TEST(IllConditionedReportTest, WritesFilesTableAndJson) {
   late.rule = {0.5, 0.75, true};
   late.arrived = false;
 
-  const auto files = WriteIllConditionedFiles(Folder("deep/ill"), 100, {slow, late});
-  ASSERT_TRUE(files.ok()) << files.status();
-  EXPECT_THAT(Contents(files->curves),
+  const ReportWriter report = IllConditionedReport(Folder("deep/ill"), 100, {slow, late});
+  const absl::Status written = report.Write();
+  ASSERT_TRUE(written.ok()) << written;
+  EXPECT_THAT(Contents(report.PathOf("curves")),
               HasSubstr("dimensions,rule,step,loss,along,across\n"
                         "2,\"gradient_descent, fastest\",0,1,1,0.1\n"
                         "2,\"gradient_descent, fastest\",1,0.5,0.5,-0.1\n"));
-  EXPECT_THAT(Contents(files->summary),
+  EXPECT_THAT(Contents(report.PathOf("summary")),
               HasSubstr("2,\"nesterov\",gradient_descent,2,0.75,0,2,2,0,3\n"));
-  EXPECT_THAT(Contents(files->losses), HasSubstr("nesterov: 2 steps (theory 2)</text>"));
-  EXPECT_THAT(Contents(files->paths), HasSubstr("gradient_descent, fastest: 2 steps</text>"));
-  EXPECT_THAT(Contents(files->paths), Not(HasSubstr("nan")));
+  EXPECT_THAT(Contents(report.PathOf("plot")), HasSubstr("nesterov: 2 steps (theory 2)</text>"));
+  EXPECT_THAT(Contents(report.PathOf("paths")),
+              HasSubstr("gradient_descent, fastest: 2 steps</text>"));
+  EXPECT_THAT(Contents(report.PathOf("paths")), Not(HasSubstr("nan")));
 
-  const std::string table = IllConditionedTable({slow, late});
-  EXPECT_THAT(table, HasSubstr("> 2"));  // did not arrive
-  const std::string json = IllConditionedJson({slow, late}, *files);
+  EXPECT_THAT(report.table(), HasSubstr("> 2"));  // did not arrive
+  const std::string json = report.Json();
   EXPECT_THAT(json, HasSubstr("\"rule\": \"nesterov\""));
-  EXPECT_THAT(json, HasSubstr("\"paths\": \"" + files->paths + "\""));
-  EXPECT_FALSE(WriteIllConditionedFiles("/proc/no", 100, {slow}).ok());
+  EXPECT_THAT(json, HasSubstr("\"paths\": \"" + report.PathOf("paths") + "\""));
+  EXPECT_FALSE(IllConditionedReport("/proc/no", 100, {slow}).Write().ok());
 }
 
 TEST(IllConditionedTest, RefusesAConditionThatIsNone) {
@@ -99,18 +100,20 @@ TEST(RatesReportTest, SaysHowFarTheSlopeIsFromTheory) {
   off.bound_share = 0;
   EXPECT_NEAR(close.Deviation(), 0.025, 1e-12);
 
-  const std::string table = RatesTable({close, off});
+  const ReportWriter report = RatesReport(Folder("deep/rates"), {close, off});
+  const std::string& table = report.table();
   EXPECT_THAT(table, HasSubstr("-1.950      -2  agrees within 3 %"));
   EXPECT_THAT(table, HasSubstr("-0.300 ± 0.020    -0.5  off by 40 %"));
-  const auto files = WriteRatesFiles(Folder("deep/rates"), {close, off});
-  ASSERT_TRUE(files.ok()) << files.status();
-  EXPECT_THAT(Contents(files->curves), HasSubstr("run,step,loss\n"
-                                                 "\"nesterov, growing momentum\",1,0.5\n"));
-  EXPECT_THAT(Contents(files->summary),
+  const absl::Status written = report.Write();
+  ASSERT_TRUE(written.ok()) << written;
+  EXPECT_THAT(Contents(report.PathOf("curves")),
+              HasSubstr("run,step,loss\n"
+                        "\"nesterov, growing momentum\",1,0.5\n"));
+  EXPECT_THAT(Contents(report.PathOf("summary")),
               HasSubstr("\"noisy\",nesterov,100,10,100,-0.300000,0.020000,-0.5,0.400000,0\n"));
-  EXPECT_THAT(Contents(files->plot), HasSubstr("slope -1.95 (theory -2)</text>"));
-  EXPECT_THAT(RatesJson({close, off}, *files), HasSubstr("\"slope\": -1.950000"));
-  EXPECT_FALSE(WriteRatesFiles("/proc/no", {close}).ok());
+  EXPECT_THAT(Contents(report.PathOf("plot")), HasSubstr("slope -1.95 (theory -2)</text>"));
+  EXPECT_THAT(report.Json(), HasSubstr("\"slope\": -1.950000"));
+  EXPECT_FALSE(RatesReport("/proc/no", {close}).Write().ok());
 }
 
 TEST(RatesTest, RefusesNumbersOutOfTheirRange) {

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "core/kernels/dtype.h"
+#include "core/base/dtype.h"
 
+#include <bit>
 #include <cstdint>
 #include <cstring>
 
 #include "core/base/half_float.h"
 
 namespace talweg::core {
+
+static_assert(std::endian::native == std::endian::little, "numbers are copied as they lie");
 
 void ToFloat32(Dtype dtype, const char* bytes, absl::Span<float> values) {
   if (dtype == Dtype::kFloat32) {

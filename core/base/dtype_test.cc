@@ -2,7 +2,7 @@
 //
 // Every half both ways, of no alignment, against core/base/half_float.h (whose own test holds it
 // against the definitions of the formats).
-#include "core/kernels/dtype.h"
+#include "core/base/dtype.h"
 
 #include <bit>
 #include <cstdint>

@@ -2,7 +2,7 @@
 //
 // Vectors of numbers as they are laid out outside, and their way to float32 and back. Everything is
 // little-endian and may have any alignment. What the numbers are, and how they are rounded, is told
-// in core/base/half_float.h.
+// in core/base/half_float.h. Anyone may call these functions, clients included.
 #pragma once
 
 #include <cstddef>
