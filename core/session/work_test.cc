@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/reasons.h"
 #include "core/session/session.h"
 #include "core/session/session_testing.h"
 #include "gmock/gmock.h"
