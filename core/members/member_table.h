@@ -54,9 +54,15 @@ class MemberTable {
   }
   // Blanks a member, except its name and its alarm. A place that was kept is a member's again.
   M& Reset(uint32_t index) {
+    return Reset(index, [](const M&, const M&) {});
+  }
+  // Likewise; `carry_over` is called with the member and its blank successor before that.
+  template <class CarryOver>
+  M& Reset(uint32_t index, const CarryOver& carry_over) {
     M& member = (*members_)[index];
     if (member.left) --num_left_;
     M blank;
+    carry_over(member, blank);
     blank.name = std::move(member.name);
     blank.alarm = member.alarm;
     member = std::move(blank);

@@ -81,7 +81,7 @@ absl::Status RoundMachine::Audit() const {
   size_t left = 0, live = 0, live_gradient = 0, stalled = 0, waiting = 0, expected = 0;
   std::map<uint64_t, uint32_t> clocks;
   absl::Time due = absl::InfiniteFuture();
-  workers_.ForEach([&](uint32_t index) {
+  workers_.table().ForEach([&](uint32_t index) {
     const Worker& worker = workers_[index];
     left += worker.left;
     live += worker.live;
@@ -93,11 +93,11 @@ absl::Status RoundMachine::Audit() const {
     status.Update(AuditWorker(index, parts.count({index, worker.incarnation}) > 0));
     due = std::min(due, AuditDue(worker));
   });
-  status.Update(Differ("workers that left", workers_.num_left(), left));
-  status.Update(Differ("live workers", leases_.num_live(), live));
+  status.Update(Differ("workers that left", workers_.table().num_left(), left));
+  status.Update(Differ("live workers", workers_.num_live(), live));
   status.Update(Differ("live gradient workers", num_live_gradient(), live_gradient));
   status.Update(Differ("stalled workers", expectations_.num_stalled(), stalled));
-  status.Update(Differ("calls", calls_.size(), waiting));
+  status.Update(Differ("calls", workers_.calls().size(), waiting));
   status.Update(Differ("expected workers", expectations_.outstanding(), expected));
   status.Update(Differ("places", round_.places.size(), round_.members.size()));
   if (!clocks_.Are(clocks)) status.Update(absl::InternalError("clocks differ"));

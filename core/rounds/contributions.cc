@@ -118,7 +118,7 @@ void RoundMachine::StandBy(uint32_t index, const Contribution& contribution, Eff
   Worker& worker = workers_[index];
   expectations_.Release(worker);
   worker.pending = {contribution.sequence, contribution.digest, /*will_not_count=*/true};
-  round_.AddBystander(index, workers_);
+  round_.AddBystander(index, workers_.table());
   if (contribution.may_wait) {
     Wait(worker, contribution, false, effects);
     effects.will_not_count = true;
@@ -161,7 +161,7 @@ void RoundMachine::TellSettled(uint32_t index, const Contribution& contribution,
 
 void RoundMachine::Wait(Worker& worker, const Contribution& contribution, bool repeats,
                         Effects& effects) {
-  calls_.Add(worker, {contribution.ticket, repeats, contribution.may_wait});
+  workers_.calls().Add(worker, {contribution.ticket, repeats, contribution.may_wait});
   effects.waits = true;
 }
 

@@ -28,8 +28,8 @@ std::optional<RoundDescription> RoundMachine::DescribeRound(absl::Time now) cons
   } else if (bounded()) {
     told.needed_contributions = 1;
     // Only the slowest are waited for, and only while an answer is held.
-    if (clocks_.HoldsAnybody(workers_)) {
-      told.expected = ListOf(workers_, [this](const Worker& worker) {
+    if (clocks_.HoldsAnybody(workers_.table())) {
+      told.expected = ListOf(workers_.table(), [this](const Worker& worker) {
         return worker.counted && worker.clock == clocks_.least();
       });
     }
@@ -47,8 +47,8 @@ void RoundMachine::DescribeSynchronous(absl::Time now, RoundDescription& told) c
   told.needed_weight = closing_.close_weight;
   if (expectations_.frozen()) {
     told.frozen_for = now - expectations_.frozen_at();
-    told.expected = expectations_.Expected(workers_);
-    told.late = expectations_.Late(workers_);
+    told.expected = expectations_.Expected(workers_.table());
+    told.late = expectations_.Late(workers_.table());
     const absl::Time deadline = CloseDeadline(closing_, round_, expectations_);
     if (deadline < absl::InfiniteFuture()) {
       told.closes_in = std::max(deadline - now, absl::ZeroDuration());

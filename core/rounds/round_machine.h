@@ -73,9 +73,7 @@
 #include "absl/time/time.h"
 #include "core/base/byte_io.h"
 #include "core/members/answers.h"
-#include "core/members/identity.h"
-#include "core/members/leases.h"
-#include "core/members/waiting_calls.h"
+#include "core/members/attendance.h"
 #include "core/rounds/clocks.h"
 #include "core/rounds/closed_round.h"
 #include "core/rounds/event.h"
@@ -84,6 +82,7 @@
 #include "core/rounds/open_round.h"
 #include "core/rounds/round_description.h"
 #include "core/rounds/worker.h"
+#include "core/rounds/worker_rules.h"
 #include "core/schedules/schedule.h"
 
 namespace talweg::core {
@@ -116,9 +115,9 @@ class RoundMachine {
   std::optional<RoundDescription> DescribeRound(absl::Time now) const;
   // Contributions that have been folded so far into the next version.
   uint32_t num_folded() const { return static_cast<uint32_t>(round_.members.size()); }
-  size_t num_waiting() const { return calls_.size(); }  // calls
+  size_t num_waiting() const { return workers_.calls().size(); }  // calls
   size_t num_workers() const { return workers_.num_members(); }
-  size_t num_live_workers() const { return leases_.num_live(); }  // as of the last event
+  size_t num_live_workers() const { return workers_.num_live(); }  // as of the last event
   const std::shared_ptr<const StepReport>& last_step() const { return last_step_; }
 
   // The format that is written, and read by default. Format 3 knows one role, that of gradients;
@@ -150,18 +149,13 @@ class RoundMachine {
 
   // --- Workers that come, live and go (attendance.cc).
 
+  // What rounds do when workers come, live and go, for the event of now.
+  WorkerRules Rules();
+  absl::Time LeaseEnd() const;
   // The worker's index, with its lease renewed, if history and incarnation are the current ones.
   absl::StatusOr<uint32_t> Find(uint64_t history, const std::string& name, uint64_t incarnation);
-  absl::Time LeaseEnd() const;
-  void BeginToLive(uint32_t index);
-  void CeaseToLive(uint32_t index);
-  void SetAlarm(uint32_t index);
-  // The worker's alarm rang.
-  void Look(uint32_t index);
-  bool MadeNoProgress(const Worker& worker) const;
-  // A worker without a lease is no more. One that is part of the open round keeps its place until
-  // that round closes, because it counts once.
-  void Remove(uint32_t index);
+  // Only a tick opens a round for a worker that comes back: asks for one if the round may open.
+  void AskForOpening(uint32_t index);
   void AnswerCalls(Worker& worker, const Answer& answer, Effects& effects);
 
   // --- Contributions (contributions.cc).
@@ -218,7 +212,7 @@ class RoundMachine {
 
   bool bounded() const { return aggregation().mode == AggregationMode::kBoundedStaleness; }
   uint64_t RoundsAhead() const;  // that a worker may be ahead of the slowest
-  size_t num_live_gradient() const { return leases_.num_live(Role::kGradient); }
+  size_t num_live_gradient() const { return workers_.num_live(Role::kGradient); }
 
   uint64_t history_;
   uint64_t version_ = 0;
@@ -228,9 +222,7 @@ class RoundMachine {
   uint64_t close_config_version_;         // of the configuration that its closing rule came from
   absl::Time now_ = absl::InfinitePast();
 
-  Workers workers_;
-  Leases leases_;
-  WaitingCalls calls_;
+  Attendance<Worker> workers_;
   Clocks clocks_;
   Expectations expectations_;
   OpenRound round_;

@@ -38,7 +38,7 @@ void RoundMachine::Save(ByteWriter& writer, uint32_t format) const {
   WriteReport(last_step_, writer);
   writer.Uint64(clocks_.greatest());
   writer.Uint64(num_workers());
-  for (const uint32_t index : workers_.Sorted()) {
+  for (const uint32_t index : workers_.table().Sorted()) {
     if (!workers_[index].left) SaveWorker(workers_[index], format, writer);
   }
 }
@@ -75,7 +75,7 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
     TALWEG_RETURN_IF_ERROR(loaded.LoadWorker(reader, format));
   }
   // Held answers come back in an order that hashing does not choose, because they are told in it.
-  for (const uint32_t index : loaded.workers_.Sorted()) {
+  for (const uint32_t index : loaded.workers_.table().Sorted()) {
     Worker& worker = loaded.workers_[index];
     if (!worker.held) continue;
     worker.held = false;
@@ -88,19 +88,17 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
 
 absl::Status RoundMachine::LoadWorker(ByteReader& reader, uint32_t format) {
   uint8_t flags = 0;
-  TALWEG_ASSIGN_OR_RETURN(const uint32_t index, ReadIdentity(reader, workers_));
+  TALWEG_ASSIGN_OR_RETURN(const uint32_t index, ReadIdentity(reader, workers_.table()));
   Worker& worker = workers_[index];
   TALWEG_RETURN_IF_ERROR(ReadKind(reader, format, flags, worker.roles));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.clock));
   TALWEG_RETURN_IF_ERROR(ReadSettled(reader, last_step_, worker.settled));
-  worker.lease_end = LeaseEnd();
   worker.progress_from = now_;
-  leases_.Begin(worker);
   // Clocks are as they were: only workers that come later begin at the least clock. A worker that
   // had expired or made no progress is counted when it contributes again.
   if ((flags & kCounted) != 0) clocks_.CountAsSaved(worker);
   worker.held = (flags & kHeld) != 0;
-  SetAlarm(index);
+  workers_.Restore(index, Rules());
   return absl::OkStatus();
 }
 
