@@ -14,7 +14,7 @@ absl::Time RoundMachine::LeaseEnd() const {
 }
 
 WorkerRules RoundMachine::Rules() {
-  return {expectations_, clocks_, round_, closing_, now_, LeaseEnd(), mutation_};
+  return {expectations_, clocks_, round_, closing(), now_, LeaseEnd(), mutation_};
 }
 
 absl::StatusOr<uint32_t> RoundMachine::Find(uint64_t history, const std::string& name,
@@ -32,7 +32,7 @@ absl::StatusOr<uint32_t> RoundMachine::Find(uint64_t history, const std::string&
 }
 
 void RoundMachine::AskForOpening(uint32_t index) {
-  if (MayFreeze(closing_, round_, expectations_, version_, num_live_gradient())) {
+  if (MayFreeze(closing(), round_, expectations_, version_, num_live_gradient())) {
     workers_.LookAt(index, now_);
   }
 }

@@ -13,11 +13,7 @@
 namespace talweg::core {
 
 RoundMachine::RoundMachine(uint64_t history, const Configure& configuration)
-    : history_(history),
-      config_(configuration),
-      closing_(configuration.aggregation),
-      close_config_version_(configuration.config_version),
-      clocks_(bounded()) {
+    : history_(history), policy_(configuration), clocks_(policy_.bounded()) {
   TALWEG_CHECK(history != 0);
 }
 
@@ -33,8 +29,8 @@ Effects RoundMachine::Handle(const Event& event, absl::Time now) {
 
 absl::Time RoundMachine::NextTick() const {
   // The round may be due already: the worker that was missing had expired, and came back.
-  if (!closed_.has_value() && MustClose(closing_, round_, expectations_, now_)) return now_;
-  absl::Time next = std::min(workers_.NextLook(), CloseDeadline(closing_, round_, expectations_));
+  if (!closed_.has_value() && MustClose(closing(), round_, expectations_, now_)) return now_;
+  absl::Time next = std::min(workers_.NextLook(), CloseDeadline(closing(), round_, expectations_));
   if (mutation_ == Mutation::kOversleep) next += absl::Seconds(1);
   return next;
 }
@@ -53,10 +49,10 @@ void RoundMachine::On(const Tick& /*tick*/, Effects& effects) {
 
 void RoundMachine::CloseIfDue(Effects& effects) {
   if (closed_.has_value()) return;
-  if (MayFreeze(closing_, round_, expectations_, version_, num_live_gradient())) {
+  if (MayFreeze(closing(), round_, expectations_, version_, num_live_gradient())) {
     expectations_.Freeze(round_, workers_.table(), num_live_gradient(), now_);
   }
-  if (MustClose(closing_, round_, expectations_, now_)) OrderStep(effects);
+  if (MustClose(closing(), round_, expectations_, now_)) OrderStep(effects);
 }
 
 void RoundMachine::OrderStep(Effects& effects) {
@@ -65,10 +61,10 @@ void RoundMachine::OrderStep(Effects& effects) {
   if (expected > 0) late.names = expectations_.Expected(workers_.table()).names;
   double total_weight = round_.weight.Value();
   if (mutation_ == Mutation::kWrongDenominator) total_weight += expected;
-  closed_ = Close(std::move(round_), expectations_.serial(), version_ + 1, total_weight, config_,
-                  std::move(late), now_);
-  if (close_config_version_ != config_.config_version) {
-    closed_->record->close_config_version = close_config_version_;
+  closed_ = Close(std::move(round_), expectations_.serial(), version_ + 1, total_weight,
+                  policy_.configuration(), std::move(late), now_);
+  if (policy_.close_config_version() != config_version()) {
+    closed_->record->close_config_version = policy_.close_config_version();
   }
   effects.step = std::move(closed_->order);
   round_ = OpenRound{};
@@ -97,9 +93,7 @@ void RoundMachine::On(const StepTaken& taken, Effects& effects) {
     SettleBystander(bystander, effects);
   }
   LetGo(effects);
-  if (!next_config_.has_value()) return;
-  Apply(*next_config_);
-  next_config_.reset();
+  if (policy_.BeginNextVersion()) workers_.LookAtAll(now_);
 }
 
 void RoundMachine::SettleMember(const OpenRound::Place& place, const RoundMember& member,
@@ -135,12 +129,6 @@ void RoundMachine::SettleBystander(const OpenRound::Bystander& bystander, Effect
   AnswerCalls(worker, SettledAnswer(worker, false), effects);
 }
 
-ContributionRefused RoundMachine::RefusalOf(const Worker& worker) const {
-  const Member::Settled& settled = worker.settled;
-  return {worker.name,    worker.incarnation, settled.sequence,
-          settled.digest, settled.verdict,    settled.version};
-}
-
 uint64_t RoundMachine::RoundsAhead() const {
   return aggregation().max_rounds_ahead + (mutation_ == Mutation::kLooseBound ? 1 : 0);
 }
@@ -158,29 +146,10 @@ void RoundMachine::On(const Configure& configure, Effects& effects) {
   TALWEG_CHECK(!closed_.has_value());
   effects.durable.emplace_back(ConfigurationAccepted{configure.config_version});
   // A round that waits for workers to come, before version 1, is not open.
-  if (round_.members.empty() || (aggregation().synchronous() && !expectations_.frozen())) {
-    next_config_.reset();
-    Apply(configure);
-  } else {
-    next_config_ = configure;
-    ApplyClosingRule(configure);
-  }
-}
-
-void RoundMachine::ApplyClosingRule(const Configure& configure) {
-  const AggregationConfig changed = WithClosingRule(closing_, configure.aggregation);
-  if (SameClosingRule(changed, closing_)) return;
-  closing_ = changed;
-  close_config_version_ = configure.config_version;
-  workers_.LookAtAll(now_);
-}
-
-void RoundMachine::Apply(const Configure& configure) {
-  config_ = configure;
-  closing_ = configure.aggregation;
-  close_config_version_ = configure.config_version;
+  const bool is_open =
+      !round_.members.empty() && (!aggregation().synchronous() || expectations_.frozen());
   // Deadlines may have become shorter, and rounds or bounds wider.
-  workers_.LookAtAll(now_);
+  if (policy_.Accept(configure, is_open)) workers_.LookAtAll(now_);
 }
 
 }  // namespace talweg::core

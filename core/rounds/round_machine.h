@@ -80,6 +80,7 @@
 #include "core/rounds/expectations.h"
 #include "core/rounds/mutation.h"
 #include "core/rounds/open_round.h"
+#include "core/rounds/policy_in_force.h"
 #include "core/rounds/round_description.h"
 #include "core/rounds/worker.h"
 #include "core/rounds/worker_rules.h"
@@ -104,12 +105,12 @@ class RoundMachine {
   uint64_t history() const { return history_; }
   uint64_t version() const { return version_; }
   // In force: those of the version that is made next.
-  const Schedule& schedule() const { return config_.schedule; }
-  const AggregationConfig& aggregation() const { return config_.aggregation; }
-  uint64_t config_version() const { return config_.config_version; }
+  const Schedule& schedule() const { return policy_.configuration().schedule; }
+  const AggregationConfig& aggregation() const { return policy_.aggregation(); }
+  uint64_t config_version() const { return policy_.configuration().config_version; }
   // What closes the open round: as aggregation(), except for a closing rule that was changed while
   // it was open.
-  const AggregationConfig& closing() const { return closing_; }
+  const AggregationConfig& closing() const { return policy_.closing(); }
   // What the open round waits for at `now`. None if nobody has contributed to it, and nobody is
   // waited for. O(n).
   std::optional<RoundDescription> DescribeRound(absl::Time now) const;
@@ -138,6 +139,9 @@ class RoundMachine {
   absl::Status Audit() const;
 
  private:
+  friend class RoundAudit;      // audit.cc
+  friend class RoundDescriber;  // describe.cc
+
   void On(const Join& join, Effects& effects);
   void On(const Heartbeat& heartbeat, Effects& effects);
   void On(const Leave& leave, Effects& effects);
@@ -160,15 +164,11 @@ class RoundMachine {
 
   // --- Contributions (contributions.cc).
 
-  absl::StatusOr<Remembered> RecallUnlessMutated(const Worker& worker,
-                                                 const Contribution& contribution) const;
   // A sequence that came before.
   void Repeat(uint32_t index, const Contribution& contribution, Remembered remembered,
               Effects& effects);
   // A sequence that is new.
   void Judge(uint32_t index, const Contribution& contribution, Effects& effects);
-  std::optional<Verdict> Refusal(const Worker& worker, const Contribution& contribution,
-                                 uint64_t staleness) const;
   void Refuse(uint32_t index, const Contribution& contribution, Verdict verdict, Effects& effects);
   // The contribution is no part of the round, and its worker is told when the round closes.
   void StandBy(uint32_t index, const Contribution& contribution, Effects& effects);
@@ -178,9 +178,6 @@ class RoundMachine {
   void TellSettled(uint32_t index, const Contribution& contribution, bool replayed,
                    Effects& effects);
   void Wait(Worker& worker, const Contribution& contribution, bool repeats, Effects& effects);
-  Answer PendingInRound(const Worker& worker, bool replayed) const {
-    return PendingAnswer(worker, version_ + 1, replayed);
-  }
 
   // --- Versions (round_machine.cc).
 
@@ -189,37 +186,15 @@ class RoundMachine {
   // A member's contribution is part of the version that was made.
   void SettleMember(const OpenRound::Place& place, const RoundMember& member, Effects& effects);
   void SettleBystander(const OpenRound::Bystander& bystander, Effects& effects);
-  ContributionRefused RefusalOf(const Worker& worker) const;  // as it was settled last
   // Answers all whose answer is held no longer.
   void LetGo(Effects& effects);
-  void Apply(const Configure& configure);
-  // The closing rule of `configure` holds for the open round, if it differs.
-  void ApplyClosingRule(const Configure& configure);
 
-  // --- Only for audits (audit.cc).
-
-  absl::Status AuditWorker(uint32_t index, bool has_part) const;
-  absl::Time AuditDue(const Worker& worker) const;
-
-  // --- Descriptions (describe.cc).
-
-  void DescribeSynchronous(absl::Time now, RoundDescription& told) const;
-
-  // --- Saved state (saved_state.cc).
-
-  void SaveWorker(const Worker& worker, uint32_t format, ByteWriter& writer) const;
-  absl::Status LoadWorker(ByteReader& reader, uint32_t format);
-
-  bool bounded() const { return aggregation().mode == AggregationMode::kBoundedStaleness; }
   uint64_t RoundsAhead() const;  // that a worker may be ahead of the slowest
   size_t num_live_gradient() const { return workers_.num_live(Role::kGradient); }
 
   uint64_t history_;
   uint64_t version_ = 0;
-  Configure config_;
-  std::optional<Configure> next_config_;  // from the next version on
-  AggregationConfig closing_;             // of the open round
-  uint64_t close_config_version_;         // of the configuration that its closing rule came from
+  PolicyInForce policy_;
   absl::Time now_ = absl::InfinitePast();
 
   Attendance<Worker> workers_;

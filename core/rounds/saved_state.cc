@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A machine's state as bytes: counters, and the workers in the order of their names.
+#include <memory>
 #include <utility>
 
 #include "core/base/check.h"
@@ -29,6 +30,32 @@ absl::Status ReadKind(ByteReader& reader, uint32_t format, uint8_t& flags, Roles
   return (flags & ~allowed) != 0 ? UnknownKindError() : absl::OkStatus();
 }
 
+void WriteWorker(const Worker& worker, uint32_t format,
+                 const std::shared_ptr<const StepReport>& last_step, ByteWriter& writer) {
+  WriteIdentity(worker, writer);
+  const uint8_t flags = (worker.counted ? kCounted : 0) | (worker.held ? kHeld : 0);
+  if (format >= kFormatWithRoles) {
+    writer.Byte(flags);
+    WriteRoles(worker.roles, writer);
+  } else {
+    writer.Byte(flags | (worker.gives_gradients() ? kGradient : 0));
+  }
+  writer.Uint64(worker.clock);
+  WriteSettled(worker.settled, last_step, writer);
+}
+
+// Inserts the worker into `workers`, and returns its index.
+absl::StatusOr<uint32_t> ReadWorker(ByteReader& reader, uint32_t format,
+                                    const std::shared_ptr<const StepReport>& last_step,
+                                    Workers& workers, uint8_t& flags) {
+  TALWEG_ASSIGN_OR_RETURN(const uint32_t index, ReadIdentity(reader, workers));
+  Worker& worker = workers[index];
+  TALWEG_RETURN_IF_ERROR(ReadKind(reader, format, flags, worker.roles));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.clock));
+  TALWEG_RETURN_IF_ERROR(ReadSettled(reader, last_step, worker.settled));
+  return index;
+}
+
 }  // namespace
 
 void RoundMachine::Save(ByteWriter& writer, uint32_t format) const {
@@ -39,26 +66,13 @@ void RoundMachine::Save(ByteWriter& writer, uint32_t format) const {
   writer.Uint64(clocks_.greatest());
   writer.Uint64(num_workers());
   for (const uint32_t index : workers_.table().Sorted()) {
-    if (!workers_[index].left) SaveWorker(workers_[index], format, writer);
+    if (!workers_[index].left) WriteWorker(workers_[index], format, last_step_, writer);
   }
-}
-
-void RoundMachine::SaveWorker(const Worker& worker, uint32_t format, ByteWriter& writer) const {
-  WriteIdentity(worker, writer);
-  const uint8_t flags = (worker.counted ? kCounted : 0) | (worker.held ? kHeld : 0);
-  if (format >= kFormatWithRoles) {
-    writer.Byte(flags);
-    WriteRoles(worker.roles, writer);
-  } else {
-    writer.Byte(flags | (worker.gives_gradients() ? kGradient : 0));
-  }
-  writer.Uint64(worker.clock);
-  WriteSettled(worker.settled, last_step_, writer);
 }
 
 absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t history,
                                 uint32_t format) {
-  RoundMachine loaded(1, config_);
+  RoundMachine loaded(1, policy_.configuration());
   loaded.now_ = now;
   uint64_t greatest_clock = 0;
   uint64_t num_workers = 0;
@@ -70,9 +84,18 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
   if (loaded.history_ == 0 || num_workers > AggregationConfig::kMaxWorkers) {
     return MakeError(Reason::kStateCorrupt, "state has no history or too many workers");
   }
-  loaded.clocks_ = Clocks(bounded(), greatest_clock);
+  loaded.clocks_ = Clocks(policy_.bounded(), greatest_clock);
   for (uint64_t number = 0; number < num_workers; ++number) {
-    TALWEG_RETURN_IF_ERROR(loaded.LoadWorker(reader, format));
+    uint8_t flags = 0;
+    TALWEG_ASSIGN_OR_RETURN(const uint32_t index, ReadWorker(reader, format, loaded.last_step_,
+                                                             loaded.workers_.table(), flags));
+    Worker& worker = loaded.workers_[index];
+    worker.progress_from = now;
+    // Clocks are as they were: only workers that come later begin at the least clock. A worker that
+    // had expired or made no progress is counted when it contributes again.
+    if ((flags & kCounted) != 0) loaded.clocks_.CountAsSaved(worker);
+    worker.held = (flags & kHeld) != 0;
+    loaded.workers_.Restore(index, loaded.Rules());
   }
   // Held answers come back in an order that hashing does not choose, because they are told in it.
   for (const uint32_t index : loaded.workers_.table().Sorted()) {
@@ -83,22 +106,6 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
   }
   if (history != 0) loaded.history_ = history;
   *this = std::move(loaded);
-  return absl::OkStatus();
-}
-
-absl::Status RoundMachine::LoadWorker(ByteReader& reader, uint32_t format) {
-  uint8_t flags = 0;
-  TALWEG_ASSIGN_OR_RETURN(const uint32_t index, ReadIdentity(reader, workers_.table()));
-  Worker& worker = workers_[index];
-  TALWEG_RETURN_IF_ERROR(ReadKind(reader, format, flags, worker.roles));
-  TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.clock));
-  TALWEG_RETURN_IF_ERROR(ReadSettled(reader, last_step_, worker.settled));
-  worker.progress_from = now_;
-  // Clocks are as they were: only workers that come later begin at the least clock. A worker that
-  // had expired or made no progress is counted when it contributes again.
-  if ((flags & kCounted) != 0) clocks_.CountAsSaved(worker);
-  worker.held = (flags & kHeld) != 0;
-  workers_.Restore(index, Rules());
   return absl::OkStatus();
 }
 
