@@ -10,6 +10,15 @@
 #include "core/rounds/round_machine.h"
 
 namespace talweg::core {
+namespace {
+
+bool WillNotCount(const Worker& worker) {
+  if (worker.left) return false;
+  return worker.pending.will_not_count ||
+         (worker.held && worker.settled.verdict != Verdict::kApplied);
+}
+
+}  // namespace
 
 // Describes the open round of one machine at `now`.
 class RoundDescriber {
@@ -49,6 +58,7 @@ std::optional<RoundDescription> RoundDescriber::Describe() const {
     told.needed_contributions = machine_.aggregation().gradient_accumulation_steps;
   }
   if (machine_.round_.members.empty() && told.expected.count == 0) return std::nullopt;
+  told.will_not_count = ListOf(machine_.workers_.table(), WillNotCount);
   return told;
 }
 
