@@ -162,6 +162,7 @@ std::vector<std::pair<std::string, std::string>> OpenRoundTexts(const v1::OpenRo
   list("contributed", round.contributed());
   list("waits for", round.expected());
   list("late in it", round.late());
+  list("will not count", round.will_not_count());
   texts.emplace_back("closes", ClosingText(round));
   return texts;
 }

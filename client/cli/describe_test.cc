@@ -127,6 +127,8 @@ TEST(DescribeTest, AnOpenRoundTellsWhoIsWaitedForAndWhatClosesIt) {
   for (const char* name : {"b", "c", "d", "e", "f", "g"}) round.mutable_expected()->add_names(name);
   round.mutable_late()->set_count(1);
   round.mutable_late()->add_names("z");
+  round.mutable_will_not_count()->set_count(1);
+  round.mutable_will_not_count()->add_names("a");
   round.set_close(v1::CLOSE_RULE_DEADLINE);
   round.set_closes_in_seconds(1.5);
   EXPECT_EQ(RoundText(round),
@@ -134,6 +136,7 @@ TEST(DescribeTest, AnOpenRoundTellsWhoIsWaitedForAndWhatClosesIt) {
             "contributed: 1: a\n"
             "waits for: 6: b c d e ...\n"
             "late in it: 1: z\n"
+            "will not count: 1: a\n"
             "closes: DEADLINE, in 1.5 s at the latest");
 }
 

@@ -55,9 +55,15 @@ class MemberTable {
   // Blanks a member, except its name and its alarm. If only its place was kept, it is a member
   // again.
   M& Reset(uint32_t index) {
+    return Reset(index, [](const M&, const M&) {});
+  }
+  // Likewise; `carry_over` is called with the member and its blank successor before that.
+  template <class CarryOver>
+  M& Reset(uint32_t index, const CarryOver& carry_over) {
     M& member = (*members_)[index];
     if (member.left) --num_left_;
     M blank;
+    carry_over(member, blank);
     blank.name = std::move(member.name);
     blank.alarm = member.alarm;
     member = std::move(blank);

@@ -32,9 +32,23 @@ void AddParts(const std::vector<RoundMember>& members, const std::vector<OpenRou
 
 }  // namespace
 
-// What is wrong with one worker, by itself.
-absl::Status RoundMachine::AuditWorker(uint32_t index, bool has_part) const {
-  const Worker& worker = workers_[index];
+// Counts anew what one machine keeps.
+class RoundAudit {
+ public:
+  explicit RoundAudit(const RoundMachine& machine) : machine_(machine) {}
+  absl::Status Check() const;
+
+ private:
+  // What is wrong with one worker, by itself.
+  absl::Status CheckWorker(uint32_t index, bool has_part) const;
+  // When something of the worker's is due.
+  absl::Time Due(const Worker& worker) const;
+
+  const RoundMachine& machine_;
+};
+
+absl::Status RoundAudit::CheckWorker(uint32_t index, bool has_part) const {
+  const Worker& worker = machine_.workers_[index];
   const auto wrong = [&](absl::string_view what) {
     return absl::InternalError(absl::StrCat("worker \"", worker.name, "\" ", what));
   };
@@ -44,8 +58,8 @@ absl::Status RoundMachine::AuditWorker(uint32_t index, bool has_part) const {
   if (worker.left && (worker.live || !worker.calls.empty())) {
     return wrong("has left and is still here");
   }
-  if (worker.left && !expectations_.HasContributed(worker) &&
-      !(closed_.has_value() && worker.contributed_to == closed_->serial)) {
+  if (worker.left && !machine_.expectations_.HasContributed(worker) &&
+      !(machine_.closed_.has_value() && worker.contributed_to == machine_.closed_->serial)) {
     return wrong("has left and is kept for no round");
   }
   if (!worker.live && !worker.calls.empty()) return wrong("waits and is not live");
@@ -53,62 +67,68 @@ absl::Status RoundMachine::AuditWorker(uint32_t index, bool has_part) const {
   if (!worker.calls.empty() && worker.pending.sequence == 0 && !worker.held) {
     return wrong("has a call that waits for nothing");
   }
-  if (worker.held && !clocks_.Holds(index, worker)) {
+  if (worker.held && !machine_.clocks_.Holds(index, worker)) {
     return wrong("is held and nobody will let it go");
   }
   return absl::OkStatus();
 }
 
-// When something of the worker's is due.
-absl::Time RoundMachine::AuditDue(const Worker& worker) const {
+absl::Time RoundAudit::Due(const Worker& worker) const {
   absl::Time due = absl::InfiniteFuture();
   // A tick lets go a worker that a wider bound holds no longer.
-  if (worker.held && !closed_.has_value() && !clocks_.IsAhead(worker, RoundsAhead())) due = now_;
+  if (worker.held && !machine_.closed_.has_value() &&
+      !machine_.clocks_.IsAhead(worker, machine_.RoundsAhead()))
+    due = machine_.now_;
   if (!worker.live) return due;
   if (worker.calls.empty()) due = std::min(due, worker.lease_end);  // a call keeps it
-  const double seconds = closing_.progress_seconds;
-  if (seconds > 0) due = std::min(due, expectations_.OwesSince(worker) + absl::Seconds(seconds));
+  const double seconds = machine_.closing().progress_seconds;
+  if (seconds > 0)
+    due = std::min(due, machine_.expectations_.OwesSince(worker) + absl::Seconds(seconds));
   return due;
 }
 
-absl::Status RoundMachine::Audit() const {
+absl::Status RoundAudit::Check() const {
   Parts parts;
-  AddParts(round_.members, round_.places, round_.bystanders, parts);
-  if (closed_.has_value()) {
-    AddParts(closed_->record->members, closed_->places, closed_->bystanders, parts);
+  AddParts(machine_.round_.members, machine_.round_.places, machine_.round_.bystanders, parts);
+  if (machine_.closed_.has_value()) {
+    AddParts(machine_.closed_->record->members, machine_.closed_->places,
+             machine_.closed_->bystanders, parts);
   }
   absl::Status status;
   size_t left = 0, live = 0, live_gradient = 0, stalled = 0, waiting = 0, expected = 0;
   std::map<uint64_t, uint32_t> clocks;
   absl::Time due = absl::InfiniteFuture();
-  workers_.ForEach([&](uint32_t index) {
-    const Worker& worker = workers_[index];
+  machine_.workers_.table().ForEach([&](uint32_t index) {
+    const Worker& worker = machine_.workers_[index];
     left += worker.left;
     live += worker.live;
     live_gradient += worker.live && worker.gives_gradients();
     stalled += worker.stalled;
     waiting += worker.calls.size();
-    expected += expectations_.Expects(worker);
+    expected += machine_.expectations_.Expects(worker);
     if (worker.counted) ++clocks[worker.clock];
-    status.Update(AuditWorker(index, parts.count({index, worker.incarnation}) > 0));
-    due = std::min(due, AuditDue(worker));
+    status.Update(CheckWorker(index, parts.count({index, worker.incarnation}) > 0));
+    due = std::min(due, Due(worker));
   });
-  status.Update(Differ("workers that left", workers_.num_left(), left));
-  status.Update(Differ("live workers", leases_.num_live(), live));
-  status.Update(Differ("live gradient workers", num_live_gradient(), live_gradient));
-  status.Update(Differ("stalled workers", expectations_.num_stalled(), stalled));
-  status.Update(Differ("calls", calls_.size(), waiting));
-  status.Update(Differ("expected workers", expectations_.outstanding(), expected));
-  status.Update(Differ("places", round_.places.size(), round_.members.size()));
-  if (!clocks_.Are(clocks)) status.Update(absl::InternalError("clocks differ"));
-  const bool closes = MustClose(closing_, round_, expectations_, now_);
-  if (!closed_.has_value() && closes) due = std::min(due, now_);
-  if (NextTick() > std::max(due, now_)) {
-    status.Update(absl::InternalError(
-        absl::StrCat("next tick ", absl::FormatDuration(NextTick() - now_),
-                     " from now, but something is due in ", absl::FormatDuration(due - now_))));
+  status.Update(Differ("workers that left", machine_.workers_.table().num_left(), left));
+  status.Update(Differ("live workers", machine_.workers_.num_live(), live));
+  status.Update(Differ("live gradient workers", machine_.num_live_gradient(), live_gradient));
+  status.Update(Differ("stalled workers", machine_.expectations_.num_stalled(), stalled));
+  status.Update(Differ("calls", machine_.workers_.calls().size(), waiting));
+  status.Update(Differ("expected workers", machine_.expectations_.outstanding(), expected));
+  status.Update(Differ("places", machine_.round_.places.size(), machine_.round_.members.size()));
+  if (!machine_.clocks_.Are(clocks)) status.Update(absl::InternalError("clocks differ"));
+  const bool closes =
+      MustClose(machine_.closing(), machine_.round_, machine_.expectations_, machine_.now_);
+  if (!machine_.closed_.has_value() && closes) due = std::min(due, machine_.now_);
+  if (machine_.NextTick() > std::max(due, machine_.now_)) {
+    status.Update(absl::InternalError(absl::StrCat(
+        "next tick ", absl::FormatDuration(machine_.NextTick() - machine_.now_),
+        " from now, but something is due in ", absl::FormatDuration(due - machine_.now_))));
   }
   return status;
 }
+
+absl::Status RoundMachine::Audit() const { return RoundAudit(*this).Check(); }
 
 }  // namespace talweg::core

@@ -11,6 +11,30 @@
 #include "core/rounds/round_machine.h"
 
 namespace talweg::core {
+namespace {
+
+absl::StatusOr<Remembered> RecallUnless(Mutation mutation, const Worker& worker,
+                                        const Contribution& contribution) {
+  const bool is_pending = contribution.sequence == worker.pending.sequence;
+  if (mutation == Mutation::kForgetReplies && !is_pending) return Remembered::kNothing;
+  if (mutation == Mutation::kCountDuplicate && is_pending) return Remembered::kNothing;
+  return Recall(worker, contribution.sequence, contribution.digest);
+}
+
+// The verdict that refuses a contribution, if `policy` wants it refused.
+std::optional<Verdict> Refusal(const PolicyInForce& policy, const Worker& worker,
+                               const Contribution& contribution, uint64_t staleness) {
+  const uint64_t allowed = policy.aggregation().max_staleness;
+  const bool limited = !policy.bounded() || allowed > 0;
+  if (limited && staleness > allowed) {
+    return allowed == 0 ? Verdict::kRoundClosed : Verdict::kTooStale;
+  }
+  if (!contribution.finite) return Verdict::kRejectedNonFinite;
+  if (worker.held) return Verdict::kRoundClosed;
+  return std::nullopt;
+}
+
+}  // namespace
 
 void RoundMachine::On(const Contribution& contribution, Effects& effects) {
   TALWEG_CHECK(!closed_.has_value());
@@ -25,7 +49,7 @@ void RoundMachine::On(const Contribution& contribution, Effects& effects) {
         absl::StrCat("worker \"", contribution.worker, "\" did not join to contribute gradients"));
     return;
   }
-  const absl::StatusOr<Remembered> remembered = RecallUnlessMutated(worker, contribution);
+  const absl::StatusOr<Remembered> remembered = RecallUnless(mutation_, worker, contribution);
   effects.status = remembered.status();
   if (!remembered.ok()) return;
   if (*remembered != Remembered::kNothing) {
@@ -41,14 +65,6 @@ void RoundMachine::On(const Contribution& contribution, Effects& effects) {
   Judge(*found, contribution, effects);
 }
 
-absl::StatusOr<Remembered> RoundMachine::RecallUnlessMutated(
-    const Worker& worker, const Contribution& contribution) const {
-  const bool is_pending = contribution.sequence == worker.pending.sequence;
-  if (mutation_ == Mutation::kForgetReplies && !is_pending) return Remembered::kNothing;
-  if (mutation_ == Mutation::kCountDuplicate && is_pending) return Remembered::kNothing;
-  return Recall(worker, contribution.sequence, contribution.digest);
-}
-
 void RoundMachine::Repeat(uint32_t index, const Contribution& contribution, Remembered remembered,
                           Effects& effects) {
   if (remembered == Remembered::kSettled) return TellSettled(index, contribution, true, effects);
@@ -57,7 +73,7 @@ void RoundMachine::Repeat(uint32_t index, const Contribution& contribution, Reme
     Wait(worker, contribution, true, effects);
     effects.will_not_count = worker.pending.will_not_count;
   } else {
-    effects.answer = PendingInRound(worker, true);
+    effects.answer = PendingAnswer(worker, version_ + 1, true);
   }
 }
 
@@ -67,11 +83,13 @@ void RoundMachine::Judge(uint32_t index, const Contribution& contribution, Effec
   expectations_.Resume(worker);
   // A call that still waits for an older contribution is told how that one stands.
   if (!worker.calls.empty()) {
-    AnswerCalls(worker, worker.held ? SettledAnswer(worker, false) : PendingInRound(worker, false),
-                effects);
+    AnswerCalls(
+        worker,
+        worker.held ? SettledAnswer(worker, false) : PendingAnswer(worker, version_ + 1, false),
+        effects);
   }
   const uint64_t staleness = version_ - contribution.base_version;
-  const std::optional<Verdict> refusal = Refusal(worker, contribution, staleness);
+  const std::optional<Verdict> refusal = Refusal(policy_, worker, contribution, staleness);
   if (refusal.has_value()) return Refuse(index, contribution, *refusal, effects);
   const bool contributed_already =
       expectations_.HasContributed(worker) && mutation_ != Mutation::kCountDuplicate;
@@ -79,18 +97,6 @@ void RoundMachine::Judge(uint32_t index, const Contribution& contribution, Effec
     return StandBy(index, contribution, effects);
   }
   Accept(index, contribution, staleness, effects);
-}
-
-std::optional<Verdict> RoundMachine::Refusal(const Worker& worker, const Contribution& contribution,
-                                             uint64_t staleness) const {
-  const uint64_t allowed = aggregation().max_staleness;
-  const bool limited = !bounded() || allowed > 0;
-  if (limited && staleness > allowed) {
-    return allowed == 0 ? Verdict::kRoundClosed : Verdict::kTooStale;
-  }
-  if (!contribution.finite) return Verdict::kRejectedNonFinite;
-  if (worker.held) return Verdict::kRoundClosed;
-  return std::nullopt;
 }
 
 void RoundMachine::Refuse(uint32_t index, const Contribution& contribution, Verdict verdict,
@@ -118,12 +124,12 @@ void RoundMachine::StandBy(uint32_t index, const Contribution& contribution, Eff
   Worker& worker = workers_[index];
   expectations_.Release(worker);
   worker.pending = {contribution.sequence, contribution.digest, /*will_not_count=*/true};
-  round_.AddBystander(index, workers_);
+  round_.AddBystander(index, workers_.table());
   if (contribution.may_wait) {
     Wait(worker, contribution, false, effects);
     effects.will_not_count = true;
   } else {
-    effects.answer = PendingInRound(worker, false);
+    effects.answer = PendingAnswer(worker, version_ + 1, false);
   }
   CloseIfDue(effects);
 }
@@ -142,7 +148,7 @@ void RoundMachine::Accept(uint32_t index, const Contribution& contribution, uint
   if (effects.step.has_value() || (contribution.may_wait && aggregation().synchronous())) {
     Wait(worker, contribution, false, effects);
   } else {
-    effects.answer = PendingInRound(worker, false);
+    effects.answer = PendingAnswer(worker, version_ + 1, false);
   }
 }
 
@@ -161,7 +167,7 @@ void RoundMachine::TellSettled(uint32_t index, const Contribution& contribution,
 
 void RoundMachine::Wait(Worker& worker, const Contribution& contribution, bool repeats,
                         Effects& effects) {
-  calls_.Add(worker, {contribution.ticket, repeats, contribution.may_wait});
+  workers_.calls().Add(worker, {contribution.ticket, repeats, contribution.may_wait});
   effects.waits = true;
 }
 

@@ -2,61 +2,86 @@
 //
 // What the open round waits for, as a person asks.
 #include <algorithm>
-#include <string>
 #include <utility>
-#include <vector>
 
 #include "core/rounds/closing_rule.h"
 #include "core/rounds/round_machine.h"
 
 namespace talweg::core {
+namespace {
 
-std::optional<RoundDescription> RoundMachine::DescribeRound(absl::Time now) const {
-  now = std::max(now, now_);
+bool WillNotCount(const Worker& worker) {
+  if (worker.left) return false;
+  return worker.pending.will_not_count ||
+         (worker.held && worker.settled.verdict != Verdict::kApplied);
+}
+
+}  // namespace
+
+// Describes the open round of one machine at `now`.
+class RoundDescriber {
+ public:
+  RoundDescriber(const RoundMachine& machine, absl::Time now) : machine_(machine), now_(now) {}
+  std::optional<RoundDescription> Describe() const;
+
+ private:
+  void DescribeSynchronous(RoundDescription& told) const;
+
+  const RoundMachine& machine_;
+  const absl::Time now_;
+};
+
+std::optional<RoundDescription> RoundDescriber::Describe() const {
   RoundDescription told;
-  told.version = version_ + 1;
-  told.mode = aggregation().mode;
-  told.config_version = close_config_version_;
-  told.num_contributions = round_.members.size();
-  told.weight = round_.weight.Value();
-  std::vector<std::string> contributed;
-  for (const RoundMember& member : round_.members) contributed.push_back(member.worker);
-  told.contributed = ListOf(std::move(contributed));
-  if (!round_.members.empty()) told.open_for = now - round_.first;
-  if (aggregation().synchronous()) {
-    DescribeSynchronous(now, told);
-  } else if (bounded()) {
+  told.version = machine_.version_ + 1;
+  told.mode = machine_.aggregation().mode;
+  told.config_version = machine_.policy_.close_config_version();
+  told.num_contributions = machine_.round_.members.size();
+  told.weight = machine_.round_.weight.Value();
+  told.contributed = ListOf(machine_.workers_.table(), [this](const Worker& worker) {
+    return machine_.expectations_.HasContributed(worker);
+  });
+  if (!machine_.round_.members.empty()) told.open_for = now_ - machine_.round_.first;
+  if (machine_.aggregation().synchronous()) {
+    DescribeSynchronous(told);
+  } else if (machine_.policy_.bounded()) {
     told.needed_contributions = 1;
     // Only the slowest are waited for, and only while an answer is held.
-    if (clocks_.HoldsAnybody(workers_)) {
-      told.expected = ListOf(workers_, [this](const Worker& worker) {
-        return worker.counted && worker.clock == clocks_.least();
+    if (machine_.clocks_.HoldsAnybody(machine_.workers_.table())) {
+      told.expected = ListOf(machine_.workers_.table(), [this](const Worker& worker) {
+        return worker.counted && worker.clock == machine_.clocks_.least();
       });
     }
   } else {
-    told.needed_contributions = aggregation().gradient_accumulation_steps;
+    told.needed_contributions = machine_.aggregation().gradient_accumulation_steps;
   }
-  if (round_.members.empty() && told.expected.count == 0) return std::nullopt;
+  if (machine_.round_.members.empty() && told.expected.count == 0) return std::nullopt;
+  told.will_not_count = ListOf(machine_.workers_.table(), WillNotCount);
   return told;
 }
 
-void RoundMachine::DescribeSynchronous(absl::Time now, RoundDescription& told) const {
-  told.close = closing_.close;
-  told.too_few = closing_.too_few;
-  told.needed_contributions = NeededContributions(closing_);
-  told.needed_weight = closing_.close_weight;
-  if (expectations_.frozen()) {
-    told.frozen_for = now - expectations_.frozen_at();
-    told.expected = expectations_.Expected(workers_);
-    told.late = expectations_.Late(workers_);
-    const absl::Time deadline = CloseDeadline(closing_, round_, expectations_);
+void RoundDescriber::DescribeSynchronous(RoundDescription& told) const {
+  told.close = machine_.closing().close;
+  told.too_few = machine_.closing().too_few;
+  told.needed_contributions = NeededContributions(machine_.closing());
+  told.needed_weight = machine_.closing().close_weight;
+  if (machine_.expectations_.frozen()) {
+    told.frozen_for = now_ - machine_.expectations_.frozen_at();
+    told.expected = machine_.expectations_.Expected(machine_.workers_.table());
+    told.late = machine_.expectations_.Late(machine_.workers_.table());
+    const absl::Time deadline =
+        CloseDeadline(machine_.closing(), machine_.round_, machine_.expectations_);
     if (deadline < absl::InfiniteFuture()) {
-      told.closes_in = std::max(deadline - now, absl::ZeroDuration());
+      told.closes_in = std::max(deadline - now_, absl::ZeroDuration());
     }
-  } else if (version_ == 0) {
-    told.num_live_workers = num_live_gradient();
-    told.needed_live_workers = closing_.min_workers;
+  } else if (machine_.version() == 0) {
+    told.num_live_workers = machine_.num_live_gradient();
+    told.needed_live_workers = machine_.closing().min_workers;
   }
+}
+
+std::optional<RoundDescription> RoundMachine::DescribeRound(absl::Time now) const {
+  return RoundDescriber(*this, std::max(now, now_)).Describe();
 }
 
 }  // namespace talweg::core

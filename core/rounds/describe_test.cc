@@ -189,11 +189,13 @@ TEST(DescribeTest, ASecondContributionToARoundIsToldThatItWillNotCount) {
   first.may_wait = false;
   const uint64_t one = fleet.Send(first);
   EXPECT_FALSE(fleet.answers[one].will_not_count);
+  EXPECT_EQ(Text(Described(fleet).will_not_count), "0");
   Contribution second = fleet.Gradient("a");
   second.may_wait = false;
   const uint64_t two = fleet.Send(second);
   EXPECT_EQ(fleet.Told(two), "PENDING 1");
   EXPECT_TRUE(fleet.answers[two].will_not_count);
+  EXPECT_EQ(Text(Described(fleet).will_not_count), "1: a");
   const uint64_t again = fleet.Send(second);
   EXPECT_EQ(fleet.Told(again), "again PENDING 1");
   EXPECT_TRUE(fleet.answers[again].will_not_count);
@@ -204,6 +206,19 @@ TEST(DescribeTest, ASecondContributionToARoundIsToldThatItWillNotCount) {
   fleet.Contribute("b");
   EXPECT_EQ(fleet.Told(waiting), "again ROUND_CLOSED 1");
   EXPECT_FALSE(fleet.answers[waiting].will_not_count);  // the verdict says it
+}
+
+TEST(DescribeTest, OnlyMembersAreListedAsNotCounting) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b", "c", "stays"});
+  for (const char* name : {"a", "b", "c"}) {
+    fleet.Contribute(name);
+    fleet.Contribute(name);
+  }
+  EXPECT_EQ(Text(Described(fleet).will_not_count), "3: a b c");
+  EXPECT_TRUE(fleet.Leave("b").ok());
+  EXPECT_TRUE(fleet.Join("c").ok());
+  EXPECT_EQ(Text(Described(fleet).will_not_count), "1: a");
 }
 
 TEST(DescribeTest, AWaitThatEndsForALaterContributionTellsWhetherItCounts) {
@@ -228,11 +243,13 @@ TEST(DescribeTest, AContributionWhileAnAnswerIsHeldWillNotCount) {
   const uint64_t one = fleet.Send(first);
   EXPECT_EQ(fleet.Told(one), "PENDING 1");
   EXPECT_FALSE(fleet.answers[one].will_not_count);  // it is part of version 1
+  EXPECT_EQ(Text(Described(fleet).will_not_count), "0");
   Contribution second = fleet.Gradient("a");
   second.may_wait = false;
   const uint64_t two = fleet.Send(second);
   EXPECT_EQ(fleet.Told(two), "PENDING 1");
   EXPECT_TRUE(fleet.answers[two].will_not_count);
+  EXPECT_EQ(Text(Described(fleet).will_not_count), "1: a");
 }
 
 }  // namespace

@@ -13,32 +13,11 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "core/members/answer.h"
-#include "core/members/roles.h"
+#include "core/members/member_events.h"
 #include "core/rounds/aggregation_config.h"
 #include "core/schedules/schedule.h"
 
 namespace talweg::core {
-
-// A worker comes. `incarnation` is new: larger than any issued before, for whatever session.
-struct Join {
-  std::string worker;
-  uint64_t incarnation = 0;
-  Roles roles = {Role::kGradient};  // Rounds expect only workers that contribute gradients.
-};
-
-// A worker lives.
-struct Heartbeat {
-  uint64_t history = 0;
-  std::string worker;
-  uint64_t incarnation = 0;
-};
-
-// A worker goes.
-struct Leave {
-  uint64_t history = 0;
-  std::string worker;
-  uint64_t incarnation = 0;
-};
 
 // A gradient arrived whole. Whatever the decision needs to know of it was measured while it was
 // staged.
@@ -54,12 +33,6 @@ struct Contribution {
   float weight = 1;      // finite, > 0
   uint64_t ticket = 0;   // names the call that asks, in Released and CallEnded; new, never 0
   bool may_wait = true;  // If not, the answer is kPending instead of a wait for other workers.
-};
-
-// A call that waited is over without its answer, because its connection broke.
-struct CallEnded {
-  std::string worker;
-  uint64_t ticket = 0;
 };
 
 // Time has passed: everything that is due by now happens.
@@ -122,12 +95,6 @@ struct StepOrder {
 
 // What must survive a crash before anybody is told what follows from the event.
 
-// A worker was admitted.
-struct MemberAdmitted {
-  std::string worker;
-  uint64_t incarnation = 0;
-  Roles roles;
-};
 // A contribution got a final verdict and is part of no version.
 struct ContributionRefused {
   std::string worker;

@@ -64,4 +64,10 @@ std::optional<double> OpenRound::MeanLoss() const {
   return infinite_losses == 0 ? losses.Value() / num_losses : infinite_losses;
 }
 
+ContributionRefused RefusalOf(const Worker& worker) {
+  const Member::Settled& settled = worker.settled;
+  return {worker.name,    worker.incarnation, settled.sequence,
+          settled.digest, settled.verdict,    settled.version};
+}
+
 }  // namespace talweg::core

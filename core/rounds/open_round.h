@@ -53,4 +53,7 @@ struct OpenRound {
   std::optional<double> MeanLoss() const;
 };
 
+// The refusal of a worker's contribution, as it was settled last.
+ContributionRefused RefusalOf(const Worker& worker);
+
 }  // namespace talweg::core

@@ -32,6 +32,8 @@ struct RoundDescription {
   // Workers that were expected when the round froze, have contributed nothing, and are expected no
   // longer: they expired, left, were replaced, made no progress, or sent what was refused.
   WorkerList late;
+  // Workers with a contribution that waits for its verdict and will be part of no version.
+  WorkerList will_not_count;
 
   // What closes it: the rule in force and how far it has come.
   CloseRule close = CloseRule::kAll;  // only if synchronous

@@ -13,11 +13,7 @@
 namespace talweg::core {
 
 RoundMachine::RoundMachine(uint64_t history, const Configure& configuration)
-    : history_(history),
-      config_(configuration),
-      closing_(configuration.aggregation),
-      close_config_version_(configuration.config_version),
-      clocks_(bounded()) {
+    : history_(history), policy_(configuration), clocks_(policy_.bounded()) {
   TALWEG_CHECK(history != 0);
 }
 
@@ -33,9 +29,8 @@ Effects RoundMachine::Handle(const Event& event, absl::Time now) {
 
 absl::Time RoundMachine::NextTick() const {
   // The round may be due already: the worker that was missing had expired, and came back.
-  if (!closed_.has_value() && MustClose(closing_, round_, expectations_, now_)) return now_;
-  absl::Time next =
-      std::min(workers_.EarliestAlarm(), CloseDeadline(closing_, round_, expectations_));
+  if (!closed_.has_value() && MustClose(closing(), round_, expectations_, now_)) return now_;
+  absl::Time next = std::min(workers_.NextLook(), CloseDeadline(closing(), round_, expectations_));
   if (mutation_ == Mutation::kOversleep) next += absl::Seconds(1);
   return next;
 }
@@ -47,32 +42,29 @@ absl::Status RoundMachine::CheckHistory(uint64_t history) const {
 void RoundMachine::SwitchOn(Mutation mutation) { mutation_ = mutation; }
 
 void RoundMachine::On(const Tick& /*tick*/, Effects& effects) {
-  for (uint32_t index = workers_.PopRinging(now_); index != Workers::kNone;
-       index = workers_.PopRinging(now_)) {
-    Look(index);
-  }
+  workers_.Look(Rules());
   CloseIfDue(effects);
   LetGo(effects);
 }
 
 void RoundMachine::CloseIfDue(Effects& effects) {
   if (closed_.has_value()) return;
-  if (MayFreeze(closing_, round_, expectations_, version_, num_live_gradient())) {
-    expectations_.Freeze(round_, workers_, num_live_gradient(), now_);
+  if (MayFreeze(closing(), round_, expectations_, version_, num_live_gradient())) {
+    expectations_.Freeze(round_, workers_.table(), num_live_gradient(), now_);
   }
-  if (MustClose(closing_, round_, expectations_, now_)) OrderStep(effects);
+  if (MustClose(closing(), round_, expectations_, now_)) OrderStep(effects);
 }
 
 void RoundMachine::OrderStep(Effects& effects) {
   const uint64_t expected = expectations_.outstanding();
   Late late{static_cast<uint32_t>(expected), {}};
-  if (expected > 0) late.names = expectations_.Expected(workers_).names;
+  if (expected > 0) late.names = expectations_.Expected(workers_.table()).names;
   double total_weight = round_.weight.Value();
   if (mutation_ == Mutation::kWrongDenominator) total_weight += expected;
-  closed_ = Close(std::move(round_), expectations_.serial(), version_ + 1, total_weight, config_,
-                  std::move(late), now_);
-  if (close_config_version_ != config_.config_version) {
-    closed_->record->close_config_version = close_config_version_;
+  closed_ = Close(std::move(round_), expectations_.serial(), version_ + 1, total_weight,
+                  policy_.configuration(), std::move(late), now_);
+  if (policy_.close_config_version() != config_version()) {
+    closed_->record->close_config_version = policy_.close_config_version();
   }
   effects.step = std::move(closed_->order);
   round_ = OpenRound{};
@@ -90,25 +82,24 @@ void RoundMachine::On(const StepTaken& taken, Effects& effects) {
   effects.made = closed.record;
   effects.durable.emplace_back(VersionMade{closed.record});
   const std::vector<RoundMember>& members = closed.record->members;
-  effects.released.reserve(std::min(members.size(), calls_.size()));
+  effects.released.reserve(std::min(members.size(), workers_.calls().size()));
   constexpr size_t kAhead = 8;
   for (size_t place = 0; place < members.size(); ++place) {
-    if (place + kAhead < members.size()) workers_.Prefetch(closed.places[place + kAhead].index);
+    if (place + kAhead < members.size())
+      workers_.table().Prefetch(closed.places[place + kAhead].index);
     SettleMember(closed.places[place], members[place], effects);
   }
   for (const OpenRound::Bystander& bystander : closed.bystanders) {
     SettleBystander(bystander, effects);
   }
   LetGo(effects);
-  if (!next_config_.has_value()) return;
-  Apply(*next_config_);
-  next_config_.reset();
+  if (policy_.BeginNextVersion()) workers_.LookAtAll(now_);
 }
 
 void RoundMachine::SettleMember(const OpenRound::Place& place, const RoundMember& member,
                                 Effects& effects) {
   Worker& worker = workers_[place.index];
-  if (worker.left) return workers_.Erase(place.index);
+  if (worker.left) return workers_.FreePlace(place.index);
   // The worker may have gone or joined anew meanwhile. Then nobody can repeat this sequence.
   if (worker.incarnation != member.incarnation) return;
   if (member.sequence > worker.settled.sequence) {
@@ -120,7 +111,8 @@ void RoundMachine::SettleMember(const OpenRound::Place& place, const RoundMember
   worker.pending = {};
   if (clocks_.IsAhead(worker, RoundsAhead())) {
     clocks_.Hold(place.index, worker);
-    calls_.AnswerImpatient(worker, HeldAnswer(worker, false), LeaseEnd(), effects.released);
+    workers_.calls().AnswerImpatient(worker, HeldAnswer(worker, false), LeaseEnd(),
+                                     effects.released);
   } else {
     AnswerCalls(worker, SettledAnswer(worker, false), effects);
   }
@@ -137,19 +129,13 @@ void RoundMachine::SettleBystander(const OpenRound::Bystander& bystander, Effect
   AnswerCalls(worker, SettledAnswer(worker, false), effects);
 }
 
-ContributionRefused RoundMachine::RefusalOf(const Worker& worker) const {
-  const Member::Settled& settled = worker.settled;
-  return {worker.name,    worker.incarnation, settled.sequence,
-          settled.digest, settled.verdict,    settled.version};
-}
-
 uint64_t RoundMachine::RoundsAhead() const {
   return aggregation().max_rounds_ahead + (mutation_ == Mutation::kLooseBound ? 1 : 0);
 }
 
 void RoundMachine::LetGo(Effects& effects) {
-  for (uint32_t index = clocks_.LetGo(workers_, RoundsAhead()); index != Workers::kNone;
-       index = clocks_.LetGo(workers_, RoundsAhead())) {
+  for (uint32_t index = clocks_.LetGo(workers_.table(), RoundsAhead()); index != Workers::kNone;
+       index = clocks_.LetGo(workers_.table(), RoundsAhead())) {
     Worker& worker = workers_[index];
     worker.progress_from = now_;
     AnswerCalls(worker, SettledAnswer(worker, false), effects);
@@ -160,29 +146,10 @@ void RoundMachine::On(const Configure& configure, Effects& effects) {
   TALWEG_CHECK(!closed_.has_value());
   effects.durable.emplace_back(ConfigurationAccepted{configure.config_version});
   // A round that waits for workers to come, before version 1, is not open.
-  if (round_.members.empty() || (aggregation().synchronous() && !expectations_.frozen())) {
-    next_config_.reset();
-    Apply(configure);
-  } else {
-    next_config_ = configure;
-    ApplyClosingRule(configure);
-  }
-}
-
-void RoundMachine::ApplyClosingRule(const Configure& configure) {
-  const AggregationConfig changed = WithClosingRule(closing_, configure.aggregation);
-  if (SameClosingRule(changed, closing_)) return;
-  closing_ = changed;
-  close_config_version_ = configure.config_version;
-  workers_.RingAll(now_);
-}
-
-void RoundMachine::Apply(const Configure& configure) {
-  config_ = configure;
-  closing_ = configure.aggregation;
-  close_config_version_ = configure.config_version;
+  const bool is_open =
+      !round_.members.empty() && (!aggregation().synchronous() || expectations_.frozen());
   // Deadlines may have become shorter, and rounds or bounds wider.
-  workers_.RingAll(now_);
+  if (policy_.Accept(configure, is_open)) workers_.LookAtAll(now_);
 }
 
 }  // namespace talweg::core

@@ -74,17 +74,17 @@
 #include "absl/time/time.h"
 #include "core/base/byte_io.h"
 #include "core/members/answers.h"
-#include "core/members/identity.h"
-#include "core/members/leases.h"
-#include "core/members/waiting_calls.h"
+#include "core/members/attendance.h"
 #include "core/rounds/clocks.h"
 #include "core/rounds/closed_round.h"
 #include "core/rounds/event.h"
 #include "core/rounds/expectations.h"
 #include "core/rounds/mutation.h"
 #include "core/rounds/open_round.h"
+#include "core/rounds/policy_in_force.h"
 #include "core/rounds/round_description.h"
 #include "core/rounds/worker.h"
+#include "core/rounds/worker_rules.h"
 #include "core/schedules/schedule.h"
 
 namespace talweg::core {
@@ -106,20 +106,20 @@ class RoundMachine {
   uint64_t history() const { return history_; }
   uint64_t version() const { return version_; }
   // In force: those of the version that is made next.
-  const Schedule& schedule() const { return config_.schedule; }
-  const AggregationConfig& aggregation() const { return config_.aggregation; }
-  uint64_t config_version() const { return config_.config_version; }
+  const Schedule& schedule() const { return policy_.configuration().schedule; }
+  const AggregationConfig& aggregation() const { return policy_.aggregation(); }
+  uint64_t config_version() const { return policy_.configuration().config_version; }
   // What closes the open round: as aggregation(), except for a closing rule that was changed while
   // it was open.
-  const AggregationConfig& closing() const { return closing_; }
+  const AggregationConfig& closing() const { return policy_.closing(); }
   // What the open round waits for at `now`. None if nobody has contributed to it, and nobody is
   // waited for. O(n).
   std::optional<RoundDescription> DescribeRound(absl::Time now) const;
   // Contributions that have been folded so far into the next version.
   uint32_t num_folded() const { return static_cast<uint32_t>(round_.members.size()); }
-  size_t num_waiting() const { return calls_.size(); }  // calls
+  size_t num_waiting() const { return workers_.calls().size(); }  // calls
   size_t num_workers() const { return workers_.num_members(); }
-  size_t num_live_workers() const { return leases_.num_live(); }  // as of the last event
+  size_t num_live_workers() const { return workers_.num_live(); }  // as of the last event
   const std::shared_ptr<const StepReport>& last_step() const { return last_step_; }
 
   // The format that is written, and read by default. Format 3 knows one role, that of gradients;
@@ -140,6 +140,9 @@ class RoundMachine {
   absl::Status Audit() const;
 
  private:
+  friend class RoundAudit;      // audit.cc
+  friend class RoundDescriber;  // describe.cc
+
   void On(const Join& join, Effects& effects);
   void On(const Heartbeat& heartbeat, Effects& effects);
   void On(const Leave& leave, Effects& effects);
@@ -151,31 +154,22 @@ class RoundMachine {
 
   // --- Workers that come, live and go (attendance.cc).
 
+  // What rounds do when workers come, live and go, for the event of now.
+  WorkerRules Rules();
+  absl::Time LeaseEnd() const;
   // The worker's index, with its lease renewed, if history and incarnation are the current ones.
   absl::StatusOr<uint32_t> Find(uint64_t history, const std::string& name, uint64_t incarnation);
-  absl::Time LeaseEnd() const;
-  void BeginToLive(uint32_t index);
-  void CeaseToLive(uint32_t index);
-  void SetAlarm(uint32_t index);
-  // The worker's alarm rang.
-  void Look(uint32_t index);
-  bool MadeNoProgress(const Worker& worker) const;
-  // A worker without a lease is no more. One that is part of the open round keeps its place until
-  // that round closes, because it counts once.
-  void Remove(uint32_t index);
+  // Only a tick opens a round for a worker that comes back: asks for one if the round may open.
+  void AskForOpening(uint32_t index);
   void AnswerCalls(Worker& worker, const Answer& answer, Effects& effects);
 
   // --- Contributions (contributions.cc).
 
-  absl::StatusOr<Remembered> RecallUnlessMutated(const Worker& worker,
-                                                 const Contribution& contribution) const;
   // A sequence that came before.
   void Repeat(uint32_t index, const Contribution& contribution, Remembered remembered,
               Effects& effects);
   // A sequence that is new.
   void Judge(uint32_t index, const Contribution& contribution, Effects& effects);
-  std::optional<Verdict> Refusal(const Worker& worker, const Contribution& contribution,
-                                 uint64_t staleness) const;
   void Refuse(uint32_t index, const Contribution& contribution, Verdict verdict, Effects& effects);
   // The contribution is no part of the round, and its worker is told when the round closes.
   void StandBy(uint32_t index, const Contribution& contribution, Effects& effects);
@@ -185,9 +179,6 @@ class RoundMachine {
   void TellSettled(uint32_t index, const Contribution& contribution, bool replayed,
                    Effects& effects);
   void Wait(Worker& worker, const Contribution& contribution, bool repeats, Effects& effects);
-  Answer PendingInRound(const Worker& worker, bool replayed) const {
-    return PendingAnswer(worker, version_ + 1, replayed);
-  }
 
   // --- Versions (round_machine.cc).
 
@@ -196,42 +187,18 @@ class RoundMachine {
   // A member's contribution is part of the version that was made.
   void SettleMember(const OpenRound::Place& place, const RoundMember& member, Effects& effects);
   void SettleBystander(const OpenRound::Bystander& bystander, Effects& effects);
-  ContributionRefused RefusalOf(const Worker& worker) const;  // as it was settled last
   // Answers the workers whose answers are held no longer.
   void LetGo(Effects& effects);
-  void Apply(const Configure& configure);
-  // The closing rule of `configure` holds for the open round, if it differs.
-  void ApplyClosingRule(const Configure& configure);
 
-  // --- Only for audits (audit.cc).
-
-  absl::Status AuditWorker(uint32_t index, bool has_part) const;
-  absl::Time AuditDue(const Worker& worker) const;
-
-  // --- Descriptions (describe.cc).
-
-  void DescribeSynchronous(absl::Time now, RoundDescription& told) const;
-
-  // --- Saved state (saved_state.cc).
-
-  void SaveWorker(const Worker& worker, uint32_t format, ByteWriter& writer) const;
-  absl::Status LoadWorker(ByteReader& reader, uint32_t format);
-
-  bool bounded() const { return aggregation().mode == AggregationMode::kBoundedStaleness; }
   uint64_t RoundsAhead() const;  // that a worker may be ahead of the slowest
-  size_t num_live_gradient() const { return leases_.num_live(Role::kGradient); }
+  size_t num_live_gradient() const { return workers_.num_live(Role::kGradient); }
 
   uint64_t history_;
   uint64_t version_ = 0;
-  Configure config_;
-  std::optional<Configure> next_config_;  // from the next version on
-  AggregationConfig closing_;             // of the open round
-  uint64_t close_config_version_;         // of the configuration that its closing rule came from
+  PolicyInForce policy_;
   absl::Time now_ = absl::InfinitePast();
 
-  Workers workers_;
-  Leases leases_;
-  WaitingCalls calls_;
+  Attendance<Worker> workers_;
   Clocks clocks_;
   Expectations expectations_;
   OpenRound round_;

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // A machine's state as bytes: counters, and the workers in the order of their names.
-#include <optional>
-#include <string>
+#include <memory>
 #include <utility>
 
 #include "core/base/check.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
+#include "core/members/saved_member.h"
 #include "core/rounds/round_machine.h"
 
 namespace talweg::core {
 namespace {
-
-using Report = std::shared_ptr<const StepReport>;
 
 // What a worker is, in a byte. Only format 3 has kGradient, in place of roles.
 constexpr uint8_t kGradient = 1, kCounted = 2, kHeld = 4;
@@ -23,66 +21,39 @@ constexpr uint32_t kFormatWithRoles = 4;
 absl::Status ReadKind(ByteReader& reader, uint32_t format, uint8_t& flags, Roles& roles) {
   TALWEG_RETURN_IF_ERROR(reader.Byte(flags));
   uint8_t allowed = kCounted | kHeld;
-  uint8_t bits = 0;
   if (format >= kFormatWithRoles) {
-    TALWEG_RETURN_IF_ERROR(reader.Byte(bits));
+    TALWEG_RETURN_IF_ERROR(ReadRoles(reader, roles));
   } else {
     allowed |= kGradient;
-    bits = ((flags & kGradient) != 0 ? Roles{Role::kGradient} : Roles{Role::kStatistics}).bits();
+    roles = (flags & kGradient) != 0 ? Roles{Role::kGradient} : Roles{Role::kStatistics};
   }
-  if ((flags & ~allowed) != 0 || !Roles::AreValidBits(bits)) {
-    return MakeError(Reason::kStateCorrupt, "state has an unknown verdict or kind of worker");
-  }
-  roles = Roles::FromBits(bits);
-  return absl::OkStatus();
+  return (flags & ~allowed) != 0 ? UnknownKindError() : absl::OkStatus();
 }
 
-void WriteReport(const Report& report, ByteWriter& writer) {
-  writer.Byte(report != nullptr ? 1 : 0);
-  if (report == nullptr) return;
-  writer.Double(report->learning_rate);
-  writer.Double(report->gradient_norm);
-  writer.Double(report->clip_factor);
-  writer.Double(report->update_norm);
-  writer.Uint64(report->staleness);
-  writer.Uint32(report->contributors);
-  writer.Byte(report->loss.has_value() ? 1 : 0);
-  writer.Double(report->loss.value_or(0));
-  writer.Double(report->total_weight);
-  writer.Uint32(report->num_late);
-  writer.Uint32(static_cast<uint32_t>(report->late_workers.size()));
-  for (const std::string& name : report->late_workers) writer.Text(name);
+void WriteWorker(const Worker& worker, uint32_t format,
+                 const std::shared_ptr<const StepReport>& last_step, ByteWriter& writer) {
+  WriteIdentity(worker, writer);
+  const uint8_t flags = (worker.counted ? kCounted : 0) | (worker.held ? kHeld : 0);
+  if (format >= kFormatWithRoles) {
+    writer.Byte(flags);
+    WriteRoles(worker.roles, writer);
+  } else {
+    writer.Byte(flags | (worker.gives_gradients() ? kGradient : 0));
+  }
+  writer.Uint64(worker.clock);
+  WriteSettled(worker.settled, last_step, writer);
 }
 
-absl::Status ReadReport(ByteReader& reader, Report& report) {
-  uint8_t present = 0;
-  TALWEG_RETURN_IF_ERROR(reader.Byte(present));
-  report = nullptr;
-  if (present == 0) return absl::OkStatus();
-  StepReport read;
-  uint8_t has_loss = 0;
-  double loss = 0;
-  uint32_t num_names = 0;
-  TALWEG_RETURN_IF_ERROR(reader.Double(read.learning_rate));
-  TALWEG_RETURN_IF_ERROR(reader.Double(read.gradient_norm));
-  TALWEG_RETURN_IF_ERROR(reader.Double(read.clip_factor));
-  TALWEG_RETURN_IF_ERROR(reader.Double(read.update_norm));
-  TALWEG_RETURN_IF_ERROR(reader.Uint64(read.staleness));
-  TALWEG_RETURN_IF_ERROR(reader.Uint32(read.contributors));
-  TALWEG_RETURN_IF_ERROR(reader.Byte(has_loss));
-  TALWEG_RETURN_IF_ERROR(reader.Double(loss));
-  TALWEG_RETURN_IF_ERROR(reader.Double(read.total_weight));
-  TALWEG_RETURN_IF_ERROR(reader.Uint32(read.num_late));
-  TALWEG_RETURN_IF_ERROR(reader.Uint32(num_names));
-  if (num_names > kMaxLateNames) {
-    return MakeError(Reason::kStateCorrupt, "state has too many names of late workers");
-  }
-  if (has_loss != 0) read.loss = loss;
-  for (uint32_t index = 0; index < num_names; ++index) {
-    TALWEG_RETURN_IF_ERROR(reader.Text(read.late_workers.emplace_back()));
-  }
-  report = std::make_shared<const StepReport>(std::move(read));
-  return absl::OkStatus();
+// Inserts the worker into `workers`, and returns its index.
+absl::StatusOr<uint32_t> ReadWorker(ByteReader& reader, uint32_t format,
+                                    const std::shared_ptr<const StepReport>& last_step,
+                                    Workers& workers, uint8_t& flags) {
+  TALWEG_ASSIGN_OR_RETURN(const uint32_t index, ReadIdentity(reader, workers));
+  Worker& worker = workers[index];
+  TALWEG_RETURN_IF_ERROR(ReadKind(reader, format, flags, worker.roles));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.clock));
+  TALWEG_RETURN_IF_ERROR(ReadSettled(reader, last_step, worker.settled));
+  return index;
 }
 
 }  // namespace
@@ -94,35 +65,14 @@ void RoundMachine::Save(ByteWriter& writer, uint32_t format) const {
   WriteReport(last_step_, writer);
   writer.Uint64(clocks_.greatest());
   writer.Uint64(num_workers());
-  for (const uint32_t index : workers_.Sorted()) {
-    if (!workers_[index].left) SaveWorker(workers_[index], format, writer);
+  for (const uint32_t index : workers_.table().Sorted()) {
+    if (!workers_[index].left) WriteWorker(workers_[index], format, last_step_, writer);
   }
-}
-
-void RoundMachine::SaveWorker(const Worker& worker, uint32_t format, ByteWriter& writer) const {
-  writer.Text(worker.name);
-  writer.Uint64(worker.incarnation);
-  const uint8_t flags = (worker.counted ? kCounted : 0) | (worker.held ? kHeld : 0);
-  if (format >= kFormatWithRoles) {
-    writer.Byte(flags);
-    writer.Byte(worker.roles.bits());
-  } else {
-    writer.Byte(flags | (worker.gives_gradients() ? kGradient : 0));
-  }
-  writer.Uint64(worker.clock);
-  writer.Uint64(worker.settled.sequence);
-  writer.Uint32(worker.settled.digest);
-  writer.Byte(static_cast<uint8_t>(worker.settled.verdict));
-  writer.Uint64(worker.settled.version);
-  // Most workers share the report of the last step.
-  const bool is_last = worker.settled.report != nullptr && worker.settled.report == last_step_;
-  writer.Byte(is_last ? 1 : 0);
-  if (!is_last) WriteReport(worker.settled.report, writer);
 }
 
 absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t history,
                                 uint32_t format) {
-  RoundMachine loaded(1, config_);
+  RoundMachine loaded(1, policy_.configuration());
   loaded.now_ = now;
   uint64_t greatest_clock = 0;
   uint64_t num_workers = 0;
@@ -134,12 +84,21 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
   if (loaded.history_ == 0 || num_workers > AggregationConfig::kMaxWorkers) {
     return MakeError(Reason::kStateCorrupt, "state has no history or too many workers");
   }
-  loaded.clocks_ = Clocks(bounded(), greatest_clock);
+  loaded.clocks_ = Clocks(policy_.bounded(), greatest_clock);
   for (uint64_t number = 0; number < num_workers; ++number) {
-    TALWEG_RETURN_IF_ERROR(loaded.LoadWorker(reader, format));
+    uint8_t flags = 0;
+    TALWEG_ASSIGN_OR_RETURN(const uint32_t index, ReadWorker(reader, format, loaded.last_step_,
+                                                             loaded.workers_.table(), flags));
+    Worker& worker = loaded.workers_[index];
+    worker.progress_from = now;
+    // Clocks are as they were: only workers that come later begin at the least clock. A worker that
+    // had expired or made no progress is counted when it contributes again.
+    if ((flags & kCounted) != 0) loaded.clocks_.CountAsSaved(worker);
+    worker.held = (flags & kHeld) != 0;
+    loaded.workers_.Restore(index, loaded.Rules());
   }
   // Held answers come back in an order that hashing does not choose, because they are told in it.
-  for (const uint32_t index : loaded.workers_.Sorted()) {
+  for (const uint32_t index : loaded.workers_.table().Sorted()) {
     Worker& worker = loaded.workers_[index];
     if (!worker.held) continue;
     worker.held = false;
@@ -147,45 +106,6 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
   }
   if (history != 0) loaded.history_ = history;
   *this = std::move(loaded);
-  return absl::OkStatus();
-}
-
-absl::Status RoundMachine::LoadWorker(ByteReader& reader, uint32_t format) {
-  std::string name;
-  uint8_t flags = 0;
-  uint8_t verdict = 0;
-  uint8_t is_last = 0;
-  TALWEG_RETURN_IF_ERROR(reader.Text(name));
-  if (workers_.Find(name) != Workers::kNone) {
-    return MakeError(Reason::kStateCorrupt, "state has a worker twice");
-  }
-  const uint32_t index = workers_.Insert(name);
-  Worker& worker = workers_[index];
-  TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.incarnation));
-  TALWEG_RETURN_IF_ERROR(ReadKind(reader, format, flags, worker.roles));
-  TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.clock));
-  TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.settled.sequence));
-  TALWEG_RETURN_IF_ERROR(reader.Uint32(worker.settled.digest));
-  TALWEG_RETURN_IF_ERROR(reader.Byte(verdict));
-  TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.settled.version));
-  TALWEG_RETURN_IF_ERROR(reader.Byte(is_last));
-  if (verdict >= static_cast<uint8_t>(Verdict::kPending)) {
-    return MakeError(Reason::kStateCorrupt, "state has an unknown verdict or kind of worker");
-  }
-  worker.settled.verdict = static_cast<Verdict>(verdict);
-  if (is_last != 0) {
-    worker.settled.report = last_step_;
-  } else {
-    TALWEG_RETURN_IF_ERROR(ReadReport(reader, worker.settled.report));
-  }
-  worker.lease_end = LeaseEnd();
-  worker.progress_from = now_;
-  leases_.Begin(worker);
-  // Clocks are as they were: only workers that come later begin at the least clock. A worker that
-  // had expired or made no progress is counted when it contributes again.
-  if ((flags & kCounted) != 0) clocks_.CountAsSaved(worker);
-  worker.held = (flags & kHeld) != 0;
-  SetAlarm(index);
   return absl::OkStatus();
 }
 

@@ -56,6 +56,12 @@ struct SessionDescription {
   std::optional<core::RoundDescription> open_round;
 };
 
+// What Describe is to tell beside the rest: what takes time.
+struct DescribeOptions {
+  bool checksum = false;    // reads the whole state
+  bool open_round = false;  // looks at every worker
+};
+
 // A contribution as it came from the wire. The bytes of its gradient must live until the answer, or
 // until `let_go` is called.
 struct StepInput {

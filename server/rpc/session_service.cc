@@ -65,7 +65,7 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
       request.session_id(), request.request_id(), core::Crc32c(request.SerializeAsString()));
   const absl::StatusOr<std::shared_ptr<SessionHost>> made = call->call().FindSameRequest(identity);
   if (!made.ok()) return (void)call->End(made.status());
-  if (*made != nullptr) return (*made)->Describe(false, Described(call, &response));
+  if (*made != nullptr) return (*made)->Describe({}, Described(call, &response));
 
   absl::StatusOr<core::SessionConfig> config = ConfigFromProto(request.config());
   if (!config.ok()) return (void)call->End(core::PrefixField(config.status(), "config"));
@@ -78,7 +78,7 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
                           [call, &response](const absl::StatusOr<SessionFactory::Made>& created) {
                             if (!created.ok()) return (void)call->End(created.status());
                             if (created->is_new) call->call().SessionCreated(*created->host);
-                            created->host->Describe(false, Described(call, &response));
+                            created->host->Describe({}, Described(call, &response));
                           });
 }
 
@@ -88,7 +88,8 @@ Reactor* SessionService::GetSession(grpc::CallbackServerContext* context,
   UnaryCall* call = Begin("talweg.v1.SessionService/GetSession", context, response);
   const auto host = call->call().Enter(*request, request->session_id());
   if (!host.ok()) return call->End(host.status());
-  (*host)->Describe(request->include_checksum(), Described(call, response));
+  (*host)->Describe({.checksum = request->include_checksum(), .open_round = true},
+                    Described(call, response));
   return call;
 }
 
@@ -117,7 +118,7 @@ void SessionService::SummarizeFrom(
     v1::ListSessionsResponse* response, UnaryCall* call) {
   if (index == hosts->size()) return (void)call->End(absl::OkStatus());
   (*hosts)[index]->Describe(
-      false, [this, hosts, index, response, call](absl::StatusOr<SessionDescription> found) {
+      {}, [this, hosts, index, response, call](absl::StatusOr<SessionDescription> found) {
         // A session that was deleted meanwhile is not in the list.
         if (found.ok()) SummaryToProto(*found, *response->add_sessions());
         SummarizeFrom(hosts, index + 1, response, call);

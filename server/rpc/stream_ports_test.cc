@@ -253,19 +253,19 @@ TEST_F(HostedSessionTest, ASignOfLifeReachesTheSessionAndIsNotAnswered) {
   const std::vector<float> zeros(kElements, 0.0f);
   StatusReply made;
   pool.Post([&] {
-    host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros)}, made.Taker());
+    host->Create(core::EncodedVector{core::Dtype::kFloat32, BytesOf(zeros)}, made.Callback());
   });
   ASSERT_TRUE(made.Get().ok());
   JoinReply joined;
   host->Join(
-      "w", {core::Role::kGradient}, [] { return uint64_t{3}; }, joined.Taker());
+      "w", {core::Role::kGradient}, [] { return uint64_t{3}; }, joined.Callback());
   ASSERT_TRUE(joined.Get().ok());
 
   HostedSession hosted(host, queue_.Post(), [] { return true; });
   hosted.ShowLife({kHistory, "w", 3});
   hosted.ShowLife({kHistory, "nobody", 3});
   DescribeReply after;
-  host->Describe(false, after.Taker());
+  host->Describe({}, after.Callback());
   ASSERT_TRUE(after.Get().ok());
   const std::vector<core::Heartbeat> life = env->life();
   ASSERT_FALSE(life.empty());

@@ -49,10 +49,11 @@ class Env {
   virtual uint64_t Arm(absl::Time when, std::function<void()> callback) = 0;
   virtual void Cancel(uint64_t alarm) = 0;
 
-  // The host hands in every decision of a session's machine, in the order of the decisions. Keep calls `kept` once, as
-  // soon as what `decision.effects.durable` names survives everything that the session's policy
-  // promises to survive; if nothing must be kept, it calls `kept` at once, on this thread. Until
-  // then nobody is told of the decision, and a version that the decision made is not visible.
+  // The host hands in every decision of a session's machine, in the order of the decisions. Keep
+  // calls `kept` once, as soon as what `decision.effects.durable` names survives everything that
+  // the session's policy promises to survive; if nothing must be kept, it calls `kept` at once, on
+  // this thread. Until then nobody is told of the decision, and a version that the decision made is
+  // not visible.
   virtual void Keep(const Decision& decision, Task kept) = 0;
 };
 

@@ -116,7 +116,7 @@ TEST_F(SessionFactoryTest, SavedSessionGoesOnUnderItsId) {
   EXPECT_EQ((*restored)->identity().history, 99u);
   EXPECT_EQ((*restored)->CheckHistory(kHistory).ok(), false);
   DescribeReply described;
-  (*restored)->Describe(false, described.Callback());
+  (*restored)->Describe({}, described.Callback());
   EXPECT_EQ(described.Get()->num_workers, 1u);
   ReadReply read;
   (*restored)->Read(core::Session::Point::kParameters, read.Callback());

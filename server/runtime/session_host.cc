@@ -199,17 +199,17 @@ void SessionHost::Remember(absl::Time judged) {
   published_ = now;
 }
 
-void SessionHost::Describe(bool with_checksum, Done<SessionDescription> done) {
+void SessionHost::Describe(const DescribeOptions& options, Done<SessionDescription> done) {
   Enqueue(
-      [this, with_checksum, done = std::move(done)](absl::Status status, Task finished) mutable {
+      [this, options, done = std::move(done)](absl::Status status, Task finished) mutable {
         absl::StatusOr<SessionDescription> outcome =
-            ValueOr(status, [&] { return Description(with_checksum); });
+            ValueOr(status, [&] { return Description(options); });
         finished();
         done(std::move(outcome));
       });
 }
 
-SessionDescription SessionHost::Description(bool with_checksum) {
+SessionDescription SessionHost::Description(const DescribeOptions& options) {
   const core::RoundMachine& machine = session_->machine();
   SessionDescription description;
   description.identity = identity_;
@@ -220,8 +220,10 @@ SessionDescription SessionHost::Description(bool with_checksum) {
   description.num_workers = static_cast<uint32_t>(machine.num_workers());
   description.num_live_workers = static_cast<uint32_t>(machine.num_live_workers());
   description.last_step = machine.last_step();
-  if (with_checksum) description.checksum = session_->Checksum();
-  description.open_round = machine.DescribeRound(env_.MonotonicNow());
+  if (options.checksum) description.checksum = session_->Checksum();
+  if (options.open_round) {
+    description.open_round = machine.DescribeRound(env_.MonotonicNow());
+  }
   return description;
 }
 

@@ -80,7 +80,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
       uint64_t history,
       absl::AnyInvocable<absl::StatusOr<core::SessionConfig>(const core::SessionConfig&)> change,
       Done<SessionDescription> done);
-  void Describe(bool with_checksum, Done<SessionDescription> done);
+  void Describe(const DescribeOptions& options, Done<SessionDescription> done);
   // The session as bytes (core::Session::Save).
   void Save(Done<std::string> done);
 
@@ -141,7 +141,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void Publish();
   // Adds to the feed the step that was just published.
   void Remember(absl::Time judged);
-  SessionDescription Description(bool with_checksum);
+  SessionDescription Description(const DescribeOptions& options);
   // Fills `to` with the point, then calls `then`.
   void FillPoint(core::Session::Point point, std::shared_ptr<core::Parameters> to, Task then);
   // Runs work of the session, ends it (core::Session::End), and then calls `then`.

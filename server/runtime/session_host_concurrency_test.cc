@@ -48,7 +48,7 @@ TEST(SessionHostConcurrencyTest, DeleteEndsWhatIsQueuedAndWhatComesLater) {
   session.host().Leave({kHistory, "w", 1}, leave.Callback());
   const DescribeReply rate = session.SetRate(0.25);
   DescribeReply describe;
-  session.host().Describe(true, describe.Callback());
+  session.host().Describe({.checksum = true}, describe.Callback());
   EXPECT_FALSE(session.host().deleted());
   session.host().Delete();
   EXPECT_TRUE(session.host().deleted());
@@ -248,7 +248,7 @@ TEST(SessionHostConcurrencyTest, MemoryIsGivenBackWithTheHost) {
     });
     ASSERT_TRUE(created.Get().ok());
     DescribeReply described;
-    host->Describe(false, described.Callback());
+    host->Describe({}, described.Callback());
     EXPECT_EQ(described.Get()->memory_bytes, 600u);
     EXPECT_EQ(budget.used(), 600u);
     host->Delete();

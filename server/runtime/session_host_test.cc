@@ -166,7 +166,7 @@ TEST(SessionHostTest, CallsMadeBeforeCreateWaitForIt) {
         "w", {core::Role::kGradient}, [] { return 1; },
         [&](auto joined) { log.Add(joined.ok() ? "joined" : "refused"); });
     session.host().Describe(
-        false, [&](auto described) { log.Add(described.ok() ? "described" : "refused"); });
+        {}, [&](auto described) { log.Add(described.ok() ? "described" : "refused"); });
     session.host().Read(core::Session::Point::kParameters,
                         [&](auto read) { log.Add(read.ok() ? "read" : "refused"); });
     StatusReply idle;

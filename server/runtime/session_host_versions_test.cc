@@ -96,7 +96,7 @@ TEST(SessionHostRoundsTest, CloseNeedsNoMemoryAndAContributionIsRefusedWhereTher
   auto held = read();
   const StepReply waiting = step(1, "a", 1);
   DescribeReply settled;
-  host->Describe(false, settled.Callback());
+  host->Describe({}, settled.Callback());
   ASSERT_TRUE(settled.Get().ok());
   auto rest = budget.Reserve(vector_bytes);
   ASSERT_TRUE(rest.ok());

@@ -129,7 +129,7 @@ void SessionHost::Reconfigure(
     turn->conclude = [this, done = std::move(done)](absl::Status changed) mutable -> Task {
       absl::StatusOr<SessionDescription> outcome = SessionDescription{};
       if (changed.ok()) {
-        outcome = Description(/*with_checksum=*/false);
+        outcome = Description({.open_round = true});
       } else {
         outcome = std::move(changed);
       }

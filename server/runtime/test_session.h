@@ -98,7 +98,7 @@ class TestSession {
 
   SessionDescription Describe(bool with_checksum = true) {
     DescribeReply described;
-    host_->Describe(with_checksum, described.Callback());
+    host_->Describe({.checksum = with_checksum}, described.Callback());
     return *described.Get();
   }
   std::shared_ptr<const core::Parameters> Read() {

@@ -34,7 +34,7 @@ void ExpectRefused(const std::function<void(v1::PullRequest&)>& bend, const std:
 TEST(PullFromProtoTest, AnEmptyRequestAsksForAllParameters) {
   const auto spec = PullFromProto({}, 10);
   ASSERT_TRUE(spec.ok()) << spec.status();
-  EXPECT_FALSE(spec->wanted.point.has_value());
+  EXPECT_EQ(spec->wanted.point, core::Session::Point::kParameters);
   EXPECT_EQ(spec->wanted.kind, v1::SECTION_KIND_PARAMETERS);
   EXPECT_EQ(spec->dtype, core::Dtype::kFloat32);
   EXPECT_FALSE(spec->checksums);

@@ -37,6 +37,7 @@ v1::OpenRound RoundToProto(const core::RoundDescription& round) {
   ListToProto(round.contributed, *proto.mutable_contributed());
   ListToProto(round.expected, *proto.mutable_expected());
   ListToProto(round.late, *proto.mutable_late());
+  ListToProto(round.will_not_count, *proto.mutable_will_not_count());
   if (round.mode == core::AggregationMode::kSynchronous) {
     proto.set_close(CloseToProto(round.close));
     if (round.close == core::CloseRule::kCount || round.close == core::CloseRule::kWeight) {

@@ -18,6 +18,7 @@ TEST(RoundToProtoTest, TellsASynchronousRoundWhole) {
   round.contributed = {1, {"a"}};
   round.expected = {2, {"b", "c"}};
   round.late = {40, {"d"}};
+  round.will_not_count = {2, {"a", "e"}};
   round.close = core::CloseRule::kCount;
   round.too_few = core::TooFew::kClose;
   round.config_version = 3;
@@ -37,6 +38,8 @@ TEST(RoundToProtoTest, TellsASynchronousRoundWhole) {
   EXPECT_THAT(proto.expected().names(), ElementsAre("b", "c"));
   EXPECT_EQ(proto.late().count(), 40u);
   EXPECT_THAT(proto.late().names(), ElementsAre("d"));
+  EXPECT_EQ(proto.will_not_count().count(), 2u);
+  EXPECT_THAT(proto.will_not_count().names(), ElementsAre("a", "e"));
   EXPECT_EQ(proto.close(), v1::CLOSE_RULE_COUNT);
   EXPECT_EQ(proto.too_few(), v1::TOO_FEW_CLOSE);
   EXPECT_EQ(proto.close_config_version(), 3u);

@@ -3,6 +3,7 @@
 // What an open round waits for is told over the wire, a changed closing rule frees it, and a
 // contribution that will not count is told so.
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -182,9 +183,12 @@ TEST_F(OpenRoundTest, ASecondContributionToOneRoundIsToldThatItWillNotCount) {
   const v1::JoinResponse a = wire_->Join("s", "a");
   const v1::JoinResponse b = wire_->Join("s", "b");
   EXPECT_FALSE(Contribute(a, "a", 1).will_not_count());
+  EXPECT_THAT(Get().open_round().will_not_count().names(), IsEmpty());
   const v1::StepResponse second = Contribute(a, "a", 2);
   EXPECT_EQ(second.verdict(), v1::VERDICT_PENDING);
   EXPECT_TRUE(second.will_not_count());
+  EXPECT_EQ(Get().open_round().will_not_count().count(), 1u);
+  EXPECT_THAT(Get().open_round().will_not_count().names(), ElementsAre("a"));
   const v1::StepResponse repeat = Contribute(a, "a", 2);
   EXPECT_TRUE(repeat.replayed());
   EXPECT_TRUE(repeat.will_not_count());
@@ -193,6 +197,27 @@ TEST_F(OpenRoundTest, ASecondContributionToOneRoundIsToldThatItWillNotCount) {
   const v1::StepResponse told = Contribute(a, "a", 2);
   EXPECT_EQ(told.verdict(), v1::VERDICT_ROUND_CLOSED);
   EXPECT_FALSE(told.will_not_count());
+}
+
+TEST_F(OpenRoundTest, ACallThatWaitsIsListedAsNotCountingBeforeTheClose) {
+  Create(Synchronous(v1::CLOSE_RULE_ALL));
+  const v1::JoinResponse a = wire_->Join("s", "a");
+  const v1::JoinResponse b = wire_->Join("s", "b");
+  Contribute(a, "a", 1);
+  v1::StepRequest request = StepOf("s", a, /*sequence=*/2, /*base_version=*/0, {1, 2, 3});
+  request.mutable_header()->set_worker("a");
+  v1::StepResponse told;
+  std::thread waiting([&] { EXPECT_TRUE(wire_->Step(request, &told).ok()); });
+  const absl::Time end = absl::Now() + absl::Seconds(30);
+  while (Get().open_round().will_not_count().count() == 0 && absl::Now() < end) {
+    absl::SleepFor(absl::Milliseconds(5));
+  }
+  EXPECT_THAT(Get().open_round().will_not_count().names(), ElementsAre("a"));
+  EXPECT_THAT(Get().open_round().contributed().names(), ElementsAre("a"));
+  Contribute(b, "b", 1);
+  waiting.join();
+  EXPECT_EQ(told.verdict(), v1::VERDICT_ROUND_CLOSED);
+  EXPECT_FALSE(Get().has_open_round());
 }
 
 }  // namespace

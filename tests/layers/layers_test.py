@@ -46,9 +46,12 @@ class ForbiddenTest(unittest.TestCase):
         "core/base/check.h": "#pragma once\n",
         "core/kernels/axpy.h": "",
         "core/noise/philox.h": "#include <cstdint>\n",
+        "core/members/member.h": '#include "core/base/check.h"\n',
         "core/optimizers/adam.h": '#include "core/base/check.h"\n#include "core/kernels/axpy.h"\n',
         "core/optimizers/adam_test.cc": '#include <thread>\n#include "tests/support/golden.h"\n',
+        "core/rounds/machine.h": '#include "core/members/member.h"\n',
         "core/schedules/schedule.h": "",
+        "core/search/generation.h": '#include "core/members/member.h"\n',
         "core/session/session.h": '#include "core/noise/philox.h"\n',
         "server/main.cc": '#include "server/rpc/service.h"\n#include <grpcpp/grpcpp.h>\n',
         "server/rpc/service.h": '#include "talweg/v1/session_service.grpc.pb.h"\n',
@@ -72,6 +75,10 @@ class ForbiddenTest(unittest.TestCase):
         for path, header in [
             ("core/base/check.h", '"core/kernels/axpy.h"'),  # to the left
             ("core/kernels/axpy.h", '"core/schedules/schedule.h"'),  # sideways
+            ("core/members/member.h", '"core/rounds/machine.h"'),  # rounds stand on members
+            ("core/members/member.h", '"core/search/generation.h"'),  # and so does search
+            ("core/rounds/machine.h", '"core/search/generation.h"'),  # sideways
+            ("core/search/generation.h", '"core/rounds/machine.h"'),
             ("core/noise/philox.h", '"core/base/check.h"'),  # noise stands alone
             ("core/optimizers/adam.h", '"core/noise/philox.h"'),  # only session and search do
             ("core/optimizers/adam_test.cc", '"core/noise/philox.h"'),  # tests hold arrows too

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/members/saved_member.h"
+
+#include <utility>
+
+namespace talweg::core {
+
+void WriteReport(const std::shared_ptr<const StepReport>& report, ByteWriter& writer) {
+  writer.Byte(report != nullptr ? 1 : 0);
+  if (report == nullptr) return;
+  writer.Double(report->learning_rate);
+  writer.Double(report->gradient_norm);
+  writer.Double(report->clip_factor);
+  writer.Double(report->update_norm);
+  writer.Uint64(report->staleness);
+  writer.Uint32(report->contributors);
+  writer.Byte(report->loss.has_value() ? 1 : 0);
+  writer.Double(report->loss.value_or(0));
+  writer.Double(report->total_weight);
+  writer.Uint32(report->num_late);
+  writer.Uint32(static_cast<uint32_t>(report->late_workers.size()));
+  for (const std::string& name : report->late_workers) writer.Text(name);
+}
+
+absl::Status ReadReport(ByteReader& reader, std::shared_ptr<const StepReport>& report) {
+  uint8_t present = 0;
+  TALWEG_RETURN_IF_ERROR(reader.Byte(present));
+  report = nullptr;
+  if (present == 0) return absl::OkStatus();
+  StepReport read;
+  uint8_t has_loss = 0;
+  double loss = 0;
+  uint32_t num_names = 0;
+  TALWEG_RETURN_IF_ERROR(reader.Double(read.learning_rate));
+  TALWEG_RETURN_IF_ERROR(reader.Double(read.gradient_norm));
+  TALWEG_RETURN_IF_ERROR(reader.Double(read.clip_factor));
+  TALWEG_RETURN_IF_ERROR(reader.Double(read.update_norm));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(read.staleness));
+  TALWEG_RETURN_IF_ERROR(reader.Uint32(read.contributors));
+  TALWEG_RETURN_IF_ERROR(reader.Byte(has_loss));
+  TALWEG_RETURN_IF_ERROR(reader.Double(loss));
+  TALWEG_RETURN_IF_ERROR(reader.Double(read.total_weight));
+  TALWEG_RETURN_IF_ERROR(reader.Uint32(read.num_late));
+  TALWEG_RETURN_IF_ERROR(reader.Uint32(num_names));
+  if (num_names > kMaxLateNames) {
+    return MakeError(Reason::kStateCorrupt, "state has too many names of late workers");
+  }
+  if (has_loss != 0) read.loss = loss;
+  for (uint32_t index = 0; index < num_names; ++index) {
+    TALWEG_RETURN_IF_ERROR(reader.Text(read.late_workers.emplace_back()));
+  }
+  report = std::make_shared<const StepReport>(std::move(read));
+  return absl::OkStatus();
+}
+
+void WriteIdentity(const Member& member, ByteWriter& writer) {
+  writer.Text(member.name);
+  writer.Uint64(member.incarnation);
+}
+
+void WriteRoles(Roles roles, ByteWriter& writer) { writer.Byte(roles.bits()); }
+
+absl::Status ReadRoles(ByteReader& reader, Roles& roles) {
+  uint8_t bits = 0;
+  TALWEG_RETURN_IF_ERROR(reader.Byte(bits));
+  if (!Roles::AreValidBits(bits)) return UnknownKindError();
+  roles = Roles::FromBits(bits);
+  return absl::OkStatus();
+}
+
+void WriteSettled(const Member::Settled& settled, const std::shared_ptr<const StepReport>& common,
+                  ByteWriter& writer) {
+  writer.Uint64(settled.sequence);
+  writer.Uint32(settled.digest);
+  writer.Byte(static_cast<uint8_t>(settled.verdict));
+  writer.Uint64(settled.version);
+  const bool is_common = settled.report != nullptr && settled.report == common;
+  writer.Byte(is_common ? 1 : 0);
+  if (!is_common) WriteReport(settled.report, writer);
+}
+
+absl::Status ReadSettled(ByteReader& reader, const std::shared_ptr<const StepReport>& common,
+                         Member::Settled& settled) {
+  uint8_t verdict = 0;
+  uint8_t is_common = 0;
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(settled.sequence));
+  TALWEG_RETURN_IF_ERROR(reader.Uint32(settled.digest));
+  TALWEG_RETURN_IF_ERROR(reader.Byte(verdict));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(settled.version));
+  TALWEG_RETURN_IF_ERROR(reader.Byte(is_common));
+  if (verdict >= static_cast<uint8_t>(Verdict::kPending)) return UnknownKindError();
+  settled.verdict = static_cast<Verdict>(verdict);
+  if (is_common == 0) return ReadReport(reader, settled.report);
+  settled.report = common;
+  return absl::OkStatus();
+}
+
+absl::Status UnknownKindError() {
+  return MakeError(Reason::kStateCorrupt, "state has an unknown verdict or kind of worker");
+}
+
+}  // namespace talweg::core

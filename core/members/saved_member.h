@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// A member in a saved state: who it is, its roles, and the remembered answer. A policy writes these
+// parts in this order, with its own bytes between and after them, and reads them likewise. Calls
+// that wait, pending sequences and leases are not saved. Every reader fails with STATE_CORRUPT.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "core/base/byte_io.h"
+#include "core/base/reasons.h"
+#include "core/base/status_macros.h"
+#include "core/members/member.h"
+#include "core/members/member_table.h"
+
+namespace talweg::core {
+
+// A report, which may be null.
+void WriteReport(const std::shared_ptr<const StepReport>& report, ByteWriter& writer);
+absl::Status ReadReport(ByteReader& reader, std::shared_ptr<const StepReport>& report);
+
+// Name and incarnation.
+void WriteIdentity(const Member& member, ByteWriter& writer);
+// Inserts the member into `members`, where its name must be new, and returns its index.
+template <class M>
+absl::StatusOr<uint32_t> ReadIdentity(ByteReader& reader, MemberTable<M>& members) {
+  std::string name;
+  TALWEG_RETURN_IF_ERROR(reader.Text(name));
+  if (members.Find(name) != MemberTable<M>::kNone) {
+    return MakeError(Reason::kStateCorrupt, "state has a worker twice");
+  }
+  const uint32_t index = members.Insert(name);
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(members[index].incarnation));
+  return index;
+}
+
+void WriteRoles(Roles roles, ByteWriter& writer);
+absl::Status ReadRoles(ByteReader& reader, Roles& roles);
+
+// The last sequence that has a final verdict, with its answer. A report that is `common` takes one
+// byte, because most members share the report of the last step.
+void WriteSettled(const Member::Settled& settled, const std::shared_ptr<const StepReport>& common,
+                  ByteWriter& writer);
+absl::Status ReadSettled(ByteReader& reader, const std::shared_ptr<const StepReport>& common,
+                         Member::Settled& settled);
+
+// STATE_CORRUPT, for a byte of a member that no version wrote.
+absl::Status UnknownKindError();
+
+}  // namespace talweg::core
