@@ -93,7 +93,8 @@ TEST(SessionTest, SettingsThatNeedOtherMemoryAreFixed) {
   const auto session = Make(FullConfig(*FindMethod("adam")));
   SessionConfig changed = session->config();
   changed.average = {};
-  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).effects.status), "config.average.decay");
+  EXPECT_EQ(FieldName(session->Reconfigure(0, changed, kNow).effects.status),
+            "config.average.decay");
   changed = session->config();
   AggregationConfig aggregation = changed.aggregation.value();
   aggregation.gradient_accumulation_steps = 2;
@@ -109,9 +110,8 @@ TEST(SessionTest, GroupsThatChangeBetweenStagingAndStepAreMeasuredAnew) {
   StagedGradient staged(kElements);
   staged.Begin(session->config().group_map);
   staged.Stage({0, kElements}, Dtype::kFloat32, reinterpret_cast<const char*>(gradient.data()));
-  ASSERT_TRUE(
-      session->Reconfigure(0, FullConfig(*FindMethod("gradient_descent")), kNow).effects.status.ok() ==
-      false);  // an average cannot be added
+  ASSERT_TRUE(session->Reconfigure(0, FullConfig(*FindMethod("gradient_descent")), kNow)
+                  .effects.status.ok() == false);  // an average cannot be added
   SessionConfig changed = FullConfig(*FindMethod("gradient_descent"));
   changed.average = {};
   ASSERT_TRUE(session->Reconfigure(0, changed, kNow).effects.status.ok());

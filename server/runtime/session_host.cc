@@ -200,13 +200,12 @@ void SessionHost::Remember(absl::Time judged) {
 }
 
 void SessionHost::Describe(const DescribeOptions& options, Done<SessionDescription> done) {
-  Enqueue(
-      [this, options, done = std::move(done)](absl::Status status, Task finished) mutable {
-        absl::StatusOr<SessionDescription> outcome =
-            ValueOr(status, [&] { return Description(options); });
-        finished();
-        done(std::move(outcome));
-      });
+  Enqueue([this, options, done = std::move(done)](absl::Status status, Task finished) mutable {
+    absl::StatusOr<SessionDescription> outcome =
+        ValueOr(status, [&] { return Description(options); });
+    finished();
+    done(std::move(outcome));
+  });
 }
 
 SessionDescription SessionHost::Description(const DescribeOptions& options) {
