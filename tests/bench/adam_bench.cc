@@ -107,8 +107,8 @@ std::unique_ptr<ChildProcess> StartTorch(const std::string& python, size_t num_t
 
 void RunKernel(Pool& pool, const std::string& python) {
   const std::unique_ptr<ChildProcess> torch = StartTorch(python, pool.num_threads());
-  const std::optional<std::string> version = torch == nullptr ? std::nullopt : torch->AwaitLine();
-  if (!version.has_value()) {
+  const std::string version = torch == nullptr ? "" : torch->AwaitLine().value_or("");
+  if (version.empty()) {
     std::printf("bench adam_kernel: peer absent, no interpreter with torch\n");
     return;
   }
@@ -130,7 +130,7 @@ void RunKernel(Pool& pool, const std::string& python) {
   torch->Wait();
   const double ours = 1e3 * Median(our_seconds);
   const double peer = 1e3 * Median(torch_seconds);
-  Print("adam_kernel", ours, "ms", "torch_foreach_" + *version, peer, peer / ours, kKernelGoal);
+  Print("adam_kernel", ours, "ms", "torch_foreach_" + version, peer, peer / ours, kKernelGoal);
 }
 
 void RunBandwidth(Pool& pool) {
