@@ -45,7 +45,7 @@ void SessionFactory::Create(const SessionIdentity& identity, const core::Session
   const std::shared_ptr<SessionHost> host = *std::move(inserted);
   host->Create(std::move(source),
                [this, host, done = std::move(done)](absl::Status created) mutable {
-                 if (created.ok()) return done(Made{std::move(host), true});
+                 if (created.ok()) return done(Made{host, true});
                  (void)table_.Delete(host, 0);
                  done(std::move(created));
                });
