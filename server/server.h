@@ -35,7 +35,7 @@ class Server {
   // Listens and serves. INVALID_ARGUMENT if an option is wrong, UNAVAILABLE if the address cannot
   // be had.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const ServerOptions& options);
-  // Stops as Stop(0) would, unless the server was stopped.
+  // Stops as Stop(0) would, unless the server was stopped before.
   ~Server();
 
   // The address with the port that was taken, "127.0.0.1:50551".

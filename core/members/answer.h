@@ -16,7 +16,7 @@ namespace talweg::core {
 
 enum class Verdict : uint8_t { kApplied, kTooStale, kRejectedNonFinite, kRoundClosed, kPending };
 
-// At most so many late workers are told by name. How many there are is always told.
+// At most this many late workers are named. Their number is always told.
 inline constexpr size_t kMaxLateNames = 16;
 
 // What people want to know about a step.
@@ -27,7 +27,7 @@ struct StepReport {
   double update_norm = 0;
   uint64_t staleness = 0;      // versions; the largest of the contributions
   uint32_t contributors = 0;   // contributions in the step
-  std::optional<double> loss;  // mean of the contributions' first losses, of their exact sum
+  std::optional<double> loss;  // mean of the contributions' first losses, by their exact sum
   double total_weight = 0;     // of the contributions as counted, exact, rounded once
   uint32_t num_late = 0;       // workers expected at the opening, live at the close, and not in it
   std::vector<std::string> late_workers;  // the first of them by name, at most kMaxLateNames
@@ -41,7 +41,7 @@ struct Answer {
   // become part of; if it was refused, the version that was current then.
   uint64_t applied_version = 0;
   std::shared_ptr<const StepReport> report;  // only if it was applied
-  // While it is pending: no version will have the contribution as a part, whatever comes.
+  // While it is pending: no version will have the contribution as a part, whatever happens.
   bool will_not_count = false;
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Decides what a repeat is told. Sequences increase within an incarnation, and gaps are allowed. Of
-// each member the last sequence with a final verdict is remembered with its answer, and a later one
-// that is pending; what was sent before those is too old.
+// Decides what a repeat is told. Sequences increase within an incarnation, and gaps are allowed.
+// For each member, the last sequence with a final verdict is remembered with its answer, and so is
+// a later sequence that is pending. An earlier sequence is too old.
 #pragma once
 
 #include <cstdint>

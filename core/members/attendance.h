@@ -36,12 +36,12 @@ enum class Departure : uint8_t {
 // the policy's own state; its calls are inlined.
 template <class R, class M>
 concept AttendanceRules = requires(const R rules, M& member, const M& seen, Departure why) {
-  // The time of the event, and when a lease ends that is renewed by it.
+  // The time of the event, and the end of a lease that the event renews.
   { rules.now() } -> std::same_as<absl::Time>;
   { rules.lease_end() } -> std::same_as<absl::Time>;
   // The member lives from now on.
   rules.BeginsToLive(member);
-  // The member, which still lives, is about to cease.
+  // The member still lives, and is about to cease to live.
   rules.CeasesToLive(member, why);
   // The member's alarm rang, and the member lives on.
   rules.IsLookedAt(member);
@@ -77,7 +77,7 @@ class Attendance {
 
   // Admits a member and returns its index. An older incarnation is fenced, and its calls fail. If
   // there are `allowed` members, the new one takes the place of the member that expired longest
-  // ago; if none expired it fails with TOO_MANY_WORKERS.
+  // ago; if none expired, Admit fails with TOO_MANY_WORKERS.
   template <AttendanceRules<M> R>
   absl::StatusOr<uint32_t> Admit(const Join& join, size_t allowed, const R& rules,
                                  std::vector<Released>& released) {
@@ -180,7 +180,7 @@ class Attendance {
     table_.SetAlarm(
         index, std::min(Leases::EarliestEnd(member, rules.lease_end()), rules.LookAgainBy(member)));
   }
-  // A member without a lease is no more.
+  // Removes a member whose lease has ended.
   template <class R>
   void Remove(uint32_t index, const R& rules) {
     if (rules.KeepsPlace(table_[index])) return table_.KeepPlace(index);

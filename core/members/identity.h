@@ -14,12 +14,12 @@
 
 namespace talweg::core {
 
-// HISTORY_CHANGED, with the history and the version to go on from, unless `history` is the current
-// one.
+// Fails with HISTORY_CHANGED, with the history and the version to go on from, unless `history` is
+// `current`.
 absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version);
 
-// WORKER_NOT_JOINED if `member` is null, has left, or is older than `incarnation` (which then was
-// never issued to this member); INCARNATION_FENCED if the member is newer than `incarnation`.
+// Fails with WORKER_NOT_JOINED if `member` is null, has left, or is older than `incarnation` (which
+// then was never issued to this member), and with INCARNATION_FENCED if the member is newer.
 absl::Status CheckIncarnation(const Member* member, const std::string& name, uint64_t incarnation);
 
 // INCARNATION_FENCED, for calls of `member` that wait while `newer` joins in its name.

@@ -36,7 +36,7 @@ struct Member {
   struct Pending {
     uint64_t sequence = 0;
     uint32_t digest = 0;
-    bool will_not_count = false;  // It waits for a verdict that is no part of a version.
+    bool will_not_count = false;  // Its verdict will say that it is part of no version.
   };
 
   std::string name;

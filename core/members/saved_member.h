@@ -48,7 +48,7 @@ void WriteSettled(const Member::Settled& settled, const std::shared_ptr<const St
 absl::Status ReadSettled(ByteReader& reader, const std::shared_ptr<const StepReport>& common,
                          Member::Settled& settled);
 
-// STATE_CORRUPT, for a byte of a member that no version wrote.
+// The error STATE_CORRUPT, for a byte that no version of the server writes for a member.
 absl::Status UnknownKindError();
 
 }  // namespace talweg::core

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The calls that wait for an answer: each is answered once, fails once, or is forgotten once. A
-// call that waits keeps its member's lease, so when it ends the lease begins anew.
+// call that waits keeps its member's lease, so the lease begins anew when the call ends.
 #pragma once
 
 #include <cstddef>

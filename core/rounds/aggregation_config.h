@@ -77,8 +77,8 @@ struct AggregationConfig {
         ChoiceField<C, StaleScale>{"stale_scale", &C::stale_scale, kStaleScales}};
   }
 
-  // FIELD_OUT_OF_RANGE, which names the field, if the mode or the rule does not use a field that is
-  // set, if fields contradict each other, and if slow workers would starve.
+  // Fails with FIELD_OUT_OF_RANGE, naming the field, if the mode or the rule does not use a field
+  // that is set, if fields contradict each other, or if slow workers would starve.
   absl::Status Validate() const;
 
   bool synchronous() const { return mode == AggregationMode::kSynchronous; }

@@ -47,8 +47,8 @@ class Clocks {
   uint64_t least() const { return counts_.empty() ? greatest_ : counts_.begin()->first; }
   uint64_t greatest() const { return greatest_; }
 
-  // For audits: whether these are the workers counted by clock, and whether somebody lets a held
-  // worker go.
+  // For audits: whether `counts` says how many workers are counted at each clock, and whether the
+  // worker is in the list of those whose answer is held.
   bool Are(const std::map<uint64_t, uint32_t>& counts) const { return counts_ == counts; }
   bool Holds(uint32_t index, const Worker& worker) const;
 

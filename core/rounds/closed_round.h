@@ -31,7 +31,7 @@ struct Late {
   std::vector<std::string> names;  // the first, at most kMaxLateNames
 };
 
-// Closes `round`, which makes `version` of `total_weight`, by the configuration `config`.
+// Closes `round`, whose contributions weigh `total_weight`. It makes `version` under `config`.
 ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double total_weight,
                   const Configure& config, Late late, absl::Time now);
 

@@ -23,8 +23,8 @@ bool SameClosingRule(const AggregationConfig& a, const AggregationConfig& b);
 bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
                const Expectations& expectations, uint64_t version, size_t num_live_gradient);
 
-// Contributions that close a round by CloseRule::kCount. A rule that came with more places for
-// workers holds for the open round before the places do: then all the places there are.
+// Contributions that close a round by CloseRule::kCount. A changed rule holds for the open round at
+// once, but a larger max_workers does not; so the places that there are suffice.
 uint64_t NeededContributions(const AggregationConfig& config);
 
 // Whether the round closes. A round without contributions never does.

@@ -63,7 +63,7 @@ struct RoundMember {
   uint64_t sequence = 0;
   uint64_t base_version = 0;
   float weight = 1;  // as counted, stale scaling included
-  absl::Time time;   // of its judgement
+  absl::Time time;   // when it was judged
 };
 
 // Which contributions made a version. The state of the version is a function of this record and of
@@ -71,7 +71,7 @@ struct RoundMember {
 struct VersionRecord {
   uint64_t version = 0;
   uint64_t config_version = 0;
-  // Of the configuration that its closing rule came from, if that was a newer one; otherwise 0.
+  // The number of the configuration that the closing rule came from, if it is newer; otherwise 0.
   uint64_t close_config_version = 0;
   absl::Time opened;  // first contribution
   absl::Time closed;

@@ -18,8 +18,8 @@
 
 namespace talweg::core {
 
-// The workers that `choose` accepts, as a list. Names are part of the state, which is the same in
-// every run. O(n).
+// The workers that `choose` accepts, as a list. The first names are chosen by their order, so every
+// run lists the same names. O(n).
 template <class Choose>
 WorkerList ListOf(const Workers& workers, const Choose& choose) {
   WorkerList list;

@@ -43,7 +43,7 @@ struct OpenRound {
   // A contribution becomes part of the round, with `counted_weight`.
   void Add(uint32_t index, const Contribution& contribution, float counted_weight,
            uint64_t staleness_of_it, absl::Time now);
-  // The worker is told when the round closes, which it is no part of.
+  // The worker is no part of the round, and is told when the round closes.
   void AddBystander(uint32_t index, const Workers& workers);
   // Only for the mutation kUnfoldAtExpiry: takes the weight of an incarnation back out.
   void Unfold(uint64_t incarnation);

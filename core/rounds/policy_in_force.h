@@ -17,7 +17,7 @@ class PolicyInForce {
  public:
   explicit PolicyInForce(const Configure& configuration);
 
-  // Of the version that is made next.
+  // The configuration of the version that is made next.
   const Configure& configuration() const { return configuration_; }
   const AggregationConfig& aggregation() const { return configuration_.aggregation; }
   bool bounded() const { return aggregation().mode == AggregationMode::kBoundedStaleness; }
@@ -26,11 +26,11 @@ class PolicyInForce {
   const AggregationConfig& closing() const { return closing_; }
   uint64_t close_config_version() const { return close_config_version_; }
 
-  // Another configuration was accepted. If a round is open it waits for the next version, except
-  // its closing rule, which holds for the open round. Returns whether something is in force now
-  // that was not before.
+  // Another configuration was accepted. If a round is open, the configuration waits for the next
+  // version; only its closing rule holds at once. Returns whether something is in force now that
+  // was not before.
   bool Accept(const Configure& configuration, bool round_is_open);
-  // A version was made. Returns likewise.
+  // A version was made. Returns what Accept returns.
   bool BeginNextVersion();
 
  private:

@@ -9,7 +9,7 @@
 //
 // The exact sum is folded into accumulators, with several contributions per pass. The other
 // reductions keep every contribution until the round closes. AggregationConfig::RoundBytes says how
-// much memory this takes. It is taken when it is first needed, and kept.
+// much memory this takes. The memory is taken when it is first needed, and kept.
 //
 // A fold or a close is done shard by shard: first Begin…, then FoldShard or CloseShard once for
 // each shard of ShardAt, on any threads at the same time, and last End…. Contributions are numbered

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the open round waits for, as a person asks: values.
+// What the open round waits for, told as values to a person who asks.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +44,8 @@ struct RoundDescription {
   double weight = 0;
   double needed_weight = 0;                 // 0: the weight closes nothing
   std::optional<absl::Duration> closes_in;  // when time alone closes it; not below 0
-  // Before version 1 a synchronous round does not freeze with fewer live gradient workers; 0 once
-  // that does not matter.
+  // Before version 1, a synchronous round does not freeze with fewer than `needed_live_workers`
+  // live gradient workers. Otherwise, and once it is frozen, both are 0.
   uint64_t num_live_workers = 0;
   uint64_t needed_live_workers = 0;
 };

@@ -100,7 +100,7 @@ class RoundMachine {
   // When a Tick should come at the latest; InfiniteFuture if nothing is due.
   absl::Time NextTick() const;
 
-  // As the function of this name, against this session.
+  // As core::CheckHistory, with the history and the version of this session.
   absl::Status CheckHistory(uint64_t history) const;
 
   uint64_t history() const { return history_; }
@@ -134,8 +134,8 @@ class RoundMachine {
   absl::Status Load(ByteReader& reader, absl::Time now, uint64_t history = 0,
                     uint32_t format = kSavedFormat);
 
-  // Tests only: a deliberate bug; and INTERNAL if a counter is not what a recount says, if a call
-  // waits for nothing, or if nobody is told of what is due. O(n).
+  // Tests only. SwitchOn makes a deliberate bug. Audit fails with INTERNAL if a counter is not what
+  // a recount says, if a call waits for nothing, or if no tick is asked for what is due. O(n).
   void SwitchOn(Mutation mutation);
   absl::Status Audit() const;
 

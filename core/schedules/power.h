@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whole powers by repeated squaring: it takes O(log exponent) multiplications, and not `pow`, whose
-// last bit differs between mathematics libraries.
+// Whole powers by repeated squaring, with O(log exponent) multiplications. This replaces `pow`,
+// whose last bit differs between mathematics libraries.
 #pragma once
 
 #include <cstdint>

@@ -55,8 +55,8 @@ struct Section {
   // out.
   absl::string_view needed = "";
 
-  // The fields with their defaults. `config` has the sections before this one. Null: the section
-  // has no fields beside those of its kind.
+  // The fields with their defaults. In `config` the sections before this one are set. Null: the
+  // section has no fields beside those of its kind.
   std::unique_ptr<Config> (*default_fields)(const SessionConfig& config) = nullptr;
 
   // The name of the oneof in the section's message that lists the kinds; empty: the section has no
@@ -78,12 +78,13 @@ struct Section {
   // The beginning of the error for a live change of the kind; empty: a live change is allowed.
   absl::string_view fixed_kind = "";
   // Checks what the fields cannot say alone, and derives what follows from them, once all sections
-  // are set. FIELD_OUT_OF_RANGE, naming the field within the configuration. Null: nothing.
+  // are set. Fails with FIELD_OUT_OF_RANGE, naming the field within the configuration. Null:
+  // nothing is checked or derived.
   absl::Status (*resolve)(SessionConfig& config) = nullptr;
-  // Fails with FIELD_IMMUTABLE if a live session may not change so, although no fixed kind and no
-  // fixed field differs. Null: every such change is allowed.
+  // Fails with FIELD_IMMUTABLE if a live session may not make this change, although no fixed kind
+  // and no fixed field differs. Null: every such change is allowed.
   absl::Status (*check_change)(const SessionConfig& from, const SessionConfig& to) = nullptr;
-  // Bytes that the section makes a session need. Null: none.
+  // Bytes that a session needs because of this section. Null: none.
   uint64_t (*memory_bytes)(const SessionConfig& config) = nullptr;
 };
 
@@ -94,8 +95,8 @@ absl::Span<const Section> Sections();
 // Null if no section has this name.
 const Section* FindSection(absl::string_view name);
 
-// The section with every default: fields, kind (if there is a default kind), no entries. `config`
-// has the sections before it.
+// The section with every default: fields, kind (if there is a default kind), no entries. In
+// `config` the sections before it are set.
 SectionValue DefaultsOf(const Section& section, const SessionConfig& config);
 
 // A configuration in which every section is still to be set, in the order of the table.

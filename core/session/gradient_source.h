@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Where the gradient of a step comes from: one contribution, or a reduced round. Everything after
-// it (clipping, decay, the method, the average) is the same for all of them.
+// Where the gradient of a step comes from: one contribution, or a reduced round. What follows
+// (clipping, decay, the method, the average) is the same for every source.
 #pragma once
 
 #include <memory>

@@ -16,7 +16,7 @@
 //
 // Bounds and deviations are computed in double and rounded to float32 once; a value is `offset +
 // scale * draw` in float32. So UNIFORM is never below low in float32, but it can reach high, or
-// exceed it by as much as low and high - low were rounded. If low is 0 or -high, a value stays
+// exceed high by the rounding errors of low and of high - low. If low is 0 or -high, a value stays
 // below high; so Kaiming and Xavier stay below b. One core draws about 9e7 normals or 1.8e8
 // uniforms per second.
 #pragma once

@@ -25,7 +25,7 @@ namespace talweg::core {
 struct GroupConfig {
   double learning_rate_factor = 1;  // of the schedule's rate
   double decay_factor = 1;          // of the session's weight decay, coupled and decoupled
-  double max_norm = 0;    // of the group's own gradient; 0: it is clipped with the session
+  double max_norm = 0;    // of the group's own gradient; 0: the norm that groups share clips it
   double max_value = 0;   // of an element of its gradient; 0: the session's max_value
   bool frozen = false;    // parameters and state stay; the gradient is ignored
   bool fallback = false;  // asks for the role "fallback"
@@ -71,7 +71,7 @@ class GroupMap {
   size_t num_groups() const { return num_groups_; }
   size_t GroupOfTensor(size_t tensor) const { return group_of_tensor_[tensor]; }
 
-  // Bytes that the map needs, and one number for each run.
+  // Bytes that the map needs, and one double for each run: the sums by piece need it.
   uint64_t memory_bytes() const {
     return group_of_tensor_.size() * sizeof(uint32_t) +
            runs_.size() * (sizeof(Run) + sizeof(double));

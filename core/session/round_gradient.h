@@ -31,7 +31,7 @@ class RoundGradient final : public GradientSource {
   // How many contributions were added and are not folded yet.
   size_t num_unfolded() const { return unfolded_.size(); }
 
-  // Adds the stage that folds these contributions.
+  // Adds the stage that folds the contributions that are not folded yet.
   void AddFoldStage(Work& work);
 
   // Reduces the whole round.

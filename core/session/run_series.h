@@ -26,7 +26,7 @@ struct RunRecord {
   absl::Time time;                // when that version became visible, by the wall clock
   StepReport report;              // as it was reported, without the names of late workers
   double step_seconds = 0;        // from the judgement that ordered it until it was visible
-  double seconds_since_last = 0;  // since the version before it became visible
+  double seconds_since_last = 0;  // since the previous version became visible
 };
 
 // A value. It is no part of a session's state: no decision depends on it, and no checksum covers

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a saved state begins: its format, and the configuration. For core/session.
+// How a saved state begins: its format, and the configuration. Only core/session includes this
+// file.
 //
 //   format 3   magic, layout, then the first seven sections of the table, in its order
 //   format 4   magic, layout, the number of sections, then each section: its name, and a text that

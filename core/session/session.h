@@ -150,7 +150,7 @@ class Session {
   struct OpenStep {
     std::unique_ptr<SingleContribution> single;  // null: the gradient is that of the round
     std::shared_ptr<Parameters> to;
-    const Work* work;  // that takes it
+    const Work* work;  // the work that takes the step
   };
 
   GradientSource& SourceOf(OpenStep& step);

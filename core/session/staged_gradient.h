@@ -28,7 +28,7 @@ class StagedGradient {
   void Begin(std::shared_ptr<const GroupMap> map);
 
   // Copies the elements of `shard` from `bytes` and measures them. `bytes` has the elements of that
-  // shard alone, little-endian, with any alignment. The shard begins and ends with blocks.
+  // shard alone, little-endian, with any alignment. The shard consists of whole blocks.
   void Stage(Shard shard, Dtype dtype, const char* bytes);
 
   // Copies and measures the next elements, however many they are; the first call after Begin starts
@@ -63,7 +63,7 @@ class StagedGradient {
 };
 
 // The digest of a whole contribution. A repeat must agree with the first contribution in all of
-// these arguments. Losses that are NaN count by their bits.
+// these arguments. Losses, NaN among them, are compared by their bits.
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
                        absl::Span<const double> losses, float weight = 1,
                        bool is_difference = false);

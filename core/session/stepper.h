@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The arithmetic of a step: from one version of the parameters, and a gradient, to the next.
+// The arithmetic of a step: from one version of the parameters, and a gradient, to the next
+// version.
 //
 // One order everywhere, PyTorch's: the gradient is clipped by norm, then by value; coupled decay is
 // added; the method steps, with decoupled decay inside; the running average follows. Clipping by

@@ -4,10 +4,10 @@
 // sessions from the call, and is told how the call ended. The log is a doorkeeper; metrics,
 // authentication and quotas are to be others. The door of server/rpc calls them.
 //
-// A doorkeeper hears of every call in this order: Admit; then, any number of times, MaySee,
-// SessionCreated and SessionDeleted; then Ended, exactly once, whatever became of the call. A call
-// that Admit refuses is over for this doorkeeper: it hears no more of it, so that whatever it
-// counts up in Admit it counts down in Ended.
+// A doorkeeper hears of every call that the doorkeepers before it let in, in this order: Admit;
+// then, any number of times, MaySee, SessionCreated and SessionDeleted; then Ended, exactly once,
+// whatever became of the call. A call that Admit refuses is over for this doorkeeper: it hears no
+// more of the call. So Admit counts up only calls that it lets in, and Ended counts down.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ namespace talweg::server {
 
 // What is known of a call when it begins. It does not change, and lives as long as the call.
 struct CallFacts {
-  absl::string_view method;  // "talweg.v1.SessionService/GetSession", of static storage
+  absl::string_view method;  // "talweg.v1.SessionService/GetSession", points to static storage
   std::string peer;          // as gRPC names it: "ipv4:127.0.0.1:4711"
   std::vector<std::pair<std::string, std::string>> metadata = {};  // names are in lower case
 

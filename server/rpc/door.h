@@ -68,7 +68,7 @@ class Call {
   // larger than `after`.
   std::vector<std::shared_ptr<SessionHost>> List(std::string after, size_t limit);
 
-  // Notes the session that the call is about, for the report of its end. Find notes it itself.
+  // Notes the session that the call is about, for the report of its end. Find does so by itself.
   void Names(const std::string& session_id);
   // Tell the doorkeepers that the call made this session, or deleted it.
   void SessionCreated(const SessionHost& host);

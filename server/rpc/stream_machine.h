@@ -11,8 +11,8 @@
 // next header; its client need not know, for its grant stays good, and the frames that follow wait
 // until the memory is there.
 //
-// The machine has no thread, clock or socket. What it needs it asks of the interfaces below, and an
-// answer that takes time comes as a call of the machine. One thread at a time.
+// The machine has no thread, clock or socket. It asks the interfaces below for what it needs, and
+// an answer that takes time comes as a call of the machine. One thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -85,8 +85,7 @@ class StreamOutput {
 
 class StreamMachine {
  public:
-  // The shortest time between two signs of life that the session is told of a worker that sends
-  // chunks.
+  // While a worker sends chunks, ShowLife is called at most once in this time.
   static constexpr absl::Duration kSignOfLife = absl::Seconds(1);
 
   struct World {
@@ -104,7 +103,7 @@ class StreamMachine {
   // --- Frames.
 
   // Whether the next frame may be looked at. It may not while a contribution is judged, nor while
-  // the machine waits for memory that its client takes for granted.
+  // the machine waits for memory for which its client has a grant already.
   bool TakesFrames() const;
   void Take(const v1::StreamStepRequest& frame);
 
@@ -113,7 +112,8 @@ class StreamMachine {
   void SessionMade(const absl::Status& made);
   void Granted(MemoryBudget::Reservation memory);
   void Wanted();
-  // `more_may_come`: the client has not half-closed, or frames of it are still to be looked at.
+  // `more_may_come`: the client has not half-closed, or some of its frames are still to be looked
+  // at.
   void Judged(const absl::StatusOr<StepOutcome>& outcome, bool more_may_come);
   void ReplyMade();
 

@@ -23,7 +23,7 @@ using PostToStream = std::function<void(absl::AnyInvocable<void(StreamMachine&)>
 // The session of a stream: its real host. Thread-compatible; the answers come through `post`.
 class HostedSession final : public StreamSession {
  public:
-  // `more_may_come` says what Judged is told.
+  // `more_may_come` gives the argument of that name of StreamMachine::Judged.
   HostedSession(std::shared_ptr<SessionHost> host, PostToStream post,
                 std::function<bool()> more_may_come);
   ~HostedSession() override;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The memory that sessions may use together. A session is charged when it is created, and refused
-// if it would not fit, so that no layout brings the server down.
+// The memory that sessions, or contributions under way, may use together. A session is charged when
+// it is created, and refused if it would not fit, so that no layout brings the server down.
 #pragma once
 
 #include <cstddef>
@@ -29,9 +29,9 @@ class MemoryBudget {
     Reservation& operator=(Reservation&& other) noexcept;
     ~Reservation();
     uint64_t bytes() const { return bytes_; }
-    // Reserves the bytes that are missing to `bytes`, or gives back those that are too many. Fails
-    // as Reserve does, and then holds as many as before; giving back cannot fail. A reservation
-    // that belongs to no budget accepts any number.
+    // Makes the reservation hold `bytes`: reserves what is missing, or gives back what is too much.
+    // Fails as Reserve does, and then holds as many bytes as before; giving back cannot fail. A
+    // reservation that belongs to no budget accepts any number.
     absl::Status Resize(uint64_t bytes);
     // The budget that the bytes came from; null if they belong to no budget.
     MemoryBudget* budget() const { return budget_; }

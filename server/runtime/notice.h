@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Something that happens, once for all or now and then, and the listeners that want to be told.
+// An event that happens once and for good, or now and then, and the listeners to be told of it.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ class Notice {
   using Listener = std::function<void()>;
 
   // `listener` runs once, under no lock: on the thread that gives the notice, or at once if the
-  // notice was given before. Returns the listener's number, for Forget.
+  // notice was given before. Returns the listener's number, for Forget; 0 if it ran at once.
   uint64_t Listen(Listener listener) {
     {
       MutexLock lock(mutex_);
@@ -34,7 +34,7 @@ class Notice {
 
   // The listener is no longer called. It may still be running when this returns.
   void Forget(uint64_t listener) {
-    Listener forgotten;  // goes after the lock
+    Listener forgotten;  // destroyed after the lock is released
     MutexLock lock(mutex_);
     const auto found = listeners_.find(listener);
     if (found == listeners_.end()) return;
@@ -42,9 +42,9 @@ class Notice {
     listeners_.erase(found);
   }
 
-  // It has happened, once for all. Tells the listeners, and every later listener at once.
+  // It has happened, once and for good. Tells the listeners, and every later listener at once.
   void Give() { Tell(true); }
-  // It has happened, and may happen again. Tells the listeners, which listen no longer then.
+  // It has happened, and may happen again. Tells the listeners once, and forgets them.
   void Pulse() { Tell(false); }
 
  private:

@@ -19,7 +19,7 @@
 
 namespace talweg::server {
 
-// Thread-safe. Vectors that it gave out may outlive the pool.
+// Thread-safe. The vectors that the pool gave out may outlive it.
 class ParameterPool {
  public:
   // `budget` outlives every vector that the pool gives out; null: nothing is charged.

@@ -31,12 +31,12 @@ class SessionFactory {
   SessionFactory(SessionTable& table, MemoryBudget& memory, Env& env)
       : table_(table), memory_(memory), env_(env) {}
 
-  // The identity of a new session, with a history of its own, which is made now.
+  // The identity of a new session, with a new history and the present time.
   SessionIdentity NewIdentity(const std::string& session_id, const std::string& request_id,
                               uint32_t request_digest);
 
-  // What a session of `config` would tell of itself if it got its memory now. It has no history,
-  // because it is not made. Fails with MEMORY_QUOTA.
+  // What a session of `config` would tell of itself if it got its memory now. The session has no
+  // history, because it is not made. Fails with MEMORY_QUOTA.
   absl::StatusOr<SessionDescription> DryRun(SessionIdentity identity,
                                             const core::SessionConfig& config) const;
 

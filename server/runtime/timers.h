@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Calls at times of the monotonic clock. A thread sleeps until the time of the earliest call. What
-// it calls must only post.
+// Makes calls at given times of the monotonic clock. One thread sleeps until the earliest of these
+// times and makes the call. A callback must only post.
 #pragma once
 
 #include <condition_variable>

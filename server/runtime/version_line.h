@@ -30,8 +30,8 @@ class VersionLine {
 
   // The session has reached `version`. Versions never go back.
   void Reach(uint64_t version);
-  // Ends all waits with `status`, and every later wait that would begin. The status of the first
-  // call of End counts.
+  // Ends all waits with `status`, and likewise every wait that would begin later. The status of the
+  // first call of End counts.
   void End(const absl::Status& status);
 
  private:

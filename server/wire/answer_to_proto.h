@@ -10,7 +10,7 @@
 
 namespace talweg::server {
 
-// `outcome.parameters` must be there.
+// `outcome.parameters` must not be null.
 void AnswerToProto(const StepOutcome& outcome, uint64_t history, v1::StepResponse& response);
 
 }  // namespace talweg::server

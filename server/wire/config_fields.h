@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Between the proto message of a method and its field table, by name: nothing here knows any
-// method.
+// Copies values between a proto message and a field table, by the names of the fields. Nothing here
+// knows any method.
 #pragma once
 
 #include <memory>

@@ -19,7 +19,7 @@ namespace talweg::server {
 // Thread-compatible.
 class ContributionAssembler {
  public:
-  // Bounds on the numbers of a chunk, in their dtype.
+  // Bounds on the bytes that the numbers of a chunk take in their dtype.
   static constexpr uint64_t kMaxChunkBytes = uint64_t{4} << 20;
   static constexpr uint64_t kMinChunkBytes = uint64_t{256} << 10;  // except for the last
 

@@ -11,10 +11,11 @@
 
 namespace talweg::server {
 
-// What a header must be whatever its session is. FIELD_REQUIRED, FIELD_OUT_OF_RANGE.
+// Checks what every header must hold, whatever its session is. FIELD_REQUIRED, FIELD_OUT_OF_RANGE.
 absl::Status CheckHeader(const v1::ContributionHeader& header);
 
-// The sign of life that a part of a contribution is. `header` was checked.
+// Each part of a contribution shows that its worker lives; this is the heartbeat that says so.
+// `header` was checked.
 core::Heartbeat LifeOf(const v1::ContributionHeader& header);
 
 // A contribution except for its gradient. `header` was checked.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a worker says when it joins, shows that it lives or leaves, and what it is told.
+// What a worker says and is told when it joins, when it shows that it lives, and when it leaves.
 #pragma once
 
 #include <cstdint>
@@ -15,10 +15,10 @@
 
 namespace talweg::server {
 
-// Whether a member names itself: FIELD_REQUIRED, FIELD_OUT_OF_RANGE.
+// Checks that a member names itself. Fails with FIELD_REQUIRED or FIELD_OUT_OF_RANGE.
 absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t incarnation);
 
-// A member that lives, and a member that goes. Both fail as CheckMember does.
+// The heartbeat of a member, and its leave. Both functions fail as CheckMember does.
 absl::StatusOr<core::Heartbeat> HeartbeatFromProto(const v1::HeartbeatRequest& request);
 absl::StatusOr<core::Leave> LeaveFromProto(const v1::LeaveRequest& request);
 

@@ -36,7 +36,7 @@ class OutgoingVector {
  private:
   std::shared_ptr<const core::Parameters> values_;
   std::shared_ptr<const core::Parameters>
-      previous_;  // what an update is the difference to; or null
+      previous_;  // the version that an update starts from; or null
   v1::SectionKind kind_ = v1::SECTION_KIND_PARAMETERS;
   core::Dtype dtype_ = core::Dtype::kFloat32;
 };

@@ -17,8 +17,8 @@ absl::Status CheckPageSize(uint32_t page_size);
 // How many entries a page of that size has: 50 if the request leaves it open.
 size_t PageSize(uint32_t page_size);
 
-// Whether `token` may be the last session id of a page, which is what the server gives as a token.
-// PAGE_TOKEN_INVALID; an empty token begins at the front.
+// Checks that `token` may be a session id, because the server gives the last id of a page as a
+// token. An empty token begins at the front. Fails with PAGE_TOKEN_INVALID.
 absl::Status CheckPageToken(const std::string& token);
 
 }  // namespace talweg::server

@@ -25,8 +25,8 @@ struct PullSpec {
   std::optional<uint64_t> version;  // No other version will do; then min_version is 0.
 };
 
-// Fails with FIELD_OUT_OF_RANGE, naming the field, if the request does not fit itself or a layout
-// of `num_elements`.
+// Fails with FIELD_OUT_OF_RANGE, naming the field, if the request contradicts itself or does not
+// fit a layout of `num_elements`.
 absl::StatusOr<PullSpec> PullFromProto(const v1::PullRequest& request, uint64_t num_elements);
 
 // Thread-compatible. Holds the version that the messages are made of.

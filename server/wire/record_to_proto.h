@@ -23,7 +23,7 @@ void RecordToProto(const core::VersionRecord& record, v1::VersionRecord& proto);
 // and uses its memory again.
 void RecordsToProto(uint64_t history, absl::Span<const core::RunRecord> records,
                     v1::WatchSessionResponse& proto);
-// A page of `records`; `more`: later ones are kept. Adds to an empty `proto`.
+// A page of `records`; `more`: later records are kept. Adds to an empty `proto`.
 void RecordsToProto(uint64_t history, absl::Span<const core::VersionRecord> records, bool more,
                     v1::ListVersionRecordsResponse& proto);
 

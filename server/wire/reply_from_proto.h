@@ -16,7 +16,7 @@ absl::StatusOr<ReplySpec> ReplyFromProto(const v1::ReplyOptions& reply);
 // The same for a reply in one message, which has no checksums.
 absl::StatusOr<ReplySpec> MessageReplyFromProto(const v1::ReplyOptions& reply);
 
-// The same for a reply in chunks, which has no bound.
+// The same for a reply in chunks, whose size has no bound.
 absl::StatusOr<ReplySpec> StreamReplyFromProto(const v1::ReplyOptions& reply);
 
 }  // namespace talweg::server

@@ -12,8 +12,7 @@ namespace talweg::server {
 
 // Uploaded bytes are borrowed from `values`. Reads all of them once, to see that they are finite.
 // Paths in errors start at the create request. FIELD_REQUIRED, INITIAL_VALUES_INVALID,
-// SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH, and what the rules of a plan may be wrong in
-// (InitialValuesFromProto).
+// SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH, and the errors of InitialValuesFromProto.
 absl::StatusOr<InitialSource> SourceFromProto(const v1::InitialValues& values,
                                               const core::Layout& layout);
 

@@ -89,7 +89,7 @@ enum class Happening : uint8_t {
   kBeat,     // a process's heartbeat timer
   kBroken,   // the server learns that the caller of ticket `number` is gone
   kAlarm,    // one of the server's rings
-  kTask,     // something that the server does takes no longer
+  kTask,     // something that takes the server time is finished
   kWorkerFault,
   kServerCrash,
   kServerStart,

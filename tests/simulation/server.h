@@ -2,7 +2,7 @@
 //
 // The server: the real host of one session (server/runtime) in virtual time, and the disk that its
 // states come back from after a crash. What the host decides is shown to the oracle before it is
-// kept, and what it answers must be durable and visible by then.
+// kept, and when the host answers, what it says must be durable and visible.
 #pragma once
 
 #include <cstdint>

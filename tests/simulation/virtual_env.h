@@ -48,7 +48,7 @@ class VirtualEnv final : public server::Env {
   void OnTask(uint64_t task);
   // Lets everything that takes time end now.
   void FinishAll();
-  // A crash: nothing of what was to come will.
+  // A crash: whatever was still to come never comes.
   void Forget();
 
   // Changes that had to become durable, and those of them that have.

@@ -29,7 +29,7 @@ struct Outcome {
   }
 };
 
-// Runs it until its end or its first violation. `aloud` prints what happens.
+// Runs the world until its end or its first violation. `aloud` prints what happens.
 Outcome RunWorld(const WorldConfig& world, bool aloud = false);
 
 // The command that shows what happened in a world.

@@ -32,7 +32,7 @@ struct Faults {
   double not_finite = 0;         // shares of contributions
   double reuses_sequence = 0;
   double impatient = 0;   // share of contributions that are sent while the last one still waits
-  double breaks_off = 0;  // share of the calls given up of which the server learns that they ended
+  double breaks_off = 0;  // share of the calls given up whose end the server learns of
 };
 
 // Deliberate bugs around the round machine, as core::Mutation has them within it.

@@ -13,7 +13,7 @@
 
 namespace talweg::testing {
 
-// A number that /proc/PID/status tells, such as "Threads"; 0 if it tells none of that name.
+// A number that /proc/PID/status tells, such as "Threads"; 0 if it has no number of that name.
 inline uint64_t StatusNumber(pid_t pid, const std::string& name) {
   std::ifstream file(absl::StrCat("/proc/", pid, "/status"));
   for (std::string word; file >> word;) {

@@ -75,8 +75,8 @@ class Client {
   absl::StatusOr<v1::Session> CreateSession(v1::CreateSessionRequest request) const;
 
   // Makes a session. If a session of that name is there and has the same layout and method, takes
-  // that one; its schedule, policy and values stay as they are. FAILED_PRECONDITION, saying what
-  // differs, if it has another layout or method.
+  // that session; its schedule, policy and values stay as they are. FAILED_PRECONDITION, saying
+  // what differs, if it has another layout or method.
   absl::StatusOr<AttachedSession> CreateOrAttach(const v1::CreateSessionRequest& request) const;
 
   absl::StatusOr<v1::Session> GetSession(absl::string_view session_id,

@@ -40,7 +40,7 @@ struct StepResult {
   int num_attempts = 1;           // calls made and streams begun for this answer
 
   bool applied() const { return verdict == v1::VERDICT_APPLIED; }
-  // Whether it waits for other contributions, or for slower workers. This is no acknowledgement.
+  // Whether the contribution waits for others, or for slower workers. Pending acknowledges nothing.
   bool pending() const { return verdict == v1::VERDICT_PENDING; }
 };
 

@@ -23,7 +23,7 @@ struct Waiting {
   Contribution contribution;
   int num_attempts = 0;
   bool asks_again = false;  // a caller that is told "pending" may ask later what became of it
-  std::vector<float> kept;  // the gradient, once its caller has it back
+  std::vector<float> kept;  // the gradient, once its caller owns the span again
 };
 
 struct Session::State {
