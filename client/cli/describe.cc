@@ -68,7 +68,9 @@ std::string ClosingText(const v1::OpenRound& round) {
     parts.push_back(absl::StrCat("not before ", round.needed_live_workers(),
                                  " workers are live, now ", round.num_live_workers()));
   }
-  if (round.too_few() == v1::TOO_FEW_WAIT && round.expected().count() == 0) {
+  const bool lacks = round.num_contributions() < round.needed_contributions() ||
+                     round.weight() < round.needed_weight();
+  if (lacks && round.too_few() == v1::TOO_FEW_WAIT && round.expected().count() == 0) {
     parts.emplace_back("nobody else is expected: more workers must join, or the policy change");
   }
   return absl::StrJoin(parts, ", ");

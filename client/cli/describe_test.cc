@@ -196,6 +196,11 @@ TEST(DescribeTest, AStuckRoundSaysWhatWouldFreeIt) {
             "open round: makes version 1\n"
             "closes: COUNT, 2 of 4 contributions, nobody else is expected: more workers must join, "
             "or the policy change");
+  // A changed rule that is met closes the round at once: nobody need do anything.
+  round.set_needed_contributions(2);
+  EXPECT_EQ(RoundText(round),
+            "open round: makes version 1\n"
+            "closes: COUNT, 2 of 2 contributions");
 }
 
 TEST(DescribeTest, AStepThatWillNotCountSaysSo) {

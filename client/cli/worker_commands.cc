@@ -151,7 +151,8 @@ std::vector<Command> WorkerCommands() {
        "Prints the incarnation, which heartbeat and leave ask for. A process that works under the\n"
        "same name is fenced. Nothing keeps the lease afterwards except `talweg session "
        "heartbeat`;\n"
-       "once it has run out, no round waits for the worker any more.\n",
+       "once it has run out, no round waits for the worker any more. `talweg step` under the same\n"
+       "name joins anew and so gives this place up.\n",
        {{"worker", "NAME", WorkerFlagHelp("who joins")},
         {"role", "ROLE",
          absl::StrCat("what the worker does, one of ", RoleNames(),
