@@ -41,9 +41,7 @@ class SingleContribution final : public GradientSource {
                  Work& work) override {
     if (gradient_->map() == map.get()) return;
     gradient_->Begin(std::move(map));
-    const size_t size = gradient_->size();
-    work.Add({[size] { return NumShards(size); },
-              [this, size](size_t piece) { gradient_->Measure(ShardAt(piece, size)); }});
+    work.AddShards(gradient_->size(), [this](Shard shard) { gradient_->Measure(shard); });
   }
   StagedGradient& gradient() override { return *gradient_; }
   void Release() override { gradient_.reset(); }

@@ -17,10 +17,9 @@ namespace {
 // Turns what a worker's own steps added to the parameters into a gradient.
 void AddNegation(std::shared_ptr<StagedGradient> gradient, Work& work) {
   const size_t size = gradient->size();
-  work.Add({[size] { return NumShards(size); },
-            [gradient = std::move(gradient), size](size_t piece) {
-              Negate(View(gradient->values(), ShardAt(piece, size)));
-            }});
+  work.AddShards(size, [gradient = std::move(gradient)](Shard shard) {
+    Negate(View(gradient->values(), shard));
+  });
 }
 
 }  // namespace
@@ -172,11 +171,10 @@ std::unique_ptr<Work> Session::BeginRead(Point point, std::shared_ptr<Parameters
   if (!IsParameters(point)) Begin(*work, SessionPart::kSlots, Access::kReads);
   to->version = parameters_->version;
   // The piece holds the version that it reads, because a step may make another version meanwhile.
-  work->Add({[this] { return NumShards(num_elements()); },
-             [this, point, from = parameters_, to = std::move(to)](size_t piece) {
-               ReadPoint(point, ShardAt(piece, num_elements()), from->values.span(),
-                         to->values.span());
-             }});
+  work->AddShards(num_elements(),
+                  [this, point, from = parameters_, to = std::move(to)](Shard shard) {
+                    ReadPoint(point, shard, from->values.span(), to->values.span());
+                  });
   return work;
 }
 

@@ -59,15 +59,14 @@ void Stepper::AddStages(const StepOrder& order, GradientSource& source, const Pa
   const size_t num_passes = optimizer_->NumPasses();
   const absl::Span<const float> old_values = from.values.span();
   const absl::Span<float> new_values = to.values.span();
-  const auto num_shards = [num_elements] { return NumShards(num_elements); };
-  work.Add({num_shards,
-            [this, &source, num_elements, num_passes, old_values, new_values](size_t piece) {
-              const Shard shard = ShardAt(piece, num_elements);
-              Apply(shard, source.gradient(), old_values, new_values);
-              if (num_passes == 0) Finish(shard, old_values, new_values);
-            },
-            [this, &source, order] { Measure(order, source.gradient()); },
-            [this] { optimizer_->EndPass(0); }});
+  work.AddShards(
+      num_elements,
+      [this, &source, num_passes, old_values, new_values](Shard shard) {
+        Apply(shard, source.gradient(), old_values, new_values);
+        if (num_passes == 0) Finish(shard, old_values, new_values);
+      },
+      [this, &source, order] { Measure(order, source.gradient()); },
+      [this] { optimizer_->EndPass(0); });
   for (size_t pass = 0; pass < num_passes; ++pass) {
     work.Add({[this, pass] { return optimizer_->NumTasks(pass); },
               [this, pass, old_values, new_values](size_t task) {
@@ -81,9 +80,9 @@ void Stepper::AddStages(const StepOrder& order, GradientSource& source, const Pa
               [this, pass] { optimizer_->EndPass(pass + 1); }});
   }
   if (num_passes == 0) return;
-  work.Add({num_shards, [this, num_elements, old_values, new_values](size_t piece) {
-              Finish(ShardAt(piece, num_elements), old_values, new_values);
-            }});
+  work.AddShards(num_elements, [this, old_values, new_values](Shard shard) {
+    Finish(shard, old_values, new_values);
+  });
 }
 
 void Stepper::Measure(const StepOrder& order, const StagedGradient& gradient) {

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/shard.h"
+
 namespace talweg::core {
 
 // The parts of a session that a work may read or change, beside the arguments that it was made
@@ -39,6 +41,17 @@ class Work {
   };
 
   void Add(Stage stage) { stages_.push_back(std::move(stage)); }
+  // Adds a stage with one piece for each shard of a vector of `num_elements`, which calls
+  // run_shard(Shard). Either of the others may be empty.
+  template <class RunShard>
+  void AddShards(size_t num_elements, RunShard run_shard, std::function<void()> begin = {},
+                 std::function<void()> end = {}) {
+    Add({[num_elements] { return NumShards(num_elements); },
+         [num_elements, run_shard = std::move(run_shard)](size_t piece) {
+           run_shard(ShardAt(piece, num_elements));
+         },
+         std::move(begin), std::move(end)});
+  }
 
   size_t NumStages() const { return stages_.size(); }
   void BeginStage(size_t stage) {

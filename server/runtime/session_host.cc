@@ -14,9 +14,7 @@
 namespace talweg::server {
 
 using core::MakeError;
-using core::NumShards;
 using core::Reason;
-using core::ShardAt;
 
 namespace {
 
@@ -31,19 +29,17 @@ auto ValueOr(const absl::Status& status, Make make) -> absl::StatusOr<decltype(m
 std::shared_ptr<core::Work> WorkToFill(std::shared_ptr<core::Parameters> to, InitialSource source) {
   auto work = std::make_shared<core::Work>();
   const size_t size = to->values.size();
-  work->Add({[size] { return NumShards(size); },
-             [to = std::move(to),
-              source = std::make_shared<const InitialSource>(std::move(source))](size_t piece) {
-               const absl::Span<float> values = to->values.span();
-               const core::Shard shard = ShardAt(piece, values.size());
-               if (const auto* seeded = std::get_if<core::InitialValues>(source.get())) {
-                 return seeded->Draw(shard, values);
-               }
-               const auto& vector = std::get<core::EncodedVector>(*source);
-               core::ToFloat32(vector.dtype,
-                               vector.bytes.data() + shard.begin * core::DtypeBytes(vector.dtype),
-                               View(values, shard));
-             }});
+  work->AddShards(size, [to = std::move(to), source = std::make_shared<const InitialSource>(
+                                                 std::move(source))](core::Shard shard) {
+    const absl::Span<float> values = to->values.span();
+    if (const auto* seeded = std::get_if<core::InitialValues>(source.get())) {
+      return seeded->Draw(shard, values);
+    }
+    const auto& vector = std::get<core::EncodedVector>(*source);
+    core::ToFloat32(vector.dtype,
+                    vector.bytes.data() + shard.begin * core::DtypeBytes(vector.dtype),
+                    View(values, shard));
+  });
   return work;
 }
 

@@ -14,9 +14,7 @@
 namespace talweg::server {
 
 using core::MakeError;
-using core::NumShards;
 using core::Reason;
-using core::ShardAt;
 
 namespace {
 
@@ -25,12 +23,10 @@ std::shared_ptr<core::Work> WorkToStage(std::shared_ptr<core::StagedGradient> gr
                                         core::EncodedVector from) {
   auto work = std::make_shared<core::Work>();
   const size_t size = gradient->size();
-  work->Add({[size] { return NumShards(size); },
-             [gradient = std::move(gradient), size, from](size_t piece) {
-               const core::Shard shard = ShardAt(piece, size);
-               gradient->Stage(shard, from.dtype,
-                               from.bytes.data() + shard.begin * core::DtypeBytes(from.dtype));
-             }});
+  work->AddShards(size, [gradient = std::move(gradient), from](core::Shard shard) {
+    gradient->Stage(shard, from.dtype,
+                    from.bytes.data() + shard.begin * core::DtypeBytes(from.dtype));
+  });
   return work;
 }
 
