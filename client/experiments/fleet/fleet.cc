@@ -298,9 +298,7 @@ absl::Status RunFleet(const FleetOptions& options, std::ostream& out, std::FILE*
   if (!setting.ok()) return setting.status();
   const absl::StatusOr<std::vector<FleetPlan>> plans = PlansOf(options, setting->slowdown);
   if (!plans.ok()) return plans.status();
-  const absl::StatusOr<std::string> folder = FindMnist(options.data_dir);
-  if (!folder.ok()) return folder.status();
-  const absl::StatusOr<MnistData> data = LoadMnist(*folder);
+  const absl::StatusOr<MnistData> data = FindAndLoadMnist(options.data_dir);
   if (!data.ok()) return data.status();
   const absl::Status made = MakeFolder(options.out_dir);
   if (!made.ok()) return made;

@@ -103,9 +103,7 @@ class Worker {
 
 absl::Status RunFleetWorker(const Client& client, const FleetWorkerOptions& options,
                             std::ostream& out) {
-  const absl::StatusOr<std::string> folder = FindMnist(options.data_dir);
-  if (!folder.ok()) return folder.status();
-  const absl::StatusOr<MnistData> data = LoadMnist(*folder);
+  const absl::StatusOr<MnistData> data = FindAndLoadMnist(options.data_dir);
   if (!data.ok()) return data.status();
   if (options.batch_size < 1 || options.batch_size > data->train.size()) {
     return absl::InvalidArgumentError(

@@ -49,9 +49,7 @@ absl::Status RunMnist(const Client& client, const MnistOptions& options, std::os
   if (options.num_epochs < 1) return absl::InvalidArgumentError("epochs must be at least 1");
   const absl::StatusOr<std::vector<MnistMethod>> methods = ChosenMethods(options.methods);
   if (!methods.ok()) return methods.status();
-  const absl::StatusOr<std::string> folder = FindMnist(options.data_dir);
-  if (!folder.ok()) return folder.status();
-  const absl::StatusOr<MnistData> data = LoadMnist(*folder);
+  const absl::StatusOr<MnistData> data = FindAndLoadMnist(options.data_dir);
   if (!data.ok()) return data.status();
   // Before minutes of training: a wrong name must not cost their results.
   const absl::Status made = MakeFolder(options.out_dir);

@@ -137,4 +137,10 @@ absl::StatusOr<std::string> FindMnist(const std::string& asked) {
                                           "; name its folder with --data_dir or TALWEG_DATA_DIR"));
 }
 
+absl::StatusOr<MnistData> FindAndLoadMnist(const std::string& asked) {
+  const absl::StatusOr<std::string> folder = FindMnist(asked);
+  if (!folder.ok()) return folder.status();
+  return LoadMnist(*folder);
+}
+
 }  // namespace talweg

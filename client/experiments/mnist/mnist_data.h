@@ -50,4 +50,7 @@ std::vector<std::string> MnistFoldersOf(const std::string& program);
 // folders of the running program. NOT_FOUND, with a list of where it looked.
 absl::StatusOr<std::string> FindMnist(const std::string& asked);
 
+// FindMnist, then LoadMnist.
+absl::StatusOr<MnistData> FindAndLoadMnist(const std::string& asked);
+
 }  // namespace talweg
