@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "core/optimizers/optimizer_testing.h"
+#include "core/session/pseudo_testing.h"
 #include "core/session/session.h"
 #include "core/session/session_testing.h"
 #include "core/session/staged_gradient.h"
@@ -44,12 +45,8 @@ inline AggregationConfig Synchronous() {
 
 // A deterministic float of a magnitude between 2^-35 and 2^35.
 inline float Pseudo(uint64_t seed, uint64_t index) {
-  uint64_t x = seed * 0x9e3779b97f4a7c15 + index * 0xbf58476d1ce4e5b9 + 1;
-  x ^= x >> 29;
-  x *= 0x94d049bb133111eb;
-  x ^= x >> 32;
-  const float mantissa = static_cast<float>(static_cast<int64_t>(x) >> 40);
-  return std::ldexp(mantissa, static_cast<int>(x % 70) - 58);
+  const uint64_t bits = PseudoBits(seed, index);
+  return std::ldexp(PseudoMantissa(bits), static_cast<int>(bits % 70) - 58);
 }
 
 inline std::vector<float> GradientOf(uint64_t seed, uint64_t size = kElements) {

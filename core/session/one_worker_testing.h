@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/optimizers/optimizer_testing.h"
+#include "core/session/pseudo_testing.h"
 #include "core/session/session.h"
 #include "core/session/session_testing.h"
 #include "core/session/staged_gradient.h"
@@ -40,21 +41,6 @@ inline SessionConfig ConfigFor(const Method& method, uint64_t num_elements = kEl
   return config;
 }
 
-// A deterministic float in [-1, 1) that looks nothing like its neighbours.
-inline float Pseudo(uint64_t seed, uint64_t index) {
-  uint64_t x = seed * 0x9e3779b97f4a7c15 + index * 0xbf58476d1ce4e5b9 + 1;
-  x ^= x >> 29;
-  x *= 0x94d049bb133111eb;
-  x ^= x >> 32;
-  return static_cast<float>(static_cast<int64_t>(x) >> 40) / static_cast<float>(1 << 23);
-}
-
-inline std::vector<float> Vector(uint64_t seed, uint64_t size) {
-  std::vector<float> values(size);
-  for (uint64_t index = 0; index < size; ++index) values[index] = Pseudo(seed, index);
-  return values;
-}
-
 inline std::vector<float> CopyOf(const Parameters& parameters) {
   return {parameters.values.span().begin(), parameters.values.span().end()};
 }
@@ -62,7 +48,7 @@ inline std::vector<float> CopyOf(const Parameters& parameters) {
 inline std::unique_ptr<Session> Make(const SessionConfig& config) {
   const uint64_t num_elements = config.layout->num_elements();
   auto initial = std::make_shared<Parameters>(num_elements);
-  const std::vector<float> values = Vector(1, num_elements);
+  const std::vector<float> values = PseudoVector(1, num_elements);
   std::copy(values.begin(), values.end(), initial->values.data());
   auto session = std::make_unique<Session>(config, kHistory, initial);
   EXPECT_TRUE(session->Handle(Join{"a", 1}, kNow).effects.status.ok());
@@ -99,7 +85,7 @@ inline Answer Contribute(Session& session, uint64_t sequence, const std::vector<
 // Takes the step that makes the next version.
 inline Answer Step(Session& session, const Runner& run = RunHere) {
   const uint64_t version = session.machine().version();
-  return Contribute(session, version + 1, Vector(100 + version, session.num_elements()), run);
+  return Contribute(session, version + 1, PseudoVector(100 + version, session.num_elements()), run);
 }
 
 inline std::vector<float> Values(const Session& session) {

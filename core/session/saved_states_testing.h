@@ -19,6 +19,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "core/base/check.h"
+#include "core/session/pseudo_testing.h"
 #include "core/session/session.h"
 #include "core/session/session_testing.h"
 #include "core/session/staged_gradient.h"
@@ -27,21 +28,6 @@ namespace talweg::core {
 
 inline constexpr uint64_t kSavedHistory = 0x1122334455667788;
 inline const absl::Time kSavedTime = absl::UnixEpoch() + absl::Hours(1);
-
-// A deterministic float in [-1, 1) that looks nothing like its neighbours.
-inline float SavedFloat(uint64_t seed, uint64_t index) {
-  uint64_t x = seed * 0x9e3779b97f4a7c15 + index * 0xbf58476d1ce4e5b9 + 1;
-  x ^= x >> 29;
-  x *= 0x94d049bb133111eb;
-  x ^= x >> 32;
-  return static_cast<float>(static_cast<int64_t>(x) >> 40) / static_cast<float>(1 << 23);
-}
-
-inline std::vector<float> SavedVector(uint64_t seed, uint64_t size) {
-  std::vector<float> values(size);
-  for (uint64_t index = 0; index < size; ++index) values[index] = SavedFloat(seed, index);
-  return values;
-}
 
 // A session, and what its workers remember of themselves. The next gradient, loss and weight follow
 // from how many contributions there were.
@@ -52,7 +38,7 @@ class StoryTeller {
       : statistics_worker_(std::move(statistics_worker)) {
     const uint64_t size = config.layout->num_elements();
     auto initial = std::make_shared<Parameters>(size);
-    const std::vector<float> values = SavedVector(1, size);
+    const std::vector<float> values = PseudoVector(1, size);
     std::copy(values.begin(), values.end(), initial->values.data());
     session_ = std::make_unique<Session>(config, kSavedHistory, std::move(initial));
   }
@@ -89,7 +75,7 @@ class StoryTeller {
   // `worker` sends its last contribution again. Returns what the machine decided.
   Effects Repeats(const std::string& worker) {
     Sent& sent = last_[worker];
-    std::vector<float> gradient = SavedVector(sent.seed, session_->num_elements());
+    std::vector<float> gradient = PseudoVector(sent.seed, session_->num_elements());
     if (!sent.finite) gradient[0] = HUGE_VALF;
     StagedGradient staged(gradient.size());
     staged.Begin(session_->config().group_map);

@@ -90,7 +90,7 @@ TEST_P(EveryMethodTest, StepMovesParametersAndTellsByHowMuch) {
   EXPECT_EQ(after->version, 1u);
   double update = 0;
   double gradient = 0;
-  const std::vector<float> sent = Vector(100, kElements);
+  const std::vector<float> sent = PseudoVector(100, kElements);
   for (size_t index = 0; index < kElements; ++index) {
     const double moved = double{after->values.data()[index]} - before->values.data()[index];
     update += moved * moved;

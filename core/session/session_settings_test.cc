@@ -18,7 +18,7 @@ TEST(SessionTest, GradientIsClippedByNormThenByValueThenDecayed) {
   const SessionConfig config = FullConfig(*FindMethod("gradient_descent"));
   const auto session = Make(config);
   const std::vector<float> before = Values(*session);
-  const std::vector<float> gradient = Vector(100, kElements);
+  const std::vector<float> gradient = PseudoVector(100, kElements);
   const Answer answer = Step(*session);
   const std::vector<float> after = Values(*session);
   const Layout& layout = *config.layout;

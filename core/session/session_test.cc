@@ -106,7 +106,7 @@ TEST(SessionTest, SettingsThatNeedOtherMemoryAreFixed) {
 
 TEST(SessionTest, GroupsThatChangeBetweenStagingAndStepAreMeasuredAnew) {
   const auto session = Make(*FindMethod("gradient_descent"));
-  const std::vector<float> gradient = Vector(100, kElements);
+  const std::vector<float> gradient = PseudoVector(100, kElements);
   StagedGradient staged(kElements);
   staged.Begin(session->config().group_map);
   staged.Stage({0, kElements}, Dtype::kFloat32, reinterpret_cast<const char*>(gradient.data()));
@@ -150,7 +150,7 @@ TEST(SessionTest, AccumulatedContributionsMakeTheStepOfTheirMean) {
     std::vector<double> sum(kElements);
     Answer answer;
     for (int part = 0; part < 3; ++part) {
-      const std::vector<float> gradient = Vector(7 * sequence + 3, kElements);
+      const std::vector<float> gradient = PseudoVector(7 * sequence + 3, kElements);
       for (size_t i = 0; i < kElements; ++i) sum[i] += gradient[i];
       answer = Contribute(*accumulating, ++sequence, gradient, RunOnThreads);
       EXPECT_EQ(answer.verdict, part < 2 ? Verdict::kPending : Verdict::kApplied);

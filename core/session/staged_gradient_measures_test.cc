@@ -22,7 +22,7 @@ std::shared_ptr<const GroupMap> MapOf(const Layout& layout) {
 }
 
 TEST(StagedGradientTest, MeasuresDoNotDependOnTheCut) {
-  const std::vector<float> gradient = Vector(5, kElements);
+  const std::vector<float> gradient = PseudoVector(5, kElements);
   const char* bytes = reinterpret_cast<const char*>(gradient.data());
   StagedGradient by_shard(kElements);
   StagedGradient by_block(kElements);
@@ -43,7 +43,7 @@ TEST(StagedGradientTest, MeasuresDoNotDependOnTheCut) {
 
 TEST(StagedGradientTest, NormsAreThoseOfTheGroups) {
   const auto layout = SpaceOf(kElements).layout;
-  const std::vector<float> gradient = Vector(5, kElements);
+  const std::vector<float> gradient = PseudoVector(5, kElements);
   StagedGradient staged(kElements);
   staged.Begin(MapOf(*layout));
   staged.Stage({0, kElements}, Dtype::kFloat32, reinterpret_cast<const char*>(gradient.data()));
@@ -66,7 +66,7 @@ TEST(StagedGradientTest, OneBadElementAnywhereIsSeen) {
   const auto map = MapOf(*SpaceOf(kElements).layout);
   for (const float bad : {std::nanf(""), HUGE_VALF, -HUGE_VALF}) {
     for (const size_t where : {size_t{0}, kBlock - 1, kBlock, size_t{kElements} - 1}) {
-      std::vector<float> gradient = Vector(5, kElements);
+      std::vector<float> gradient = PseudoVector(5, kElements);
       gradient[where] = bad;
       StagedGradient staged(kElements);
       staged.Begin(map);
@@ -83,7 +83,7 @@ TEST(StagedGradientTest, OneBadElementAnywhereIsSeen) {
 }
 
 TEST(StagedGradientTest, UnalignedBytesAreTaken) {
-  const std::vector<float> gradient = Vector(5, 1003);
+  const std::vector<float> gradient = PseudoVector(5, 1003);
   std::string bytes(1, 'x');
   bytes.append(reinterpret_cast<const char*>(gradient.data()), gradient.size() * sizeof(float));
   StagedGradient staged(gradient.size());

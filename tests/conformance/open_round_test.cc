@@ -18,6 +18,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using testing::PlaceRequest;
 using testing::StepOf;
 using testing::VectorSession;
 
@@ -43,11 +44,7 @@ class OpenRoundTest : public testing::ServedTest {
   }
 
   void Leave(const v1::JoinResponse& joined, const std::string& worker) {
-    v1::LeaveRequest request;
-    request.set_session_id("s");
-    request.set_worker(worker);
-    request.set_history(joined.history());
-    request.set_incarnation(joined.incarnation());
+    const auto request = PlaceRequest<v1::LeaveRequest>("s", joined, worker);
     v1::LeaveResponse response;
     grpc::ClientContext context;
     EXPECT_TRUE(wire_->sessions().Leave(&context, request, &response).ok());

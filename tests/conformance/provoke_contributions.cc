@@ -78,21 +78,13 @@ void ReasonsTest::ProvokeFencing() {
   const v1::JoinResponse old = wire_->Join("f");
   wire_->Join("f");
   Expect(wire_->Step(StepOf("f", old, 1, 0, kGradient)), Code::ABORTED, "INCARNATION_FENCED");
-  v1::HeartbeatRequest heartbeat;
+  const auto heartbeat = PlaceRequest<v1::HeartbeatRequest>("f", old, "a");
   v1::HeartbeatResponse beaten;
-  heartbeat.set_session_id("f");
-  heartbeat.set_worker("a");
-  heartbeat.set_history(old.history());
-  heartbeat.set_incarnation(old.incarnation());
   grpc::ClientContext heartbeat_context;
   Expect(wire_->sessions().Heartbeat(&heartbeat_context, heartbeat, &beaten), Code::ABORTED,
          "INCARNATION_FENCED");
-  v1::LeaveRequest leave;
+  auto leave = PlaceRequest<v1::LeaveRequest>("f", old, "nobody");
   v1::LeaveResponse left;
-  leave.set_session_id("f");
-  leave.set_worker("nobody");
-  leave.set_history(old.history());
-  leave.set_incarnation(old.incarnation());
   grpc::ClientContext leave_context;
   Expect(wire_->sessions().Leave(&leave_context, leave, &left), Code::FAILED_PRECONDITION,
          "WORKER_NOT_JOINED");

@@ -48,6 +48,18 @@ v1::StepRequest StepOf(const std::string& session_id, const v1::JoinResponse& jo
                        uint64_t sequence, uint64_t base_version,
                        const std::vector<float>& gradient);
 
+// A heartbeat or a leave of `worker`, with the place that it was given.
+template <class Request>
+Request PlaceRequest(const std::string& session_id, const v1::JoinResponse& joined,
+                     const std::string& worker) {
+  Request request;
+  request.set_session_id(session_id);
+  request.set_worker(worker);
+  request.set_history(joined.history());
+  request.set_incarnation(joined.incarnation());
+  return request;
+}
+
 // A StreamStep call, for one thread.
 class WireStream {
  public:
