@@ -18,7 +18,7 @@ absl::StatusOr<Remembered> IfSame(bool same_payload, Remembered remembered, uint
 
 }  // namespace
 
-absl::StatusOr<Remembered> Recall(const Member& member, uint64_t sequence, uint32_t digest) {
+absl::StatusOr<Remembered> RecallRepeat(const Member& member, uint64_t sequence, uint32_t digest) {
   const uint64_t last = std::max(member.pending.sequence, member.settled.sequence);
   if (sequence < last) {
     return MakeError(
@@ -29,24 +29,7 @@ absl::StatusOr<Remembered> Recall(const Member& member, uint64_t sequence, uint3
   if (sequence == member.pending.sequence) {
     return IfSame(digest == member.pending.digest, Remembered::kPending, sequence);
   }
-  if (sequence == member.settled.sequence) {
-    return IfSame(digest == member.settled.digest, Remembered::kSettled, sequence);
-  }
-  return Remembered::kNothing;
-}
-
-Answer SettledAnswer(const Member& member, bool replayed) {
-  const Member::Settled& settled = member.settled;
-  return {settled.verdict, replayed, settled.version, settled.report, false};
-}
-
-Answer PendingAnswer(const Member& member, uint64_t version, bool replayed) {
-  return {Verdict::kPending, replayed, version, nullptr, member.pending.will_not_count};
-}
-
-Answer HeldAnswer(const Member& member, bool replayed) {
-  return {Verdict::kPending, replayed, member.settled.version, nullptr,
-          member.settled.verdict != Verdict::kApplied};
+  return IfSame(digest == member.settled.digest, Remembered::kSettled, sequence);
 }
 
 }  // namespace talweg::core

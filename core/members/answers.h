@@ -5,6 +5,7 @@
 // a later sequence that is pending. An earlier sequence is too old.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/status/statusor.h"
@@ -19,18 +20,32 @@ enum class Remembered : uint8_t {
   kSettled,  // It came before and has a final verdict.
 };
 
+// Recall, for a sequence that is not new.
+absl::StatusOr<Remembered> RecallRepeat(const Member& member, uint64_t sequence, uint32_t digest);
 // Looks up `sequence` (>= 1), sent with a payload of `digest`. Fails with SEQUENCE_TOO_OLD if a
 // later sequence came, and with SEQUENCE_REUSED if this one came with another payload.
-absl::StatusOr<Remembered> Recall(const Member& member, uint64_t sequence, uint32_t digest);
+inline absl::StatusOr<Remembered> Recall(const Member& member, uint64_t sequence, uint32_t digest) {
+  const uint64_t last = std::max(member.pending.sequence, member.settled.sequence);
+  if (sequence > last) return Remembered::kNothing;
+  return RecallRepeat(member, sequence, digest);
+}
 
 // The remembered answer to the settled sequence.
-Answer SettledAnswer(const Member& member, bool replayed);
+inline Answer SettledAnswer(const Member& member, bool replayed) {
+  const Member::Settled& settled = member.settled;
+  return {settled.verdict, replayed, settled.version, settled.report, false};
+}
 
 // The answer to the pending sequence, while its final verdict is still to come; `version` is the
 // version that its contribution may be part of.
-Answer PendingAnswer(const Member& member, uint64_t version, bool replayed);
+inline Answer PendingAnswer(const Member& member, uint64_t version, bool replayed) {
+  return {Verdict::kPending, replayed, version, nullptr, member.pending.will_not_count};
+}
 
 // The answer to the settled sequence while a policy holds its verdict back.
-Answer HeldAnswer(const Member& member, bool replayed);
+inline Answer HeldAnswer(const Member& member, bool replayed) {
+  return {Verdict::kPending, replayed, member.settled.version, nullptr,
+          member.settled.verdict != Verdict::kApplied};
+}
 
 }  // namespace talweg::core

@@ -6,21 +6,19 @@
 
 namespace talweg::core {
 
-absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version) {
-  if (history == current) return absl::OkStatus();
+absl::Status HistoryError(uint64_t history, uint64_t current, uint64_t version) {
   return MakeError(Reason::kHistoryChanged,
                    absl::StrCat("history ", history, " is not the session's, which is ", current,
                                 " at version ", version),
                    "", {{"history", absl::StrCat(current)}, {"version", absl::StrCat(version)}});
 }
 
-absl::Status CheckIncarnation(const Member* member, const std::string& name, uint64_t incarnation) {
+absl::Status IncarnationError(const Member* member, const std::string& name, uint64_t incarnation) {
   if (member == nullptr || member->left || incarnation > member->incarnation) {
     return MakeError(
         Reason::kWorkerNotJoined,
         absl::StrCat("worker \"", name, "\" has not joined as incarnation ", incarnation));
   }
-  if (incarnation == member->incarnation) return absl::OkStatus();
   return MakeError(Reason::kIncarnationFenced,
                    absl::StrCat("incarnation ", incarnation, " of worker \"", name,
                                 "\" was replaced by incarnation ", member->incarnation));

@@ -14,13 +14,23 @@
 
 namespace talweg::core {
 
+// The errors of the two checks below, which every message passes.
+absl::Status HistoryError(uint64_t history, uint64_t current, uint64_t version);
+absl::Status IncarnationError(const Member* member, const std::string& name, uint64_t incarnation);
+
 // Fails with HISTORY_CHANGED, with the history and the version to go on from, unless `history` is
 // `current`.
-absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version);
+inline absl::Status CheckHistory(uint64_t history, uint64_t current, uint64_t version) {
+  return history == current ? absl::OkStatus() : HistoryError(history, current, version);
+}
 
 // Fails with WORKER_NOT_JOINED if `member` is null, has left, or is older than `incarnation` (which
 // then was never issued to this member), and with INCARNATION_FENCED if the member is newer.
-absl::Status CheckIncarnation(const Member* member, const std::string& name, uint64_t incarnation);
+inline absl::Status CheckIncarnation(const Member* member, const std::string& name,
+                                     uint64_t incarnation) {
+  const bool is_current = member != nullptr && !member->left && member->incarnation == incarnation;
+  return is_current ? absl::OkStatus() : IncarnationError(member, name, incarnation);
+}
 
 // INCARNATION_FENCED, for calls of `member` that wait while `newer` joins in its name.
 absl::Status ReplacedError(const Member& member, uint64_t newer);

@@ -4,26 +4,6 @@
 #include <algorithm>
 
 namespace talweg::core {
-namespace {
-
-void Release(const WaitingCall& call, const Answer& answer, std::vector<Released>& released) {
-  Released& one = released.emplace_back();
-  one.ticket = call.ticket;
-  one.answer = answer;
-  one.answer.replayed = call.repeats;
-}
-
-}  // namespace
-
-void WaitingCalls::AnswerAll(Member& member, const Answer& answer, absl::Time lease_end,
-                             std::vector<Released>& released) {
-  if (member.calls.empty()) return;
-  member.lease_end = std::max(member.lease_end, lease_end);
-  for (const WaitingCall& call : member.calls) Release(call, answer, released);
-  size_ -= member.calls.size();
-  member.calls.clear();
-}
-
 void WaitingCalls::AnswerImpatient(Member& member, const Answer& answer, absl::Time lease_end,
                                    std::vector<Released>& released) {
   const auto impatient =

@@ -9,14 +9,6 @@
 
 namespace talweg::core {
 
-absl::Time RoundMachine::LeaseEnd() const {
-  return now_ + absl::Seconds(static_cast<int64_t>(aggregation().lease_seconds));
-}
-
-WorkerRules RoundMachine::Rules() {
-  return {expectations_, clocks_, round_, closing(), now_, LeaseEnd(), mutation_};
-}
-
 absl::StatusOr<uint32_t> RoundMachine::Find(uint64_t history, const std::string& name,
                                             uint64_t incarnation) {
   if (mutation_ != Mutation::kIgnoreHistory) TALWEG_RETURN_IF_ERROR(CheckHistory(history));
@@ -26,8 +18,8 @@ absl::StatusOr<uint32_t> RoundMachine::Find(uint64_t history, const std::string&
       incarnation = std::max(incarnation, workers_[newest].incarnation);
     }
   }
-  TALWEG_ASSIGN_OR_RETURN(const uint32_t index, workers_.FindAndRenew(name, incarnation, Rules()));
-  AskForOpening(index);
+  absl::StatusOr<uint32_t> index = workers_.FindAndRenew(name, incarnation, Rules());
+  if (index.ok()) AskForOpening(*index);
   return index;
 }
 
@@ -35,10 +27,6 @@ void RoundMachine::AskForOpening(uint32_t index) {
   if (MayFreeze(closing(), round_, expectations_, version_, num_live_gradient())) {
     workers_.LookAt(index, now_);
   }
-}
-
-void RoundMachine::AnswerCalls(Worker& worker, const Answer& answer, Effects& effects) {
-  workers_.calls().AnswerAll(worker, answer, LeaseEnd(), effects.released);
 }
 
 void RoundMachine::On(const Join& join, Effects& effects) {

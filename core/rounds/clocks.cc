@@ -13,14 +13,6 @@ void Clocks::Remove(uint64_t clock) {
   if (--found->second == 0) counts_.erase(found);
 }
 
-void Clocks::Count(Worker& worker, absl::Time now) {
-  if (!bounded_ || worker.counted || !worker.live || !worker.gives_gradients()) return;
-  worker.clock = std::max(worker.clock, least());
-  worker.counted = true;
-  worker.progress_from = now;
-  Add(worker.clock);
-}
-
 void Clocks::CountAsSaved(Worker& worker) {
   if (!bounded_ || !worker.gives_gradients()) return;
   worker.counted = true;
@@ -33,18 +25,12 @@ void Clocks::Uncount(Worker& worker) {
   Remove(worker.clock);
 }
 
-void Clocks::Advance(Worker& worker) {
-  if (!bounded_) return;
+void Clocks::AdvanceBounded(Worker& worker) {
   if (worker.counted) {
     Add(worker.clock + 1);
     Remove(worker.clock);
   }
   ++worker.clock;
-}
-
-bool Clocks::IsAhead(const Worker& worker, uint64_t allowed) const {
-  if (!bounded_ || counts_.empty()) return false;
-  return worker.clock > least() && worker.clock - least() > allowed;
 }
 
 void Clocks::Hold(uint32_t index, Worker& worker) {

@@ -22,16 +22,27 @@ class Clocks {
 
   // Counts the worker among those that others wait for, if it lives and gives gradients. If it was
   // not counted before, it starts at the least clock, and owes a verdict from `now` on.
-  void Count(Worker& worker, absl::Time now);
+  void Count(Worker& worker, absl::Time now) {
+    if (!bounded_ || worker.counted || !worker.live || !worker.gives_gradients()) return;
+    worker.clock = std::max(worker.clock, least());
+    worker.counted = true;
+    worker.progress_from = now;
+    Add(worker.clock);
+  }
   // The worker of a saved state is counted at the clock that it had.
   void CountAsSaved(Worker& worker);
   // Counts the worker no longer: nobody waits for it.
   void Uncount(Worker& worker);
   // The worker got a verdict.
-  void Advance(Worker& worker);
+  void Advance(Worker& worker) {
+    if (bounded_) AdvanceBounded(worker);
+  }
 
   // Whether the worker's clock is more than `allowed` above the least.
-  bool IsAhead(const Worker& worker, uint64_t allowed) const;
+  bool IsAhead(const Worker& worker, uint64_t allowed) const {
+    if (!bounded_ || counts_.empty()) return false;
+    return worker.clock > least() && worker.clock - least() > allowed;
+  }
   // Holds the worker's settled answer.
   void Hold(uint32_t index, Worker& worker);
   // Returns a worker that is ahead no longer, and holds its answer no longer; Workers::kNone if
@@ -53,6 +64,7 @@ class Clocks {
   bool Holds(uint32_t index, const Worker& worker) const;
 
  private:
+  void AdvanceBounded(Worker& worker);
   void Add(uint64_t clock);
   void Remove(uint64_t clock);
 

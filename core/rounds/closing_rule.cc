@@ -27,12 +27,6 @@ bool SameClosingRule(const AggregationConfig& a, const AggregationConfig& b) {
   return ClosingFields(one) == ClosingFields(two);
 }
 
-bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
-               const Expectations& expectations, uint64_t version, size_t num_live_gradient) {
-  return config.synchronous() && !expectations.frozen() && !round.members.empty() &&
-         (version > 0 || num_live_gradient >= config.min_workers);
-}
-
 uint64_t NeededContributions(const AggregationConfig& config) {
   return std::min(config.close_count, config.worker_limit());
 }

@@ -20,8 +20,12 @@ bool SameClosingRule(const AggregationConfig& a, const AggregationConfig& b);
 
 // Whether a synchronous round that has contributions may freeze the set of workers that it expects.
 // Before version 1 it may not, as long as fewer than min_workers are live.
-bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
-               const Expectations& expectations, uint64_t version, size_t num_live_gradient);
+inline bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
+                      const Expectations& expectations, uint64_t version,
+                      size_t num_live_gradient) {
+  return config.synchronous() && !expectations.frozen() && !round.members.empty() &&
+         (version > 0 || num_live_gradient >= config.min_workers);
+}
 
 // Contributions that close a round by CloseRule::kCount. A changed rule holds for the open round at
 // once, but a larger max_workers does not; so the places that there are suffice.

@@ -40,8 +40,10 @@ void RoundMachine::On(const Contribution& contribution, Effects& effects) {
   TALWEG_CHECK(!closed_.has_value());
   const absl::StatusOr<uint32_t> found =
       Find(contribution.history, contribution.worker, contribution.incarnation);
-  effects.status = found.status();
-  if (!found.ok()) return;
+  if (!found.ok()) {
+    effects.status = found.status();
+    return;
+  }
   const Worker& worker = workers_[*found];
   if (!worker.gives_gradients()) {
     effects.status = MakeError(
@@ -50,8 +52,10 @@ void RoundMachine::On(const Contribution& contribution, Effects& effects) {
     return;
   }
   const absl::StatusOr<Remembered> remembered = RecallUnless(mutation_, worker, contribution);
-  effects.status = remembered.status();
-  if (!remembered.ok()) return;
+  if (!remembered.ok()) {
+    effects.status = remembered.status();
+    return;
+  }
   if (*remembered != Remembered::kNothing) {
     return Repeat(*found, contribution, *remembered, effects);
   }

@@ -8,11 +8,6 @@
 
 namespace talweg::core {
 
-bool Expectations::Expects(const Worker& worker) const {
-  return frozen_ && worker.live && worker.gives_gradients() && !worker.stalled &&
-         worker.excluded_from != serial_ && worker.contributed_to != serial_;
-}
-
 void Expectations::Freeze(const OpenRound& round, Workers& workers, size_t num_live_gradient,
                           absl::Time now) {
   frozen_ = true;
@@ -40,15 +35,6 @@ void Expectations::ReleaseLate(Worker& worker) {
   Release(worker);
 }
 
-void Expectations::Exclude(Worker& worker) {
-  if (frozen_) worker.excluded_from = serial_;
-}
-
-void Expectations::Contributed(Worker& worker) {
-  if (Expects(worker)) --outstanding_;
-  worker.contributed_to = serial_;
-}
-
 bool Expectations::IsFirstOutdated(Worker& worker) {
   if (worker.outdated_in == serial_) return false;
   worker.outdated_in = serial_;
@@ -59,13 +45,6 @@ void Expectations::Stall(Worker& worker) {
   ReleaseLate(worker);
   worker.stalled = true;
   ++num_stalled_;
-}
-
-void Expectations::Resume(Worker& worker) {
-  if (!worker.stalled) return;
-  worker.stalled = false;
-  --num_stalled_;
-  Exclude(worker);
 }
 
 void Expectations::Gone(Worker& worker) {

@@ -54,7 +54,10 @@ class Expectations {
   uint64_t outstanding() const { return outstanding_; }  // workers that are still expected
   size_t num_stalled() const { return num_stalled_; }
 
-  bool Expects(const Worker& worker) const;
+  bool Expects(const Worker& worker) const {
+    return frozen_ && worker.live && worker.gives_gradients() && !worker.stalled &&
+           worker.excluded_from != serial_ && worker.contributed_to != serial_;
+  }
   // The live gradient workers of this moment are expected, except those that stalled, that have
   // contributed to `round`, or that wait for its close without being part of it.
   void Freeze(const OpenRound& round, Workers& workers, size_t num_live_gradient, absl::Time now);
@@ -63,10 +66,15 @@ class Expectations {
   // Likewise, but it contributed nothing: it is late.
   void ReleaseLate(Worker& worker);
   // The worker came after the freeze, so the round does not expect it.
-  void Exclude(Worker& worker);
+  void Exclude(Worker& worker) {
+    if (frozen_) worker.excluded_from = serial_;
+  }
 
   // The worker has a part in the round: it is expected no longer, and counts once.
-  void Contributed(Worker& worker);
+  void Contributed(Worker& worker) {
+    if (Expects(worker)) --outstanding_;
+    worker.contributed_to = serial_;
+  }
   bool HasContributed(const Worker& worker) const { return worker.contributed_to == serial_; }
 
   // The worker's gradient was too old. Returns whether that is the first time in this round.
@@ -75,7 +83,12 @@ class Expectations {
   // The worker, which is expected, made no progress: no round expects it until it does.
   void Stall(Worker& worker);
   // The worker made progress.
-  void Resume(Worker& worker);
+  void Resume(Worker& worker) {
+    if (!worker.stalled) return;
+    worker.stalled = false;
+    --num_stalled_;
+    Exclude(worker);
+  }
   // The worker lives no longer.
   void Gone(Worker& worker);
 

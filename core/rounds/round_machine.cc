@@ -35,10 +35,6 @@ absl::Time RoundMachine::NextTick() const {
   return next;
 }
 
-absl::Status RoundMachine::CheckHistory(uint64_t history) const {
-  return core::CheckHistory(history, history_, version_);
-}
-
 void RoundMachine::SwitchOn(Mutation mutation) { mutation_ = mutation; }
 
 void RoundMachine::On(const Tick& /*tick*/, Effects& effects) {

@@ -67,6 +67,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -101,7 +102,9 @@ class RoundMachine {
   absl::Time NextTick() const;
 
   // As core::CheckHistory, with the history and the version of this session.
-  absl::Status CheckHistory(uint64_t history) const;
+  absl::Status CheckHistory(uint64_t history) const {
+    return core::CheckHistory(history, history_, version_);
+  }
 
   uint64_t history() const { return history_; }
   uint64_t version() const { return version_; }
@@ -155,13 +158,19 @@ class RoundMachine {
   // --- Workers that come, live and go (attendance.cc).
 
   // What rounds do when workers come, live and go, for the event of now.
-  WorkerRules Rules();
-  absl::Time LeaseEnd() const;
+  WorkerRules Rules() {
+    return {expectations_, clocks_, round_, closing(), now_, LeaseEnd(), mutation_};
+  }
+  absl::Time LeaseEnd() const {
+    return now_ + absl::Seconds(static_cast<int64_t>(aggregation().lease_seconds));
+  }
   // The worker's index, with its lease renewed, if history and incarnation are the current ones.
   absl::StatusOr<uint32_t> Find(uint64_t history, const std::string& name, uint64_t incarnation);
   // Only a tick opens a round for a worker that comes back: asks for one if the round may open.
   void AskForOpening(uint32_t index);
-  void AnswerCalls(Worker& worker, const Answer& answer, Effects& effects);
+  void AnswerCalls(Worker& worker, Answer answer, Effects& effects) {
+    workers_.calls().AnswerAll(worker, std::move(answer), LeaseEnd(), effects.released);
+  }
 
   // --- Contributions (contributions.cc).
 
