@@ -43,7 +43,7 @@ results=$build/ctest.xml
 export ASAN_OPTIONS=detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1
 export LSAN_OPTIONS=suppressions=$PWD/tests/lsan.supp:print_suppressions=0
 export UBSAN_OPTIONS=print_stacktrace=1
-export TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1
+export TSAN_OPTIONS=suppressions=$PWD/tests/tsan.supp:print_suppressions=0:halt_on_error=1:second_deadlock_stack=1
 
 # One line and exit code for whatever goes wrong before ctest has counted anything.
 no_tests() {
