@@ -54,7 +54,7 @@ TEST(ConfigTextTest, ShowsZerosButNothingUnset) {
   EXPECT_EQ(
       FieldsText(report),
       "learning_rate=0 gradient_norm=0 update_norm=0 staleness=0 contributors=1 clip_factor=0 "
-      "total_weight=0 num_late=0");
+      "total_weight=0 num_late=0 num_losses_left_out=0 num_expired=0 num_non_finite=0");
 }
 
 TEST(ConfigTextTest, SaysWhichFieldsThereAre) {
@@ -234,6 +234,9 @@ TEST(DescribeTest, AVersionTellsWhoMadeItAndWhoWasLate) {
             "late\n"
             "  1,200  2001-09-09 01:46:40 UTC    1.750    96.5          3  6: w0 w1 w2 w3 ...  "
             "2: slow slower\n");
+  record.set_num_expired(1);
+  record.add_expired_workers("gone");
+  EXPECT_THAT(VersionRecordsTable({record}), HasSubstr("2: slow slower  1: gone\n"));
   StepResult result;
   result.verdict = v1::VERDICT_APPLIED;
   result.report.emplace().set_num_late(1);

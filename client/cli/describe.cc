@@ -82,6 +82,24 @@ std::string LateText(const Message& message) {
   return WorkersText(message.num_late(), {names.begin(), names.end()});
 }
 
+template <class Message>
+std::string ExpiredText(const Message& message) {
+  const auto& names = message.expired_workers();
+  return WorkersText(message.num_expired(), {names.begin(), names.end()});
+}
+
+// Empty if nothing was refused.
+std::string RefusalsText(const v1::RefusalCounts& refusals) {
+  std::vector<std::string> parts;
+  const auto add = [&](v1::Verdict verdict, uint64_t count) {
+    if (count > 0) parts.push_back(absl::StrCat(GroupDigits(count), " ", VerdictText(verdict)));
+  };
+  add(v1::VERDICT_TOO_STALE, refusals.too_stale());
+  add(v1::VERDICT_REJECTED_NON_FINITE, refusals.rejected_non_finite());
+  add(v1::VERDICT_ROUND_CLOSED, refusals.round_closed());
+  return absl::StrJoin(parts, ", ");
+}
+
 // Which configuration a version's closing rule came from, if it is not the version's own.
 std::string ClosingRuleText(const v1::VersionRecord& record) {
   const uint64_t version = record.close_config_version();
@@ -137,6 +155,8 @@ std::string SessionTable(const v1::Session& session) {
   table.AddRow({"memory", BytesText(session.memory_bytes())});
   table.AddRow({"workers", absl::StrCat(session.num_workers(), " joined, ",
                                         session.num_live_workers(), " live")});
+  const std::string refused = RefusalsText(session.refusals());
+  if (!refused.empty()) table.AddRow({"refused", refused});
   table.AddRow({"config version", absl::StrCat(session.config_version())});
   table.AddRow({"created", TimeText(session.create_time())});
   if (session.has_open_round()) {
@@ -219,16 +239,20 @@ std::string StepTable(const StepResult& result) {
     table.AddRow({"report", FieldsText(*result.report)});
     const std::string late = LateText(*result.report);
     if (!late.empty()) table.AddRow({"late", late});
+    const std::string expired = ExpiredText(*result.report);
+    if (!expired.empty()) table.AddRow({"expired", expired});
   }
   return table.Text();
 }
 
 std::string VersionRecordsTable(absl::Span<const v1::VersionRecord> records) {
   if (records.empty()) return "no records\n";
-  // A closing rule that was changed while a round was open is rare, and has no column without need.
+  // What is rare has no column without need.
   const bool changed = std::any_of(records.begin(), records.end(), [](const auto& record) {
     return record.close_config_version() != 0;
   });
+  const bool any_expired = std::any_of(records.begin(), records.end(),
+                                       [](const auto& record) { return record.num_expired() > 0; });
   std::vector<Column> columns = {{"version", Align::kRight},
                                  {"opened"},
                                  {"seconds", Align::kRight},
@@ -236,6 +260,7 @@ std::string VersionRecordsTable(absl::Span<const v1::VersionRecord> records) {
                                  {"staleness", Align::kRight},
                                  {"contributors"},
                                  {"late"}};
+  if (any_expired) columns.push_back({"expired"});
   if (changed) columns.push_back({"closing rule of"});
   Table table(columns);
   for (const v1::VersionRecord& record : records) {
@@ -253,6 +278,7 @@ std::string VersionRecordsTable(absl::Span<const v1::VersionRecord> records) {
                                       absl::StrCat(staleness),
                                       WorkersText(members.size(), members),
                                       LateText(record)};
+    if (any_expired) cells.push_back(ExpiredText(record));
     if (changed) cells.push_back(ClosingRuleText(record));
     table.AddRow(std::move(cells));
   }
@@ -269,6 +295,16 @@ absl::Status VerdictError(v1::Verdict verdict) {
   if (verdict == v1::VERDICT_APPLIED || verdict == v1::VERDICT_PENDING) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("the contribution was refused: ", VerdictText(verdict)));
+}
+
+absl::Status StepError(const StepResult& result) {
+  if (!result.report.has_value() || result.report->num_non_finite() == 0) {
+    return VerdictError(result.verdict);
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "version ", result.applied_version, " has ", GroupDigits(result.report->num_non_finite()),
+      " parameters that are not finite, the first is element ", result.report->first_non_finite(),
+      " of the flat vector: go back to older parameters, and take a smaller rate"));
 }
 
 }  // namespace talweg

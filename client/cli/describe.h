@@ -34,5 +34,8 @@ std::string VerdictText(v1::Verdict verdict);
 // FAILED_PRECONDITION if the contribution is neither part of a version nor waits to become part of
 // one; else OK.
 absl::Status VerdictError(v1::Verdict verdict);
+// FAILED_PRECONDITION if the contribution was refused, or if it is part of a version whose
+// parameters are not all finite; else OK.
+absl::Status StepError(const StepResult& result);
 
 }  // namespace talweg

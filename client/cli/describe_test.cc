@@ -108,6 +108,21 @@ TEST(DescribeTest, AVerdictThatRefusesIsAnErrorThatNamesIt) {
   EXPECT_FALSE(VerdictError(static_cast<v1::Verdict>(9)).ok());
 }
 
+TEST(DescribeTest, AVersionThatIsNotFiniteIsAnError) {
+  StepResult result;
+  result.verdict = v1::VERDICT_APPLIED;
+  result.applied_version = 4;
+  result.report.emplace();
+  EXPECT_TRUE(StepError(result).ok());
+  result.report->set_num_non_finite(1200);
+  result.report->set_first_non_finite(7);
+  EXPECT_EQ(
+      StepError(result).message(),
+      "version 4 has 1,200 parameters that are not finite, the first is element 7 of the flat "
+      "vector: go back to older parameters, and take a smaller rate");
+  EXPECT_FALSE(StepError(StepResult{v1::VERDICT_TOO_STALE}).ok());
+}
+
 // "waits for: 2: b c".
 std::string RoundText(const v1::OpenRound& round) {
   std::vector<std::string> lines;

@@ -72,6 +72,19 @@ const std::vector<RecordColumn>& RecordColumns() {
       {"contributors", [](const StepRecord& r) { return Value(r.report().contributors()); }},
       {"total_weight", [](const StepRecord& r) { return Value(r.report().total_weight()); }},
       {"num_late", [](const StepRecord& r) { return Value(r.report().num_late()); }},
+      {"num_expired", [](const StepRecord& r) { return Value(r.report().num_expired()); }},
+      {"num_losses_left_out",
+       [](const StepRecord& r) { return Value(r.report().num_losses_left_out()); }},
+      {"num_non_finite", [](const StepRecord& r) { return Value(r.report().num_non_finite()); }},
+      {"first_non_finite",
+       [](const StepRecord& r) {
+         return r.report().has_first_non_finite() ? Value(r.report().first_non_finite())
+                                                  : std::nullopt;
+       }},
+      {"too_stale", [](const StepRecord& r) { return Value(r.refusals().too_stale()); }},
+      {"rejected_non_finite",
+       [](const StepRecord& r) { return Value(r.refusals().rejected_non_finite()); }},
+      {"round_closed", [](const StepRecord& r) { return Value(r.refusals().round_closed()); }},
       {"step_seconds", [](const StepRecord& r) { return Value(r.step_seconds()); }},
       {"seconds_since_last", [](const StepRecord& r) { return Value(r.seconds_since_last()); }},
   };

@@ -24,6 +24,8 @@ v1::StepRecord Record() {
   report.set_contributors(4);
   report.set_total_weight(96.5);
   report.set_num_late(2);
+  report.set_num_expired(1);
+  record.mutable_refusals()->set_too_stale(7);
   record.set_step_seconds(0.5);
   record.set_seconds_since_last(1e300);
   return record;
@@ -40,6 +42,7 @@ TEST(RecordColumnsTest, AreTheNumbersOfTheWire) {
   };
   add(*v1::StepRecord::descriptor());
   add(*v1::StepReport::descriptor());
+  add(*v1::RefusalCounts::descriptor());
   expected.erase("version");
   std::set<std::string> names;
   for (const RecordColumn& column : RecordColumns()) names.insert(column.name);
@@ -50,7 +53,8 @@ TEST(RecordColumnsTest, ALineForAPerson) {
   EXPECT_EQ(RecordLine(Record()),
             "version=12 time=2023-11-14T22:13:20.250Z loss=0.1 learning_rate=0.001 gradient_norm=2 "
             "update_norm=4.94066e-324 clip_factor=1 staleness=3 contributors=4 total_weight=96.5 "
-            "num_late=2 step_seconds=0.5 seconds_since_last=1e+300");
+            "num_late=2 num_expired=1 num_losses_left_out=0 num_non_finite=0 too_stale=7 "
+            "rejected_non_finite=0 round_closed=0 step_seconds=0.5 seconds_since_last=1e+300");
 }
 
 TEST(RecordColumnsTest, CsvHasAHeaderAndEveryDigit) {
@@ -61,9 +65,12 @@ TEST(RecordColumnsTest, CsvHasAHeaderAndEveryDigit) {
   EXPECT_EQ(
       RecordsCsv({Record(), other}),
       "version,time,loss,learning_rate,gradient_norm,update_norm,clip_factor,staleness,"
-      "contributors,total_weight,num_late,step_seconds,seconds_since_last\n"
-      "12,2023-11-14T22:13:20.250000Z,0.1,0.001,2,5e-324,1,3,4,96.5,2,0.5,1e+300\n"
-      "13,2023-11-14T22:13:20.250000Z,,0.001,0.3333333333333333,5e-324,1,3,4,96.5,2,0.5,1e+300\n");
+      "contributors,total_weight,num_late,num_expired,num_losses_left_out,num_non_finite,"
+      "first_non_finite,too_stale,rejected_non_finite,round_closed,step_seconds,seconds_since_"
+      "last\n"
+      "12,2023-11-14T22:13:20.250000Z,0.1,0.001,2,5e-324,1,3,4,96.5,2,1,0,0,,7,0,0,0.5,1e+300\n"
+      "13,2023-11-14T22:13:20.250000Z,,0.001,0.3333333333333333,5e-324,1,3,4,96.5,2,1,0,0,,7,0,0,0."
+      "5,1e+300\n");
 }
 
 TEST(RecordColumnsTest, SecondsHaveTheirFraction) {

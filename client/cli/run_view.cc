@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
+#include <string_view>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -30,7 +32,12 @@ bool IsShown(const std::string& name, const ChartColumns& columns) {
   if (name == "staleness") return columns.high > 0;
   if (name == "contributors") return columns.high > 1;
   if (name == "total_weight") return columns.low < columns.high;
-  if (name == "num_late") return columns.high > 0;
+  constexpr std::string_view kSeldom[] = {
+      "num_late",         "num_expired", "num_losses_left_out", "num_non_finite",
+      "first_non_finite", "too_stale",   "rejected_non_finite", "round_closed"};
+  if (std::find(std::begin(kSeldom), std::end(kSeldom), name) != std::end(kSeldom)) {
+    return columns.high > 0;
+  }
   return true;
 }
 

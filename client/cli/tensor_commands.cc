@@ -77,7 +77,7 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
       out << "no new parameters before the last contribution to them; nothing written\n";
     }
   }
-  status.Update(VerdictError(result->verdict));
+  status.Update(StepError(*result));
   if (result->applied() && !parameters.empty()) {
     status.Update(WriteNpy(arguments.Text("output"), parameters));
   }
@@ -123,8 +123,8 @@ std::vector<Command> TensorCommands() {
        "Joins, steps once and leaves. A process that works under the same name is fenced; what it\n"
        "contributed before counts. Where the session makes versions of many workers, waits for\n"
        "the others: as long as that takes, unless --timeout is given. A worker counts once a\n"
-       "version: what it sends again before that is made is refused then. Ends with 1 where the\n"
-       "verdict refuses the gradient.\n",
+       "version: what it sends again before that is made is refused then. Ends with 1 if the\n"
+       "verdict refuses the gradient, or if the new parameters are not all finite.\n",
        {{"gradient", "FILE.npy", "the gradient: float32, as many elements as the session"},
         {"output", "FILE.npy", "where the new parameters go, if the step was taken"},
         {"point", "POINT", "what comes back: parameters (default), or lookahead"},

@@ -27,10 +27,33 @@ struct StepReport {
   double update_norm = 0;
   uint64_t staleness = 0;      // versions; the largest of the contributions
   uint32_t contributors = 0;   // contributions in the step
-  std::optional<double> loss;  // mean of the contributions' first losses, by their exact sum
-  double total_weight = 0;     // of the contributions as counted, exact, rounded once
-  uint32_t num_late = 0;       // workers expected at the opening, live at the close, and not in it
-  std::vector<std::string> late_workers;  // the first of them by name, at most kMaxLateNames
+  std::optional<double> loss;  // of the contributions' first losses, reduced as their gradients
+  uint32_t num_losses_left_out = 0;  // losses that are not finite, and are not in `loss`
+  double total_weight = 0;           // of the contributions as counted, exact, rounded once
+  // Workers that were expected when the round opened, and are no part of it, in two groups: those
+  // that were live when it closed, and those whose lease ended while it was open. Each group is
+  // told by its number, and by the first names in order, at most kMaxLateNames.
+  uint32_t num_late = 0;
+  std::vector<std::string> late_workers;
+  uint32_t num_expired = 0;
+  std::vector<std::string> expired_workers;
+  // Elements of the new parameters that are not finite, and the first of them.
+  uint64_t num_non_finite = 0;
+  uint64_t first_non_finite = 0;
+};
+
+// How many contributions got a final verdict without being part of a version.
+struct RefusalCounts {
+  uint64_t too_stale = 0;
+  uint64_t rejected_non_finite = 0;
+  uint64_t round_closed = 0;
+
+  void Count(Verdict verdict) {
+    if (verdict == Verdict::kTooStale) ++too_stale;
+    if (verdict == Verdict::kRejectedNonFinite) ++rejected_non_finite;
+    if (verdict == Verdict::kRoundClosed) ++round_closed;
+  }
+  bool operator==(const RefusalCounts&) const = default;
 };
 
 // The answer to a contribution. It is kept, and given again to a repeat.

@@ -5,7 +5,31 @@
 
 namespace talweg::core {
 
-void WriteReport(const std::shared_ptr<const StepReport>& report, ByteWriter& writer) {
+namespace {
+
+constexpr uint32_t kFormatWithExpired = 4;
+
+void WriteNames(const std::vector<std::string>& names, ByteWriter& writer) {
+  writer.Uint32(static_cast<uint32_t>(names.size()));
+  for (const std::string& name : names) writer.Text(name);
+}
+
+absl::Status ReadNames(ByteReader& reader, std::vector<std::string>& names) {
+  uint32_t num_names = 0;
+  TALWEG_RETURN_IF_ERROR(reader.Uint32(num_names));
+  if (num_names > kMaxLateNames) {
+    return MakeError(Reason::kStateCorrupt, "state has too many names of late workers");
+  }
+  for (uint32_t index = 0; index < num_names; ++index) {
+    TALWEG_RETURN_IF_ERROR(reader.Text(names.emplace_back()));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void WriteReport(const std::shared_ptr<const StepReport>& report, uint32_t format,
+                 ByteWriter& writer) {
   writer.Byte(report != nullptr ? 1 : 0);
   if (report == nullptr) return;
   writer.Double(report->learning_rate);
@@ -18,11 +42,17 @@ void WriteReport(const std::shared_ptr<const StepReport>& report, ByteWriter& wr
   writer.Double(report->loss.value_or(0));
   writer.Double(report->total_weight);
   writer.Uint32(report->num_late);
-  writer.Uint32(static_cast<uint32_t>(report->late_workers.size()));
-  for (const std::string& name : report->late_workers) writer.Text(name);
+  WriteNames(report->late_workers, writer);
+  if (format < kFormatWithExpired) return;
+  writer.Uint32(report->num_losses_left_out);
+  writer.Uint32(report->num_expired);
+  WriteNames(report->expired_workers, writer);
+  writer.Uint64(report->num_non_finite);
+  writer.Uint64(report->first_non_finite);
 }
 
-absl::Status ReadReport(ByteReader& reader, std::shared_ptr<const StepReport>& report) {
+absl::Status ReadReport(ByteReader& reader, uint32_t format,
+                        std::shared_ptr<const StepReport>& report) {
   uint8_t present = 0;
   TALWEG_RETURN_IF_ERROR(reader.Byte(present));
   report = nullptr;
@@ -30,7 +60,6 @@ absl::Status ReadReport(ByteReader& reader, std::shared_ptr<const StepReport>& r
   StepReport read;
   uint8_t has_loss = 0;
   double loss = 0;
-  uint32_t num_names = 0;
   TALWEG_RETURN_IF_ERROR(reader.Double(read.learning_rate));
   TALWEG_RETURN_IF_ERROR(reader.Double(read.gradient_norm));
   TALWEG_RETURN_IF_ERROR(reader.Double(read.clip_factor));
@@ -41,13 +70,14 @@ absl::Status ReadReport(ByteReader& reader, std::shared_ptr<const StepReport>& r
   TALWEG_RETURN_IF_ERROR(reader.Double(loss));
   TALWEG_RETURN_IF_ERROR(reader.Double(read.total_weight));
   TALWEG_RETURN_IF_ERROR(reader.Uint32(read.num_late));
-  TALWEG_RETURN_IF_ERROR(reader.Uint32(num_names));
-  if (num_names > kMaxLateNames) {
-    return MakeError(Reason::kStateCorrupt, "state has too many names of late workers");
-  }
+  TALWEG_RETURN_IF_ERROR(ReadNames(reader, read.late_workers));
   if (has_loss != 0) read.loss = loss;
-  for (uint32_t index = 0; index < num_names; ++index) {
-    TALWEG_RETURN_IF_ERROR(reader.Text(read.late_workers.emplace_back()));
+  if (format >= kFormatWithExpired) {
+    TALWEG_RETURN_IF_ERROR(reader.Uint32(read.num_losses_left_out));
+    TALWEG_RETURN_IF_ERROR(reader.Uint32(read.num_expired));
+    TALWEG_RETURN_IF_ERROR(ReadNames(reader, read.expired_workers));
+    TALWEG_RETURN_IF_ERROR(reader.Uint64(read.num_non_finite));
+    TALWEG_RETURN_IF_ERROR(reader.Uint64(read.first_non_finite));
   }
   report = std::make_shared<const StepReport>(std::move(read));
   return absl::OkStatus();
@@ -69,18 +99,18 @@ absl::Status ReadRoles(ByteReader& reader, Roles& roles) {
 }
 
 void WriteSettled(const Member::Settled& settled, const std::shared_ptr<const StepReport>& common,
-                  ByteWriter& writer) {
+                  uint32_t format, ByteWriter& writer) {
   writer.Uint64(settled.sequence);
   writer.Uint32(settled.digest);
   writer.Byte(static_cast<uint8_t>(settled.verdict));
   writer.Uint64(settled.version);
   const bool is_common = settled.report != nullptr && settled.report == common;
   writer.Byte(is_common ? 1 : 0);
-  if (!is_common) WriteReport(settled.report, writer);
+  if (!is_common) WriteReport(settled.report, format, writer);
 }
 
 absl::Status ReadSettled(ByteReader& reader, const std::shared_ptr<const StepReport>& common,
-                         Member::Settled& settled) {
+                         uint32_t format, Member::Settled& settled) {
   uint8_t verdict = 0;
   uint8_t is_common = 0;
   TALWEG_RETURN_IF_ERROR(reader.Uint64(settled.sequence));
@@ -90,7 +120,7 @@ absl::Status ReadSettled(ByteReader& reader, const std::shared_ptr<const StepRep
   TALWEG_RETURN_IF_ERROR(reader.Byte(is_common));
   if (verdict >= static_cast<uint8_t>(Verdict::kPending)) return UnknownKindError();
   settled.verdict = static_cast<Verdict>(verdict);
-  if (is_common == 0) return ReadReport(reader, settled.report);
+  if (is_common == 0) return ReadReport(reader, format, settled.report);
   settled.report = common;
   return absl::OkStatus();
 }

@@ -2,7 +2,9 @@
 //
 // A member in a saved state: who it is, its roles, and the remembered answer. A policy writes these
 // parts in this order, with its own bytes between and after them, and reads them likewise. Calls
-// that wait, pending sequences and leases are not saved. Every reader fails with STATE_CORRUPT.
+// that wait, pending sequences and leases are not saved. `format` is that of the whole state: up to
+// format 3, a report says nothing of losses that were left out, of expired workers, and of
+// parameters that are not finite. Every reader fails with STATE_CORRUPT.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +22,10 @@
 namespace talweg::core {
 
 // A report, which may be null.
-void WriteReport(const std::shared_ptr<const StepReport>& report, ByteWriter& writer);
-absl::Status ReadReport(ByteReader& reader, std::shared_ptr<const StepReport>& report);
+void WriteReport(const std::shared_ptr<const StepReport>& report, uint32_t format,
+                 ByteWriter& writer);
+absl::Status ReadReport(ByteReader& reader, uint32_t format,
+                        std::shared_ptr<const StepReport>& report);
 
 // Name and incarnation.
 void WriteIdentity(const Member& member, ByteWriter& writer);
@@ -44,9 +48,9 @@ absl::Status ReadRoles(ByteReader& reader, Roles& roles);
 // The last sequence that has a final verdict, with its answer. A report that is `common` takes one
 // byte, because most members share the report of the last step.
 void WriteSettled(const Member::Settled& settled, const std::shared_ptr<const StepReport>& common,
-                  ByteWriter& writer);
+                  uint32_t format, ByteWriter& writer);
 absl::Status ReadSettled(ByteReader& reader, const std::shared_ptr<const StepReport>& common,
-                         Member::Settled& settled);
+                         uint32_t format, Member::Settled& settled);
 
 // The error STATE_CORRUPT, for a byte that no version of the server writes for a member.
 absl::Status UnknownKindError();

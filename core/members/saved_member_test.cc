@@ -16,6 +16,8 @@ using ::testing::ElementsAre;
 using Report = std::shared_ptr<const StepReport>;
 using Table = MemberTable<Member>;
 
+constexpr uint32_t kFormat = 4;
+
 Report SomeReport() {
   StepReport report;
   report.learning_rate = 0.5;
@@ -28,6 +30,11 @@ Report SomeReport() {
   report.total_weight = 8;
   report.num_late = 2;
   report.late_workers = {"x", "y"};
+  report.num_losses_left_out = 3;
+  report.num_expired = 1;
+  report.expired_workers = {"z"};
+  report.num_non_finite = 6;
+  report.first_non_finite = 17;
   return std::make_shared<const StepReport>(report);
 }
 
@@ -37,7 +44,7 @@ Member::Settled Applied(Report report) {
 
 std::string BytesOf(const Member::Settled& settled, const Report& common) {
   ByteWriter writer;
-  WriteSettled(settled, common, writer);
+  WriteSettled(settled, common, kFormat, writer);
   return writer.bytes();
 }
 
@@ -73,7 +80,7 @@ TEST(SavedMemberTest, ARememberedAnswerComesBackWithItsReport) {
   const std::string bytes = BytesOf(Applied(SomeReport()), nullptr);
   ByteReader reader(bytes);
   Member::Settled read;
-  ASSERT_TRUE(ReadSettled(reader, nullptr, read).ok());
+  ASSERT_TRUE(ReadSettled(reader, nullptr, kFormat, read).ok());
   EXPECT_TRUE(reader.End().ok());
   EXPECT_EQ(read.sequence, 7u);
   EXPECT_EQ(read.version, 5u);
@@ -90,6 +97,22 @@ TEST(SavedMemberTest, ARememberedAnswerComesBackWithItsReport) {
   EXPECT_EQ(read.report->total_weight, 8);
   EXPECT_EQ(read.report->num_late, 2u);
   EXPECT_THAT(read.report->late_workers, ElementsAre("x", "y"));
+  EXPECT_EQ(read.report->num_losses_left_out, 3u);
+  EXPECT_EQ(read.report->num_expired, 1u);
+  EXPECT_THAT(read.report->expired_workers, ElementsAre("z"));
+  EXPECT_EQ(read.report->num_non_finite, 6u);
+  EXPECT_EQ(read.report->first_non_finite, 17u);
+}
+
+TEST(SavedMemberTest, AReportOfFormat3EndsWithTheLateWorkers) {
+  ByteWriter writer;
+  WriteReport(SomeReport(), 3, writer);
+  Report read;
+  ByteReader reader(writer.bytes());
+  ASSERT_TRUE(ReadReport(reader, 3, read).ok());
+  EXPECT_TRUE(reader.End().ok());
+  EXPECT_THAT(read->late_workers, ElementsAre("x", "y"));
+  EXPECT_EQ(read->num_expired, 0u);
 }
 
 TEST(SavedMemberTest, ACommonReportIsSharedAgain) {
@@ -99,7 +122,7 @@ TEST(SavedMemberTest, ACommonReportIsSharedAgain) {
   const Report other = SomeReport();
   ByteReader reader(bytes);
   Member::Settled read;
-  ASSERT_TRUE(ReadSettled(reader, other, read).ok());
+  ASSERT_TRUE(ReadSettled(reader, other, kFormat, read).ok());
   EXPECT_EQ(read.report, other);
 }
 
@@ -108,7 +131,7 @@ TEST(SavedMemberTest, ARefusalHasNoReportThoughThereIsNoCommonOne) {
   const std::string bytes = BytesOf(refused, nullptr);
   ByteReader reader(bytes);
   Member::Settled read;
-  ASSERT_TRUE(ReadSettled(reader, SomeReport(), read).ok());
+  ASSERT_TRUE(ReadSettled(reader, SomeReport(), kFormat, read).ok());
   EXPECT_EQ(read.verdict, Verdict::kTooStale);
   EXPECT_EQ(read.report, nullptr);
 }
@@ -118,24 +141,24 @@ TEST(SavedMemberTest, NoPrefixAndNoPendingVerdictIsRead) {
   for (size_t size = 0; size < bytes.size(); ++size) {
     ByteReader reader(absl::string_view(bytes).substr(0, size));
     Member::Settled read;
-    EXPECT_EQ(ReasonName(ReadSettled(reader, nullptr, read)), "STATE_CORRUPT") << size;
+    EXPECT_EQ(ReasonName(ReadSettled(reader, nullptr, kFormat, read)), "STATE_CORRUPT") << size;
   }
   Member::Settled pending = Applied(nullptr);
   pending.verdict = Verdict::kPending;
   const std::string wrong = BytesOf(pending, nullptr);
   ByteReader reader(wrong);
   Member::Settled read;
-  EXPECT_EQ(ReasonName(ReadSettled(reader, nullptr, read)), "STATE_CORRUPT");
+  EXPECT_EQ(ReasonName(ReadSettled(reader, nullptr, kFormat, read)), "STATE_CORRUPT");
 }
 
 TEST(SavedMemberTest, TooManyNamesAreRefused) {
   StepReport many = *SomeReport();
   many.late_workers.assign(kMaxLateNames + 1, "w");
   ByteWriter writer;
-  WriteReport(std::make_shared<const StepReport>(many), writer);
+  WriteReport(std::make_shared<const StepReport>(many), kFormat, writer);
   ByteReader reader(writer.bytes());
   Report read;
-  EXPECT_EQ(ReasonName(ReadReport(reader, read)), "STATE_CORRUPT");
+  EXPECT_EQ(ReasonName(ReadReport(reader, kFormat, read)), "STATE_CORRUPT");
 }
 
 }  // namespace

@@ -21,7 +21,7 @@ std::vector<uint32_t> ByWorker(const std::vector<RoundMember>& members) {
 }  // namespace
 
 ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double total_weight,
-                  const Configure& config, Late late, absl::Time now) {
+                  const Configure& config, Missing missing, absl::Time now) {
   const size_t count = round.members.size();
   ClosedRound closed;
   closed.serial = serial;
@@ -30,10 +30,14 @@ ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double t
   report.learning_rate = config.schedule.LearningRate(version);
   report.staleness = round.staleness;
   report.contributors = static_cast<uint32_t>(count);
-  report.loss = round.MeanLoss();
+  const RoundLoss::Told told = round.loss.Value(config.aggregation);
+  report.loss = told.loss;
+  report.num_losses_left_out = told.num_left_out;
   report.total_weight = total_weight;
-  report.num_late = late.count;
-  report.late_workers = late.names;
+  report.num_late = static_cast<uint32_t>(missing.late.count);
+  report.late_workers = missing.late.names;
+  report.num_expired = static_cast<uint32_t>(missing.expired.count);
+  report.expired_workers = missing.expired.names;
 
   StepOrder& order = closed.order;
   order.number = version;
@@ -54,8 +58,10 @@ ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double t
   record->closed = now;
   record->members = std::move(round.members);
   record->total_weight = total_weight;
-  record->num_late = late.count;
-  record->late_workers = std::move(late.names);
+  record->num_late = report.num_late;
+  record->late_workers = std::move(missing.late.names);
+  record->num_expired = report.num_expired;
+  record->expired_workers = std::move(missing.expired.names);
   closed.record = std::move(record);
   closed.places = std::move(round.places);
   closed.bystanders = std::move(round.bystanders);

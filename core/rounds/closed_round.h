@@ -12,6 +12,7 @@
 
 #include "absl/time/time.h"
 #include "core/rounds/event.h"
+#include "core/rounds/expectations.h"
 #include "core/rounds/open_round.h"
 
 namespace talweg::core {
@@ -25,14 +26,8 @@ struct ClosedRound {
   StepOrder order;
 };
 
-// The workers that a round still expected when it closed.
-struct Late {
-  uint32_t count = 0;
-  std::vector<std::string> names;  // the first, at most kMaxLateNames
-};
-
 // Closes `round`, whose contributions weigh `total_weight`. It makes `version` under `config`.
 ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double total_weight,
-                  const Configure& config, Late late, absl::Time now);
+                  const Configure& config, Missing missing, absl::Time now);
 
 }  // namespace talweg::core

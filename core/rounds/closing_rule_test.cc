@@ -27,7 +27,7 @@ class ClosingRuleTest : public ::testing::Test {
     Contribution contribution;
     contribution.worker = name;
     expectations_.Contributed(workers_[index]);
-    round_.Add(index, contribution, weight, 0, kNow);
+    round_.Add(index, contribution, weight, 0, Reduction::kMean, kNow);
   }
   void Freeze() { expectations_.Freeze(round_, workers_, workers_.size(), kNow); }
   bool Closes(const AggregationConfig& config, absl::Time now = kNow) const {
@@ -79,7 +79,7 @@ TEST_F(ClosingRuleTest, CountAndWeightWaitOrCloseWithFewer) {
   EXPECT_TRUE(Closes(weight));
   weight.close_weight = 3;
   EXPECT_FALSE(Closes(weight));
-  expectations_.Gone(workers_[workers_.Find("b")]);
+  expectations_.Gone(workers_[workers_.Find("b")], /*expired=*/false);
   EXPECT_FALSE(Closes(count));
   EXPECT_FALSE(Closes(weight));
   count.too_few = weight.too_few = TooFew::kClose;

@@ -27,7 +27,8 @@ std::optional<Verdict> Refusal(const PolicyInForce& policy, const Worker& worker
   const uint64_t allowed = policy.aggregation().max_staleness;
   const bool limited = !policy.bounded() || allowed > 0;
   if (limited && staleness > allowed) {
-    return allowed == 0 ? Verdict::kRoundClosed : Verdict::kTooStale;
+    return allowed == 0 && policy.aggregation().synchronous() ? Verdict::kRoundClosed
+                                                              : Verdict::kTooStale;
   }
   if (!contribution.finite) return Verdict::kRejectedNonFinite;
   if (worker.held) return Verdict::kRoundClosed;
@@ -108,6 +109,7 @@ void RoundMachine::Refuse(uint32_t index, const Contribution& contribution, Verd
   Worker& worker = workers_[index];
   worker.pending = {};
   worker.settled = {contribution.sequence, version_, nullptr, contribution.digest, verdict};
+  refusals_.Count(verdict);
   effects.durable.emplace_back(RefusalOf(worker));
   // A worker whose gradient was too old is told the version to go on from, and is still waited for:
   // if each round closed while it takes the gradient of the last, it would come too late for all of
@@ -145,7 +147,7 @@ void RoundMachine::Accept(uint32_t index, const Contribution& contribution, uint
   effects.weight = OpenRound::WeightOf(contribution, staleness, aggregation());
   expectations_.Contributed(worker);
   worker.pending = {contribution.sequence, contribution.digest, /*will_not_count=*/false};
-  round_.Add(index, contribution, effects.weight, staleness, now_);
+  round_.Add(index, contribution, effects.weight, staleness, aggregation().reduction, now_);
   CloseIfDue(effects);
   // A round of one takes the gradient as it is.
   if (effects.step.has_value() && effects.step->contributors == 1) effects.fold = false;

@@ -14,7 +14,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-// "joined a 1", "refused a 1 2 ROUND_CLOSED at 3", "configured 2", "made 4".
+// "joined a 1", "refused a 1 2 TOO_STALE at 3", "configured 2", "made 4".
 std::vector<std::string> Durable(const Effects& effects) {
   static constexpr const char* kNames[] = {"APPLIED", "TOO_STALE", "REJECTED_NON_FINITE",
                                            "ROUND_CLOSED", "PENDING"};

@@ -40,9 +40,11 @@ struct Tick {};
 
 // The step that was ordered is taken, and the parameters of the next version stand.
 struct StepTaken {
-  double gradient_norm = 0;  // Euclidean, of what is trained, before it was clipped
-  double clip_factor = 1;    // the smallest factor by which clipping by norm scaled a gradient
-  double update_norm = 0;    // Euclidean
+  double gradient_norm = 0;       // Euclidean, of what is trained, before it was clipped
+  double clip_factor = 1;         // the smallest factor by which clipping by norm scaled a gradient
+  double update_norm = 0;         // Euclidean
+  uint64_t num_non_finite = 0;    // elements of the new parameters that are not finite
+  uint64_t first_non_finite = 0;  // the first of them, if there is one
 };
 
 // The schedule and the policy change from the next version on: once the round that is open, if
@@ -77,8 +79,10 @@ struct VersionRecord {
   absl::Time closed;
   std::vector<RoundMember> members;  // in the order of their arrival
   double total_weight = 0;
-  uint32_t num_late = 0;
-  std::vector<std::string> late_workers;  // at most kMaxLateNames
+  uint32_t num_late = 0;                     // as in StepReport
+  std::vector<std::string> late_workers;     // at most kMaxLateNames
+  uint32_t num_expired = 0;                  // likewise
+  std::vector<std::string> expired_workers;  // at most kMaxLateNames
 };
 
 // The step to take.

@@ -2,8 +2,11 @@
 #include "core/rounds/expectations.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
+#include "absl/strings/string_view.h"
 #include "core/members/answer.h"
 
 namespace talweg::core {
@@ -47,7 +50,11 @@ void Expectations::Stall(Worker& worker) {
   ++num_stalled_;
 }
 
-void Expectations::Gone(Worker& worker) {
+void Expectations::Gone(Worker& worker, bool expired) {
+  if (expired && Expects(worker)) {
+    expired_.push_back(worker.name);
+    Release(worker);
+  }
   ReleaseLate(worker);
   if (worker.stalled) --num_stalled_;
   worker.stalled = false;
@@ -71,13 +78,37 @@ WorkerList Expectations::Expected(const Workers& workers) const {
   return ListOf(workers, [this](const Worker& worker) { return Expects(worker); });
 }
 
-WorkerList Expectations::Late(const Workers& workers) const {
-  std::vector<std::string> names;
-  for (const std::string& name : late_) {
+std::vector<std::string> Expectations::WithoutContribution(const std::vector<std::string>& names,
+                                                           const Workers& workers) const {
+  std::vector<std::string> without;
+  for (const std::string& name : names) {
     const uint32_t index = workers.Find(name);
-    if (index == Workers::kNone || !HasContributed(workers[index])) names.push_back(name);
+    if (index == Workers::kNone || !HasContributed(workers[index])) without.push_back(name);
   }
+  return without;
+}
+
+WorkerList Expectations::Late(const Workers& workers) const {
+  std::vector<std::string> names = WithoutContribution(late_, workers);
+  std::vector<std::string> expired = WithoutContribution(expired_, workers);
+  names.insert(names.end(), std::make_move_iterator(expired.begin()),
+               std::make_move_iterator(expired.end()));
   return ListOf(std::move(names));
+}
+
+Missing Expectations::MissingAtClose(const Workers& workers) const {
+  if (outstanding_ == 0 && late_.empty() && expired_.empty()) return {};
+  const std::vector<std::string> expired = WithoutContribution(expired_, workers);
+  const absl::flat_hash_set<absl::string_view> have_expired(expired.begin(), expired.end());
+  const absl::flat_hash_set<absl::string_view> released(late_.begin(), late_.end());
+  Missing missing;
+  missing.late = ListOf(workers, [&](const Worker& worker) {
+    if (have_expired.contains(worker.name)) return false;
+    return Expects(worker) ||
+           (released.contains(worker.name) && worker.live && !HasContributed(worker));
+  });
+  missing.expired = ListOf(expired);
+  return missing;
 }
 
 void Expectations::BeginNextRound() {
@@ -86,6 +117,7 @@ void Expectations::BeginNextRound() {
   frozen_at_ = {};
   outstanding_ = 0;
   late_.clear();
+  expired_.clear();
 }
 
 }  // namespace talweg::core

@@ -44,6 +44,12 @@ WorkerList ListOf(const Workers& workers, const Choose& choose) {
 // Names, each once, as a list.
 WorkerList ListOf(std::vector<std::string> names);
 
+// The workers that a round closes without.
+struct Missing {
+  WorkerList late;     // live
+  WorkerList expired;  // Their lease ended while the round was open.
+};
+
 // Thread-compatible.
 class Expectations {
  public:
@@ -89,8 +95,8 @@ class Expectations {
     --num_stalled_;
     Exclude(worker);
   }
-  // The worker lives no longer.
-  void Gone(Worker& worker);
+  // The worker lives no longer; `expired`: because its lease ended.
+  void Gone(Worker& worker, bool expired);
 
   // Since when a worker that is waited for has owed a verdict; InfiniteFuture if it owes none.
   absl::Time OwesSince(const Worker& worker) const;
@@ -100,6 +106,9 @@ class Expectations {
   // The workers that were expected at the freeze, contributed nothing, and are expected no longer.
   // O(n).
   WorkerList Late(const Workers& workers) const;
+  // The workers that were expected at the freeze and have contributed nothing, if the round closes
+  // now. O(n), and O(1) if there are none.
+  Missing MissingAtClose(const Workers& workers) const;
 
   // The round closes, and the next one expects nobody yet.
   void BeginNextRound();
@@ -108,12 +117,18 @@ class Expectations {
   void CountOneMore() { ++outstanding_; }
 
  private:
+  // Those of the workers of these names that have not contributed to the round.
+  std::vector<std::string> WithoutContribution(const std::vector<std::string>& names,
+                                               const Workers& workers) const;
+
   uint64_t serial_ = 1;
   bool frozen_ = false;
   absl::Time frozen_at_;
   uint64_t outstanding_ = 0;
-  size_t num_stalled_ = 0;         // of the live gradient workers
-  std::vector<std::string> late_;  // names; some may have contributed since
+  size_t num_stalled_ = 0;  // of the live gradient workers
+  // Names of workers that were released without a contribution. Some may have contributed since.
+  std::vector<std::string> late_;
+  std::vector<std::string> expired_;  // those whose lease ended
 };
 
 }  // namespace talweg::core

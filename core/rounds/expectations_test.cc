@@ -41,7 +41,7 @@ TEST_F(ExpectationsTest, AContributionBeforeTheFreezeIsNotExpectedAgain) {
   expectations_.Contributed(Of("a"));
   Contribution contribution;
   contribution.worker = "a";
-  round_.Add(workers_.Find("a"), contribution, 1, 0, kNow);
+  round_.Add(workers_.Find("a"), contribution, 1, 0, Reduction::kMean, kNow);
   Freeze();
   EXPECT_FALSE(expectations_.Expects(Of("a")));
   EXPECT_EQ(expectations_.outstanding(), 2u);
@@ -67,8 +67,8 @@ TEST_F(ExpectationsTest, AWorkerThatComesAfterTheFreezeIsNotExpected) {
 TEST_F(ExpectationsTest, LateIsWhoIsReleasedWithoutAContribution) {
   Freeze();
   expectations_.Contributed(Of("a"));
-  expectations_.Gone(Of("a"));
-  expectations_.Gone(Of("b"));
+  expectations_.Gone(Of("a"), /*expired=*/false);
+  expectations_.Gone(Of("b"), /*expired=*/false);
   expectations_.Release(Of("c"));  // it stands by
   EXPECT_EQ(expectations_.outstanding(), 0u);
   EXPECT_THAT(expectations_.Late(workers_).names, ElementsAre("b"));

@@ -16,19 +16,14 @@ float OpenRound::WeightOf(const Contribution& contribution, uint64_t staleness_o
 }
 
 void OpenRound::Add(uint32_t index, const Contribution& contribution, float counted_weight,
-                    uint64_t staleness_of_it, absl::Time now) {
+                    uint64_t staleness_of_it, Reduction reduction, absl::Time now) {
   if (members.empty()) first = now;
   members.push_back({contribution.worker, contribution.incarnation, contribution.sequence,
                      contribution.base_version, counted_weight, now});
   places.push_back({index, contribution.digest});
   staleness = std::max(staleness, staleness_of_it);
   weight.Add(counted_weight);
-  if (!contribution.loss.has_value()) return;
-  ++num_losses;
-  if (std::isfinite(*contribution.loss)) return losses.Add(*contribution.loss);
-  infinite_losses += *contribution.loss;
-  // There is one NaN for all, because its bits are saved.
-  if (std::isnan(infinite_losses)) infinite_losses = std::nan("");
+  if (contribution.loss.has_value()) loss.Add(*contribution.loss, counted_weight, reduction);
 }
 
 void OpenRound::AddBystander(uint32_t index, const Workers& workers) {
@@ -57,11 +52,6 @@ void OpenRound::Unfold(uint64_t incarnation) {
 bool OpenRound::IsFull(const AggregationConfig& config) const {
   return members.size() >=
          (config.stages_all() ? config.worker_limit() : AggregationConfig::kMaxWorkers);
-}
-
-std::optional<double> OpenRound::MeanLoss() const {
-  if (num_losses == 0) return std::nullopt;
-  return infinite_losses == 0 ? losses.Value() / num_losses : infinite_losses;
 }
 
 ContributionRefused RefusalOf(const Worker& worker) {

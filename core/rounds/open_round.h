@@ -5,13 +5,13 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "core/kernels/expansion.h"
 #include "core/rounds/aggregation_config.h"
 #include "core/rounds/event.h"
+#include "core/rounds/round_loss.h"
 #include "core/rounds/worker.h"
 
 namespace talweg::core {
@@ -32,9 +32,7 @@ struct OpenRound {
   std::vector<Bystander> bystanders;  // wait for the close and do not count
   uint64_t staleness = 0;             // the largest
   ExactSum weight;
-  ExactSum losses;             // of those that are finite
-  double infinite_losses = 0;  // sum of the others: an infinity or a NaN, whatever their order
-  uint32_t num_losses = 0;
+  RoundLoss loss;
 
   // The weight with which a contribution counts.
   static float WeightOf(const Contribution& contribution, uint64_t staleness_of_it,
@@ -42,15 +40,13 @@ struct OpenRound {
 
   // A contribution becomes part of the round, with `counted_weight`.
   void Add(uint32_t index, const Contribution& contribution, float counted_weight,
-           uint64_t staleness_of_it, absl::Time now);
+           uint64_t staleness_of_it, Reduction reduction, absl::Time now);
   // The worker is no part of the round, and is told when the round closes.
   void AddBystander(uint32_t index, const Workers& workers);
   // Only for the mutation kUnfoldAtExpiry: takes the weight of an incarnation back out.
   void Unfold(uint64_t incarnation);
   // Whether no place is left.
   bool IsFull(const AggregationConfig& config) const;
-  // Mean of the members' losses; none if no member told one.
-  std::optional<double> MeanLoss() const;
 };
 
 // The refusal of a worker's contribution, as it was settled last.

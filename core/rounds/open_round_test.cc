@@ -11,20 +11,13 @@ namespace {
 
 const absl::Time kNow = absl::UnixEpoch() + absl::Hours(1);
 
-Contribution WithLoss(double loss) {
-  Contribution contribution;
-  contribution.worker = "a";
-  contribution.loss = loss;
-  return contribution;
-}
-
 TEST(OpenRoundTest, AddsUpWhatItIsMadeOf) {
   OpenRound round;
   Contribution first;
   first.worker = "a";
   first.digest = 9;
-  round.Add(3, first, 0.5f, 2, kNow);
-  round.Add(4, first, 0.25f, 1, kNow + absl::Seconds(1));
+  round.Add(3, first, 0.5f, 2, Reduction::kMean, kNow);
+  round.Add(4, first, 0.25f, 1, Reduction::kMean, kNow + absl::Seconds(1));
   EXPECT_EQ(round.first, kNow);
   EXPECT_EQ(round.weight.Value(), 0.75);
   EXPECT_EQ(round.staleness, 2u);
@@ -32,20 +25,7 @@ TEST(OpenRoundTest, AddsUpWhatItIsMadeOf) {
   EXPECT_EQ(round.members[1].time, kNow + absl::Seconds(1));
   EXPECT_EQ(round.places[0].index, 3u);
   EXPECT_EQ(round.places[0].digest, 9u);
-  EXPECT_FALSE(round.MeanLoss().has_value());
-}
-
-TEST(OpenRoundTest, TheMeanLossIsOfTheContributionsThatToldOne) {
-  OpenRound round;
-  round.Add(0, WithLoss(1), 1, 0, kNow);
-  round.Add(0, Contribution{}, 1, 0, kNow);
-  round.Add(0, WithLoss(2), 1, 0, kNow);
-  EXPECT_EQ(round.MeanLoss(), 1.5);
-  const double infinity = std::numeric_limits<double>::infinity();
-  round.Add(0, WithLoss(infinity), 1, 0, kNow);
-  EXPECT_EQ(round.MeanLoss(), infinity);
-  round.Add(0, WithLoss(-infinity), 1, 0, kNow);
-  EXPECT_TRUE(std::isnan(*round.MeanLoss()));
+  EXPECT_FALSE(round.loss.Value({}).loss.has_value());
 }
 
 TEST(OpenRoundTest, AStaleContributionCountsLess) {
@@ -66,7 +46,7 @@ TEST(OpenRoundTest, PlacesAreAsManyAsMayBeStaged) {
   config.max_workers = 1;
   OpenRound round;
   EXPECT_FALSE(round.IsFull(config));
-  round.Add(0, Contribution{}, 1, 0, kNow);
+  round.Add(0, Contribution{}, 1, 0, Reduction::kMean, kNow);
   EXPECT_TRUE(round.IsFull(config));
   config.reduction = Reduction::kMean;
   EXPECT_FALSE(round.IsFull(config));

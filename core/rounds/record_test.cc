@@ -176,18 +176,32 @@ TEST(WeightTest, StaysPositiveHoweverSmall) {
 
 // --- Losses.
 
-TEST(LossTest, IsTheMeanOfThoseWhoHadOne) {
+TEST(LossTest, IsTheWeightedMeanOfThoseThatHadOne) {
   Fleet fleet(Synchronous());
   fleet.JoinAll({"a", "b", "c"});
   Contribution a = fleet.Gradient("a");
   a.loss = 1;
   Contribution b = fleet.Gradient("b");
   b.loss = 2;
-  b.weight = 100;  // the loss is not weighted
+  b.weight = 3;
   fleet.Send(a);
   fleet.Send(b);
   fleet.Contribute("c");
-  EXPECT_EQ(fleet.machine.last_step()->loss, 1.5);
+  EXPECT_EQ(fleet.machine.last_step()->loss, 1.75);
+}
+
+TEST(LossTest, OfAMedianRoundIsTheMedian) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.reduction = Reduction::kMedian;
+  aggregation.max_workers = 3;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b", "c"});
+  for (const auto& [worker, loss] : {std::pair("a", 1.0), {"b", 1000.0}, {"c", 2.0}}) {
+    Contribution contribution = fleet.Gradient(worker);
+    contribution.loss = loss;
+    fleet.Send(contribution);
+  }
+  EXPECT_EQ(fleet.machine.last_step()->loss, 2);
 }
 
 TEST(LossTest, IsUnsetWhereNobodyHadOne) {
@@ -208,15 +222,15 @@ TEST(LossTest, ThatIsNotFiniteIsToldAsItIs) {
   EXPECT_EQ(LossOf({kInfinity}), kInfinity);
   EXPECT_EQ(LossOf({-kInfinity}), -kInfinity);
   EXPECT_TRUE(std::isnan(LossOf({std::nan("")})));
-  EXPECT_EQ(LossOf({1, kInfinity, -5}), kInfinity);
+  EXPECT_EQ(LossOf({1, kInfinity, -5}), -2);  // the others are told
   EXPECT_EQ(LossOf({kInfinity, kInfinity}), kInfinity);
-  EXPECT_TRUE(std::isnan(LossOf({kInfinity, 1, -kInfinity})));
+  EXPECT_TRUE(std::isnan(LossOf({kInfinity, -kInfinity})));
   EXPECT_TRUE(std::isnan(LossOf({kInfinity, std::nan("")})));
 }
 
 // --- Late workers.
 
-TEST(LateTest, TellsWhoWasExpectedAndDidNotCome) {
+TEST(LateTest, TellsWhichWorkersWereExpectedAndDidNotCome) {
   AggregationConfig aggregation = Synchronous(CloseRule::kDeadline);
   aggregation.close_seconds = 5;
   Fleet fleet(aggregation);
@@ -225,28 +239,85 @@ TEST(LateTest, TellsWhoWasExpectedAndDidNotCome) {
   fleet.JoinAll({"joined later", "b"});  // b is a new incarnation
   EXPECT_TRUE(fleet.Leave("a").ok());
   fleet.Pass(absl::Seconds(5));
-  EXPECT_EQ(fleet.RecordOf(1).num_late, 2u);
-  EXPECT_THAT(fleet.RecordOf(1).late_workers, ElementsAre("d", "e"));
-  EXPECT_EQ(fleet.machine.last_step()->num_late, 2u);
+  EXPECT_EQ(fleet.RecordOf(1).num_late, 3u);
+  EXPECT_THAT(fleet.RecordOf(1).late_workers, ElementsAre("b", "d", "e"));
+  EXPECT_EQ(fleet.machine.last_step()->num_late, 3u);
   EXPECT_EQ(fleet.machine.last_step()->late_workers, fleet.RecordOf(1).late_workers);
+  EXPECT_EQ(fleet.RecordOf(1).num_expired, 0u);
 }
 
-TEST(LateTest, NamesAreTheFirstOnesAndTheirNumberIsWhole) {
-  // The same in every run: they are part of the state that is saved.
-  AggregationConfig aggregation = Synchronous(CloseRule::kCount);
-  aggregation.close_count = 1;
+TEST(LateTest, AWorkerWhoseLeaseEndedDuringTheRoundIsTold) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b", "c", "d"});
+  fleet.Contribute("a");
+  fleet.Pass(absl::Seconds(20));
+  for (const char* worker : {"b", "d"}) EXPECT_TRUE(fleet.Heartbeat(worker).ok());
+  fleet.Contribute("b");
+  fleet.Pass(absl::Seconds(15));  // c has expired
+  EXPECT_EQ(fleet.machine.version(), 0u);
+  fleet.Contribute("d");
+  ASSERT_EQ(fleet.machine.version(), 1u);
+  EXPECT_EQ(fleet.RecordOf(1).num_expired, 1u);
+  EXPECT_THAT(fleet.RecordOf(1).expired_workers, ElementsAre("c"));
+  EXPECT_EQ(fleet.RecordOf(1).num_late, 0u);
+  EXPECT_EQ(fleet.machine.last_step()->num_expired, 1u);
+  EXPECT_EQ(fleet.machine.last_step()->expired_workers, fleet.RecordOf(1).expired_workers);
+  fleet.Contribute("a");
+  fleet.Contribute("b");
+  fleet.Contribute("d");
+  ASSERT_EQ(fleet.machine.version(), 2u);
+  EXPECT_EQ(fleet.RecordOf(2).num_expired, 0u);  // that round never expected it
+}
+
+TEST(LateTest, AWorkerThatExpiredAndCameBackInTimeIsPartOfTheRoundAndNotMissing) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b", "c"});
+  fleet.Contribute("a");
+  fleet.Pass(absl::Seconds(20));
+  EXPECT_TRUE(fleet.Heartbeat("b").ok());
+  fleet.Pass(absl::Seconds(15));  // c has expired
+  fleet.Contribute("c");
+  fleet.Contribute("b");
+  ASSERT_EQ(fleet.machine.version(), 1u);
+  EXPECT_EQ(fleet.MembersOf(1), "a c b");
+  EXPECT_EQ(fleet.RecordOf(1).num_expired, 0u);
+}
+
+TEST(LateTest, AWorkerThatWasRefusedOrMadeNoProgressIsLate) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.progress_seconds = 5;
   Fleet fleet(aggregation);
-  std::vector<std::string> names;
-  for (int number = 0; number < 100; ++number) {
-    names.push_back(absl::StrCat("worker ", (number * 37) % 100 + 100));
-    EXPECT_TRUE(fleet.Join(names.back()).ok());
-  }
-  fleet.Contribute("worker 105");
-  EXPECT_EQ(fleet.RecordOf(1).num_late, 99u);
-  std::sort(names.begin(), names.end());
-  names.erase(names.begin() + 5);
-  names.resize(kMaxLateNames);
-  EXPECT_EQ(fleet.RecordOf(1).late_workers, names);
+  fleet.JoinAll({"a", "b", "c"});
+  Contribution refused = fleet.Gradient("b");
+  fleet.Contribute("a");
+  refused.finite = false;
+  fleet.Send(refused);
+  fleet.Pass(absl::Seconds(6));  // c lives, but sends nothing
+  ASSERT_EQ(fleet.machine.version(), 1u);
+  EXPECT_THAT(fleet.RecordOf(1).late_workers, ElementsAre("b", "c"));
+}
+
+// --- Refusals.
+
+TEST(RefusalTest, AreCountedByTheirVerdict) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.max_staleness = 1;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a"});
+  for (int version = 0; version < 3; ++version) fleet.Contribute("a");
+  Contribution infinite = fleet.Gradient("a");
+  infinite.finite = false;
+  fleet.Send(infinite);
+  Contribution old = fleet.Gradient("a");
+  old.base_version = 1;
+  fleet.Send(old);
+  fleet.Send(old);  // a repeat counts once
+  EXPECT_EQ(fleet.machine.refusals(), (RefusalCounts{1, 1, 0}));
+  fleet.JoinAll({"b"});
+  fleet.Contribute("a");
+  fleet.Contribute("a");  // a second one in the same round
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.machine.refusals(), (RefusalCounts{1, 1, 1}));
 }
 
 // --- What the reduction needs to know.

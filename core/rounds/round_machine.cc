@@ -52,13 +52,10 @@ void RoundMachine::CloseIfDue(Effects& effects) {
 }
 
 void RoundMachine::OrderStep(Effects& effects) {
-  const uint64_t expected = expectations_.outstanding();
-  Late late{static_cast<uint32_t>(expected), {}};
-  if (expected > 0) late.names = expectations_.Expected(workers_.table()).names;
   double total_weight = round_.weight.Value();
-  if (mutation_ == Mutation::kWrongDenominator) total_weight += expected;
+  if (mutation_ == Mutation::kWrongDenominator) total_weight += expectations_.outstanding();
   closed_ = Close(std::move(round_), expectations_.serial(), version_ + 1, total_weight,
-                  policy_.configuration(), std::move(late), now_);
+                  policy_.configuration(), expectations_.MissingAtClose(workers_.table()), now_);
   if (policy_.close_config_version() != config_version()) {
     closed_->record->close_config_version = policy_.close_config_version();
   }
@@ -73,6 +70,8 @@ void RoundMachine::On(const StepTaken& taken, Effects& effects) {
   closed.report.gradient_norm = taken.gradient_norm;
   closed.report.clip_factor = taken.clip_factor;
   closed.report.update_norm = taken.update_norm;
+  closed.report.num_non_finite = taken.num_non_finite;
+  closed.report.first_non_finite = taken.first_non_finite;
   last_step_ = std::make_shared<const StepReport>(std::move(closed.report));
   ++version_;
   effects.made = closed.record;
@@ -121,6 +120,7 @@ void RoundMachine::SettleBystander(const OpenRound::Bystander& bystander, Effect
                     Verdict::kRoundClosed};
   worker.pending = {};
   worker.progress_from = now_;
+  refusals_.Count(Verdict::kRoundClosed);
   effects.durable.emplace_back(RefusalOf(worker));
   AnswerCalls(worker, SettledAnswer(worker, false), effects);
 }

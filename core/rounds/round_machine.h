@@ -17,8 +17,9 @@
 // acknowledgement.
 //
 // Verdicts. A base version that is newer than the session is VERSION_AHEAD. A base version that is
-// older by more than max_staleness is kTooStale, or kRoundClosed if max_staleness is 0. A gradient
-// that is not finite is kRejectedNonFinite. Every other contribution is part of the open round.
+// older by more than max_staleness is kTooStale; in the mode kSynchronous it is kRoundClosed if
+// max_staleness is 0. A gradient that is not finite is kRejectedNonFinite. Every other contribution
+// is part of the open round.
 //
 // Rounds. kAsynchronous: a round closes with contribution number gradient_accumulation_steps, and
 // the contributions before that one are kPending at once. kBoundedStaleness: every contribution
@@ -124,9 +125,11 @@ class RoundMachine {
   size_t num_workers() const { return workers_.num_members(); }
   size_t num_live_workers() const { return workers_.num_live(); }  // as of the last event
   const std::shared_ptr<const StepReport>& last_step() const { return last_step_; }
+  // The refusals of this history so far.
+  const RefusalCounts& refusals() const { return refusals_; }
 
-  // The format that is written, and read by default. Format 3 knows one role, that of gradients;
-  // format 4 has the roles as a byte of their own.
+  // The format that is written, and read by default. Format 3 knows one role, that of gradients,
+  // and nothing of refusals; format 4 has the roles as a byte of their own, and the refusals.
   static constexpr uint32_t kSavedFormat = 4;
   // The whole state except schedule and policy, which the session's config holds, and except what
   // is pending: an open round, and the calls that wait. Leases are not saved: after a restore each
@@ -213,6 +216,7 @@ class RoundMachine {
   OpenRound round_;
   std::optional<ClosedRound> closed_;  // while its step is taken
   std::shared_ptr<const StepReport> last_step_;
+  RefusalCounts refusals_;
   Mutation mutation_ = Mutation::kNone;
 };
 

@@ -16,6 +16,7 @@ namespace {
 // What a worker is, in a byte. Only format 3 has kGradient, in place of roles.
 constexpr uint8_t kGradient = 1, kCounted = 2, kHeld = 4;
 constexpr uint32_t kFormatWithRoles = 4;
+constexpr uint32_t kFormatWithRefusals = 4;
 
 // Reads and checks the byte, and from format 4 on that of the roles.
 absl::Status ReadKind(ByteReader& reader, uint32_t format, uint8_t& flags, Roles& roles) {
@@ -41,7 +42,7 @@ void WriteWorker(const Worker& worker, uint32_t format,
     writer.Byte(flags | (worker.gives_gradients() ? kGradient : 0));
   }
   writer.Uint64(worker.clock);
-  WriteSettled(worker.settled, last_step, writer);
+  WriteSettled(worker.settled, last_step, format, writer);
 }
 
 // Inserts the worker into `workers`, and returns its index.
@@ -52,7 +53,7 @@ absl::StatusOr<uint32_t> ReadWorker(ByteReader& reader, uint32_t format,
   Worker& worker = workers[index];
   TALWEG_RETURN_IF_ERROR(ReadKind(reader, format, flags, worker.roles));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.clock));
-  TALWEG_RETURN_IF_ERROR(ReadSettled(reader, last_step, worker.settled));
+  TALWEG_RETURN_IF_ERROR(ReadSettled(reader, last_step, format, worker.settled));
   return index;
 }
 
@@ -62,8 +63,13 @@ void RoundMachine::Save(ByteWriter& writer, uint32_t format) const {
   TALWEG_CHECK(!closed_.has_value());
   writer.Uint64(history_);
   writer.Uint64(version_);
-  WriteReport(last_step_, writer);
+  WriteReport(last_step_, format, writer);
   writer.Uint64(clocks_.greatest());
+  if (format >= kFormatWithRefusals) {
+    writer.Uint64(refusals_.too_stale);
+    writer.Uint64(refusals_.rejected_non_finite);
+    writer.Uint64(refusals_.round_closed);
+  }
   writer.Uint64(num_workers());
   for (const uint32_t index : workers_.table().Sorted()) {
     if (!workers_[index].left) WriteWorker(workers_[index], format, last_step_, writer);
@@ -78,8 +84,13 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
   uint64_t num_workers = 0;
   TALWEG_RETURN_IF_ERROR(reader.Uint64(loaded.history_));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(loaded.version_));
-  TALWEG_RETURN_IF_ERROR(ReadReport(reader, loaded.last_step_));
+  TALWEG_RETURN_IF_ERROR(ReadReport(reader, format, loaded.last_step_));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(greatest_clock));
+  if (format >= kFormatWithRefusals) {
+    TALWEG_RETURN_IF_ERROR(reader.Uint64(loaded.refusals_.too_stale));
+    TALWEG_RETURN_IF_ERROR(reader.Uint64(loaded.refusals_.rejected_non_finite));
+    TALWEG_RETURN_IF_ERROR(reader.Uint64(loaded.refusals_.round_closed));
+  }
   TALWEG_RETURN_IF_ERROR(reader.Uint64(num_workers));
   if (loaded.history_ == 0 || num_workers > AggregationConfig::kMaxWorkers) {
     return MakeError(Reason::kStateCorrupt, "state has no history or too many workers");

@@ -61,7 +61,7 @@ TEST(SequenceTest, EveryVerdictIsRepeated) {
   AggregationConfig aggregation;
   aggregation.max_staleness = 1;
   for (const absl::string_view verdict : {"TOO_STALE", "REJECTED_NON_FINITE", "ROUND_CLOSED"}) {
-    if (verdict == "ROUND_CLOSED") aggregation.max_staleness = 0;
+    if (verdict == "ROUND_CLOSED") aggregation = Synchronous();
     Fleet fleet(aggregation);
     fleet.JoinAll({"a"});
     for (int version = 0; version < 2; ++version) fleet.Contribute("a");

@@ -38,11 +38,12 @@ TEST(VerdictTest, ABaseVersionThatIsNotMadeYetIsAnError) {
   }
 }
 
-TEST(VerdictTest, LateContributionsAreRoundClosedWhereMaxStalenessIsZero) {
-  for (const AggregationConfig& aggregation : {AggregationConfig{}, Synchronous()}) {
+TEST(VerdictTest, LateContributionsAreRoundClosedOnlyInASessionThatMakesRounds) {
+  for (const auto& [aggregation, late] :
+       {std::pair(Synchronous(), "ROUND_CLOSED 3"), {AggregationConfig{}, "TOO_STALE 3"}}) {
     Fleet fleet = At(3, aggregation);
-    EXPECT_EQ(ToldFor(fleet, 2), "ROUND_CLOSED 3");
-    EXPECT_EQ(ToldFor(fleet, 0), "ROUND_CLOSED 3");
+    EXPECT_EQ(ToldFor(fleet, 2), late);
+    EXPECT_EQ(ToldFor(fleet, 0), late);
     EXPECT_EQ(ToldFor(fleet, 3), "APPLIED 4");
   }
 }
@@ -83,7 +84,7 @@ TEST(VerdictTest, ANonFiniteGradientIsRefusedAndChangesNothingElse) {
 
 TEST(VerdictTest, StalenessIsJudgedBeforeFiniteness) {
   Fleet fleet = At(2, AggregationConfig{});
-  EXPECT_EQ(ToldFor(fleet, 0, /*finite=*/false), "ROUND_CLOSED 2");
+  EXPECT_EQ(ToldFor(fleet, 0, /*finite=*/false), "TOO_STALE 2");
 }
 
 TEST(VerdictTest, StalenessIsJudgedOnceWhenTheContributionIsWhole) {

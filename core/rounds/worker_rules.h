@@ -37,7 +37,7 @@ struct WorkerRules {
   }
   void CeasesToLive(Worker& worker, Departure why) const {
     if (why == Departure::kExpired) Mutate(worker);
-    expectations.Gone(worker);
+    expectations.Gone(worker, why == Departure::kExpired);
     clocks.Uncount(worker);
   }
   // A worker that made no progress is waited for no longer.

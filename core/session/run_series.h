@@ -24,9 +24,10 @@ namespace talweg::core {
 struct RunRecord {
   uint64_t version = 0;           // the version that it made
   absl::Time time;                // when that version became visible, by the wall clock
-  StepReport report;              // as it was reported, without the names of late workers
+  StepReport report;              // as it was reported, without the names of workers
   double step_seconds = 0;        // from the judgement that ordered it until it was visible
   double seconds_since_last = 0;  // since the previous version became visible
+  RefusalCounts refusals;         // up to then
 };
 
 // A value. It is no part of a session's state: no decision depends on it, and no checksum covers

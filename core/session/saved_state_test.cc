@@ -40,6 +40,24 @@ std::string ParametersOf(const Session& session) {
   return Hex(session.parameters()->values.span());
 }
 
+std::string BytesOf(const Parameters& parameters) {
+  const absl::Span<const float> values = parameters.values.span();
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
+}
+
+// Parameters, slots and average, and the counters of the machine.
+std::string NumbersOf(Session& session) {
+  const RoundMachine& machine = session.machine();
+  std::string text = absl::StrCat(machine.history(), " ", machine.version(), " ",
+                                  machine.num_workers(), " ", session.config_version());
+  const std::string bytes = session.Save();
+  const size_t after_machine = bytes.find(BytesOf(*session.parameters()));
+  EXPECT_NE(after_machine, std::string::npos);
+  // The checksum at the end covers everything.
+  text += bytes.substr(after_machine, bytes.size() - sizeof(uint32_t) - after_machine);
+  return text;
+}
+
 // The story up to the moment when its state was saved, told to a new session.
 StoryTeller Retold(const SavedStory& story) {
   StoryTeller teller(story.config(), Join{"statistics", 0, {Role::kStatistics}});
@@ -90,20 +108,22 @@ TEST_P(SavedStateTest, IsReadAndGoesOnAsInTheVersionThatSavedIt) {
   EXPECT_EQ(ParametersOf(session), expected["parameters_after_two_versions"]);
 }
 
-TEST_P(SavedStateTest, IsTheStateOfASessionThatWasMadeAnewAndFedTheSame) {
+// What the version that saved it did otherwise is not compared: it told an unweighted loss, and it
+// counted no refusals.
+TEST_P(SavedStateTest, HasTheNumbersOfASessionThatWasMadeAnewAndFedTheSame) {
   StoryTeller saved = Retold(GetParam());
   StoryTeller anew = Retold(GetParam());
   const std::string bytes = anew.session().Save();
   auto loaded = Session::Load(StateOf(GetParam()), kSavedTime);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
-  EXPECT_EQ((*loaded)->Save(), bytes);
+  EXPECT_EQ(NumbersOf(**loaded), NumbersOf(anew.session()));
   EXPECT_TRUE(SameConfig((*loaded)->config(), anew.session().newest_config()));
   saved.Replace(*std::move(loaded));
   // What was pending is forgotten by every saved state.
   anew.Replace(*Session::Load(bytes, kSavedTime));
   GetParam().after(saved);
   GetParam().after(anew);
-  EXPECT_EQ(saved.session().Save(), anew.session().Save());
+  EXPECT_EQ(NumbersOf(saved.session()), NumbersOf(anew.session()));
 }
 
 // A hyper-parameter that has been added since: the state has no word of it.

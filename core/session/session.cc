@@ -189,7 +189,7 @@ Ended Session::End(const Work& work, absl::Time now) {
   open_step_.reset();
   SourceOf(step).Release();
   parameters_ = std::move(step.to);
-  Ended ended{stepper_.Result(), {}};
+  Ended ended{stepper_.Result(*parameters_), {}};
   ended.effects = machine_.Handle(*ended.step, now);
   if (next_config_.has_value()) PutInForce(*std::move(next_config_));
   return ended;

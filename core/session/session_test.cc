@@ -137,6 +137,27 @@ void RunOnThreads(Work& work) {
   }
 }
 
+TEST(SessionTest, AVersionWhoseParametersAreNotFiniteSaysSo) {
+  SessionConfig config = ConfigFor(*FindMethod("gradient_descent"));
+  RateConfig rate;
+  rate.learning_rate = 1e30;
+  const DecayKind& kind = DecayKinds().front();
+  config.schedule = Schedule(ConfigOf<RateConfig>(rate), kind, kind.default_config());
+  const auto session = Make(config);
+  std::vector<float> gradient(kElements, 0.f);
+  const Answer finite = Contribute(*session, 1, gradient);
+  EXPECT_EQ(finite.report->num_non_finite, 0u);
+  gradient[kShard + 5] = 1e30f;
+  gradient[kElements - 1] = -1e30f;
+  const Answer overflowed = Contribute(*session, 2, gradient);
+  EXPECT_EQ(overflowed.verdict, Verdict::kApplied);
+  EXPECT_EQ(overflowed.report->num_non_finite, 2u);
+  EXPECT_EQ(overflowed.report->first_non_finite, kShard + 5);
+  // It is said of every version from then on.
+  const Answer later = Contribute(*session, 3, std::vector<float>(kElements, 0.f));
+  EXPECT_EQ(later.report->num_non_finite, 2u);
+}
+
 TEST(SessionTest, AccumulatedContributionsMakeTheStepOfTheirMean) {
   SessionConfig config = ConfigFor(*FindMethod("adam"));
   AggregationConfig aggregation = config.aggregation.value();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 
 #include "core/kernels/average_update.h"
@@ -18,13 +19,20 @@ double FiniteProduct(double a, double b) {
   return std::min(a * b, std::numeric_limits<double>::max());
 }
 
+bool IsFinite(float value) { return std::isfinite(value); }
+
+uint32_t CountNonFinite(absl::Span<const float> values) {
+  return static_cast<uint32_t>(std::count_if(values.begin(), values.end(), std::not_fn(IsFinite)));
+}
+
 }  // namespace
 
 Stepper::Stepper(const SessionConfig& config, const Parameters& initial)
     : config_(config),
       optimizer_(config.method->create(*config.optimizer, config.Space())),
       average_(config.average.value().decay > 0 ? initial.values.size() : 0),
-      block_sums_(NumBlocks(initial.values.size())) {
+      block_sums_(NumBlocks(initial.values.size())),
+      num_non_finite_(NumBlocks(initial.values.size())) {
   if (!KeepsAverage()) return;
   const absl::Span<const float> values = initial.values.span();
   std::copy(values.begin(), values.end(), average_.data());
@@ -135,17 +143,32 @@ void Stepper::Apply(Shard shard, const StagedGradient& gradient, absl::Span<cons
 void Stepper::Finish(Shard shard, absl::Span<const float> from, absl::Span<float> to) {
   const absl::Span<const float> updated = to;
   ForEachBlock(shard, [&](Shard block) {
-    block_sums_[block.begin / kBlock] = SquaredDistance(View(updated, block), View(from, block));
+    const size_t index = block.begin / kBlock;
+    block_sums_[index] = SquaredDistance(View(updated, block), View(from, block));
+    // A sum that is finite says that every element is.
+    num_non_finite_[index] =
+        std::isfinite(block_sums_[index]) ? 0 : CountNonFinite(View(updated, block));
   });
   if (!KeepsAverage()) return;
   AverageUpdate(ToFloat(1 - config_.average.value().decay), View(updated, shard),
                 View(average_.span(), shard));
 }
 
-StepTaken Stepper::Result() const {
+StepTaken Stepper::Result(const Parameters& made) const {
   double sum = 0;
   for (const double block_sum : block_sums_) sum += block_sum;
-  return {gradient_norm_, clip_factor_, std::sqrt(sum)};
+  StepTaken taken{gradient_norm_, clip_factor_, std::sqrt(sum)};
+  for (size_t block = 0; block < num_non_finite_.size(); ++block) {
+    if (num_non_finite_[block] == 0) continue;
+    if (taken.num_non_finite == 0) {
+      const absl::Span<const float> values = made.values.span();
+      const auto begin = values.begin() + static_cast<ptrdiff_t>(block * kBlock);
+      taken.first_non_finite =
+          static_cast<uint64_t>(std::find_if_not(begin, values.end(), IsFinite) - values.begin());
+    }
+    taken.num_non_finite += num_non_finite_[block];
+  }
+  return taken;
 }
 
 void Stepper::Lookahead(double learning_rate, Shard shard, absl::Span<const float> from,

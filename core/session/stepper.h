@@ -46,8 +46,9 @@ class Stepper {
   //   finish  a shard: update norm and average, after the passes; without passes, part of apply
   void AddStages(const StepOrder& order, GradientSource& source, const Parameters& from,
                  Parameters& to, Work& work);
-  // The norms and the clipping of the step that has ended.
-  StepTaken Result() const;
+  // The norms and the clipping of the step that has ended and made `made`, and which of its
+  // elements are not finite.
+  StepTaken Result(const Parameters& made) const;
 
   bool HasLookahead() const { return optimizer_->HasLookahead(); }
   // Writes to `to` the point at which the gradient of the coming step is to be taken, if that step
@@ -83,7 +84,8 @@ class Stepper {
   std::vector<GroupStep> group_steps_;
   double gradient_norm_ = 0;
   double clip_factor_ = 1;
-  std::vector<double> block_sums_;  // squares of the update
+  std::vector<double> block_sums_;        // squares of the update
+  std::vector<uint32_t> num_non_finite_;  // of the new parameters, in each block
 };
 
 }  // namespace talweg::core

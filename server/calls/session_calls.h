@@ -52,6 +52,7 @@ struct SessionDescription {
   uint32_t num_workers = 0;
   uint32_t num_live_workers = 0;
   std::shared_ptr<const core::StepReport> last_step;  // null before the first
+  core::RefusalCounts refusals;
   std::optional<uint32_t> checksum;
   std::optional<core::RoundDescription> open_round;
 };

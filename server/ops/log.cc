@@ -106,6 +106,13 @@ void LogSessionDeleted(absl::string_view session_id) {
   spdlog::info("session {} deleted", std::string(session_id));
 }
 
+void LogNonFinite(absl::string_view session_id, uint64_t version, uint64_t num_elements,
+                  uint64_t first) {
+  spdlog::warn(
+      "session {}: from version {} on, {} parameters are not finite, the first is element {}",
+      std::string(session_id), version, num_elements, first);
+}
+
 void LogRefusal(const absl::Status& status) {
   if (!spdlog::should_log(spdlog::level::debug)) return;
   spdlog::debug("refused, {}: {}", core::ReasonName(status), std::string(status.message()));

@@ -21,6 +21,10 @@ absl::Status SetUpLog(const std::string& format, const std::string& level);
 // Write the lines about sessions and calls. Thread-safe.
 void LogSessionCreated(absl::string_view session_id, uint64_t num_elements);
 void LogSessionDeleted(absl::string_view session_id);
+// A warning: `num_elements` parameters of the version are NaN or infinite, element `first` before
+// all others. Elements are counted in the flat vector.
+void LogNonFinite(absl::string_view session_id, uint64_t version, uint64_t num_elements,
+                  uint64_t first);
 void LogRefusal(const absl::Status& status);  // at level debug
 // At level debug: the method, code and reason, seconds, bytes.
 void LogCallEnded(absl::string_view method, const absl::Status& status, absl::Duration elapsed,

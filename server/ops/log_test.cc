@@ -55,6 +55,12 @@ TEST(LogTest, ServicesTellOfSessionsAndOnlyToWhoAsksOfRefusals) {
                   HasSubstr("deleted")));
 }
 
+TEST(LogTest, ParametersThatAreNotFiniteAreAWarning) {
+  const auto lines = LinesOf("text", "warning", [] { LogNonFinite("mlp", 12, 3, 70); });
+  EXPECT_THAT(lines, ElementsAre(HasSubstr("session mlp: from version 12 on, 3 parameters are not "
+                                           "finite, the first is element 70")));
+}
+
 TEST(LogTest, JsonLineHasTimeLevelAndMessage) {
   const auto lines = LinesOf("json", "info", [] { spdlog::warn("disk is {} % full", 93); });
   ASSERT_THAT(lines, SizeIs(1));

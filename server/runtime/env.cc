@@ -4,6 +4,7 @@
 #include <random>
 #include <utility>
 
+#include "server/ops/log.h"
 #include "server/runtime/clock.h"
 
 namespace talweg::server {
@@ -39,6 +40,11 @@ uint64_t PoolEnv::NewHistory() {
   uint64_t history = 0;
   while (history == 0) history = (uint64_t{device()} << 32) | device();
   return history;
+}
+
+void PoolEnv::WarnOfNonFinite(const SessionIdentity& identity, uint64_t version,
+                              const core::StepReport& report) {
+  LogNonFinite(identity.session_id, version, report.num_non_finite, report.first_non_finite);
 }
 
 void RunWork(Env& env, std::shared_ptr<core::Work> work, Env::Task then) {

@@ -55,10 +55,15 @@ class Env {
   // this thread. Until then nobody is told of the decision, and a version that the decision made is
   // not visible.
   virtual void Keep(const Decision& decision, Task kept) = 0;
+
+  // A version of the session has parameters that are not finite, as its report says, and the
+  // version before had none.
+  virtual void WarnOfNonFinite(const SessionIdentity& identity, uint64_t version,
+                               const core::StepReport& report) = 0;
 };
 
-// The environment of a server: the threads of a pool, and the machine's clocks. It keeps nothing,
-// because sessions live in memory.
+// The environment of a server: the threads of a pool, the machine's clocks, and the log. It keeps
+// nothing, because sessions live in memory.
 class PoolEnv : public Env {
  public:
   explicit PoolEnv(ComputePool& pool) : pool_(pool) {}
@@ -75,6 +80,8 @@ class PoolEnv : public Env {
   }
   void Cancel(uint64_t alarm) override { pool_.timers().Cancel(alarm); }
   void Keep(const Decision& /*decision*/, Task kept) override { kept(); }
+  void WarnOfNonFinite(const SessionIdentity& identity, uint64_t version,
+                       const core::StepReport& report) override;
 
  private:
   ComputePool& pool_;

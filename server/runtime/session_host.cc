@@ -191,7 +191,8 @@ void SessionHost::Publish() {
 void SessionHost::Remember(absl::Time judged) {
   const absl::Time now = env_.MonotonicNow();
   feed_->Append({session_->machine().version(), env_.WallNow(), *session_->machine().last_step(),
-                 absl::ToDoubleSeconds(now - judged), absl::ToDoubleSeconds(now - published_)});
+                 absl::ToDoubleSeconds(now - judged), absl::ToDoubleSeconds(now - published_),
+                 session_->machine().refusals()});
   published_ = now;
 }
 
@@ -215,6 +216,7 @@ SessionDescription SessionHost::Description(const DescribeOptions& options) {
   description.num_workers = static_cast<uint32_t>(machine.num_workers());
   description.num_live_workers = static_cast<uint32_t>(machine.num_live_workers());
   description.last_step = machine.last_step();
+  description.refusals = machine.refusals();
   if (options.checksum) description.checksum = session_->Checksum();
   if (options.open_round) {
     description.open_round = machine.DescribeRound(env_.MonotonicNow());

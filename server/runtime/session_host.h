@@ -168,6 +168,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void Follow(std::shared_ptr<Turn> turn, const core::Event& event, core::Outcome outcome);
   void Keep(const core::Event& event, const core::Effects& effects, absl::Time time, Task kept);
   void EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::Time now);
+  // Warns if a version has parameters that are not finite, and the version before had none.
+  void WarnOnce(const core::StepTaken& taken);
   void Collect(const std::vector<core::Released>& released, Turn& turn);
   void ReleaseAll(const absl::Status& status, Turn& turn);
   void EndTurn(std::shared_ptr<Turn> turn);
@@ -194,6 +196,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // For contributions that come in one message. It is made for the first of them, because streams
   // bring staged gradients of their own.
   std::shared_ptr<core::StagedGradient> staged_;
+  bool parameters_are_finite_ = true;
   absl::Time published_;  // when the visible version became visible, by the monotonic clock
   ParkedCalls parked_;
   // Memory for the lookahead that a parked call wants; null if no parked call wants it.

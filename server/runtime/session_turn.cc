@@ -296,6 +296,7 @@ void SessionHost::EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::T
   const auto made = std::make_shared<const core::Ended>(std::move(ended));
   Keep(*made->step, made->effects, now, [this, turn, made] {
     records_.Append(*made->effects.made);
+    WarnOnce(*made->step);
     charge_.VersionWasMade(*session_);
     if (mutation_ == HostMutation::kAnswerBeforeVisible && !turn->conclude) {
       turn->conclude = [self = shared_from_this()](const absl::Status&) -> Task {
@@ -313,6 +314,15 @@ void SessionHost::EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::T
     Collect(made->effects.released, *turn);
     EndTurn(turn);
   });
+}
+
+void SessionHost::WarnOnce(const core::StepTaken& taken) {
+  const bool finite = taken.num_non_finite == 0;
+  if (parameters_are_finite_ && !finite) {
+    env_.WarnOfNonFinite(identity_, session_->machine().version(),
+                         *session_->machine().last_step());
+  }
+  parameters_are_finite_ = finite;
 }
 
 void SessionHost::Collect(const std::vector<core::Released>& released, Turn& turn) {

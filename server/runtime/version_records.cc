@@ -75,6 +75,9 @@ std::string Pack(const core::VersionRecord& record, absl::Duration to_wall) {
   Put(record.num_late, bytes);
   Put(record.late_workers.size(), bytes);
   for (const std::string& worker : record.late_workers) Put(worker, bytes);
+  Put(record.num_expired, bytes);
+  Put(record.expired_workers.size(), bytes);
+  for (const std::string& worker : record.expired_workers) Put(worker, bytes);
   for (const core::RoundMember& member : record.members) {
     Put(member.worker, bytes);
     Put(member.incarnation, bytes);
@@ -99,6 +102,9 @@ core::VersionRecord Unpack(uint64_t version, size_t num_members, absl::string_vi
   record.num_late = static_cast<uint32_t>(unpacker.Number());
   record.late_workers.resize(unpacker.Number());
   for (std::string& worker : record.late_workers) worker = unpacker.Text();
+  record.num_expired = static_cast<uint32_t>(unpacker.Number());
+  record.expired_workers.resize(unpacker.Number());
+  for (std::string& worker : record.expired_workers) worker = unpacker.Text();
   record.members.resize(num_members);
   for (core::RoundMember& member : record.members) {
     member.worker = unpacker.Text();

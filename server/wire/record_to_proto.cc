@@ -20,6 +20,7 @@ void RecordToProto(const core::RunRecord& record, v1::StepRecord& proto) {
   *proto.mutable_report() = ReportToProto(record.report);
   proto.set_step_seconds(record.step_seconds);
   proto.set_seconds_since_last(record.seconds_since_last);
+  *proto.mutable_refusals() = RefusalsToProto(record.refusals);
 }
 
 void RecordToProto(const core::VersionRecord& record, v1::VersionRecord& proto) {
@@ -41,6 +42,8 @@ void RecordToProto(const core::VersionRecord& record, v1::VersionRecord& proto) 
   proto.set_total_weight(record.total_weight);
   proto.set_num_late(record.num_late);
   *proto.mutable_late_workers() = {record.late_workers.begin(), record.late_workers.end()};
+  proto.set_num_expired(record.num_expired);
+  *proto.mutable_expired_workers() = {record.expired_workers.begin(), record.expired_workers.end()};
 }
 
 void RecordsToProto(uint64_t history, absl::Span<const core::RunRecord> records,

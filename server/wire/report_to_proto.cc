@@ -17,6 +17,19 @@ v1::StepReport ReportToProto(const core::StepReport& report) {
   proto.set_total_weight(report.total_weight);
   proto.set_num_late(report.num_late);
   *proto.mutable_late_workers() = {report.late_workers.begin(), report.late_workers.end()};
+  proto.set_num_losses_left_out(report.num_losses_left_out);
+  proto.set_num_expired(report.num_expired);
+  *proto.mutable_expired_workers() = {report.expired_workers.begin(), report.expired_workers.end()};
+  proto.set_num_non_finite(report.num_non_finite);
+  if (report.num_non_finite > 0) proto.set_first_non_finite(report.first_non_finite);
+  return proto;
+}
+
+v1::RefusalCounts RefusalsToProto(const core::RefusalCounts& refusals) {
+  v1::RefusalCounts proto;
+  proto.set_too_stale(refusals.too_stale);
+  proto.set_rejected_non_finite(refusals.rejected_non_finite);
+  proto.set_round_closed(refusals.round_closed);
   return proto;
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Verdicts and step reports, as the wire tells them.
+// Verdicts, refusals and step reports, as the wire tells them.
 #pragma once
 
 #include "core/rounds/event.h"
@@ -10,6 +10,7 @@
 namespace talweg::server {
 
 v1::StepReport ReportToProto(const core::StepReport& report);
+v1::RefusalCounts RefusalsToProto(const core::RefusalCounts& refusals);
 v1::Verdict VerdictToProto(core::Verdict verdict);
 
 }  // namespace talweg::server

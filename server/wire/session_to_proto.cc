@@ -26,6 +26,7 @@ void SessionToProto(const SessionDescription& description, v1::Session& proto) {
     *proto.mutable_last_step() = ReportToProto(*description.last_step);
   }
   if (description.checksum.has_value()) proto.set_state_checksum(*description.checksum);
+  *proto.mutable_refusals() = RefusalsToProto(description.refusals);
   if (description.open_round.has_value()) {
     *proto.mutable_open_round() = RoundToProto(*description.open_round);
   }

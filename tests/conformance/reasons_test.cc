@@ -61,7 +61,7 @@ TEST_F(ReasonsTest, ErrorsConsumeNoSequence) {
 TEST_F(ReasonsTest, StaleContributionsGetTheirVerdict) {
   v1::StepResponse response;
   ASSERT_TRUE(wire_->Step(StepOf("s", joined_, 11, 0, kGradient), &response).ok());
-  EXPECT_EQ(response.verdict(), v1::VERDICT_ROUND_CLOSED);
+  EXPECT_EQ(response.verdict(), v1::VERDICT_TOO_STALE);
   ASSERT_TRUE(Update("aggregation.max_staleness", [](auto& config) {
                 config.mutable_aggregation()->set_max_staleness(1);
               }).ok());

@@ -75,7 +75,7 @@ TEST_F(StreamTest, FenceAndStalenessAreJudgedAtTheCommit) {
       EXPECT_EQ(ErrorOf(stream.Finish()).reason, "INCARNATION_FENCED");
     } else {
       ASSERT_TRUE(stream.ReadReply(&response));
-      EXPECT_EQ(response.verdict(), v1::VERDICT_ROUND_CLOSED);
+      EXPECT_EQ(response.verdict(), v1::VERDICT_TOO_STALE);
       EXPECT_TRUE(stream.Finish().ok());
     }
     EXPECT_EQ(wire_->Get("s").version(), fenced ? 0u : 1u);

@@ -328,7 +328,7 @@ v1::StepResponse SessionModel::Take(const v1::ContributionHeader& header,
     answer.set_history(history_);
     answer.set_applied_version(version_);
     if (header.base_version() != version_) {
-      answer.set_verdict(v1::VERDICT_ROUND_CLOSED);
+      answer.set_verdict(v1::VERDICT_TOO_STALE);
     } else if (!std::all_of(numbers.begin(), numbers.end(),
                             [](float value) { return std::isfinite(value); })) {
       answer.set_verdict(v1::VERDICT_REJECTED_NON_FINITE);

@@ -226,7 +226,7 @@ TEST_P(WireFuzzTest, HostileContributionsAreRefusedOrJudgedAndNothingElse) {
     if (number % 50 == 49) ExpectServed(number % 100 == 99);
     ASSERT_FALSE(HasFailure()) << request.ShortDebugString();
   }
-  ExpectSeen({"replayed", "VERDICT_APPLIED", "VERDICT_REJECTED_NON_FINITE", "VERDICT_ROUND_CLOSED",
+  ExpectSeen({"replayed", "VERDICT_APPLIED", "VERDICT_REJECTED_NON_FINITE", "VERDICT_TOO_STALE",
               "SESSION_NOT_FOUND", "HISTORY_CHANGED", "WORKER_NOT_JOINED", "INCARNATION_FENCED",
               "SEQUENCE_TOO_OLD", "SEQUENCE_REUSED", "VERSION_AHEAD", "SECTION_MISSING",
               "SECTION_REPEATED", "SECTION_UNEXPECTED", "SECTION_SIZE_MISMATCH", "REPLY_TOO_LARGE",

@@ -195,7 +195,8 @@ Expected Model::On(const core::Contribution& contribution) {
   const bool unlimited = bounded() && policy.max_staleness == 0;
   if (!unlimited && staleness > policy.max_staleness) {
     Refuse(worker, contribution,
-           policy.max_staleness == 0 ? Verdict::kRoundClosed : Verdict::kTooStale, expected);
+           policy.max_staleness == 0 && synchronous() ? Verdict::kRoundClosed : Verdict::kTooStale,
+           expected);
   } else if (!contribution.finite) {
     Refuse(worker, contribution, Verdict::kRejectedNonFinite, expected);
   } else if (member.held) {

@@ -299,6 +299,13 @@ void Oracle::CheckRecord(const std::vector<Counted>& counted, const Settings& se
         "record_wrong", "closed at another time");
   Check(record.num_late >= fewest_late_ && record.num_late <= most_late_, "late_wrong",
         absl::StrCat(record.num_late, " late, expected ", fewest_late_, " to ", most_late_));
+  Check(record.num_late + record.num_expired <= most_late_, "late_wrong",
+        absl::StrCat(record.num_late, " late and ", record.num_expired, " expired, expected ",
+                     most_late_, " at most"));
+  for (const std::string& name : record.expired_workers) {
+    Check(model_.WasExpected(WorkerOf(name)), "late_wrong",
+          absl::StrCat(name, " is told as expired, and was not expected"));
+  }
   Check(record.late_workers.size() == std::min<size_t>(record.num_late, core::kMaxLateNames),
         "late_wrong", "another number of names");
   bool same = record.members.size() == counted.size();

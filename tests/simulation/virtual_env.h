@@ -35,6 +35,8 @@ class VirtualEnv final : public server::Env {
   uint64_t Arm(absl::Time when, std::function<void()> due) override;
   void Cancel(uint64_t alarm) override { alarms_.erase(alarm); }
   void Keep(const server::Decision& decision, Task kept) override;
+  void WarnOfNonFinite(const server::SessionIdentity& /*identity*/, uint64_t /*version*/,
+                       const core::StepReport& /*report*/) override {}
 
   Nanoseconds Now() const { return agenda_.now() + clock_offset_; }
   // The clock is suddenly at another time; alarms that are due by it ring at once.
