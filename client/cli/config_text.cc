@@ -125,9 +125,10 @@ bool HasMeaning(const FieldDescriptor& field, const v1::AggregationPolicy& polic
     default:
       break;
   }
-  // Choices are those of rounds; a number that is not used is 0.
+  // Choices are those of rounds; what is not used is 0 or false.
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) return synchronous;
-  return ValueText(field, policy) != "0";
+  const std::string value = ValueText(field, policy);
+  return value != "0" && value != "false";
 }
 
 // Whether a number or flag of `message` is set to anything but 0 or false.

@@ -136,6 +136,7 @@ std::vector<Command> TensorCommands() {
         {"weight", "NUMBER", "of the contribution in the mean, such as its samples (1)"},
         {"difference", "",
          "the file holds no gradient, but what own steps added to the parameters"},
+        {"close_round", "", "make the version with what has come, this gradient included"},
         {"no_wait", "", "do not wait for other workers: end where the contribution is pending"}},
        RunStep},
       {"pull",

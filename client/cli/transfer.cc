@@ -51,6 +51,7 @@ absl::StatusOr<StepOptions> StepOptionsOf(const Arguments& arguments) {
   if (weight->has_value()) options.weight = static_cast<float>(**weight);
   options.difference = arguments.Has("difference");
   options.return_pending = arguments.Has("no_wait");
+  options.closes_round = arguments.Has("close_round");
   options.point = *point;
   options.gradient_dtype = options.reply_dtype = *dtype;
   options.checksums = arguments.Has("checksums");

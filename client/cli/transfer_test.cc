@@ -10,10 +10,10 @@ namespace talweg {
 namespace {
 
 Arguments Typed(const std::vector<std::string>& words) {
-  const std::vector<Flag> flags = {{"point", "POINT", ""},    {"dtype", "DTYPE", ""},
-                                   {"checksums", "", ""},     {"weight", "NUMBER", ""},
-                                   {"difference", "", ""},    {"no_wait", "", ""},
-                                   {"min_version", "NR", ""}, {"base_version", "NR", ""}};
+  const std::vector<Flag> flags = {
+      {"point", "POINT", ""},   {"dtype", "DTYPE", ""},    {"checksums", "", ""},
+      {"weight", "NUMBER", ""}, {"close_round", "", ""},   {"difference", "", ""},
+      {"no_wait", "", ""},      {"min_version", "NR", ""}, {"base_version", "NR", ""}};
   return Arguments::Parse(flags, 0, words).value();
 }
 
@@ -34,6 +34,7 @@ TEST(TransferTest, FlagsSayHowNumbersTravel) {
 TEST(TransferTest, FlagsSayWhatIsContributedAndWhatIsWaitedFor) {
   const StepOptions plain = StepOptionsOf(Typed({})).value();
   EXPECT_FALSE(plain.weight.has_value());
+  EXPECT_FALSE(plain.closes_round);
   EXPECT_FALSE(plain.difference);
   EXPECT_FALSE(plain.return_pending);
   EXPECT_FALSE(plain.base_version.has_value());
@@ -41,8 +42,10 @@ TEST(TransferTest, FlagsSayWhatIsContributedAndWhatIsWaitedFor) {
   EXPECT_EQ(StepOptionsOf(Typed({"--base_version", "12"}))->base_version, 12u);
   EXPECT_TRUE(IsUsageError(StepOptionsOf(Typed({"--base_version", "last"})).status()));
   const StepOptions step =
-      StepOptionsOf(Typed({"--weight", "2.5", "--difference", "--no_wait"})).value();
+      StepOptionsOf(Typed({"--weight", "2.5", "--difference", "--no_wait", "--close_round"}))
+          .value();
   EXPECT_EQ(step.weight, 2.5f);
+  EXPECT_TRUE(step.closes_round);
   EXPECT_TRUE(step.difference);
   EXPECT_TRUE(step.return_pending);
   EXPECT_EQ(PullOptionsOf(Typed({}))->min_version, 0u);

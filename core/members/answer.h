@@ -19,8 +19,8 @@ enum class Verdict : uint8_t { kApplied, kTooStale, kRejectedNonFinite, kRoundCl
 // At most this many late workers are named. Their number is always told.
 inline constexpr size_t kMaxLateNames = 16;
 
-// What people want to know about a step.
-struct StepReport {
+// What people want to know about a step, in numbers.
+struct StepNumbers {
   double learning_rate = 0;
   double gradient_norm = 0;
   double clip_factor = 1;
@@ -31,15 +31,18 @@ struct StepReport {
   uint32_t num_losses_left_out = 0;  // losses that are not finite, and are not in `loss`
   double total_weight = 0;           // of the contributions as counted, exact, rounded once
   // Workers that were expected when the round opened, and are no part of it, in two groups: those
-  // that were live when it closed, and those whose lease ended while it was open. Each group is
-  // told by its number, and by the first names in order, at most kMaxLateNames.
+  // that were live when it closed, and those whose lease ended while it was open.
   uint32_t num_late = 0;
-  std::vector<std::string> late_workers;
   uint32_t num_expired = 0;
-  std::vector<std::string> expired_workers;
   // Elements of the new parameters that are not finite, and the first of them.
   uint64_t num_non_finite = 0;
   uint64_t first_non_finite = 0;
+};
+
+// The same with the first names of the two groups in order, at most kMaxLateNames of each.
+struct StepReport : StepNumbers {
+  std::vector<std::string> late_workers;
+  std::vector<std::string> expired_workers;
 };
 
 // How many contributions got a final verdict without being part of a version.

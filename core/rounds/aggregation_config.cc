@@ -34,6 +34,7 @@ absl::Status CheckUses(const AggregationConfig& config) {
       {config.too_few != TooFew::kWait, close == CloseRule::kCount || close == CloseRule::kWeight,
        "too_few", "close COUNT or WEIGHT"},
       {config.min_workers != 1, synchronous, "min_workers", "mode SYNCHRONOUS"},
+      {config.workers_may_close, synchronous, "workers_may_close", "mode SYNCHRONOUS"},
       {config.progress_seconds != 0, config.replies_wait(), "progress_seconds",
        "mode SYNCHRONOUS or BOUNDED_STALENESS"},
       {!is_mean, synchronous, "reduction", "mode SYNCHRONOUS"},

@@ -44,6 +44,7 @@ struct AggregationConfig {
   ReduceOrder reduce_order = ReduceOrder::kAny;
   uint64_t max_workers = 0;  // 0: kMaxWorkers
   StaleScale stale_scale = StaleScale::kNone;
+  bool workers_may_close = false;  // a contribution may ask to close its round
 
   static constexpr absl::string_view kModes[] = {"ASYNCHRONOUS", "SYNCHRONOUS",
                                                  "BOUNDED_STALENESS"};
@@ -74,7 +75,8 @@ struct AggregationConfig {
         ChoiceField<C, ReduceOrder>{"reduce_order", &C::reduce_order, kReduceOrders,
                                     Change::kFixed},
         Field<C, uint64_t>{"max_workers", &C::max_workers, Closed(0, kMaxWorkers)},
-        ChoiceField<C, StaleScale>{"stale_scale", &C::stale_scale, kStaleScales}};
+        ChoiceField<C, StaleScale>{"stale_scale", &C::stale_scale, kStaleScales},
+        Field<C, bool>{"workers_may_close", &C::workers_may_close}};
   }
 
   // Fails with FIELD_OUT_OF_RANGE, naming the field, if the mode or the rule does not use a field
@@ -92,6 +94,8 @@ struct AggregationConfig {
   bool replies_wait() const { return mode != AggregationMode::kAsynchronous; }
   // Whether a contribution may bring a weight.
   bool takes_weights() const { return reduction == Reduction::kMean; }
+  // Whether a contribution may ask to close the round that it is part of.
+  bool takes_closing() const { return !synchronous() || workers_may_close; }
   uint64_t worker_limit() const { return max_workers == 0 ? kMaxWorkers : max_workers; }
 
   // How many bytes of records of versions may be kept.

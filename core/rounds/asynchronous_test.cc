@@ -45,6 +45,35 @@ TEST(AccumulationTest, AllButTheLastArePendingAtOnce) {
   EXPECT_EQ(fleet.machine.num_folded(), 0u);
 }
 
+TEST(AccumulationTest, AnUnfinishedWindowIsClosedWithWhatCame) {
+  Fleet fleet(Accumulating(4));
+  fleet.JoinAll({"a"});
+  for (int time = 0; time < 2; ++time) EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "PENDING 1");
+  Contribution last = fleet.Gradient("a");
+  last.closes_round = true;
+  last.weight = 0.5;
+  EXPECT_EQ(fleet.Told(fleet.Send(last)), "APPLIED 1");
+  EXPECT_EQ(fleet.OrderOf(1).contributors, 3u);
+  EXPECT_EQ(fleet.OrderOf(1).total_weight, 2.5);
+  EXPECT_EQ(fleet.Told(fleet.Send(last)), "again APPLIED 1");
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "PENDING 2");  // the next window is whole again
+  Contribution alone = fleet.Gradient("a");
+  alone.closes_round = true;
+  EXPECT_EQ(fleet.Told(fleet.Send(alone)), "APPLIED 2");
+  EXPECT_EQ(fleet.OrderOf(2).contributors, 2u);
+}
+
+TEST(AccumulationTest, ARefusedContributionClosesNoWindow) {
+  Fleet fleet(Accumulating(4));
+  fleet.JoinAll({"a"});
+  fleet.Contribute("a");
+  Contribution last = fleet.Gradient("a");
+  last.closes_round = true;
+  last.finite = false;
+  EXPECT_EQ(fleet.Told(fleet.Send(last)), "REJECTED_NON_FINITE 0");
+  EXPECT_EQ(fleet.machine.num_folded(), 1u);
+}
+
 TEST(AccumulationTest, OneWorkerMayContributeAllOfThem) {
   Fleet fleet(Accumulating(4));
   fleet.JoinAll({"a"});

@@ -9,7 +9,8 @@ namespace {
 
 auto ClosingFields(AggregationConfig& config) {
   return std::tie(config.close, config.close_count, config.close_weight, config.close_seconds,
-                  config.too_few, config.min_workers, config.progress_seconds);
+                  config.too_few, config.min_workers, config.progress_seconds,
+                  config.workers_may_close);
 }
 
 }  // namespace
@@ -37,9 +38,10 @@ bool MustClose(const AggregationConfig& config, const OpenRound& round,
   if (count == 0) return false;
   if (config.mode == AggregationMode::kBoundedStaleness) return true;
   if (config.mode == AggregationMode::kAsynchronous) {
-    return count >= config.gradient_accumulation_steps;
+    return count >= config.gradient_accumulation_steps || round.asked_to_close;
   }
   if (!expectations.frozen()) return false;
+  if (round.asked_to_close) return true;
   const bool nobody_expected = expectations.outstanding() == 0;
   const bool too_few_closes = nobody_expected && config.too_few == TooFew::kClose;
   switch (config.close) {

@@ -14,7 +14,7 @@
 namespace talweg::core {
 
 // The policy `base` with the closing rule of `other`: close, close_count, close_weight,
-// close_seconds, too_few, min_workers, progress_seconds.
+// close_seconds, too_few, min_workers, progress_seconds, workers_may_close.
 AggregationConfig WithClosingRule(const AggregationConfig& base, const AggregationConfig& other);
 bool SameClosingRule(const AggregationConfig& a, const AggregationConfig& b);
 

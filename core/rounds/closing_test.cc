@@ -302,5 +302,45 @@ TEST(ClosingTest, WhoKeepsAskingWhileTheRoundIsOpenCrowdsNobodyOut) {
   EXPECT_EQ(fleet.MembersOf(1), "a b c");
 }
 
+// --- A worker that closes the round.
+
+TEST(AskedToCloseTest, ARoundClosesWithTheContributionThatAsks) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.workers_may_close = true;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b", "c"});
+  const uint64_t first = fleet.Contribute("a");
+  Contribution last = fleet.Gradient("b");
+  last.closes_round = true;
+  EXPECT_EQ(fleet.Told(fleet.Send(last)), "APPLIED 1");
+  EXPECT_EQ(fleet.Told(first), "APPLIED 1");
+  EXPECT_EQ(fleet.OrderOf(1).contributors, 2u);
+  EXPECT_EQ(fleet.RecordOf(1).num_late, 1u);
+}
+
+TEST(AskedToCloseTest, TheFirstRoundStillWaitsForMinWorkers) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.workers_may_close = true;
+  aggregation.min_workers = 2;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a"});
+  Contribution only = fleet.Gradient("a");
+  only.closes_round = true;
+  const uint64_t call = fleet.Send(only);
+  EXPECT_EQ(fleet.Told(call), "waits");
+  fleet.JoinAll({"b"});
+  EXPECT_EQ(fleet.Told(call), "APPLIED 1");
+}
+
+TEST(AskedToCloseTest, IsAnErrorUnlessThePolicyLetsWorkersClose) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  Contribution only = fleet.Gradient("a");
+  only.closes_round = true;
+  EXPECT_EQ(fleet.Told(fleet.Send(only)), "FIELD_OUT_OF_RANGE");
+  EXPECT_EQ(FieldName(fleet.last.status), "header.closes_round");
+  EXPECT_EQ(fleet.machine.num_folded(), 0u);
+}
+
 }  // namespace
 }  // namespace talweg::core

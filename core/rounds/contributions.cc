@@ -67,6 +67,13 @@ void RoundMachine::On(const Contribution& contribution, Effects& effects) {
                                "header.base_version");
     return;
   }
+  if (contribution.closes_round && !closing().takes_closing()) {
+    effects.status = MakeError(Reason::kFieldOutOfRange,
+                               "the session's policy lets no worker close a round: "
+                               "aggregation.workers_may_close is false",
+                               "header.closes_round");
+    return;
+  }
   Judge(*found, contribution, effects);
 }
 

@@ -30,9 +30,10 @@ struct Contribution {
   bool finite = false;  // It has no NaN and no infinity.
   uint32_t digest = 0;  // of everything that the worker sent, see PayloadDigest
   std::optional<double> loss = {};
-  float weight = 1;      // finite, > 0
-  uint64_t ticket = 0;   // names the call that asks, in Released and CallEnded; new, never 0
-  bool may_wait = true;  // If not, the answer is kPending instead of a wait for other workers.
+  float weight = 1;           // finite, > 0
+  bool closes_round = false;  // The round shall close with it, however many have contributed.
+  uint64_t ticket = 0;        // names the call that asks, in Released and CallEnded; new, never 0
+  bool may_wait = true;       // If not, the answer is kPending instead of a wait for other workers.
 };
 
 // Time has passed: everything that is due by now happens.

@@ -23,6 +23,7 @@ void OpenRound::Add(uint32_t index, const Contribution& contribution, float coun
   places.push_back({index, contribution.digest});
   staleness = std::max(staleness, staleness_of_it);
   weight.Add(counted_weight);
+  asked_to_close |= contribution.closes_round;
   if (contribution.loss.has_value()) loss.Add(*contribution.loss, counted_weight, reduction);
 }
 

@@ -31,6 +31,7 @@ struct OpenRound {
   std::vector<Place> places;          // of the members
   std::vector<Bystander> bystanders;  // wait for the close and do not count
   uint64_t staleness = 0;             // the largest
+  bool asked_to_close = false;        // by one of the members
   ExactSum weight;
   RoundLoss loss;
 

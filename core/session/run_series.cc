@@ -17,9 +17,6 @@ void RunSeries::Append(const RunRecord& record) {
     stride_ *= 2;
   }
   records_.push_back(record);
-  // Names take memory of their own, and the version's record has them.
-  records_.back().report.late_workers = {};
-  records_.back().report.expired_workers = {};
   ++num_appended_;
 }
 

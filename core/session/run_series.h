@@ -24,7 +24,7 @@ namespace talweg::core {
 struct RunRecord {
   uint64_t version = 0;           // the version that it made
   absl::Time time;                // when that version became visible, by the wall clock
-  StepReport report;              // as it was reported, without the names of workers
+  StepNumbers report;             // as it was reported; the version's record has the names
   double step_seconds = 0;        // from the judgement that ordered it until it was visible
   double seconds_since_last = 0;  // since the previous version became visible
   RefusalCounts refusals;         // up to then

@@ -80,7 +80,8 @@ uint32_t StagedGradient::Digest() const {
 }
 
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
-                       absl::Span<const double> losses, float weight, bool is_difference) {
+                       absl::Span<const double> losses, float weight, bool is_difference,
+                       bool closes_round) {
   ChecksumWriter writer;
   writer.Uint32(gradient_digest);
   writer.Uint64(base_version);
@@ -88,6 +89,7 @@ uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
   for (const double loss : losses) writer.Double(loss);
   if (weight != 1) writer.Double(weight);
   if (is_difference) writer.Byte(1);
+  if (closes_round) writer.Byte(2);
   return writer.checksum();
 }
 

@@ -66,6 +66,6 @@ class StagedGradient {
 // these arguments. Losses, NaN among them, are compared by their bits.
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
                        absl::Span<const double> losses, float weight = 1,
-                       bool is_difference = false);
+                       bool is_difference = false, bool closes_round = false);
 
 }  // namespace talweg::core

@@ -102,6 +102,8 @@ TEST(StagedGradientTest, EveryPartOfThePayloadCounts) {
   EXPECT_NE(PayloadDigest(1, 2, {0.0}), PayloadDigest(1, 2, {}));
   EXPECT_NE(digest, PayloadDigest(1, 2, {0.5}, 2));
   EXPECT_NE(digest, PayloadDigest(1, 2, {0.5}, 1, true));
+  EXPECT_NE(digest, PayloadDigest(1, 2, {0.5}, 1, false, true));
+  EXPECT_NE(PayloadDigest(1, 2, {0.5}, 1, true), PayloadDigest(1, 2, {0.5}, 1, false, true));
 }
 
 }  // namespace

@@ -48,6 +48,8 @@ TEST(VersionRecordsTest, RecordComesBackWholeWithWallTimes) {
   record.total_weight = 0.1;
   record.num_late = 17;
   record.late_workers = {"late", std::string(128, 'x')};
+  record.num_expired = 18;
+  record.expired_workers = {"gone"};
   record.members = {{"a", 1, 2, 3, 0.25f, At(5'000'000'001)},
                     {std::string(128, 'b'), ~uint64_t{0}, uint64_t{1} << 40, record.version - 1,
                      16777216.0f, At(6'999'999'999)}};
@@ -62,6 +64,8 @@ TEST(VersionRecordsTest, RecordComesBackWholeWithWallTimes) {
   EXPECT_EQ(read.total_weight, record.total_weight);
   EXPECT_EQ(read.num_late, record.num_late);
   EXPECT_EQ(read.late_workers, record.late_workers);
+  EXPECT_EQ(read.num_expired, record.num_expired);
+  EXPECT_EQ(read.expired_workers, record.expired_workers);
   ASSERT_EQ(read.members.size(), 2u);
   for (size_t index = 0; index < 2; ++index) {
     const core::RoundMember& got = read.members[index];

@@ -62,6 +62,7 @@ TEST(ConfigFromProtoTest, DefaultsAreResolvedAndEchoed) {
   aggregation.set_reduce_order(v1::REDUCE_ORDER_ANY);
   aggregation.set_max_workers(0);
   aggregation.set_stale_scale(v1::STALE_SCALE_NONE);
+  aggregation.set_workers_may_close(false);
   expected.mutable_clipping()->set_max_norm(0);
   expected.mutable_clipping()->set_max_value(0);
   expected.mutable_weight_decay()->set_coupled(0);

@@ -58,6 +58,7 @@ StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply) 
     input.has_weight = true;
     input.contribution.weight = header.weight();
   }
+  input.contribution.closes_round = header.closes_round();
   input.contribution.may_wait = reply.may_wait;
   input.losses.assign(header.losses().begin(), header.losses().end());
   input.wants_lookahead = reply.data == ReplySpec::Data::kLookahead;

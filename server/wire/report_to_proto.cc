@@ -5,7 +5,7 @@
 
 namespace talweg::server {
 
-v1::StepReport ReportToProto(const core::StepReport& report) {
+v1::StepReport ReportToProto(const core::StepNumbers& report) {
   v1::StepReport proto;
   proto.set_learning_rate(report.learning_rate);
   proto.set_gradient_norm(report.gradient_norm);
@@ -16,12 +16,18 @@ v1::StepReport ReportToProto(const core::StepReport& report) {
   if (report.loss.has_value()) proto.set_loss(*report.loss);
   proto.set_total_weight(report.total_weight);
   proto.set_num_late(report.num_late);
-  *proto.mutable_late_workers() = {report.late_workers.begin(), report.late_workers.end()};
   proto.set_num_losses_left_out(report.num_losses_left_out);
   proto.set_num_expired(report.num_expired);
-  *proto.mutable_expired_workers() = {report.expired_workers.begin(), report.expired_workers.end()};
   proto.set_num_non_finite(report.num_non_finite);
   if (report.num_non_finite > 0) proto.set_first_non_finite(report.first_non_finite);
+  return proto;
+}
+
+v1::StepReport ReportToProto(const core::StepReport& report) {
+  v1::StepReport proto = ReportToProto(static_cast<const core::StepNumbers&>(report));
+  *proto.mutable_late_workers() = {report.late_workers.begin(), report.late_workers.end()};
+  *proto.mutable_expired_workers() = {report.expired_workers.begin(),
+                                      report.expired_workers.end()};
   return proto;
 }
 

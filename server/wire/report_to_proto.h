@@ -9,6 +9,7 @@
 
 namespace talweg::server {
 
+v1::StepReport ReportToProto(const core::StepNumbers& report);
 v1::StepReport ReportToProto(const core::StepReport& report);
 v1::RefusalCounts RefusalsToProto(const core::RefusalCounts& refusals);
 v1::Verdict VerdictToProto(core::Verdict verdict);

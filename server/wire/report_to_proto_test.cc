@@ -18,6 +18,10 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   report.total_weight = 2.5;
   report.num_late = 3;
   report.late_workers = {"a", "b"};
+  report.num_losses_left_out = 4;
+  report.num_expired = 1;
+  report.expired_workers = {"c"};
+  report.num_non_finite = 6;
   const v1::StepReport proto = ReportToProto(report);
   EXPECT_EQ(proto.learning_rate(), 0.25);
   EXPECT_EQ(proto.gradient_norm(), 3);
@@ -31,6 +35,12 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   EXPECT_EQ(proto.num_late(), 3u);
   ASSERT_EQ(proto.late_workers_size(), 2);
   EXPECT_EQ(proto.late_workers(1), "b");
+  EXPECT_EQ(proto.num_losses_left_out(), 4u);
+  EXPECT_EQ(proto.num_expired(), 1u);
+  ASSERT_EQ(proto.expired_workers_size(), 1);
+  EXPECT_EQ(proto.expired_workers(0), "c");
+  EXPECT_EQ(proto.num_non_finite(), 6u);
+  EXPECT_TRUE(proto.has_first_non_finite());  // element 0
 }
 
 TEST(ReportToProtoTest, LossThatWasNotSentIsNotZero) {

@@ -22,6 +22,7 @@ struct Contribution {
   std::vector<float> gradient;
   float weight = 1;
   uint64_t base_version = 0;
+  bool closes_round = false;
 };
 
 const Contribution kA = {"a", {3, -6}};
@@ -32,6 +33,10 @@ const Contribution kE = {"e", {30, -60}};
 
 Contribution Weighing(Contribution one, float weight) {
   one.weight = weight;
+  return one;
+}
+Contribution Closing(Contribution one) {
+  one.closes_round = true;
   return one;
 }
 Contribution TakenAt(Contribution one, uint64_t base_version) {
@@ -74,6 +79,24 @@ const std::vector<Rule>& Rules() {
          policy.set_close_count(2);
        },
        {kA, kB, kC},
+       1,
+       {-2.25f, -1.5f},
+       {"a", "b"},
+       2},
+      // The same, because b closes the round.
+      {"AskedToClose",
+       v1::AGGREGATION_MODE_SYNCHRONOUS,
+       [](v1::AggregationPolicy& policy) { policy.set_workers_may_close(true); },
+       {kA, Closing(kB), kC},
+       1,
+       {-2.25f, -1.5f},
+       {"a", "b"},
+       2},
+      // The same, though 4 contributions would fill the window.
+      {"UnfinishedWindow",
+       v1::AGGREGATION_MODE_ASYNCHRONOUS,
+       [](v1::AggregationPolicy& policy) { policy.set_gradient_accumulation_steps(4); },
+       {kA, Closing(kB)},
        1,
        {-2.25f, -1.5f},
        {"a", "b"},
@@ -197,6 +220,7 @@ class RulesTest : public testing::ServedTest {
         StepOf("s", joined_[index], ++sequences_[index], one.base_version, one.gradient);
     request.mutable_header()->set_worker(one.worker);
     if (one.weight != 1) request.mutable_header()->set_weight(one.weight);
+    request.mutable_header()->set_closes_round(one.closes_round);
     request.mutable_reply()->set_return_pending(true);
     v1::StepResponse response;
     const grpc::Status status = wire_->Step(request, &response);

@@ -33,6 +33,9 @@ struct StepOptions {
   // The weight of the contribution in its round's mean, such as the number of samples: finite, > 0.
   // Unset: 1. The server refuses a weight if the session's reduction takes none.
   std::optional<float> weight;
+  // The version is made with this contribution, however many others are still to come. In the mode
+  // SYNCHRONOUS the server refuses it, unless the session's policy says workers_may_close.
+  bool closes_round = false;
   // True if the numbers are no gradient, but what the worker's own steps added to the parameters of
   // version() (local SGD, federated averaging).
   bool difference = false;

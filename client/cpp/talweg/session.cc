@@ -161,6 +161,7 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
   header.set_base_version(options.base_version.value_or(state.version));
   header.mutable_losses()->Assign(losses.begin(), losses.end());
   if (options.weight.has_value()) header.set_weight(*options.weight);
+  header.set_closes_round(options.closes_round);
   state.Aim(contribution, parameters);
   return absl::OkStatus();
 }
