@@ -88,6 +88,14 @@ std::string ExpiredText(const Message& message) {
   return WorkersText(message.num_expired(), {names.begin(), names.end()});
 }
 
+std::string FaultText(const v1::GradientFault& fault) {
+  return absl::StrCat("tensor ", fault.tensor(), ", element ", fault.element(),
+                      fault.may_have_overflowed()
+                          ? ": infinite in float16, whose largest number is 65504; bfloat16 and "
+                            "float32 reach further"
+                          : "");
+}
+
 // Empty if nothing was refused.
 std::string RefusalsText(const v1::RefusalCounts& refusals) {
   std::vector<std::string> parts;
@@ -242,6 +250,11 @@ std::string StepTable(const StepResult& result) {
     const std::string expired = ExpiredText(*result.report);
     if (!expired.empty()) table.AddRow({"expired", expired});
   }
+  if (result.fault.has_value()) table.AddRow({"not finite", FaultText(*result.fault)});
+  if (result.missed_rounds > 0) {
+    table.AddRow({"missed rounds", absl::StrCat(result.missed_rounds, " in a row")});
+  }
+  if (!result.advice.empty()) table.AddRow({"advice", result.advice});
   return table.Text();
 }
 

@@ -123,6 +123,20 @@ TEST(DescribeTest, AVersionThatIsNotFiniteIsAnError) {
   EXPECT_FALSE(StepError(StepResult{v1::VERDICT_TOO_STALE}).ok());
 }
 
+TEST(DescribeTest, ARefusalTellsWhereAndWhatToChange) {
+  StepResult result;
+  result.verdict = v1::VERDICT_REJECTED_NON_FINITE;
+  result.fault.emplace().set_tensor("w");
+  result.fault->set_element(3);
+  EXPECT_THAT(StepTable(result), HasSubstr("tensor w, element 3\n"));
+  result.fault->set_may_have_overflowed(true);
+  EXPECT_THAT(StepTable(result), HasSubstr("element 3: infinite in float16"));
+  result.missed_rounds = 4;
+  result.advice = "send heartbeats";
+  EXPECT_THAT(StepTable(result), HasSubstr("4 in a row\n"));
+  EXPECT_THAT(StepTable(result), HasSubstr("send heartbeats\n"));
+}
+
 // "waits for: 2: b c".
 std::string RoundText(const v1::OpenRound& round) {
   std::vector<std::string> lines;

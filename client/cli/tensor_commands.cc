@@ -24,6 +24,9 @@ v1::StepResponse ToResponse(const StepResult& result, uint64_t history) {
   response.set_verdict(result.verdict);
   response.set_replayed(result.replayed);
   response.set_will_not_count(result.will_not_count);
+  if (result.fault.has_value()) *response.mutable_fault() = *result.fault;
+  response.set_missed_rounds(result.missed_rounds);
+  response.set_advice(result.advice);
   response.set_applied_version(result.applied_version);
   response.set_data_version(result.data_version);
   response.set_next_learning_rate(result.next_learning_rate);

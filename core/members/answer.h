@@ -59,6 +59,23 @@ struct RefusalCounts {
   bool operator==(const RefusalCounts&) const = default;
 };
 
+// Where a gradient that was refused is not finite: its first such element.
+struct GradientFault {
+  std::string tensor;
+  uint64_t element = 0;  // in the tensor, row-major
+  // The element is infinite, and some of the gradient came in a dtype whose largest number is
+  // small: the worker's own number may have been finite.
+  bool may_have_overflowed = false;
+};
+
+// What the worker of a refused contribution should change.
+enum class Advice : uint8_t {
+  kNone,
+  kSendHeartbeats,  // its lease ended while it computed
+  kBeFaster,        // rounds closed without it
+  kAllowStaleness,  // others made versions meanwhile, in a session that allows no staleness
+};
+
 // The answer to a contribution. It is kept, and given again to a repeat.
 struct Answer {
   Verdict verdict = Verdict::kApplied;
@@ -69,6 +86,11 @@ struct Answer {
   std::shared_ptr<const StepReport> report;  // only if it was applied
   // While it is pending: no version will have the contribution as a part, whatever happens.
   bool will_not_count = false;
+  // Only if it was refused: how many rounds in a row closed without its worker, and what to change.
+  uint32_t missed_rounds = 0;
+  Advice advice = Advice::kNone;
+  // Only in the first answer to a gradient that is not finite.
+  std::optional<GradientFault> fault = std::nullopt;
 };
 
 // The wait of a call is over.

@@ -170,11 +170,26 @@ void RoundMachine::TellSettled(uint32_t index, const Contribution& contribution,
   Worker& worker = workers_[index];
   if (!worker.held) {
     effects.answer = SettledAnswer(worker, replayed);
+    Advise(worker, *effects.answer);
   } else if (contribution.may_wait) {
     Wait(worker, contribution, replayed, effects);
     effects.will_not_count = HeldAnswer(worker, replayed).will_not_count;
   } else {
     effects.answer = HeldAnswer(worker, replayed);
+  }
+}
+
+void RoundMachine::Advise(const Worker& worker, Answer& answer) const {
+  const bool is_old =
+      answer.verdict == Verdict::kRoundClosed || answer.verdict == Verdict::kTooStale;
+  if (!is_old) return;
+  answer.missed_rounds = worker.missed_rounds;
+  if (worker.lease_ended) {
+    answer.advice = Advice::kSendHeartbeats;
+  } else if (worker.missed_rounds > 0) {
+    answer.advice = Advice::kBeFaster;
+  } else if (!aggregation().synchronous() && aggregation().max_staleness == 0) {
+    answer.advice = Advice::kAllowStaleness;
   }
 }
 

@@ -96,18 +96,24 @@ WorkerList Expectations::Late(const Workers& workers) const {
   return ListOf(std::move(names));
 }
 
-Missing Expectations::MissingAtClose(const Workers& workers) const {
+Missing Expectations::MissAtClose(Workers& workers) const {
   if (outstanding_ == 0 && late_.empty() && expired_.empty()) return {};
   const std::vector<std::string> expired = WithoutContribution(expired_, workers);
   const absl::flat_hash_set<absl::string_view> have_expired(expired.begin(), expired.end());
   const absl::flat_hash_set<absl::string_view> released(late_.begin(), late_.end());
-  Missing missing;
-  missing.late = ListOf(workers, [&](const Worker& worker) {
+  const auto is_late = [&](const Worker& worker) {
     if (have_expired.contains(worker.name)) return false;
     return Expects(worker) ||
            (released.contains(worker.name) && worker.live && !HasContributed(worker));
+  };
+  Missing missing{ListOf(workers, is_late), ListOf(expired)};
+  workers.ForEach([&](uint32_t index) {
+    Worker& worker = workers[index];
+    const bool has_expired = have_expired.contains(worker.name);
+    if (!has_expired && !is_late(worker)) return;
+    ++worker.missed_rounds;
+    worker.lease_ended |= has_expired;
   });
-  missing.expired = ListOf(expired);
   return missing;
 }
 

@@ -80,6 +80,8 @@ class Expectations {
   void Contributed(Worker& worker) {
     if (Expects(worker)) --outstanding_;
     worker.contributed_to = serial_;
+    worker.missed_rounds = 0;
+    worker.lease_ended = false;
   }
   bool HasContributed(const Worker& worker) const { return worker.contributed_to == serial_; }
 
@@ -106,9 +108,9 @@ class Expectations {
   // The workers that were expected at the freeze, contributed nothing, and are expected no longer.
   // O(n).
   WorkerList Late(const Workers& workers) const;
-  // The workers that were expected at the freeze and have contributed nothing, if the round closes
-  // now. O(n), and O(1) if there are none.
-  Missing MissingAtClose(const Workers& workers) const;
+  // The workers that were expected at the freeze and have contributed nothing, as the round closes;
+  // it is counted for each of them. O(n), and O(1) if there are none.
+  Missing MissAtClose(Workers& workers) const;
 
   // The round closes, and the next one expects nobody yet.
   void BeginNextRound();

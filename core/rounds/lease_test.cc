@@ -229,5 +229,57 @@ TEST(LeaseTest, HeartbeatsCostNoTicks) {
   EXPECT_EQ(fleet.machine.NextTick(), fleet.now + absl::Seconds(10));
 }
 
+TEST(LeaseTest, AWorkerThatIsSlowerThanItsLeaseIsToldSo) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"quick", "slow"});
+  for (uint32_t round = 1; round <= 2; ++round) {
+    const Contribution gradient = fleet.Gradient("slow");
+    fleet.Contribute("quick");
+    for (int second = 0; second < 31; ++second) {
+      fleet.Pass(absl::Seconds(1));
+      EXPECT_TRUE(fleet.Heartbeat("quick").ok());
+    }
+    ASSERT_EQ(fleet.machine.version(), round);
+    EXPECT_EQ(fleet.RecordOf(round).num_expired, 1u);
+    fleet.Send(gradient);
+    EXPECT_EQ(fleet.last.answer->verdict, Verdict::kRoundClosed);
+    EXPECT_EQ(fleet.last.answer->missed_rounds, round);
+    EXPECT_EQ(fleet.last.answer->advice, Advice::kSendHeartbeats);
+  }
+  fleet.Contribute("slow");
+  fleet.Contribute("quick");
+  ASSERT_EQ(fleet.MembersOf(3), "slow quick");
+  const Contribution old = fleet.Gradient("slow");
+  fleet.Contribute("slow");
+  fleet.Contribute("quick");
+  Contribution again = old;
+  again.sequence += 5;
+  fleet.Send(again);
+  EXPECT_EQ(fleet.last.answer->missed_rounds, 0u);  // it came in time again
+  EXPECT_EQ(fleet.last.answer->advice, Advice::kNone);
+}
+
+TEST(LeaseTest, AWorkerThatRoundsDoNotWaitForIsToldToBeFaster) {
+  AggregationConfig aggregation = Synchronous(CloseRule::kCount);
+  aggregation.close_count = 1;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  const Contribution late = fleet.Gradient("b");
+  fleet.Contribute("a");
+  fleet.Send(late);
+  EXPECT_EQ(fleet.last.answer->missed_rounds, 1u);
+  EXPECT_EQ(fleet.last.answer->advice, Advice::kBeFaster);
+}
+
+TEST(LeaseTest, SeveralWorkersInASessionForOneAreToldSo) {
+  Fleet fleet(AggregationConfig{});
+  fleet.JoinAll({"a", "b"});
+  const Contribution old = fleet.Gradient("b");
+  fleet.Contribute("a");
+  fleet.Send(old);
+  EXPECT_EQ(fleet.last.answer->verdict, Verdict::kTooStale);
+  EXPECT_EQ(fleet.last.answer->advice, Advice::kAllowStaleness);
+}
+
 }  // namespace
 }  // namespace talweg::core

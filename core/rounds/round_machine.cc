@@ -55,7 +55,7 @@ void RoundMachine::OrderStep(Effects& effects) {
   double total_weight = round_.weight.Value();
   if (mutation_ == Mutation::kWrongDenominator) total_weight += expectations_.outstanding();
   closed_ = Close(std::move(round_), expectations_.serial(), version_ + 1, total_weight,
-                  policy_.configuration(), expectations_.MissingAtClose(workers_.table()), now_);
+                  policy_.configuration(), expectations_.MissAtClose(workers_.table()), now_);
   if (policy_.close_config_version() != config_version()) {
     closed_->record->close_config_version = policy_.close_config_version();
   }

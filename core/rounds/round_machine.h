@@ -190,6 +190,8 @@ class RoundMachine {
   // Answers with the settled verdict, unless the worker is ahead of the others.
   void TellSettled(uint32_t index, const Contribution& contribution, bool replayed,
                    Effects& effects);
+  // Adds to the answer of a refused contribution what its worker should change.
+  void Advise(const Worker& worker, Answer& answer) const;
   void Wait(Worker& worker, const Contribution& contribution, bool repeats, Effects& effects);
 
   // --- Versions (round_machine.cc).

@@ -15,6 +15,8 @@ struct Worker : Member {
   bool stalled = false;         // It lives without progress, and no round expects it.
   bool counted = false;         // Its clock is among those that others wait for.
   bool held = false;            // Its settled answer waits for slower workers.
+  bool lease_ended = false;     // while a round expected it, since its last contribution to one
+  uint32_t missed_rounds = 0;   // that closed without it, since then
   absl::Time progress_from;     // of its last verdict, or of its arrival
   uint64_t clock = 0;           // verdicts, with bounded staleness
   uint64_t contributed_to = 0;  // serial of the last round that it is part of

@@ -2,6 +2,7 @@
 #include "core/session/session.h"
 
 #include <algorithm>
+#include <cmath>
 #include <new>
 #include <utility>
 
@@ -65,6 +66,10 @@ Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
   const bool is_first = machine_.num_folded() == 0;
   Outcome outcome{machine_.Handle(contribution, now), nullptr};
   Effects& effects = outcome.effects;
+  if (!contribution.finite && effects.answer.has_value() && !effects.answer->replayed &&
+      effects.answer->verdict == Verdict::kRejectedNonFinite) {
+    effects.answer->fault = FaultOf(*input.gradient);
+  }
   // A round of one contribution steps with that gradient as it is. A refused contribution may also
   // close a round, which consists of other contributions then.
   const bool is_whole_round = is_first && effects.step.has_value();
@@ -90,6 +95,15 @@ Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
   }
   if (outcome.work != nullptr) Begin(*outcome.work, SessionPart::kRoundSums, Access::kChanges);
   return outcome;
+}
+
+GradientFault Session::FaultOf(const StagedGradient& gradient) const {
+  const size_t element = gradient.FirstNonFinite();
+  const absl::Span<const uint64_t> offsets = config_.layout->offsets();
+  const auto after = std::upper_bound(offsets.begin(), offsets.end(), element);
+  const auto tensor = static_cast<size_t>(after - offsets.begin() - 1);
+  return {config_.layout->tensors()[tensor].name, element - offsets[tensor],
+          gradient.is_narrow() && std::isinf(gradient.values()[element])};
 }
 
 Outcome Session::Handle(const Event& event, absl::Time now) {

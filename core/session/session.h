@@ -153,6 +153,8 @@ class Session {
     const Work* work;  // the work that takes the step
   };
 
+  // Where a gradient that is not finite is not.
+  GradientFault FaultOf(const StagedGradient& gradient) const;
   GradientSource& SourceOf(OpenStep& step);
   std::unique_ptr<Work> BeginStep(const Effects& effects,
                                   std::unique_ptr<SingleContribution> single,

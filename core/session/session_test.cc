@@ -137,6 +137,33 @@ void RunOnThreads(Work& work) {
   }
 }
 
+TEST(SessionTest, AGradientThatIsNotFiniteIsRefusedWithItsFirstSuchElement) {
+  const auto session = Make(*FindMethod("gradient_descent"));
+  const Layout& layout = *session->config().layout;
+  const size_t last = layout.tensors().size() - 1;
+  std::vector<float> gradient(kElements, 0.f);
+  gradient[layout.offsets()[last] + kShard + 5] = -std::numeric_limits<float>::infinity();
+  gradient[kElements - 1] = std::nanf("");
+  StagedGradient staged(kElements);
+  for (const Dtype dtype : {Dtype::kFloat32, Dtype::kFloat16}) {
+    const bool narrow = dtype == Dtype::kFloat16;
+    staged.Begin(session->config().group_map);
+    std::vector<char> bytes(kElements * DtypeBytes(dtype));
+    FromFloat32(dtype, gradient, bytes.data());
+    staged.Stage({0, kElements}, dtype, bytes.data());
+    ContributionInput input{Contribution{kHistory, "a", 1, narrow ? 2u : 1u, 0}};
+    input.gradient = Borrow(staged);
+    const Outcome outcome = session->Contribute(input, kNow);
+    ASSERT_TRUE(outcome.effects.answer.has_value());
+    EXPECT_EQ(outcome.effects.answer->verdict, Verdict::kRejectedNonFinite);
+    ASSERT_TRUE(outcome.effects.answer->fault.has_value());
+    EXPECT_EQ(outcome.effects.answer->fault->tensor, layout.tensors()[last].name);
+    EXPECT_EQ(outcome.effects.answer->fault->element, kShard + 5);
+    EXPECT_EQ(outcome.effects.answer->fault->may_have_overflowed, narrow);
+    EXPECT_FALSE(session->Contribute(input, kNow).effects.answer->fault.has_value());
+  }
+}
+
 TEST(SessionTest, AVersionWhoseParametersAreNotFiniteSaysSo) {
   SessionConfig config = ConfigFor(*FindMethod("gradient_descent"));
   RateConfig rate;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/session/staged_gradient.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
@@ -16,12 +17,14 @@ StagedGradient::StagedGradient(size_t num_elements)
 
 void StagedGradient::Begin(std::shared_ptr<const GroupMap> map) {
   num_appended_ = 0;
+  is_narrow_ = false;
   if (map_ == map) return;
   map_ = std::move(map);
   piece_sums_.assign(map_->num_pieces(), 0);
 }
 
 void StagedGradient::Stage(Shard shard, Dtype dtype, const char* bytes) {
+  if (dtype == Dtype::kFloat16) is_narrow_ = true;
   const size_t element_bytes = DtypeBytes(dtype);
   ForEachBlock(shard, [&](Shard block) {
     ToFloat32(dtype, bytes + (block.begin - shard.begin) * element_bytes,
@@ -32,6 +35,7 @@ void StagedGradient::Stage(Shard shard, Dtype dtype, const char* bytes) {
 
 void StagedGradient::Append(EncodedVector elements) {
   const size_t element_bytes = DtypeBytes(elements.dtype);
+  if (elements.dtype == Dtype::kFloat16) is_narrow_ = true;
   absl::string_view bytes = elements.bytes;
   TALWEG_CHECK(bytes.size() % element_bytes == 0 &&
                bytes.size() / element_bytes <= size() - num_appended_);
@@ -72,6 +76,18 @@ bool StagedGradient::finite() const {
     if (!std::isfinite(sum)) return false;
   }
   return true;
+}
+
+size_t StagedGradient::FirstNonFinite() const {
+  size_t first = size();
+  map_->ForEachPiece({0, size()}, [&](Shard piece, size_t /*group*/, size_t number) {
+    if (first < size() || std::isfinite(piece_sums_[number])) return;
+    const absl::Span<const float> values = View(values_.span(), piece);
+    const auto found = std::find_if(values.begin(), values.end(),
+                                    [](float value) { return !std::isfinite(value); });
+    first = piece.begin + static_cast<size_t>(found - values.begin());
+  });
+  return first;
 }
 
 uint32_t StagedGradient::Digest() const {

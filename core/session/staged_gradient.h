@@ -4,6 +4,7 @@
 // measured in the same pass.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -42,6 +43,10 @@ class StagedGradient {
   // The results of measuring. Call these functions only when every element was measured. Squares
   // are summed in double, piece by piece, in the order of the elements.
   bool finite() const;  // Whether there is no NaN and no infinity in the gradient.
+  // The first element that is not finite; size() if there is none.
+  size_t FirstNonFinite() const;
+  // Whether some elements came in a dtype whose largest number is below that of float32.
+  bool is_narrow() const { return is_narrow_.load(std::memory_order_relaxed); }
   // The sum of the squares of each group.
   std::vector<double> SquaredNorms() const;
   // CRC32C over the CRC32Cs of the blocks as float32, in order.
@@ -57,6 +62,7 @@ class StagedGradient {
 
   AlignedBuffer values_;
   size_t num_appended_ = 0;
+  std::atomic<bool> is_narrow_ = false;
   std::shared_ptr<const GroupMap> map_;
   std::vector<double> piece_sums_;       // of squares
   std::vector<uint32_t> block_digests_;  // CRC32C

@@ -1,9 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/wire/answer_to_proto.h"
 
+#include "core/base/check.h"
 #include "server/wire/report_to_proto.h"
 
 namespace talweg::server {
+namespace {
+
+const char* AdviceText(core::Advice advice) {
+  switch (advice) {
+    case core::Advice::kNone:
+      return "";
+    case core::Advice::kSendHeartbeats:
+      return "the worker's lease ended while it computed, so that rounds closed without it: send "
+             "heartbeats meanwhile, or set a longer aggregation.lease_seconds";
+    case core::Advice::kBeFaster:
+      return "rounds close without this worker: let them wait longer (aggregation.close, "
+             "progress_seconds), allow a max_staleness, or give the worker less to compute";
+    case core::Advice::kAllowStaleness:
+      return "the session takes only gradients of the current version, which suits one worker: "
+             "for several, set aggregation.max_staleness or the mode SYNCHRONOUS";
+  }
+  core::CheckFailed(__FILE__, __LINE__, "every advice has a text");
+}
+
+}  // namespace
 
 void AnswerToProto(const StepOutcome& outcome, uint64_t history, v1::StepResponse& response) {
   response.set_history(history);
@@ -16,6 +37,14 @@ void AnswerToProto(const StepOutcome& outcome, uint64_t history, v1::StepRespons
   if (outcome.answer.report != nullptr) {
     *response.mutable_report() = ReportToProto(*outcome.answer.report);
   }
+  if (outcome.answer.fault.has_value()) {
+    v1::GradientFault& fault = *response.mutable_fault();
+    fault.set_tensor(outcome.answer.fault->tensor);
+    fault.set_element(outcome.answer.fault->element);
+    fault.set_may_have_overflowed(outcome.answer.fault->may_have_overflowed);
+  }
+  response.set_missed_rounds(outcome.answer.missed_rounds);
+  response.set_advice(AdviceText(outcome.answer.advice));
 }
 
 }  // namespace talweg::server

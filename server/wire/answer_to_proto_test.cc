@@ -2,6 +2,7 @@
 #include "server/wire/answer_to_proto.h"
 
 #include <memory>
+#include <string>
 #include <utility>
 
 #include "gtest/gtest.h"
@@ -33,6 +34,22 @@ TEST(AnswerToProtoTest, CarriesTheVerdictAndTheVersions) {
   outcome.answer.report = report;
   AnswerToProto(outcome, 77, response);
   EXPECT_EQ(response.report().learning_rate(), 0.25);
+}
+
+TEST(AnswerToProtoTest, ARefusalTellsWhereAndWhatToChange) {
+  StepOutcome outcome;
+  outcome.answer.verdict = core::Verdict::kRejectedNonFinite;
+  outcome.answer.fault = core::GradientFault{"w", 3, true};
+  outcome.answer.missed_rounds = 4;
+  outcome.answer.advice = core::Advice::kSendHeartbeats;
+  outcome.parameters = std::make_shared<core::Parameters>(3);
+  v1::StepResponse response;
+  AnswerToProto(outcome, 77, response);
+  EXPECT_EQ(response.fault().tensor(), "w");
+  EXPECT_EQ(response.fault().element(), 3u);
+  EXPECT_TRUE(response.fault().may_have_overflowed());
+  EXPECT_EQ(response.missed_rounds(), 4u);
+  EXPECT_NE(response.advice().find("aggregation.lease_seconds"), std::string::npos);
 }
 
 }  // namespace

@@ -26,8 +26,7 @@ v1::StepReport ReportToProto(const core::StepNumbers& report) {
 v1::StepReport ReportToProto(const core::StepReport& report) {
   v1::StepReport proto = ReportToProto(static_cast<const core::StepNumbers&>(report));
   *proto.mutable_late_workers() = {report.late_workers.begin(), report.late_workers.end()};
-  *proto.mutable_expired_workers() = {report.expired_workers.begin(),
-                                      report.expired_workers.end()};
+  *proto.mutable_expired_workers() = {report.expired_workers.begin(), report.expired_workers.end()};
   return proto;
 }
 

@@ -240,6 +240,9 @@ absl::StatusOr<StepResult> Session::Settle() {
   result.verdict = answer.verdict();
   result.replayed = answer.replayed();
   result.will_not_count = answer.will_not_count();
+  if (answer.has_fault()) result.fault = answer.fault();
+  result.missed_rounds = answer.missed_rounds();
+  result.advice = answer.advice();
   result.applied_version = answer.applied_version();
   result.data_version = answer.data_version();
   result.next_learning_rate = answer.next_learning_rate();

@@ -36,6 +36,11 @@ struct StepResult {
   // How many workers contributed, which were late, learning rate, norms, loss. Set if the verdict
   // is APPLIED.
   std::optional<v1::StepReport> report;
+  // If it was refused: where the gradient is not finite; how many rounds in a row have closed
+  // without this worker; and what to change, in words. Unset or empty if there is nothing to say.
+  std::optional<v1::GradientFault> fault;
+  uint32_t missed_rounds = 0;
+  std::string advice;
   double next_learning_rate = 0;  // of the coming step; a lookahead was computed with it
   int num_attempts = 1;           // calls made and streams begun for this answer
 
