@@ -299,10 +299,12 @@ void SessionHost::EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::T
     WarnOnce(*made->step);
     charge_.VersionWasMade(*session_);
     if (mutation_ == HostMutation::kAnswerBeforeVisible && !turn->conclude) {
-      turn->conclude = [self = shared_from_this()](const absl::Status&) -> Task {
-        return [self] {
-          self->Enqueue([self](const absl::Status& status, Task finished) {
-            if (status.ok()) self->Publish();
+      turn->conclude = [host = weak_from_this()](const absl::Status&) -> Task {
+        return [host] {
+          const auto self = host.lock();
+          if (self == nullptr) return;
+          self->Enqueue([&host = *self](const absl::Status& status, Task finished) {
+            if (status.ok()) host.Publish();
             finished();
           });
         };
