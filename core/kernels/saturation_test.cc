@@ -20,6 +20,7 @@
 #include "core/kernels/nadam_update.h"
 #include "core/kernels/nesterov_update.h"
 #include "core/kernels/prepare_gradient.h"
+#include "core/kernels/rmsprop_update.h"
 
 namespace talweg::core {
 namespace {
@@ -76,6 +77,16 @@ std::vector<Update> Updates() {
       {"nesterov", 1,
        [=](auto g, Floats to, auto s) {
          NesterovUpdate({0.9f, 1, 0, 1, -1e-9f}, kStores, g, zeros(to), to, s[0]);
+       }},
+      {"rmsprop", 2,
+       [=](auto g, Floats to, auto s) {
+         RmspropUpdate({0.9f, 0.2f, 0, 1, 0, 1e-8f, 0.9f, 1e-9f}, kStores, g, zeros(to), to, s[0],
+                       {}, {}, s[1]);
+       }},
+      {"centered rmsprop", 4,
+       [=](auto g, Floats to, auto s) {
+         RmspropUpdate({0.9f, 0, 0.25f, 1e37f, 0, 1e-30f, 0.9f, 1e-9f}, kStores, g, zeros(to), to,
+                       s[0], s[1], s[2], s[3]);
        }},
   };
 }
