@@ -13,6 +13,7 @@
 
 #include "core/kernels/adagrad_update.h"
 #include "core/kernels/adam_update.h"
+#include "core/kernels/average_update.h"
 #include "core/kernels/kernel_testing.h"
 #include "core/kernels/lamb_update.h"
 #include "core/kernels/lion_update.h"
@@ -174,6 +175,19 @@ TEST(SaturationTest, CoupledDecayDoesNotMakeAGradientInfinite) {
       EXPECT_EQ(to, std::vector<float>(kSize, sign * kLargest));
     }
   });
+}
+
+TEST(SaturationTest, AParameterThatChangesItsSignDoesNotMakeItsAverageInfinite) {
+  for (const float take : {1.0f, 0.5f, 0.1f}) {
+    ForEachTarget([&] {
+      std::vector<float> average(kSize, -3e38f), low(kSize);
+      for (int step = 0; step < 400; ++step) {
+        AverageUpdate(take, std::vector<float>(kSize, 3e38f), absl::MakeSpan(average),
+                      absl::MakeSpan(low));
+      }
+      EXPECT_EQ(average, std::vector<float>(kSize, 3e38f)) << take;
+    });
+  }
 }
 
 }  // namespace
