@@ -17,8 +17,8 @@ namespace HWY_NAMESPACE {
 void AdagradKernel(const AdagradCoefficients& c, Stores stores, size_t n, const float* gradient,
                    const float* from, float* to, float* v) {
   ForEachVector(n, CanStream(stores, to), [=](auto d, size_t i, auto store) HWY_ATTR {
-    const auto g = hn::LoadU(d, gradient + i);
-    const auto new_v = hn::Add(hn::LoadU(d, v + i), hn::Mul(g, g));
+    const auto g = LoadSquarable(d, gradient + i);
+    const auto new_v = FiniteSquare(d, hn::Add(hn::LoadU(d, v + i), hn::Mul(g, g)));
     hn::StoreU(new_v, d, v + i);
     const auto divisor =
         hn::Add(hn::Sqrt(hn::Add(new_v, hn::Set(d, c.inside))), hn::Set(d, c.outside));

@@ -5,6 +5,8 @@
 //   v <- v + g^2
 //   to <- keep from - (rate g) / (sqrt(v + inside) + outside)
 //
+// g and v saturate (core/kernels/saturation.h): a finite gradient leaves v finite.
+//
 // All arithmetic is in float32: each operation is rounded once, none is fused, and denormals are
 // kept. So the bits are the same on every Highway target and for any cut of the vector, as long as
 // no result is NaN.

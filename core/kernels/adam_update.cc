@@ -18,11 +18,11 @@ template <bool kWithMax>
 HWY_INLINE void AdamLoop(const AdamCoefficients& c, bool streaming, size_t n, const float* gradient,
                          const float* from, float* to, float* m, float* v, float* v_max) {
   ForEachVector(n, streaming, [=](auto d, size_t i, auto store) HWY_ATTR {
-    const auto g = hn::LoadU(d, gradient + i);
+    const auto g = LoadSquarable(d, gradient + i);
     const auto new_m = hn::Add(hn::Mul(hn::Set(d, c.keep_m), hn::LoadU(d, m + i)),
                                hn::Mul(hn::Set(d, c.take_m), g));
-    const auto new_v = hn::Add(hn::Mul(hn::Set(d, c.keep_v), hn::LoadU(d, v + i)),
-                               hn::Mul(hn::Mul(hn::Set(d, c.take_v), g), g));
+    const auto new_v = FiniteSquare(d, hn::Add(hn::Mul(hn::Set(d, c.keep_v), hn::LoadU(d, v + i)),
+                                               hn::Mul(hn::Mul(hn::Set(d, c.take_v), g), g)));
     hn::StoreU(new_m, d, m + i);
     hn::StoreU(new_v, d, v + i);
     auto divisor = new_v;

@@ -7,6 +7,8 @@
 //   v_max <- max(v_max, v)                                        if `v_max` is given
 //   to <- keep from - (rate m) / (sqrt(v) root_scale + epsilon)   with v_max for v if given
 //
+// g and v saturate (core/kernels/saturation.h): a finite gradient leaves m and v finite.
+//
 // All arithmetic is in float32: each operation is rounded once, none is fused, and denormals are
 // kept. So the bits are the same on every Highway target and for any cut of the vector, as long as
 // no result is NaN.

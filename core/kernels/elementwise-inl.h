@@ -10,7 +10,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
+#include "core/kernels/saturation.h"
 #include "core/kernels/stores.h"
 #include "hwy/cache_control.h"
 #include "hwy/highway.h"
@@ -24,6 +26,30 @@ namespace hn = hwy::HWY_NAMESPACE;
 // Stores past the caches need whole, aligned lines.
 inline bool CanStream(Stores stores, const float* to) {
   return stores == Stores::kStreaming && reinterpret_cast<uintptr_t>(to) % 64 == 0;
+}
+
+// Limits x to magnitudes of at most `limit` (>= 0).
+template <class D, class V>
+HWY_INLINE V Limited(D d, V x, float limit) {
+  return hn::Min(hn::Max(x, hn::Set(d, -limit)), hn::Set(d, limit));
+}
+
+// An infinity becomes the largest finite number with its sign.
+template <class D, class V>
+HWY_INLINE V Finite(D d, V x) {
+  return Limited(d, x, std::numeric_limits<float>::max());
+}
+
+// The same for x >= 0.
+template <class D, class V>
+HWY_INLINE V FiniteSquare(D d, V x) {
+  return hn::Min(x, hn::Set(d, std::numeric_limits<float>::max()));
+}
+
+// A gradient whose square is finite (core/kernels/saturation.h).
+template <class D>
+HWY_INLINE auto LoadSquarable(D d, const float* gradient) {
+  return Limited(d, hn::LoadU(d, gradient), kLargestSquarable);
 }
 
 // Runs `at(d, i, store)` over i in [0, n): one vector at a time, and the tail element by element,

@@ -69,11 +69,11 @@ LambSums LambKernel(const LambCoefficients& c, Stores stores, size_t n, const fl
                     const float* from, float* to, float* m, float* v) {
   // Updates m and v at i and returns r.
   const auto direction = [=](auto d, size_t i, auto w) HWY_ATTR {
-    const auto g = hn::LoadU(d, gradient + i);
+    const auto g = LoadSquarable(d, gradient + i);
     const auto new_m = hn::Add(hn::Mul(hn::Set(d, c.keep_m), hn::LoadU(d, m + i)),
                                hn::Mul(hn::Set(d, c.take_m), g));
-    const auto new_v = hn::Add(hn::Mul(hn::Set(d, c.keep_v), hn::LoadU(d, v + i)),
-                               hn::Mul(hn::Mul(hn::Set(d, c.take_v), g), g));
+    const auto new_v = FiniteSquare(d, hn::Add(hn::Mul(hn::Set(d, c.keep_v), hn::LoadU(d, v + i)),
+                                               hn::Mul(hn::Mul(hn::Set(d, c.take_v), g), g)));
     hn::StoreU(new_m, d, m + i);
     hn::StoreU(new_v, d, v + i);
     const auto divisor =

@@ -10,6 +10,8 @@
 // half, from - (rate times the ratio of the norms) r, is GradientDescentUpdate with r as the
 // gradient.
 //
+// g and v saturate (core/kernels/saturation.h): a finite gradient leaves m and v finite.
+//
 // All arithmetic except the sums is in float32: each operation is rounded once, none is fused, and
 // denormals are kept. So the bits are the same on every Highway target and, except for the sums,
 // for any cut of the vector, as long as no result is NaN.

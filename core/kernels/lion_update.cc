@@ -24,8 +24,9 @@ void LionKernel(const LionCoefficients& c, Stores stores, size_t n, const float*
     const auto zero = hn::Zero(d);
     const auto down = hn::IfThenElse(hn::Lt(blend, zero), hn::Set(d, -c.rate), zero);
     const auto step = hn::IfThenElse(hn::Gt(blend, zero), hn::Set(d, c.rate), down);
-    hn::StoreU(hn::Add(hn::Mul(hn::Set(d, c.keep_m), old_m), hn::Mul(hn::Set(d, c.take_m), g)), d,
-               m + i);
+    const auto new_m =
+        Finite(d, hn::Add(hn::Mul(hn::Set(d, c.keep_m), old_m), hn::Mul(hn::Set(d, c.take_m), g)));
+    hn::StoreU(new_m, d, m + i);
     store(hn::Sub(hn::Mul(hn::Set(d, c.keep), hn::LoadU(d, from + i)), step), d, to + i);
   });
 }

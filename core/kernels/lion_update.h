@@ -5,6 +5,8 @@
 //   to <- keep from - rate sign(blend_m m + blend_g g)    sign(0) = 0, with the old m
 //   m <- keep_m m + take_m g
 //
+// m stays finite: an infinity becomes the largest finite number (core/kernels/saturation.h).
+//
 // All arithmetic is in float32: each operation is rounded once, none is fused, and denormals are
 // kept. So the bits are the same on every Highway target and for any cut of the vector, as long as
 // no result is NaN.

@@ -17,8 +17,8 @@ namespace HWY_NAMESPACE {
 void MomentumKernel(const MomentumCoefficients& c, Stores stores, size_t n, const float* gradient,
                     const float* from, float* to, float* m) {
   ForEachVector(n, CanStream(stores, to), [=](auto d, size_t i, auto store) HWY_ATTR {
-    const auto new_m = hn::Add(hn::Mul(hn::Set(d, c.keep_m), hn::LoadU(d, m + i)),
-                               hn::Mul(hn::Set(d, c.take), hn::LoadU(d, gradient + i)));
+    const auto new_m = Finite(d, hn::Add(hn::Mul(hn::Set(d, c.keep_m), hn::LoadU(d, m + i)),
+                                         hn::Mul(hn::Set(d, c.take), hn::LoadU(d, gradient + i))));
     hn::StoreU(new_m, d, m + i);
     const auto kept = hn::Mul(hn::Set(d, c.keep), hn::LoadU(d, from + i));
     store(hn::Add(kept, hn::Mul(hn::Set(d, c.move), new_m)), d, to + i);

@@ -7,6 +7,8 @@
 //   to <- (keep from - (rate_g g) / divisor) - (rate_m m) / divisor
 //   divisor = sqrt(v) root_scale + epsilon
 //
+// g and v saturate (core/kernels/saturation.h): a finite gradient leaves m and v finite.
+//
 // All arithmetic is in float32: each operation is rounded once, none is fused, and denormals are
 // kept. So the bits are the same on every Highway target and for any cut of the vector, as long as
 // no result is NaN.

@@ -18,8 +18,8 @@ void NesterovKernel(const NesterovCoefficients& c, Stores stores, size_t n, cons
                     const float* from, float* to, float* m) {
   ForEachVector(n, CanStream(stores, to), [=](auto d, size_t i, auto store) HWY_ATTR {
     const auto g = hn::LoadU(d, gradient + i);
-    const auto new_m =
-        hn::Add(hn::Mul(hn::Set(d, c.keep_m), hn::LoadU(d, m + i)), hn::Mul(hn::Set(d, c.take), g));
+    const auto new_m = Finite(d, hn::Add(hn::Mul(hn::Set(d, c.keep_m), hn::LoadU(d, m + i)),
+                                         hn::Mul(hn::Set(d, c.take), g)));
     hn::StoreU(new_m, d, m + i);
     const auto step =
         hn::Add(hn::Mul(hn::Set(d, c.step_m), new_m), hn::Mul(hn::Set(d, c.step_g), g));

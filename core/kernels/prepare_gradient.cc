@@ -21,7 +21,7 @@ HWY_INLINE void PrepareLoop(const GradientPreparation& c, size_t n, const float*
     const auto scaled = hn::Mul(hn::Set(d, c.factor), hn::LoadU(d, gradient + i));
     auto ready = hn::Min(hn::Max(scaled, hn::Set(d, -c.max_value)), hn::Set(d, c.max_value));
     if constexpr (kWithDecay) {
-      ready = hn::Add(ready, hn::Mul(hn::Set(d, c.decay), hn::LoadU(d, w + i)));
+      ready = Finite(d, hn::Add(ready, hn::Mul(hn::Set(d, c.decay), hn::LoadU(d, w + i))));
     }
     store(ready, d, to + i);
   });

@@ -5,6 +5,8 @@
 //
 //   to <- min(max(factor g, -max_value), max_value) + decay w    without the sum if decay is 0
 //
+// A sum that overflows becomes the largest finite number (core/kernels/saturation.h).
+//
 // All arithmetic is in float32: each operation is rounded once, none is fused, and denormals are
 // kept. So the bits are the same on every Highway target and for any cut of the vector.
 #pragma once

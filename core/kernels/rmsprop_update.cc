@@ -14,30 +14,30 @@ HWY_BEFORE_NAMESPACE();
 namespace talweg::core {
 namespace HWY_NAMESPACE {
 
-template <bool kWithMean, bool kWithM>
+template <bool kCentered, bool kWithM>
 HWY_INLINE void RmspropLoop(const RmspropCoefficients& c, bool streaming, size_t n,
                             const float* gradient, const float* from, float* to, float* v,
-                            float* mean, float* m) {
+                            float* last, float* offset, float* m) {
   ForEachVector(n, streaming, [=](auto d, size_t i, auto store) HWY_ATTR {
-    const auto g = hn::LoadU(d, gradient + i);
-    const auto weighted = hn::Mul(hn::Set(d, c.take_v), g);
-    const auto new_v =
-        hn::Add(hn::Mul(hn::Set(d, c.keep_v), hn::LoadU(d, v + i)), hn::Mul(weighted, g));
-    hn::StoreU(new_v, d, v + i);
-    auto spread = new_v;
-    if constexpr (kWithMean) {
-      const auto new_mean =
-          hn::Add(hn::Mul(hn::Set(d, c.keep_v), hn::LoadU(d, mean + i)), weighted);
-      hn::StoreU(new_mean, d, mean + i);
-      spread = hn::Sub(new_v, hn::Mul(new_mean, new_mean));
-      // Rounding may make it negative if the gradient hardly changes.
-      spread = hn::IfThenElse(hn::Lt(spread, hn::Zero(d)), hn::Zero(d), spread);
+    const auto g = LoadSquarable(d, gradient + i);
+    auto counted = g;
+    float take = c.take_v;
+    if constexpr (kCentered) {
+      counted = hn::Add(hn::Sub(g, hn::LoadU(d, last + i)), hn::LoadU(d, offset + i));
+      take = c.take_spread;
+      hn::StoreU(hn::Mul(hn::Set(d, c.keep_v), counted), d, offset + i);
+      hn::StoreU(g, d, last + i);
     }
+    const auto new_v =
+        FiniteSquare(d, hn::Add(hn::Mul(hn::Set(d, c.keep_v), hn::LoadU(d, v + i)),
+                                hn::Mul(hn::Mul(hn::Set(d, take), counted), counted)));
+    hn::StoreU(new_v, d, v + i);
     const auto divisor =
-        hn::Add(hn::Sqrt(hn::Add(spread, hn::Set(d, c.inside))), hn::Set(d, c.outside));
+        hn::Add(hn::Sqrt(hn::Add(new_v, hn::Set(d, c.inside))), hn::Set(d, c.outside));
     auto step = hn::Div(hn::Mul(hn::Set(d, c.take), g), divisor);
     if constexpr (kWithM) {
-      const auto new_m = hn::Add(hn::Mul(hn::Set(d, c.keep_m), hn::LoadU(d, m + i)), step);
+      const auto new_m =
+          Finite(d, hn::Add(hn::Mul(hn::Set(d, c.keep_m), hn::LoadU(d, m + i)), step));
       hn::StoreU(new_m, d, m + i);
       step = hn::Mul(hn::Set(d, c.move), new_m);
     }
@@ -46,16 +46,16 @@ HWY_INLINE void RmspropLoop(const RmspropCoefficients& c, bool streaming, size_t
 }
 
 void RmspropKernel(const RmspropCoefficients& c, Stores stores, size_t n, const float* gradient,
-                   const float* from, float* to, float* v, float* mean, float* m) {
+                   const float* from, float* to, float* v, float* last, float* offset, float* m) {
   const bool streaming = CanStream(stores, to);
-  if (mean == nullptr && m == nullptr) {
-    RmspropLoop<false, false>(c, streaming, n, gradient, from, to, v, mean, m);
+  if (last == nullptr && m == nullptr) {
+    RmspropLoop<false, false>(c, streaming, n, gradient, from, to, v, last, offset, m);
   } else if (m == nullptr) {
-    RmspropLoop<true, false>(c, streaming, n, gradient, from, to, v, mean, m);
-  } else if (mean == nullptr) {
-    RmspropLoop<false, true>(c, streaming, n, gradient, from, to, v, mean, m);
+    RmspropLoop<true, false>(c, streaming, n, gradient, from, to, v, last, offset, m);
+  } else if (last == nullptr) {
+    RmspropLoop<false, true>(c, streaming, n, gradient, from, to, v, last, offset, m);
   } else {
-    RmspropLoop<true, true>(c, streaming, n, gradient, from, to, v, mean, m);
+    RmspropLoop<true, true>(c, streaming, n, gradient, from, to, v, last, offset, m);
   }
 }
 
@@ -70,11 +70,12 @@ HWY_EXPORT(RmspropKernel);
 
 void RmspropUpdate(const RmspropCoefficients& coefficients, Stores stores,
                    absl::Span<const float> gradient, absl::Span<const float> from,
-                   absl::Span<float> to, absl::Span<float> v, absl::Span<float> mean,
-                   absl::Span<float> m) {
+                   absl::Span<float> to, absl::Span<float> v, absl::Span<float> last,
+                   absl::Span<float> offset, absl::Span<float> m) {
   HWY_DYNAMIC_DISPATCH(RmspropKernel)
   (coefficients, stores, to.size(), gradient.data(), from.data(), to.data(), v.data(),
-   mean.empty() ? nullptr : mean.data(), m.empty() ? nullptr : m.data());
+   last.empty() ? nullptr : last.data(), offset.empty() ? nullptr : offset.data(),
+   m.empty() ? nullptr : m.data());
 }
 
 }  // namespace talweg::core

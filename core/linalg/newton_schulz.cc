@@ -12,7 +12,6 @@
 namespace talweg::core {
 namespace {
 
-constexpr double kEpsilon = 1e-7;
 constexpr float kA = 3.4445f, kB = -4.7750f, kC = 2.0315f;
 
 // Copies the upper triangle of a, [n, n], to the lower one. It goes by tiles, because otherwise it
@@ -43,10 +42,10 @@ double NewtonSchulzFlops(uint64_t rows, uint64_t cols, uint64_t steps) {
   return static_cast<double>(steps) * n * n * (3 * m + n);
 }
 
-void NewtonSchulz(size_t rows, size_t cols, uint64_t steps, double norm, absl::Span<float> x,
+void NewtonSchulz(size_t rows, size_t cols, uint64_t steps, double divisor, absl::Span<float> x,
                   absl::Span<float> scratch) {
   TALWEG_CHECK(rows <= kMaxMatrixSide && cols <= kMaxMatrixSide && x.size() == rows * cols &&
-               scratch.size() >= NewtonSchulzScratch(rows, cols) && steps > 0);
+               scratch.size() >= NewtonSchulzScratch(rows, cols) && steps > 0 && divisor > 0);
   UseOneThread();
   const bool wide = rows <= cols;
   const size_t n = std::min(rows, cols);
@@ -55,8 +54,8 @@ void NewtonSchulz(size_t rows, size_t cols, uint64_t steps, double norm, absl::S
   float* now = polynomial + n * n;     // X of this step
   float* next = x.data();              // and of the next: the last one must stand in `x`
   if (steps % 2 == 0) std::swap(now, next);
-  const auto scale = static_cast<float>(1 / (norm + kEpsilon));
-  for (size_t i = 0; i < x.size(); ++i) now[i] = x[i] * scale;
+  // In double, because float32 does not hold the reciprocal of every divisor.
+  for (size_t i = 0; i < x.size(); ++i) now[i] = static_cast<float>(x[i] / divisor);
 
   const auto blas_rows = static_cast<blasint>(rows);
   const auto blas_cols = static_cast<blasint>(cols);

@@ -3,7 +3,7 @@
 // Makes a matrix nearly orthogonal by matrix products alone: the Newton-Schulz iteration
 // with the quintic that Muon uses.
 //
-//   X <- X / (||X|| + 1e-7)                                     Frobenius
+//   X <- X / divisor                                            ||X|| (Frobenius) or more
 //   X <- a X + (b A + c A A) X,  A = X X^T      a = 3.4445, b = -4.7750, c = 2.0315; `steps` times
 //
 // From X = U S V^T the iteration makes U p(p(...S)) V^T with p(s) = a s + b s^3 + c s^5. Five steps
@@ -33,10 +33,10 @@ uint64_t NewtonSchulzScratch(uint64_t rows, uint64_t cols);
 // Flops of `steps` steps.
 double NewtonSchulzFlops(uint64_t rows, uint64_t cols, uint64_t steps);
 
-// Takes `steps` (> 0) steps of `x`, [rows, cols], row-major, finite, whose Frobenius norm is
-// `norm`. `scratch` has at least NewtonSchulzScratch elements; their values do not matter. Sides
-// are at most kMaxMatrixSide.
-void NewtonSchulz(size_t rows, size_t cols, uint64_t steps, double norm, absl::Span<float> x,
+// Takes `steps` (> 0) steps of `x`, [rows, cols], row-major, finite. `divisor` (> 0) is at least the
+// Frobenius norm of `x`. `scratch` has at least NewtonSchulzScratch elements; their values do not
+// matter. Sides are at most kMaxMatrixSide.
+void NewtonSchulz(size_t rows, size_t cols, uint64_t steps, double divisor, absl::Span<float> x,
                   absl::Span<float> scratch);
 
 }  // namespace talweg::core

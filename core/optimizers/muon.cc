@@ -99,8 +99,8 @@ void Muon::RunTask(size_t, size_t task, RatesOfTensor rates, absl::Span<const fl
     const uint64_t begin = layout_->offsets()[matrix.tensor];
     const Shard whole{begin, begin + layout_->size_of(matrix.tensor)};
     const absl::Span<float> x = View(to, whole);
-    NewtonSchulz(matrix.rows, matrix.cols, config_.newton_schulz_steps, NormOf(to, whole), x,
-                 scratch);
+    NewtonSchulz(matrix.rows, matrix.cols, config_.newton_schulz_steps,
+                 std::max(NormOf(to, whole), config_.epsilon), x, scratch);
     const double rate = rates_here->learning_rate * ScaleOf(config_, matrix);
     GradientDescentUpdate(KeepOf(*rates_here), ToFloat(rate), Stores::kCached, x, View(from, whole),
                           x);

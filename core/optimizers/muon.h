@@ -5,7 +5,7 @@
 //
 //   m <- beta m + (1 - beta) g
 //   u = (1 - beta) g + beta m        with `nesterov`; else u = m
-//   W <- W - eta decay W - eta s NewtonSchulz(u)                   core/linalg/newton_schulz.h
+//   W <- W - eta decay W - eta s NewtonSchulz(u)     from X = u / max(||u||, epsilon) on
 //   s = 0.2 sqrt(max(rows, cols))    with `match_rms_adamw`: a step as long as AdamW's often is
 //   s = sqrt(max(1, rows / cols))    without
 //
@@ -20,8 +20,10 @@
 // The defaults of the fallback are those that Muon is run with (arXiv:2502.16982); beta2 is 0.95
 // there.
 //
+// The iteration stands in core/linalg/newton_schulz.h.
+//
 // Source: Keller Jordan 2024; arXiv:2502.16982 (match_rms_adamw); torch.optim.Muon of PyTorch 2.9,
-// which iterates in bfloat16 and divides by max(||u||, 1e-7), not ||u|| + 1e-7.
+// which iterates in bfloat16.
 // State: 4 bytes per parameter, 8 if its tensor takes the fallback. Scratch: up to 8 lanes, and per
 // lane 4 bytes for each element of its largest matrix and of two squares of that matrix's shorter
 // side. The bits are the same only on the same kind of CPU (core/linalg).
@@ -49,6 +51,7 @@ struct MuonConfig {
   double fallback_beta2 = 0.95;  // share of v kept at each step
   // In the unit of the gradient; below 1.2e-38 it counts as 1.2e-38.
   double fallback_epsilon = 1e-8;
+  double epsilon = 1e-7;  // ||u|| counts as at least this; in the unit of the gradient
 
   static auto Fields() {
     using C = MuonConfig;
@@ -59,7 +62,8 @@ struct MuonConfig {
         Field<C, bool>{"match_rms_adamw", &C::match_rms_adamw},
         Field<C, double>{"fallback_beta1", &C::fallback_beta1, HalfOpen(0, 1)},
         Field<C, double>{"fallback_beta2", &C::fallback_beta2, HalfOpen(0, 1)},
-        Field<C, double>{"fallback_epsilon", &C::fallback_epsilon, Positive()}};
+        Field<C, double>{"fallback_epsilon", &C::fallback_epsilon, Positive()},
+        Field<C, double>{"epsilon", &C::epsilon, Positive()}};
   }
 };
 

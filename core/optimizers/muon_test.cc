@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/optimizers/muon.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "core/optimizers/adam.h"
@@ -54,6 +55,28 @@ TEST(MuonTest, StepOfARankOneMatrixIsItsDirectionScaled) {
     EXPECT_NEAR(parameters[0], kept - 0.5 * scale * 0.6 * PolynomialOfOne(), 2e-5);
     EXPECT_NEAR(parameters[1], kept - 0.5 * scale * 0.8 * PolynomialOfOne(), 2e-5);
     for (size_t i = 2; i < 8; ++i) EXPECT_NEAR(parameters[i], kept, 2e-5);
+  }
+}
+
+TEST(MuonTest, DividesByTheNormOrByEpsilonWhicheverIsLarger) {
+  // From torch.optim.Muon: X = u / max(||u||, epsilon). Beside a norm above epsilon, the length of
+  // u is nothing to the step; below it, X gets shorter as u does.
+  const auto step_of = [](double epsilon, float norm) {
+    Muon method({.beta = 0, .newton_schulz_steps = 1, .match_rms_adamw = false, .epsilon = epsilon},
+                SpaceWith({{1, 2}}));
+    std::vector<float> parameters = {0, 0};
+    StepInPlace(method, 1, 1, {0.6f * norm, 0.8f * norm}, parameters);
+    return -std::hypot(parameters[0], parameters[1]);
+  };
+  const auto polynomial = [](double s) {
+    return 3.4445 * s - 4.7750 * std::pow(s, 3) + 2.0315 * std::pow(s, 5);
+  };
+  for (const float norm : {1e-30f, 2e-8f, 1e-7f, 1e-6f, 1.0f, 1e30f}) {
+    for (const double epsilon : {1e-300, 1e-38, 1e-7, 1e-3, 2.0}) {
+      const double s = norm / std::max(double{norm}, epsilon);
+      EXPECT_NEAR(-step_of(epsilon, norm), polynomial(s), 1e-5 * s) << norm << " " << epsilon;
+    }
+    EXPECT_EQ(step_of(1e-7, norm), step_of(MuonConfig().epsilon, norm));
   }
 }
 

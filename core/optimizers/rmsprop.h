@@ -6,8 +6,15 @@
 //   TORCH  W <- W - eta g / (sqrt(v) + epsilon)
 //   KERAS  W <- W - eta g / sqrt(v + epsilon)
 //
-// `centered` divides by the gradient's own spread: a running average `mean` of the gradient is kept
-// too, and max(v - mean^2, 0) takes the place of v (rounding could make the difference negative).
+// `centered` divides by the gradient's own spread: c = v - mean^2 takes the place of v, where
+// mean <- alpha mean + (1 - alpha) g. The difference would lose its digits if the gradient hardly
+// changes; c has a recursion that does not:
+//
+//   d = g - mean, with the mean before this step      c <- alpha (c + (1 - alpha) d^2)
+//
+// For the same reason the method does not keep the mean, but the last gradient and its distance
+// from the mean, which is alpha d: the next d is (g - last gradient) + alpha d.
+//
 // With momentum mu > 0 the steps are summed in m:
 //
 //   TORCH  m <- mu m + g / (sqrt(v) + epsilon)      W <- W - eta m
@@ -16,9 +23,10 @@
 // The defaults are torch.optim's in both dialects; Keras's own are alpha 0.9 and epsilon 1e-7.
 //
 // Source: Tieleman and Hinton, lecture 6.5 of "Neural Networks for Machine Learning", 2012;
-// torch.optim.RMSprop; keras.optimizers.RMSprop.
-// State: 4 bytes per parameter, 4 more if centered, and 4 more with momentum. A step reads and
-// writes 20 bytes per parameter, and 8 more for each of these two.
+// torch.optim.RMSprop; keras.optimizers.RMSprop. The recursion of c: T. Finch, "Incremental
+// calculation of weighted mean and variance", 2009, section 9.
+// State: 4 bytes per parameter, 8 more if centered, and 4 more with momentum. A step reads and
+// writes 20 bytes per parameter, 16 more if centered, and 8 more with momentum.
 #pragma once
 
 #include <cstddef>
@@ -65,14 +73,18 @@ class Rmsprop final : public Optimizer {
   void BeginStep(uint64_t number) override;
   void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
              absl::Span<const float> from, absl::Span<float> to) override;
-  // Slots "v", "mean" if centered, and "m" with momentum.
+  // Slots "v", or "c", "last_gradient" and "last_offset" if centered, and "m" with momentum. States
+  // of earlier versions have "v" and "mean" if centered; c and the next d are computed of these.
   void VisitState(StateVisitor& visitor) override;
 
  private:
+  // Takes what a state of an earlier version has.
+  void ReadVAndMean(StateVisitor& reader);
+
   RmspropConfig config_;
-  AlignedBuffer v_;
-  AlignedBuffer mean_;  // empty if not centered
-  AlignedBuffer m_;     // empty without momentum
+  AlignedBuffer v_;                            // c if centered
+  AlignedBuffer last_gradient_, last_offset_;  // empty if not centered
+  AlignedBuffer m_;                            // empty without momentum
 };
 
 }  // namespace talweg::core

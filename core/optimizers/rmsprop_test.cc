@@ -49,7 +49,7 @@ TEST(RmspropTest, CenteredDividesByTheSpread) {
 }
 
 TEST(RmspropTest, CenteredSurvivesAGradientThatDoesNotChange) {
-  // v - mean^2 rounds to either side of 0.
+  // v - mean^2 in float32 rounds to either side of 0.
   for (const Dialect dialect : kDialects) {
     Rmsprop method({.alpha = 0.5, .epsilon = 0.1, .centered = true, .dialect = dialect},
                    SpaceOf(64));
@@ -85,19 +85,52 @@ TEST(RmspropTest, KeepsTheSlotsThatItNeeds) {
     return names;
   };
   EXPECT_THAT(names_of({}), ElementsAre("v"));
-  EXPECT_THAT(names_of({.centered = true}), ElementsAre("v", "mean"));
+  EXPECT_THAT(names_of({.centered = true}), ElementsAre("c", "last_gradient", "last_offset"));
   EXPECT_THAT(names_of({.momentum = 0.9}), ElementsAre("v", "m"));
-  EXPECT_THAT(names_of({.centered = true, .momentum = 0.9}), ElementsAre("v", "mean", "m"));
+  EXPECT_THAT(names_of({.centered = true, .momentum = 0.9}),
+              ElementsAre("c", "last_gradient", "last_offset", "m"));
 }
 
 TEST(RmspropTest, NamesItsState) {
   Rmsprop method({.alpha = 0.75, .epsilon = 1e-12, .centered = true, .momentum = 0.5}, SpaceOf(1));
   std::vector<float> parameters = {0};
   StepInPlace(method, 1, 1, {4}, parameters);
+  // v = 4, mean = 1.
   const float step = 4 / std::sqrt(3.0f);
+  EXPECT_THAT(
+      StateOf(method).slots,
+      ElementsAre(Pair("c", ElementsAre(3)), Pair("last_gradient", ElementsAre(4)),
+                  Pair("last_offset", ElementsAre(3)), Pair("m", ElementsAre(FloatEq(step)))));
+}
+
+// Loads the slots v and mean, as an earlier version named them.
+struct EarlierState : StateVisitor {
+  float v, mean;
+
+  EarlierState(float v_value, float mean_value) : v(v_value), mean(mean_value) {}
+  bool Lacks(absl::string_view name) override { return name != "v" && name != "mean"; }
+  void Slot(absl::string_view name, absl::Span<float> values) override {
+    for (float& value : values) value = name == "v" ? v : mean;
+  }
+  void Scalar(absl::string_view, double&) override {}
+};
+
+TEST(RmspropTest, CenteredGoesOnFromTheAverageOfSquaresAndTheMean) {
+  Rmsprop method({.alpha = 0.75, .epsilon = 1e-12, .centered = true}, SpaceOf(1));
+  EarlierState earlier(4, 1);
+  method.VisitState(earlier);
+  std::vector<float> parameters = {0};
+  StepInPlace(method, 1, 1, {3}, parameters);
+  // v = 0.75 * 4 + 0.25 * 9 = 5.25, mean = 0.75 * 1 + 0.25 * 3 = 1.5.
+  EXPECT_THAT(parameters, ElementsAre(FloatEq(-3 / std::sqrt(5.25f - 2.25f))));
   EXPECT_THAT(StateOf(method).slots,
-              ElementsAre(Pair("v", ElementsAre(4)), Pair("mean", ElementsAre(1)),
-                          Pair("m", ElementsAre(FloatEq(step)))));
+              ElementsAre(Pair("c", ElementsAre(3)), Pair("last_gradient", ElementsAre(3)),
+                          Pair("last_offset", ElementsAre(1.5f))));
+  // Rounding had made the difference negative.
+  Rmsprop negative({.epsilon = 0.5, .centered = true}, SpaceOf(1));
+  EarlierState rounded(1, 1.0000001f);
+  negative.VisitState(rounded);
+  EXPECT_THAT(StateOf(negative).slots[0], Pair("c", ElementsAre(0)));
 }
 
 TEST(RmspropTest, TinyEpsilonDoesNotBecomeADivisionByZero) {

@@ -137,7 +137,7 @@ absl::Status CheckAverage(const SessionConfig& from, const SessionConfig& to) {
 }
 
 uint64_t AverageBytes(const SessionConfig& config) {
-  return config.average.value().decay > 0 ? config.layout->num_elements() * sizeof(float) : 0;
+  return config.average.value().decay > 0 ? 2 * config.layout->num_elements() * sizeof(float) : 0;
 }
 
 constexpr Section AverageSection() {

@@ -35,6 +35,12 @@ class SlotWriter final : public StateVisitor {
 class SlotReader final : public StateVisitor {
  public:
   explicit SlotReader(ByteReader& reader) : reader_(reader) {}
+  bool Lacks(absl::string_view name) override {
+    if (!status_.ok()) return false;
+    ByteReader ahead = reader_;
+    std::string found;
+    return !ahead.Text(found).ok() || found != name;
+  }
   void Slot(absl::string_view name, absl::Span<float> values) override {
     if (ReadName(name)) status_ = reader_.Floats(values);
   }

@@ -73,6 +73,33 @@ TEST(SessionTest, AverageFollowsTheParameters) {
   EXPECT_TRUE(plain->IsParameters(Session::Point::kLookahead));
 }
 
+TEST(SessionTest, SlowAverageTakesAJumpThatIsSmallBesideTheWeights) {
+  SessionConfig config = ConfigFor(*FindMethod("gradient_descent"), 100);
+  config.average = ConfigOf<WeightAverageConfig>({.decay = 0.99999});
+  ASSERT_TRUE(config.Resolve().ok());
+  const auto session = Make(config);
+  const std::vector<float> before = Values(*session);
+  Step(*session);
+  const std::vector<float> after = Values(*session);
+  const std::vector<float> zero(100);
+  for (uint64_t step = 2; step <= 3001; ++step) Contribute(*session, step, zero);
+  ASSERT_EQ(Values(*session), after);
+  const std::vector<float> average = CopyOf(*ReadHere(*session, Session::Point::kAverage));
+  const double left = std::pow(0.99999, 3001);
+  for (size_t i = 0; i < 100; ++i) {
+    const double expected = after[i] + (double{before[i]} - after[i]) * left;
+    // The nearest float32 but for the last bit, and as much for what is left of the distance.
+    EXPECT_NEAR(average[i], expected, std::abs(expected) * 1e-7) << i;
+  }
+}
+
+TEST(SessionTest, AverageCostsEightBytesPerParameter) {
+  SessionConfig config = ConfigFor(*FindMethod("gradient_descent"), 100);
+  const uint64_t plain = config.MemoryBytes();
+  config.average = ConfigOf<WeightAverageConfig>({.decay = 0.5});
+  EXPECT_EQ(config.MemoryBytes(), plain + 8 * 100);
+}
+
 TEST(SessionTest, LookaheadGoesAheadByEachGroupsRateAndLeavesTheFrozen) {
   const SessionConfig frozen = FullConfig(*FindMethod("nesterov"));
   SessionConfig config = frozen;

@@ -31,6 +31,7 @@ Stepper::Stepper(const SessionConfig& config, const Parameters& initial)
     : config_(config),
       optimizer_(config.method->create(*config.optimizer, config.Space())),
       average_(config.average.value().decay > 0 ? initial.values.size() : 0),
+      average_low_(average_.size()),
       block_sums_(NumBlocks(initial.values.size())),
       num_non_finite_(NumBlocks(initial.values.size())) {
   if (!KeepsAverage()) return;
@@ -151,7 +152,7 @@ void Stepper::Finish(Shard shard, absl::Span<const float> from, absl::Span<float
   });
   if (!KeepsAverage()) return;
   AverageUpdate(ToFloat(1 - config_.average.value().decay), View(updated, shard),
-                View(average_.span(), shard));
+                View(average_.span(), shard), View(average_low_.span(), shard));
 }
 
 StepTaken Stepper::Result(const Parameters& made) const {
@@ -181,7 +182,9 @@ void Stepper::Lookahead(double learning_rate, Shard shard, absl::Span<const floa
 
 void Stepper::VisitSlots(StateVisitor& visitor) {
   optimizer_->VisitState(visitor);
-  if (KeepsAverage()) visitor.Slot("average", average_.span());
+  if (!KeepsAverage()) return;
+  visitor.Slot("average", average_.span());
+  if (!visitor.Lacks("average_low")) visitor.Slot("average_low", average_low_.span());
 }
 
 }  // namespace talweg::core

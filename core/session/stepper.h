@@ -58,7 +58,8 @@ class Stepper {
   bool KeepsAverage() const { return average_.size() > 0; }
   absl::Span<const float> average() const { return average_.span(); }
 
-  // Names each slot once, the average last.
+  // Names each slot once: those of the method, then the two of the average. A state of an earlier
+  // version lacks the second of these, which then stays at zero.
   void VisitSlots(StateVisitor& visitor);
 
  private:
@@ -78,7 +79,8 @@ class Stepper {
 
   const SessionConfig& config_;
   std::unique_ptr<Optimizer> optimizer_;
-  AlignedBuffer average_;  // empty if no average is kept
+  AlignedBuffer average_;      // empty if no average is kept
+  AlignedBuffer average_low_;  // what float32 cannot hold of the average; empty alike
 
   // Of the step under way.
   std::vector<GroupStep> group_steps_;

@@ -61,11 +61,11 @@ def lamb_cases(shapes):
             zip(settings, [*shapes(0.01), six_thousand])]
 
 
-def newton_schulz(u, steps):
+def newton_schulz(u, steps, epsilon):
     """Keller Jordan 2024; a tall matrix is iterated as its transpose."""
     if u.shape[0] > u.shape[1]:
-        return newton_schulz(u.T, steps).T
-    x = u / (np.linalg.norm(u) + 1e-7)
+        return newton_schulz(u.T, steps, epsilon).T
+    x = u / max(np.linalg.norm(u), epsilon)  # as torch.optim.Muon of PyTorch 2.9
     for _ in range(steps):
         a = x @ x.T
         x = 3.4445 * x + (-4.7750 * a + 2.0315 * a @ a) @ x
@@ -92,17 +92,18 @@ def muon(case, w, gradients):
                 rows, cols = shape[0], int(np.prod(shape[1:]))
                 scale = 0.2 * max(rows, cols)**0.5 if config["match_rms_adamw"] else \
                     max(1, rows / cols)**0.5
-                move = scale * newton_schulz(u.reshape(rows, cols), steps).ravel()
+                move = scale * newton_schulz(u.reshape(rows, cols), steps,
+                                             config.get("epsilon", 1e-7)).ravel()
             w[part] = w[part] - eta * decay[part] * w[part] - eta * move
         yield w
 
 
 def muon_cases(shapes):
     """[(what a case has besides its shape, shape)]"""
-    def case(beta, nesterov, match, steps, decay, fallback=()):
+    def case(beta, nesterov, match, steps, decay, fallback=(), **more):
         return {"config": {"beta": beta, "nesterov": nesterov, "newton_schulz_steps": steps,
                            "match_rms_adamw": match, "fallback_beta1": 0.9, "fallback_beta2": 0.95,
-                           "fallback_epsilon": 1e-8},
+                           "fallback_epsilon": 1e-8, **more},
                 "decay": decay, "fallback": list(fallback)}
 
     _, (_, varying, _), (_, short, _), _ = shapes(0.01)
@@ -110,4 +111,6 @@ def muon_cases(shapes):
             (case(0.9, False, True, 5, 0.0), (1003, short, (50,))),
             (case(0.5, True, False, 3, 0.02, (3,)), (310, short, (1, 10, 50))),
             (case(0.95, False, False, 6, 0.1), (2600, varying, (50,))),
-            (case(0.95, True, True, 5, 0.1, (3,)), (6100, varying, (50,)))]
+            (case(0.95, True, True, 5, 0.1, (3,)), (6100, varying, (50,))),
+            # The norm of u is below epsilon in some steps, and above it in others.
+            (case(0.95, True, False, 3, 0.0, epsilon=0.4), (310, short, (1, 2, 10, 50)))]

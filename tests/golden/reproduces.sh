@@ -6,4 +6,5 @@ set -euo pipefail
 cd "$(dirname "$0")"
 python=$(./torch_python.sh)
 "$python" -B make_golden.py --check
+"$python" -B make_extremes.py --check
 exec "$python" -B make_session_golden.py --check
