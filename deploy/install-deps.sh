@@ -5,10 +5,11 @@
 #
 #   deploy/install-deps.sh             to build, test and lint
 #   deploy/install-deps.sh --minimal   to build and run: no PyTorch, no linters
+#   deploy/install-deps.sh --all       also what tests/languages asks for: gRPC for Go, Java, Python
 #
 # Asks dpkg what is missing and installs only that: nothing is upgraded, and nothing is downloaded
-# if nothing is missing. Node, npm and Python are taken as found on PATH; Debian's are installed
-# only if there is none.
+# if nothing is missing. Node, npm, Python, Go and Java are taken as found on PATH; Debian's are
+# installed only if there is none.
 set -euo pipefail
 
 # Compilers, then libraries in the order of the root CMakeLists.txt.
@@ -25,17 +26,26 @@ more_packages=(
   python3-torch python3-numpy python3-yaml procps
   clang libclang-rt-dev clang-format clang-tidy codespell git shellcheck
 )
+# What generates and compiles code for other languages.
+language_packages=(
+  golang-google-grpc-dev golang-google-protobuf-dev protoc-gen-go-1-5 protoc-gen-go-grpc
+  libgrpc-java libprotobuf-java libguava-java libgeronimo-annotation-1.3-spec-java
+  protobuf-compiler-grpc-java-plugin
+  python3-grpcio python3-protobuf
+)
 
 minimal=false
+all=false
 for argument in "$@"; do
   case "$argument" in
     --minimal) minimal=true ;;
+    --all) all=true ;;
     -h | --help)
-      sed -n '4,11s/^# \{0,1\}//p' "$0"
+      sed -n '4,12s/^# \{0,1\}//p' "$0"
       exit 0
       ;;
     *)
-      echo "install-deps: unknown option '$argument' (known: --minimal, --help)" >&2
+      echo "install-deps: unknown option '$argument' (known: --minimal, --all, --help)" >&2
       exit 2
       ;;
   esac
@@ -58,6 +68,11 @@ if ! $minimal; then
   packages+=("${more_packages[@]}")
   # `buf` comes through npm. Debian's npm brings its own node, so it stays away from another one.
   if ! has npm && ! has node; then packages+=(npm); fi
+fi
+if $all; then
+  packages+=("${language_packages[@]}")
+  has go || packages+=(golang-go)
+  has javac || packages+=(default-jdk-headless)
 fi
 
 installed=$(dpkg-query --show --showformat='${Package} ${db:Status-Status}\n' \

@@ -5,7 +5,7 @@
 #   lib/            talweg::client, the messages, and the leaf rooms that a client may link
 #                   (talweg::core_base, talweg::core_noise); the package for find_package(talweg)
 #   include/talweg/ their headers, included as in this repository: "client/cpp/talweg/client.h"
-#   share/talweg/   the .proto files, for every other language; MNIST, for `talweg experiment`
+#   share/talweg/   the .proto files and their pages, for every other language; MNIST, for `talweg experiment`
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -35,6 +35,7 @@ install(DIRECTORY ${PROJECT_BINARY_DIR}/proto/generated/ DESTINATION ${include_d
 install(DIRECTORY proto/talweg proto/google
   DESTINATION ${CMAKE_INSTALL_DATADIR}/talweg/proto
   FILES_MATCHING PATTERN "*.proto")
+install(FILES proto/README.md proto/CLIENTS.md DESTINATION ${CMAKE_INSTALL_DATADIR}/talweg/proto)
 
 install(DIRECTORY client/data/mnist DESTINATION ${CMAKE_INSTALL_DATADIR}/talweg)
 

@@ -68,6 +68,12 @@ bool SetValue(const FieldDescriptor& field, absl::string_view text, Message& mes
       reflection.SetDouble(&message, &field, value);
       return true;
     }
+    case FieldDescriptor::CPPTYPE_UINT32: {
+      uint32_t value = 0;
+      if (!absl::SimpleAtoi(text, &value)) return false;
+      reflection.SetUInt32(&message, &field, value);
+      return true;
+    }
     case FieldDescriptor::CPPTYPE_UINT64: {
       uint64_t value = 0;
       if (!absl::SimpleAtoi(text, &value)) return false;

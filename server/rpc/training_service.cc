@@ -75,13 +75,13 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
   void Begin(const PointOutcome& point) {
     const uint64_t history = host_->identity().history;
     messages_ = PullMessages(point, history, spec_);
-    const core::ErrorMetadata current = {{"history", absl::StrCat(history)},
-                                         {"version", absl::StrCat(messages_.version())}};
     if (spec_.version.has_value() && *spec_.version != messages_.version()) {
       return End(MakeError(Reason::kVersionGone,
                            absl::StrCat("version ", *spec_.version,
                                         " is not held, the session is at ", messages_.version()),
-                           "version", current));
+                           "version",
+                           {{"history", absl::StrCat(history)},
+                            {"version", absl::StrCat(messages_.version())}}));
     }
     pool_.Post([this] { WriteNext(); });
   }

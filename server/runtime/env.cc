@@ -38,7 +38,7 @@ absl::Time PoolEnv::WallNow() const { return server::WallNow(); }
 uint64_t PoolEnv::NewHistory() {
   std::random_device device;
   uint64_t history = 0;
-  while (history == 0) history = (uint64_t{device()} << 32) | device();
+  while (history == 0) history = ((uint64_t{device()} << 32) | device()) >> 11;
   return history;
 }
 

@@ -2,7 +2,9 @@
 #include "server/runtime/env.h"
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -44,6 +46,27 @@ TEST(RunWorkTest, WorkWithoutStagesIsOverAtOnce) {
   bool over = false;
   RunWork(env, std::make_shared<core::Work>(), [&] { over = true; });
   EXPECT_TRUE(over);
+}
+
+// A larger history is rounded by a client that keeps its numbers as float64 (JavaScript), and would
+// come back as another one.
+TEST(PoolEnvTest, AHistoryIsRandomNotZeroAndBelowTwoToThe53) {
+  ComputePool pool(1);
+  PoolEnv env(pool);
+  std::set<uint64_t> histories;
+  uint64_t ever_set = 0;
+  uint64_t always_set = ~uint64_t{0};
+  for (int i = 0; i < 1000; ++i) {
+    const uint64_t history = env.NewHistory();
+    EXPECT_NE(history, 0u);
+    EXPECT_EQ(static_cast<uint64_t>(static_cast<double>(history)), history);
+    ever_set |= history;
+    always_set &= history;
+    histories.insert(history);
+  }
+  EXPECT_EQ(histories.size(), 1000u);
+  EXPECT_EQ(ever_set, (uint64_t{1} << 53) - 1) << "all 53 bits are drawn";
+  EXPECT_EQ(always_set, 0u);
 }
 
 TEST(PoolEnvTest, NothingIsKeptSoThatEverythingIsToldAtOnce) {

@@ -48,6 +48,9 @@ absl::Status ReadValue(const Message& message, const FieldDescriptor& field, Fie
     case FieldDescriptor::CPPTYPE_BOOL:
       value = reflection.GetBool(message, &field);
       return absl::OkStatus();
+    case FieldDescriptor::CPPTYPE_UINT32:
+      value = uint64_t{reflection.GetUInt32(message, &field)};
+      return absl::OkStatus();
     case FieldDescriptor::CPPTYPE_UINT64:
       value = static_cast<uint64_t>(reflection.GetUInt64(message, &field));
       return absl::OkStatus();
@@ -74,7 +77,7 @@ absl::Status ReadValue(const Message& message, const FieldDescriptor& field, Fie
       return absl::OkStatus();
     }
     default:
-      core::CheckFailed(__FILE__, __LINE__, "a hyper-parameter is bool, uint64, double or enum");
+      core::CheckFailed(__FILE__, __LINE__, "a hyper-parameter is a bool, count, double or enum");
   }
 }
 
@@ -104,7 +107,11 @@ void WriteFields(const core::Config& config, Message& message) {
     if (const bool* flag = std::get_if<bool>(&value)) {
       reflection.SetBool(&message, &field, *flag);
     } else if (const uint64_t* number = std::get_if<uint64_t>(&value)) {
-      reflection.SetUInt64(&message, &field, *number);
+      if (field.cpp_type() == FieldDescriptor::CPPTYPE_UINT32) {
+        reflection.SetUInt32(&message, &field, static_cast<uint32_t>(*number));  // by its range
+      } else {
+        reflection.SetUInt64(&message, &field, *number);
+      }
     } else if (const double* real = std::get_if<double>(&value)) {
       reflection.SetDouble(&message, &field, *real);
     } else {

@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/strip.h"
 #include "core/base/choice.h"
 #include "core/optimizers/registry.h"
@@ -30,11 +31,21 @@ using google::protobuf::OneofDescriptor;
 using Names = std::set<std::string>;
 using DefaultConfig = std::function<std::unique_ptr<core::Config>()>;
 
-// The kind of a value on the wire that a row of a table must have.
+// Whether the range of a count, such as "[1, 86400]", ends below 2^32.
+bool IsSmall(const core::FieldInfo& row) {
+  const size_t comma = row.range.find(", ");
+  double high = 0;
+  return comma != std::string::npos &&
+         absl::SimpleAtod(row.range.substr(comma + 2, row.range.size() - comma - 3), &high) &&
+         high < 4294967296.0;
+}
+
+// The kind of a value on the wire that a row of a table must have. A small count is a uint32, which
+// every language has as a plain number; JavaScript and JSON have no such thing for a uint64.
 std::string KindOf(const core::FieldInfo& row) {
   const core::FieldValue& value = row.default_value;
   if (std::holds_alternative<bool>(value)) return "bool";
-  if (std::holds_alternative<uint64_t>(value)) return "uint64";
+  if (std::holds_alternative<uint64_t>(value)) return IsSmall(row) ? "uint32" : "uint64";
   if (std::holds_alternative<double>(value)) return "double";
   if (std::holds_alternative<core::Choice>(value)) return "one of " + row.range;
   return "dialect";

@@ -16,6 +16,7 @@ rm -rf "$work"
 mkdir -p "$work/project"
 cmake --install "$build" --prefix "$prefix" >"$work/install.log"
 [[ -x $prefix/bin/talweg && -f $prefix/share/talweg/proto/talweg/v1/training_service.proto ]]
+[[ -f $prefix/share/talweg/proto/CLIENTS.md ]]
 (cd "$prefix/share/talweg/mnist" && [[ -f README.md ]] &&
   sha256sum --check --strict --quiet SHA256SUMS)
 "$python" -B "$here/readme.py" "$work/project"

@@ -29,7 +29,7 @@ class VirtualEnv final : public server::Env {
 
   absl::Time MonotonicNow() const override { return ToTime(Now()); }
   absl::Time WallNow() const override { return ToTime(Now()); }
-  uint64_t NewHistory() override { return random_.Next() | 1; }
+  uint64_t NewHistory() override { return (random_.Next() >> 11) | 1; }
   void Post(Task task) override { posted_.push_back(std::move(task)); }
   void RunPieces(size_t num_pieces, Piece piece, Task done) override;
   uint64_t Arm(absl::Time when, std::function<void()> due) override;
