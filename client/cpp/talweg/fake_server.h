@@ -109,6 +109,9 @@ struct FakeServer {
   std::set<int> heartbeat_connections;
   std::set<int> step_connections;
   int num_heartbeats = 0;
+  int num_lost_heartbeats = 0;      // of the next ones
+  bool comes_back_at_once = false;  // a lost connection stands again as soon as somebody rests
+  int num_rests = 0;
   int num_reconnects = 0;
 
   void Apply(absl::Span<const float> gradient) {

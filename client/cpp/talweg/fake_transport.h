@@ -87,6 +87,10 @@ class FakeTransport final : public Transport {
   absl::Status Call(const v1::HeartbeatRequest&, v1::HeartbeatResponse& response,
                     absl::Duration) override {
     const std::lock_guard<std::mutex> lock(server_->mutex);
+    if (server_->num_lost_heartbeats > 0) {
+      --server_->num_lost_heartbeats;
+      return absl::UnavailableError("heartbeat lost");
+    }
     ++server_->num_heartbeats;
     server_->heartbeat_connections.insert(connection_);
     response.set_lease_seconds(server_->lease_seconds);
@@ -218,6 +222,15 @@ class FakeTransport final : public Transport {
       server_->watch_ends.pop_front();
       return end;
     });
+  }
+  bool Rest(absl::Duration duration) override {
+    {
+      const std::lock_guard<std::mutex> lock(server_->mutex);
+      ++server_->num_rests;
+      if (server_->comes_back_at_once) return true;
+    }
+    absl::SleepFor(duration);
+    return false;
   }
   void Reconnect() override {
     const std::lock_guard<std::mutex> lock(server_->mutex);

@@ -6,6 +6,7 @@
 #include <grpcpp/support/proto_buffer_reader.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <mutex>
 #include <utility>
@@ -86,7 +87,10 @@ class GrpcStepStream final : public StepStream {
   }
 
   StreamEvent Next(absl::Duration timeout) override {
-    const auto deadline = absl::ToChronoTime(absl::Now() + timeout);
+    // gRPC rounds a deadline up to its next millisecond and waits for that. Only a deadline in the
+    // past makes it look and not wait.
+    const auto deadline = timeout > absl::ZeroDuration() ? absl::ToChronoTime(absl::Now() + timeout)
+                                                         : std::chrono::system_clock::time_point();
     for (;;) {
       if (started_ && !reading_ && !ending_) {
         call_->Read(&message_, TagOf(kRead));

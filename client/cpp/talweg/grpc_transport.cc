@@ -192,6 +192,16 @@ class GrpcTransport final : public Transport {
     return ended.ok() ? FromGrpc(status) : ended;
   }
 
+  bool Rest(absl::Duration duration) override {
+    const absl::Time end = absl::Now() + duration;
+    const std::shared_ptr<GrpcConnection> held = connection();
+    if (held->channel->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_READY) {
+      return held->channel->WaitForConnected(absl::ToChronoTime(end));
+    }
+    absl::SleepFor(end - absl::Now());
+    return false;
+  }
+
   void Reconnect() override {
     std::shared_ptr<GrpcConnection> fresh = DialGrpc(address_, max_message_bytes_);
     const std::lock_guard<std::mutex> lock(mutex_);

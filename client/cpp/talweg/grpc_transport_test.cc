@@ -7,6 +7,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <mutex>
@@ -230,6 +231,21 @@ void ExpectStreamedIn(int num_attempts, const std::string& address, std::vector<
 }
 
 TEST_F(GrpcTransportTest, StreamThatHangsIsBegunAgain) { ExpectStreamedIn(2, address_, {1.0}); }
+
+// ContributionStream looks so before each contribution.
+TEST_F(GrpcTransportTest, LookAtAQuietStreamDoesNotWait) {
+  const auto transport = ConnectGrpc(address_, kMaxMessageBytes, absl::Seconds(10)).value();
+  const std::unique_ptr<StepStream> stream = transport->OpenStepStream();
+  EXPECT_EQ(stream->Next(absl::Milliseconds(50)).kind, StreamEvent::Kind::kTimeout);
+  // The quickest of many tells: on a busy machine any of them may be slow.
+  absl::Duration quickest = absl::InfiniteDuration();
+  for (int look = 0; look < 200; ++look) {
+    const absl::Time before = absl::Now();
+    EXPECT_EQ(stream->Next(absl::ZeroDuration()).kind, StreamEvent::Kind::kTimeout);
+    quickest = std::min(quickest, absl::Now() - before);
+  }
+  EXPECT_LT(quickest, absl::Microseconds(300));
+}
 
 // A stream that stands in the server's line for memory does not leave it to stand at its end again.
 TEST_F(GrpcTransportTest, GrantIsWaitedForLongerThanAnAttempt) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "client/cpp/talweg/retry.h"
 #include "client/cpp/talweg/status.h"
 
@@ -11,6 +12,9 @@ namespace talweg {
 namespace {
 
 constexpr absl::Duration kLongestCall = absl::Seconds(5);
+// How soon a stop is noticed while the connection is lost, and how soon after a lost heartbeat the
+// next one may follow.
+constexpr absl::Duration kLook = absl::Milliseconds(100);
 
 }  // namespace
 
@@ -34,10 +38,12 @@ absl::Status Heartbeat::ended() const {
 
 void Heartbeat::Run(v1::HeartbeatRequest request, absl::Duration lease) {
   absl::Duration interval = lease / 3;
-  while (!WaitForStop(interval)) {
+  bool lost = false;  // the last heartbeat
+  while (!(lost ? WaitForConnection(interval) : WaitForStop(interval))) {
     v1::HeartbeatResponse response;
     const absl::Status status =
         transport_->Call(request, response, std::min(interval, kLongestCall));
+    lost = !status.ok();
     if (status.ok()) {
       interval = absl::Seconds(static_cast<int64_t>(response.lease_seconds())) / 3;
     } else if (!IsRetryable(status) && !ReasonOf(status).empty()) {
@@ -49,6 +55,16 @@ void Heartbeat::Run(v1::HeartbeatRequest request, absl::Duration lease) {
       transport_->Reconnect();
     }
   }
+}
+
+bool Heartbeat::WaitForConnection(absl::Duration duration) {
+  const absl::Time end = absl::Now() + duration;
+  while (!WaitForStop(absl::ZeroDuration())) {
+    const absl::Duration left = end - absl::Now();
+    if (left <= absl::ZeroDuration()) return false;
+    if (transport_->Rest(std::min(left, kLook))) return WaitForStop(kLook);
+  }
+  return true;
 }
 
 bool Heartbeat::WaitForStop(absl::Duration duration) {

@@ -13,9 +13,10 @@
 
 namespace talweg {
 
-// A thread that sends a heartbeat every third of the lease. It ends when its object is destroyed,
-// or when the server says that this worker no longer belongs to the session (the worker's next call
-// then gets the same error). After a lost heartbeat the next one follows as usual.
+// A thread that sends a heartbeat every third of the lease, whatever the worker does meanwhile. It
+// ends when its object is destroyed, or when the server says that this worker no longer belongs to
+// the session (the worker's next call then gets the same error). After a lost heartbeat the next
+// one follows 100 ms after the connection stands again, at the latest as usual.
 class Heartbeat {
  public:
   // `transport` is for the heartbeats alone, so that a large step never holds them up.
@@ -31,6 +32,8 @@ class Heartbeat {
   void Run(v1::HeartbeatRequest request, absl::Duration lease);
   // Sleeps for `duration`, or returns true at once when the thread shall stop.
   bool WaitForStop(absl::Duration duration);
+  // Likewise, and ends early when a connection that was lost stands again.
+  bool WaitForConnection(absl::Duration duration);
 
   const std::unique_ptr<Transport> transport_;
   mutable std::mutex mutex_;

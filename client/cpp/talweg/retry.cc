@@ -48,11 +48,16 @@ absl::Status Retry(const RetryOptions& options, Transport& transport,
       backoff = options.initial_backoff;
     }
     const absl::Duration drawn = backoff * absl::Uniform(random, 0.5, 1.0);
-    const absl::Duration wait = std::max(drawn, RetryDelayOf(status));
+    const absl::Duration asked = RetryDelayOf(status);
+    const absl::Duration wait = std::max(drawn, asked);
     timeout = std::min(options.attempt_timeout, deadline - absl::Now() - wait);
     if (timeout <= absl::ZeroDuration()) return status;
     if (options.stop && options.stop()) return status;
-    absl::SleepFor(wait);
+    // A connection that breaks as soon as it stands must not be dialled without a pause.
+    const absl::Time earliest =
+        absl::Now() + std::max(asked, std::min(drawn, options.initial_backoff));
+    transport.Rest(wait);
+    absl::SleepFor(earliest - absl::Now());
     backoff = std::min(backoff * 2, options.max_backoff);
   }
 }

@@ -63,8 +63,9 @@ class RoundWait {
 bool IsRetryable(const absl::Status& status);
 
 // Runs `attempt` until it succeeds, fails for good, or the overall timeout has passed, and returns
-// the last status. The wait before a retry is drawn from the upper half of the backoff, and is at
-// least as long as the server asks for. After a missed deadline the next attempt goes over a new
+// the last status. The wait before a retry is drawn from the upper half of the backoff. It ends
+// early when a connection that was lost stands again, but never before the first backoff, nor
+// sooner than the server asks for. After a missed deadline the next attempt goes over a new
 // connection. The number of attempts goes to `*num_attempts`, unless that is null. If `*farthest`
 // (unless null) grew in an attempt, backoff and overall timeout begin anew.
 absl::Status Retry(const RetryOptions& options, Transport& transport,

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "client/cpp/talweg/client.h"
 #include "client/cpp/talweg/fake_transport.h"
 
@@ -204,6 +205,32 @@ TEST_F(SessionTest, HeartbeatsComeByThemselves) {
   // A step on its way never holds them up.
   EXPECT_THAT(server_->step_connections, ElementsAre(0));
   EXPECT_THAT(server_->heartbeat_connections, ElementsAre(1));
+}
+
+TEST_F(SessionTest, HeartbeatFollowsALostOneAsSoonAsTheConnectionStandsAgain) {
+  options_.heartbeats = true;
+  server_->lease_seconds = 3;  // a heartbeat every second
+  server_->num_lost_heartbeats = 20;
+  server_->comes_back_at_once = true;
+  Session session = Join();
+  const absl::Time give_up = absl::Now() + absl::Seconds(15);
+  for (int beats = 0; beats == 0 && absl::Now() < give_up;) {
+    absl::SleepFor(absl::Milliseconds(10));
+    const std::lock_guard<std::mutex> lock(server_->mutex);
+    beats = server_->num_heartbeats;
+  }
+  const std::lock_guard<std::mutex> lock(server_->mutex);
+  EXPECT_EQ(server_->num_heartbeats, 1);
+}
+
+TEST_F(SessionTest, RetryFollowsAsSoonAsTheConnectionStandsAgain) {
+  options_.retry.max_backoff = absl::Seconds(4);
+  server_->comes_back_at_once = true;
+  server_->faults = std::deque<Fault>(20, Fault::kLoseRequest);  // 18 s of backoff at least
+  const absl::Time before = absl::Now();
+  const Session session = Join();
+  EXPECT_LT(absl::Now() - before, absl::Seconds(10));
+  EXPECT_EQ(server_->num_rests, 20);
 }
 
 }  // namespace
