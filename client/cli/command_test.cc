@@ -229,6 +229,25 @@ TEST(CommandTest, APolicyIsReadBeforeTheServerIsCalledAndItsHelpNamesEveryField)
   }
 }
 
+TEST(CommandTest, AFieldThatIsGivenTwiceIsRefusedWhereverItStands) {
+  const auto complaint = [](std::vector<std::string> words) {
+    words.insert(words.begin(), {"session", "create", "a", "--server=127.0.0.1:1"});
+    const Outcome outcome = RunProgram(words);
+    EXPECT_EQ(outcome.code, 2);
+    return outcome.errors;
+  };
+  EXPECT_THAT(complaint({"--optimizer=adam", "--set=beta1=0.8", "--set=beta1=0.9"}),
+              HasSubstr("optimizer.adam.beta1 is given twice"));
+  EXPECT_THAT(complaint({"--optimizer=adam:0.8", "--set", "beta1=0.9"}),
+              HasSubstr("optimizer.adam.beta1 is given twice"));
+  EXPECT_THAT(complaint({"--learning_rate=1", "--learning_rate=2"}),
+              HasSubstr("--learning_rate is given twice: 1 and 2"));
+  EXPECT_THAT(complaint({"--aggregation=max_staleness=1", "--max_staleness=2"}),
+              HasSubstr("aggregation.max_staleness is given twice"));
+  EXPECT_THAT(complaint({"--aggregation=close=ALL", "--aggregation=close=COUNT"}),
+              HasSubstr("aggregation.close is given twice"));
+}
+
 TEST(CommandTest, AWorkersPlaceIsCheckedBeforeTheServerIsCalled) {
   const Outcome role = RunProgram({"session", "join", "a", "--role", "manager"});
   EXPECT_EQ(role.code, 2);
