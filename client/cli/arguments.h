@@ -35,8 +35,8 @@ bool IsUsageError(const absl::Status& status);
 class Arguments {
  public:
   // Sorts `words` by `flags`. Exactly `num_positionals` words must stand beside the flags.
-  // UsageError for an unknown flag, for a missing or an unwanted value, for a second value of a flag
-  // that is not repeatable, or for another number of words.
+  // UsageError for an unknown flag, for a missing or an unwanted value, for a second value of a
+  // flag that is not repeatable, or for another number of words.
   static absl::StatusOr<Arguments> Parse(absl::Span<const Flag> flags, size_t num_positionals,
                                          absl::Span<const std::string> words);
 

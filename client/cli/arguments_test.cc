@@ -33,9 +33,8 @@ TEST(ArgumentsTest, TakesFlagsInEitherFormAnywhere) {
 }
 
 TEST(ArgumentsTest, DashesInsideAFlagAreUnderscores) {
-  const auto arguments =
-      Arguments::Parse({{"kill_every", "TIME", "", /*repeatable=*/true}}, 0,
-                       {"--kill-every=5s", "--kill_every", "a-b"});
+  const auto arguments = Arguments::Parse({{"kill_every", "TIME", "", /*repeatable=*/true}}, 0,
+                                          {"--kill-every=5s", "--kill_every", "a-b"});
   ASSERT_TRUE(arguments.ok()) << arguments.status();
   EXPECT_THAT(arguments->Texts("kill_every"), ElementsAre("5s", "a-b"));
 }

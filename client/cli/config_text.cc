@@ -133,8 +133,7 @@ absl::StatusOr<std::string> NamedField(const std::string& word, const Descriptor
   if (absl::StrContains(word, '=') || type.FindFieldByName(word) != nullptr) return word;
   if (position < 0) {
     return UsageError(absl::StrCat("the bare value \"", word,
-                                   "\" must stand before the fields with a name in ",
-                                   type.name()));
+                                   "\" must stand before the fields with a name in ", type.name()));
   }
   if (position >= type.field_count()) {
     return UsageError(absl::StrCat(type.name(), " has no field for the value \"", word,
@@ -267,8 +266,8 @@ absl::Status SetField(absl::string_view text, Message& message) {
   }
   if (bare && field->cpp_type() == FieldDescriptor::CPPTYPE_BOOL) parts.second = "true";
   if (bare && parts.second.empty()) {
-    return UsageError(absl::StrCat(parts.first, " in ", type.name(), " needs a value: ",
-                                   parts.first, "=VALUE"));
+    return UsageError(
+        absl::StrCat(parts.first, " in ", type.name(), " needs a value: ", parts.first, "=VALUE"));
   }
   if (!SetValue(*field, parts.second, message)) {
     const bool choice = field->cpp_type() == FieldDescriptor::CPPTYPE_ENUM;
@@ -280,7 +279,7 @@ absl::Status SetField(absl::string_view text, Message& message) {
 }
 
 absl::StatusOr<ChosenCase> SetCase(absl::string_view text, const std::string& oneof,
-                                    Message& message) {
+                                   Message& message) {
   const std::vector<std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
   Message* chosen = MutableCase(parts[0], oneof, message);
   if (chosen == nullptr) {

@@ -37,7 +37,8 @@ absl::Status ParseGroups(absl::string_view text, v1::SessionConfig& config);
 // The names of what a group may set: "learning_rate_factor, decay_factor, ...".
 std::string GroupSettings();
 
-// Sets one field, "beta1=0.9" or "amsgrad", of a message that holds numbers, flags and enumerations.
+// Sets one field, "beta1=0.9" or "amsgrad", of a message that holds numbers, flags and
+// enumerations.
 absl::Status SetField(absl::string_view text, google::protobuf::Message& message);
 
 // Sets fields of a message, "mode=SYNCHRONOUS,close=ALL". Returns their names, in their order.
@@ -55,7 +56,7 @@ struct ChosenCase {
 // Chooses a case of `oneof` in `message`, "cosine:total_steps=10" or "constant:0", and sets its
 // fields.
 absl::StatusOr<ChosenCase> SetCase(absl::string_view text, const std::string& oneof,
-                                    google::protobuf::Message& message);
+                                   google::protobuf::Message& message);
 
 // All cases of `oneof`, as a text: "gradient_descent, momentum, adam".
 std::string CaseNames(const google::protobuf::Descriptor& type, const std::string& oneof);

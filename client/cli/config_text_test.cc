@@ -187,8 +187,7 @@ TEST(ConfigTextTest, NoFieldIsTakenTwice) {
   EXPECT_EQ(Complaint(SetCase("cosine:1,total_steps=2", "decay", schedule).status()),
             "total_steps is given twice");
   v1::AggregationPolicy policy;
-  EXPECT_EQ(Complaint(SetFields("close=ALL,close=COUNT", policy).status()),
-            "close is given twice");
+  EXPECT_EQ(Complaint(SetFields("close=ALL,close=COUNT", policy).status()), "close is given twice");
   v1::SessionConfig config;
   EXPECT_EQ(Complaint(ParseGroups("b=frozen,frozen:false", config)), "frozen is given twice");
   v1::SeededValues values;

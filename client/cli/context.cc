@@ -2,6 +2,7 @@
 #include "client/cli/context.h"
 
 #include <cstdlib>
+#include <iostream>
 #include <string>
 #include <utility>
 
@@ -89,6 +90,10 @@ std::string WorkerAsAsked(const Arguments& arguments) {
 
 std::string WorkerFlagHelp(absl::string_view subject) {
   return absl::StrCat(subject, "; else $TALWEG_WORKER, else ", kDefaultWorker);
+}
+
+void Tell(absl::string_view note) {
+  if (!note.empty()) std::cerr << "talweg: " << note << std::endl;
 }
 
 absl::Status PrintJson(const google::protobuf::Message& message, std::ostream& out) {

@@ -30,6 +30,10 @@ std::string WorkerAsAsked(const Arguments& arguments);
 // The help of such a flag: "`subject`; else $TALWEG_WORKER, else cli".
 std::string WorkerFlagHelp(absl::string_view subject);
 
+// Writes "talweg: NOTE" to standard error: what a person should know, although nothing failed.
+// Writes nothing if `note` is empty.
+void Tell(absl::string_view note);
+
 // Protobuf's JSON, with the proto's names and every number, also zero.
 absl::Status PrintJson(const google::protobuf::Message& message, std::ostream& out);
 // The same on one line, for streams of messages.

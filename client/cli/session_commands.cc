@@ -14,7 +14,7 @@
 #include "client/cli/config_text.h"
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
-#include "client/cli/npy.h"
+#include "client/cli/tensor_file.h"
 #include "client/cpp/talweg/float_bytes.h"
 #include "google/protobuf/util/json_util.h"
 
@@ -127,11 +127,21 @@ absl::Status ReadConfigFile(const std::string& path, v1::CreateSessionRequest& r
   return absl::OkStatus();
 }
 
-absl::Status ApplyInitialValues(const Arguments& arguments, v1::InitialValues& values) {
+absl::Status ApplyInitialValues(const Arguments& arguments, const v1::Layout& layout,
+                                v1::InitialValues& values) {
   if (arguments.Has("initial")) {
-    if (arguments.Has("init")) return UsageError("--initial and --init exclude each other");
-    const absl::StatusOr<std::vector<float>> uploaded = ReadNpy(arguments.Text("initial"));
+    // Values of a file leave nothing to be made.
+    for (const char* made : {"init", "seed"}) {
+      if (arguments.Has(made)) {
+        return UsageError(absl::StrCat("--initial and --", made, " exclude each other"));
+      }
+    }
+    if (layout.tensors().empty()) return UsageError("--initial needs a --layout");
+    absl::StatusOr<TensorFile> file = TensorFile::Open(arguments.Text("initial"));
+    if (!file.ok()) return file.status();
+    const absl::StatusOr<std::vector<float>> uploaded = file->Read(layout);
     if (!uploaded.ok()) return uploaded.status();
+    Tell(file->Note());
     values.mutable_uploaded()->set_kind(v1::SECTION_KIND_PARAMETERS);
     AssignFloats(*uploaded, *values.mutable_uploaded()->mutable_data());
   }
@@ -142,7 +152,12 @@ absl::Status ApplyInitialValues(const Arguments& arguments, v1::InitialValues& v
   }
   const absl::StatusOr<std::optional<uint64_t>> seed = arguments.Whole("seed");
   if (!seed.ok()) return seed.status();
-  if (seed->has_value()) values.mutable_seeded()->set_seed(**seed);
+  if (seed->has_value()) {
+    if (values.has_uploaded()) {
+      return UsageError("--seed is for values that are made, and --config has values");
+    }
+    values.mutable_seeded()->set_seed(**seed);
+  }
   return absl::OkStatus();
 }
 
@@ -171,7 +186,7 @@ absl::StatusOr<v1::CreateSessionRequest> CreateRequest(const Arguments& argument
   }
   absl::Status status = ApplyConfigFlags(arguments, config, paths);
   if (!status.ok()) return status;
-  status = ApplyInitialValues(arguments, *request.mutable_initial_values());
+  status = ApplyInitialValues(arguments, config.layout(), *request.mutable_initial_values());
   if (!status.ok()) return status;
   return request;
 }
@@ -272,7 +287,8 @@ std::vector<Flag> CreateFlags() {
   flags.push_back(
       {"init", "RULES", "TENSORS=DISTRIBUTION each, such as \"w*=kaiming b*=constant:0\""});
   flags.push_back({"seed", "NUMBER", "of --init (0)"});
-  flags.push_back({"initial", "FILE.npy", "initial values instead of --init"});
+  flags.push_back({"initial", "FILE",
+                   "initial values instead of --init: .npy in one dimension, or .npz by tensor"});
   flags.push_back({"config", "FILE.json", "a CreateSessionRequest as JSON; the flags go on top"});
   flags.push_back({"dry_run", "", "check everything and tell the memory, but make nothing"});
   flags.push_back({"request_id", "TEXT", "makes the same command again return the same session"});
