@@ -56,7 +56,13 @@ absl::StatusOr<Arguments> Arguments::Parse(absl::Span<const Flag> flags, size_t 
     } else {
       return UsageError(absl::StrCat("--", name, " needs a value: ", flag->value));
     }
-    arguments.values_[name].push_back(value);
+    std::vector<std::string>& values = arguments.values_[name];
+    // Twice the same flag without a value says nothing new.
+    if (!values.empty() && !flag->repeatable && !flag->value.empty()) {
+      return UsageError(
+          absl::StrCat("--", name, " is given twice: ", values.back(), " and ", value));
+    }
+    values.push_back(value);
   }
   if (arguments.positionals_.size() < num_positionals) {
     return UsageError("too few arguments");

@@ -24,6 +24,7 @@ struct Flag {
   std::string name;   // without the dashes
   std::string value;  // the word for its value in the help, "FILE"; empty: the flag takes no value
   std::string help;
+  bool repeatable = false;  // may be given more than once; else that is an error
 };
 
 // An error of the command line itself, which ends the program with exit code 2.
@@ -34,14 +35,14 @@ bool IsUsageError(const absl::Status& status);
 class Arguments {
  public:
   // Sorts `words` by `flags`. Exactly `num_positionals` words must stand beside the flags.
-  // UsageError for an unknown flag, for a missing or an unwanted value, or for another number of
-  // words.
+  // UsageError for an unknown flag, for a missing or an unwanted value, for a second value of a
+  // flag that is not repeatable, or for another number of words.
   static absl::StatusOr<Arguments> Parse(absl::Span<const Flag> flags, size_t num_positionals,
                                          absl::Span<const std::string> words);
 
   const std::string& positional(size_t index) const { return positionals_[index]; }
   bool Has(const std::string& flag) const { return values_.count(flag) != 0; }
-  // The last value given, or `otherwise`.
+  // The value given (of a repeatable flag: the last one), or `otherwise`.
   std::string Text(const std::string& flag, const std::string& otherwise = "") const;
   // All values given, in their order.
   std::vector<std::string> Texts(const std::string& flag) const;

@@ -10,7 +10,7 @@ namespace {
 using ::testing::ElementsAre;
 
 const std::vector<Flag> kFlags = {
-    {"set", "FIELD=VALUE", ""}, {"json", "", ""}, {"rate", "NUMBER", ""}};
+    {"set", "FIELD=VALUE", "", /*repeatable=*/true}, {"json", "", ""}, {"rate", "NUMBER", ""}};
 
 absl::StatusOr<Arguments> Parse(const std::vector<std::string>& words, size_t num_positionals = 1) {
   return Arguments::Parse(kFlags, num_positionals, words);
@@ -33,8 +33,8 @@ TEST(ArgumentsTest, TakesFlagsInEitherFormAnywhere) {
 }
 
 TEST(ArgumentsTest, DashesInsideAFlagAreUnderscores) {
-  const auto arguments =
-      Arguments::Parse({{"kill_every", "TIME", ""}}, 0, {"--kill-every=5s", "--kill_every", "a-b"});
+  const auto arguments = Arguments::Parse({{"kill_every", "TIME", "", /*repeatable=*/true}}, 0,
+                                          {"--kill-every=5s", "--kill_every", "a-b"});
   ASSERT_TRUE(arguments.ok()) << arguments.status();
   EXPECT_THAT(arguments->Texts("kill_every"), ElementsAre("5s", "a-b"));
 }
@@ -45,6 +45,14 @@ TEST(ArgumentsTest, SaysWhatIsWrong) {
   EXPECT_EQ(Complaint(Parse({"mlp", "--json=1"}).status()), "--json takes no value");
   EXPECT_EQ(Complaint(Parse({}).status()), "too few arguments");
   EXPECT_EQ(Complaint(Parse({"a", "b"}).status()), "unexpected argument \"b\"");
+}
+
+TEST(ArgumentsTest, AFlagGivenTwiceIsAnErrorUnlessItMayBeRepeated) {
+  EXPECT_EQ(Complaint(Parse({"mlp", "--rate", "1", "--rate=2"}).status()),
+            "--rate is given twice: 1 and 2");
+  EXPECT_EQ(Complaint(Parse({"mlp", "--rate=1", "--rate=1"}).status()),
+            "--rate is given twice: 1 and 1");
+  EXPECT_TRUE(Parse({"mlp", "--json", "--json"}).ok());  // says nothing new
 }
 
 TEST(ArgumentsTest, ReadsNumbers) {

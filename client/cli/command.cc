@@ -22,17 +22,20 @@ constexpr absl::string_view kAbout =
     "talweg: sessions, steps and parameters of a Talweg server, and experiments against one.\n";
 
 constexpr absl::string_view kEpilogue =
-    "\nThe server is --server HOST:PORT, else $TALWEG_SERVER, else 127.0.0.1:50551.\n"
+    "\nThe server is --server HOST:PORT, else $TALWEG_SERVER, else 127.0.0.1:50551; an experiment\n"
+    "starts one of its own instead, which ends with it.\n"
     "Exit codes: 0 done; 1 the server, the connection or a file said no, or a contribution was\n"
     "refused; 2 the command line is wrong; 130 stopped by Ctrl-C.\n";
 
 // Flags that every command takes.
-std::vector<Flag> CommonFlags() {
-  return {{"server", "HOST:PORT", "the server; else $TALWEG_SERVER, else 127.0.0.1:50551"},
-          {"timeout", "SECONDS",
-           "how long to try to reach the server and to get an answer (30), but for waits"},
-          {"json", "", "print the result as JSON"},
-          {"help", "", "print this"}};
+std::vector<Flag> CommonFlags(const Command& command) {
+  const char* otherwise = command.starts_server ? "one of its own" : "127.0.0.1:50551";
+  return {
+      {"server", "HOST:PORT", absl::StrCat("the server; else $TALWEG_SERVER, else ", otherwise)},
+      {"timeout", "SECONDS",
+       "how long to try to reach the server and to get an answer (30), but for waits"},
+      {"json", "", "print the result as JSON"},
+      {"help", "", "print this"}};
 }
 
 std::vector<absl::string_view> Words(absl::string_view text) {
@@ -74,7 +77,7 @@ std::string CommandHelp(const Command& command) {
                       command.arguments, command.flags.empty() ? "" : " [flags]", "\n\n",
                       command.summary, ".\n", command.details.empty() ? "" : "\n", command.details,
                       "\n", FlagHelp(command.flags), command.flags.empty() ? "" : "\n",
-                      FlagHelp(CommonFlags()));
+                      FlagHelp(CommonFlags(command)));
 }
 
 int Fail(const absl::Status& status, const Command& command, std::ostream& errors) {
@@ -104,7 +107,7 @@ int Run(const Command& command, absl::Span<const std::string> words, std::ostrea
     return kDone;
   }
   std::vector<Flag> flags = command.flags;
-  for (Flag& flag : CommonFlags()) flags.push_back(std::move(flag));
+  for (Flag& flag : CommonFlags(command)) flags.push_back(std::move(flag));
   const absl::StatusOr<Arguments> arguments =
       Arguments::Parse(flags, Words(command.arguments).size(), words);
   if (!arguments.ok()) return Fail(arguments.status(), command, errors);

@@ -28,6 +28,8 @@ struct Command {
   absl::Status (*run)(const Arguments& arguments, std::ostream& out);
   // Left out of lists, because other commands run it. It has help all the same.
   bool hidden = false;
+  // Starts a server of its own if none is named; the help of --server says so.
+  bool starts_server = false;
 };
 
 // The commands of each file *_commands.cc.

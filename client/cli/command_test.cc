@@ -11,7 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "client/cli/npy.h"
+#include "client/cli/npy_testing.h"
 #include "client/cpp/talweg/fake_transport.h"
 
 namespace talweg {
@@ -150,10 +150,10 @@ TEST(CommandTest, StepReadsItsGradientBeforeItCallsTheServer) {
 
 TEST(CommandTest, StepAndPullTryTheirOutputBeforeTheyCallTheServer) {
   const std::string gradient = ::testing::TempDir() + "/gradient.npy";
-  ASSERT_TRUE(WriteNpy(gradient, {1.0f}).ok());
+  ASSERT_TRUE(testing::WriteContents(gradient, testing::FormatNpy({1.0f})));
   const std::string server = "--server=127.0.0.1:1";
   const std::string there = ::testing::TempDir() + "/there.npy";
-  ASSERT_TRUE(WriteNpy(there, {7.0f}).ok());
+  ASSERT_TRUE(testing::WriteContents(there, testing::FormatNpy({7.0f})));
   for (const std::vector<std::string>& words :
        {std::vector<std::string>{"step", "a", server, "--gradient", gradient},
         {"pull", "a", server}}) {
@@ -170,7 +170,7 @@ TEST(CommandTest, StepAndPullTryTheirOutputBeforeTheyCallTheServer) {
       EXPECT_THAT(RunProgram(right).errors, HasSubstr("no talweg-server answers"));
     }
     EXPECT_FALSE(std::ifstream(fresh).is_open());
-    EXPECT_EQ(ReadNpy(there).value(), std::vector<float>{7.0f});
+    EXPECT_EQ(testing::Contents(there), testing::FormatNpy({7.0f}));
   }
 }
 
@@ -227,6 +227,25 @@ TEST(CommandTest, APolicyIsReadBeforeTheServerIsCalledAndItsHelpNamesEveryField)
     }
     EXPECT_THAT(help, HasSubstr("close (ALL, COUNT, WEIGHT, DEADLINE)"));
   }
+}
+
+TEST(CommandTest, AFieldThatIsGivenTwiceIsRefusedWhereverItStands) {
+  const auto complaint = [](std::vector<std::string> words) {
+    words.insert(words.begin(), {"session", "create", "a", "--server=127.0.0.1:1"});
+    const Outcome outcome = RunProgram(words);
+    EXPECT_EQ(outcome.code, 2);
+    return outcome.errors;
+  };
+  EXPECT_THAT(complaint({"--optimizer=adam", "--set=beta1=0.8", "--set=beta1=0.9"}),
+              HasSubstr("optimizer.adam.beta1 is given twice"));
+  EXPECT_THAT(complaint({"--optimizer=adam:0.8", "--set", "beta1=0.9"}),
+              HasSubstr("optimizer.adam.beta1 is given twice"));
+  EXPECT_THAT(complaint({"--learning_rate=1", "--learning_rate=2"}),
+              HasSubstr("--learning_rate is given twice: 1 and 2"));
+  EXPECT_THAT(complaint({"--aggregation=max_staleness=1", "--max_staleness=2"}),
+              HasSubstr("aggregation.max_staleness is given twice"));
+  EXPECT_THAT(complaint({"--aggregation=close=ALL", "--aggregation=close=COUNT"}),
+              HasSubstr("aggregation.close is given twice"));
 }
 
 TEST(CommandTest, AWorkersPlaceIsCheckedBeforeTheServerIsCalled) {

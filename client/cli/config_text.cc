@@ -116,6 +116,32 @@ std::string ValueText(const FieldDescriptor& field, const Message& message) {
   }
 }
 
+// Notes the name in "beta1=0.9" among the `names` given so far. UsageError if it is there already.
+absl::Status Note(absl::string_view field, std::vector<std::string>& names) {
+  std::string name(field.substr(0, field.find('=')));
+  if (std::find(names.begin(), names.end(), name) != names.end()) {
+    return UsageError(absl::StrCat(name, " is given twice"));
+  }
+  names.push_back(std::move(name));
+  return absl::OkStatus();
+}
+
+// "beta2=0.9" for the bare value "0.9" at `position` (0 for the first); `word` itself if it starts
+// with a field's name. A position of -1 has no room for a bare value.
+absl::StatusOr<std::string> NamedField(const std::string& word, const Descriptor& type,
+                                       int position) {
+  if (absl::StrContains(word, '=') || type.FindFieldByName(word) != nullptr) return word;
+  if (position < 0) {
+    return UsageError(absl::StrCat("the bare value \"", word,
+                                   "\" must stand before the fields with a name in ", type.name()));
+  }
+  if (position >= type.field_count()) {
+    return UsageError(absl::StrCat(type.name(), " has no field for the value \"", word,
+                                   "\"; it has: ", KnownFields(type)));
+  }
+  return absl::StrCat(type.field(position)->name(), "=", word);
+}
+
 // Whether a field of a resolved policy, beside its mode, says anything in that mode.
 bool HasMeaning(const FieldDescriptor& field, const v1::AggregationPolicy& policy) {
   const bool synchronous = policy.mode() == v1::AGGREGATION_MODE_SYNCHRONOUS;
@@ -191,12 +217,13 @@ absl::Status ParseGroups(absl::string_view text, v1::SessionConfig& config) {
       return UsageError(absl::StrCat("\"", word, "\" is no group; expected TENSORS=SETTINGS"));
     }
     v1::ParameterGroup& group = *config.add_groups();
+    // Within a group a colon stands for the equals sign.
+    std::vector<std::string> settings;
     for (const absl::string_view setting : absl::StrSplit(parts[1], ',', absl::SkipWhitespace())) {
-      const std::vector<absl::string_view> pair = absl::StrSplit(setting, absl::MaxSplits(':', 1));
-      const absl::Status set =
-          SetField(absl::StrCat(pair[0], "=", pair.size() > 1 ? pair[1] : "true"), group);
-      if (!set.ok()) return set;
+      settings.push_back(absl::StrJoin(absl::StrSplit(setting, absl::MaxSplits(':', 1)), "="));
     }
+    const auto set = SetFields(absl::StrJoin(settings, ","), group);
+    if (!set.ok()) return set.status();
     group.set_tensors(std::string(parts[0]));
   }
   return absl::OkStatus();
@@ -207,7 +234,8 @@ absl::StatusOr<std::vector<std::string>> SetFields(absl::string_view text, Messa
   for (const absl::string_view field : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
     const absl::Status set = SetField(field, message);
     if (!set.ok()) return set;
-    names.emplace_back(field.substr(0, field.find('=')));
+    const absl::Status noted = Note(field, names);
+    if (!noted.ok()) return noted;
   }
   return names;
 }
@@ -229,12 +257,18 @@ std::string GroupSettings() { return KnownFields(*v1::ParameterGroup::descriptor
 
 absl::Status SetField(absl::string_view text, Message& message) {
   const Descriptor& type = *message.GetDescriptor();
-  const std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('=', 1));
+  std::pair<std::string, std::string> parts = absl::StrSplit(text, absl::MaxSplits('=', 1));
+  const bool bare = !absl::StrContains(text, '=');
   const FieldDescriptor* field = type.FindFieldByName(parts.first);
   if (field == nullptr || field->cpp_type() == FieldDescriptor::CPPTYPE_MESSAGE ||
       field->cpp_type() == FieldDescriptor::CPPTYPE_STRING) {
     return UsageError(absl::StrCat(type.name(), " has no field \"", parts.first,
                                    "\"; it has: ", KnownFields(type)));
+  }
+  if (bare && field->cpp_type() == FieldDescriptor::CPPTYPE_BOOL) parts.second = "true";
+  if (bare && parts.second.empty()) {
+    return UsageError(
+        absl::StrCat(parts.first, " in ", type.name(), " needs a value: ", parts.first, "=VALUE"));
   }
   if (!SetValue(*field, parts.second, message)) {
     const bool choice = field->cpp_type() == FieldDescriptor::CPPTYPE_ENUM;
@@ -245,24 +279,29 @@ absl::Status SetField(absl::string_view text, Message& message) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> SetCase(absl::string_view text, const std::string& oneof,
-                                    Message& message) {
+absl::StatusOr<ChosenCase> SetCase(absl::string_view text, const std::string& oneof,
+                                   Message& message) {
   const std::vector<std::string> parts = absl::StrSplit(text, absl::MaxSplits(':', 1));
   Message* chosen = MutableCase(parts[0], oneof, message);
   if (chosen == nullptr) {
     return UsageError(absl::StrCat("no ", oneof, " \"", parts[0],
                                    "\"; there are: ", CaseNames(*message.GetDescriptor(), oneof)));
   }
-  if (parts.size() == 1) return parts[0];
-  const std::vector<std::string> fields = absl::StrSplit(parts[1], ',', absl::SkipWhitespace());
-  for (std::string field : fields) {
-    const Descriptor& type = *chosen->GetDescriptor();
-    const bool bare = field.find('=') == std::string::npos && type.field_count() > 0;
-    if (bare) field = absl::StrCat(type.field(0)->name(), "=", field);
-    const absl::Status set = SetField(field, *chosen);
+  ChosenCase choice = {parts[0], {}};
+  if (parts.size() == 1) return choice;
+  const Descriptor& type = *chosen->GetDescriptor();
+  const std::vector<std::string> words = absl::StrSplit(parts[1], ',', absl::SkipWhitespace());
+  bool named = false;  // whether a field with a name came already
+  for (const std::string& word : words) {
+    const absl::StatusOr<std::string> field =
+        NamedField(word, type, named ? -1 : static_cast<int>(choice.fields.size()));
+    if (!field.ok()) return field.status();
+    named = named || *field == word;
+    absl::Status set = SetField(*field, *chosen);
+    if (set.ok()) set = Note(*field, choice.fields);
     if (!set.ok()) return set;
   }
-  return parts[0];
+  return choice;
 }
 
 std::string CaseNames(const Descriptor& type, const std::string& oneof) {

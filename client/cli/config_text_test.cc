@@ -37,7 +37,9 @@ TEST(ConfigTextTest, LayoutGoesBothWays) {
 TEST(ConfigTextTest, SetsFieldsOfEveryKindByName) {
   v1::Adam adam;
   EXPECT_TRUE(SetField("beta1=0.8", adam).ok());
-  EXPECT_TRUE(SetField("amsgrad=true", adam).ok());
+  EXPECT_TRUE(SetField("amsgrad=false", adam).ok());
+  EXPECT_FALSE(adam.amsgrad());
+  EXPECT_TRUE(SetField("amsgrad", adam).ok());
   EXPECT_TRUE(SetField("dialect=keras", adam).ok());
   EXPECT_EQ(adam.beta1(), 0.8);
   EXPECT_TRUE(adam.amsgrad());
@@ -65,7 +67,7 @@ TEST(ConfigTextTest, SaysWhichFieldsThereAre) {
   EXPECT_EQ(Complaint(SetField("dialect=LATIN", adam)),
             "\"LATIN\" is no value of dialect in Adam; there are: TORCH, KERAS, PAPER, "
             "TUTORIAL, FEDERATED");
-  EXPECT_EQ(Complaint(SetField("beta1", adam)), "\"\" is no value of beta1 in Adam");
+  EXPECT_EQ(Complaint(SetField("beta1", adam)), "beta1 in Adam needs a value: beta1=VALUE");
   v1::GradientDescent gradient_descent;
   EXPECT_THAT(Complaint(SetField("x=1", gradient_descent)), HasSubstr("it has: none"));
   v1::Schedule schedule;
@@ -126,7 +128,8 @@ TEST(ConfigTextTest, ChoosesACaseWithItsFields) {
   v1::Schedule schedule;
   const auto name = SetCase("cosine:total_steps=100,final_fraction=0.1", "decay", schedule);
   ASSERT_TRUE(name.ok()) << name.status();
-  EXPECT_EQ(*name, "cosine");
+  EXPECT_EQ(name->name, "cosine");
+  EXPECT_THAT(name->fields, ElementsAre("total_steps", "final_fraction"));
   EXPECT_EQ(schedule.cosine().total_steps(), 100u);
   EXPECT_EQ(CaseName(schedule, "decay"), "cosine");
   EXPECT_EQ(CaseText(schedule, "decay"), "cosine total_steps=100 final_fraction=0.1");
@@ -151,6 +154,44 @@ TEST(ConfigTextTest, InitRulesKeepTheirOrder) {
   EXPECT_TRUE(values.rules(2).has_normal());
   EXPECT_THAT(Complaint(ParseInit("w", values)), HasSubstr("expected TENSORS=DISTRIBUTION"));
   EXPECT_THAT(Complaint(ParseInit("w=kaimin", values)), HasSubstr("no distribution \"kaimin\""));
+}
+
+TEST(ConfigTextTest, BareValuesFillTheFieldsInTheirOrder) {
+  v1::SeededValues values;
+  ASSERT_TRUE(ParseInit("w=normal:0.5,0.02 k=kaiming:gaussian", values).ok());
+  EXPECT_EQ(values.rules(0).normal().mean(), 0.5);
+  EXPECT_EQ(values.rules(0).normal().standard_deviation(), 0.02);
+  EXPECT_FALSE(values.rules(1).kaiming().has_gain());
+  EXPECT_TRUE(values.rules(1).kaiming().gaussian());
+  v1::Schedule schedule;
+  const auto decay = SetCase("polynomial:1000,2", "decay", schedule);
+  ASSERT_TRUE(decay.ok()) << decay.status();
+  EXPECT_THAT(decay->fields, ElementsAre("total_steps", "power"));
+  EXPECT_EQ(schedule.polynomial().total_steps(), 1000u);
+  EXPECT_EQ(schedule.polynomial().power(), 2u);
+  v1::Optimizer optimizer;
+  ASSERT_TRUE(SetCase("adam:0.8,0.9,dialect=KERAS,amsgrad", "method", optimizer).ok());
+  EXPECT_EQ(FieldsText(optimizer.adam()), "beta1=0.8 beta2=0.9 dialect=KERAS amsgrad=true");
+  EXPECT_EQ(Complaint(SetCase("cosine:1,2,3", "decay", schedule).status()),
+            "CosineSchedule has no field for the value \"3\"; it has: total_steps, final_fraction");
+  EXPECT_EQ(Complaint(SetCase("gradient_descent:1", "method", optimizer).status()),
+            "GradientDescent has no field for the value \"1\"; it has: none");
+  EXPECT_THAT(Complaint(SetCase("cosine:final_fraction=0.1,100", "decay", schedule).status()),
+              HasSubstr("\"100\" must stand before the fields with a name"));
+}
+
+TEST(ConfigTextTest, NoFieldIsTakenTwice) {
+  v1::Schedule schedule;
+  EXPECT_EQ(Complaint(SetCase("cosine:total_steps=1,total_steps=2", "decay", schedule).status()),
+            "total_steps is given twice");
+  EXPECT_EQ(Complaint(SetCase("cosine:1,total_steps=2", "decay", schedule).status()),
+            "total_steps is given twice");
+  v1::AggregationPolicy policy;
+  EXPECT_EQ(Complaint(SetFields("close=ALL,close=COUNT", policy).status()), "close is given twice");
+  v1::SessionConfig config;
+  EXPECT_EQ(Complaint(ParseGroups("b=frozen,frozen:false", config)), "frozen is given twice");
+  v1::SeededValues values;
+  EXPECT_EQ(Complaint(ParseInit("w=normal:mean=1,mean=2", values)), "mean is given twice");
 }
 
 TEST(ConfigTextTest, GroupsGoBothWays) {
@@ -181,7 +222,7 @@ TEST(ConfigTextTest, BadGroupsSayWhatIsKnown) {
             "ParameterGroup has no field \"rate\"; it has: " + GroupSettings());
   EXPECT_THAT(Complaint(ParseGroups("b=tensors:2", config)), HasSubstr("no field \"tensors\""));
   EXPECT_THAT(Complaint(ParseGroups("b=frozen:maybe", config)), HasSubstr("no value of frozen"));
-  EXPECT_THAT(Complaint(ParseGroups("b=max_norm", config)), HasSubstr("no value of max_norm"));
+  EXPECT_THAT(Complaint(ParseGroups("b=max_norm", config)), HasSubstr("needs a value: max_norm="));
 }
 
 TEST(DescribeTest, SettingsOfAStepAreShownWhereThereAreAny) {

@@ -2,6 +2,7 @@
 #include "client/cli/context.h"
 
 #include <cstdlib>
+#include <iostream>
 #include <string>
 #include <utility>
 
@@ -74,12 +75,17 @@ absl::StatusOr<ClientOptions> OptionsAsAsked(const Arguments& arguments,
   return options;
 }
 
+absl::StatusOr<Client> ConnectTo(const std::string& server, const Arguments& arguments,
+                                 std::function<bool()> stop) {
+  absl::StatusOr<ClientOptions> options = OptionsAsAsked(arguments, std::move(stop));
+  if (!options.ok()) return options.status();
+  return Client::Connect(server, *options);
+}
+
 absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<bool()> stop) {
   const absl::StatusOr<std::string> server = ServerAsAsked(arguments);
   if (!server.ok()) return server.status();
-  const absl::StatusOr<ClientOptions> options = OptionsAsAsked(arguments, std::move(stop));
-  if (!options.ok()) return options.status();
-  return Client::Connect(server->empty() ? kDefaultServer : *server, *options);
+  return ConnectTo(server->empty() ? kDefaultServer : *server, arguments, std::move(stop));
 }
 
 std::string WorkerAsAsked(const Arguments& arguments) {
@@ -89,6 +95,10 @@ std::string WorkerAsAsked(const Arguments& arguments) {
 
 std::string WorkerFlagHelp(absl::string_view subject) {
   return absl::StrCat(subject, "; else $TALWEG_WORKER, else ", kDefaultWorker);
+}
+
+void Tell(absl::string_view note) {
+  if (!note.empty()) std::cerr << "talweg: " << note << std::endl;
 }
 
 absl::Status PrintJson(const google::protobuf::Message& message, std::ostream& out) {

@@ -21,7 +21,10 @@ absl::StatusOr<std::string> ServerAsAsked(const Arguments& arguments);
 // How to reach it and how long, as --timeout says. `stop` ends retries (see RetryOptions).
 absl::StatusOr<ClientOptions> OptionsAsAsked(const Arguments& arguments,
                                              std::function<bool()> stop = {});
-// Connects as both say; to 127.0.0.1:50551 if nothing names a server.
+// Connects to `server`, HOST:PORT.
+absl::StatusOr<Client> ConnectTo(const std::string& server, const Arguments& arguments,
+                                 std::function<bool()> stop = {});
+// Connects to the server that is named, else to 127.0.0.1:50551.
 absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<bool()> stop = {});
 
 // The worker that --worker names, else the one that the environment says (WorkerName()) if
@@ -29,6 +32,10 @@ absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<
 std::string WorkerAsAsked(const Arguments& arguments);
 // The help of such a flag: "`subject`; else $TALWEG_WORKER, else cli".
 std::string WorkerFlagHelp(absl::string_view subject);
+
+// Writes "talweg: NOTE" to standard error: what a person should know, although nothing failed.
+// Writes nothing if `note` is empty.
+void Tell(absl::string_view note);
 
 // Protobuf's JSON, with the proto's names and every number, also zero.
 absl::Status PrintJson(const google::protobuf::Message& message, std::ostream& out);

@@ -3,6 +3,7 @@
 // talweg experiment NAME
 #include <cstdio>
 #include <limits>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -22,6 +23,7 @@
 #include "client/experiments/theory/ill_conditioned.h"
 #include "client/experiments/theory/rates.h"
 #include "client/experiments/theory/scaling.h"
+#include "client/process/own_server.h"
 
 namespace talweg {
 namespace {
@@ -30,6 +32,22 @@ namespace {
 absl::Status Mistyped(const absl::Status& status) {
   const bool mistyped = absl::IsInvalidArgument(status) && ReasonOf(status).empty();
   return mistyped && !IsUsageError(status) ? UsageError(status.message()) : status;
+}
+
+// The server that is named, else one of its own, which ends with this value.
+struct ExperimentServer {
+  std::string address;
+  std::unique_ptr<OwnServer> own;
+};
+absl::StatusOr<ExperimentServer> ServerOfExperiment(const Arguments& arguments) {
+  absl::StatusOr<std::string> named = ServerAsAsked(arguments);
+  if (!named.ok()) return named.status();
+  if (!named->empty()) return ExperimentServer{*std::move(named), nullptr};
+  absl::StatusOr<std::unique_ptr<OwnServer>> own = OwnServer::Start();
+  if (!own.ok()) return own.status();
+  Tell(absl::StrCat("no server is named: started one at ", (*own)->address(),
+                    ", which ends with this experiment"));
+  return ExperimentServer{(*own)->address(), *std::move(own)};
 }
 
 // Connects and runs, with the flags that every experiment has.
@@ -41,7 +59,9 @@ absl::Status RunExperiment(absl::Status (*run)(const Client&, const Options&, st
   options.json = arguments.Has("json");
   options.stop = Stopped;
   StopOnSignals(SecondSignal::kKills);
-  const absl::StatusOr<Client> client = ConnectAsAsked(arguments, options.stop);
+  const absl::StatusOr<ExperimentServer> server = ServerOfExperiment(arguments);
+  if (!server.ok()) return server.status();
+  const absl::StatusOr<Client> client = ConnectTo(server->address, arguments, options.stop);
   if (!client.ok()) return client.status();
   return Mistyped(run(*client, options, out, stderr));
 }
@@ -165,14 +185,14 @@ absl::Status RunFleetCommand(const Arguments& arguments, std::ostream& out) {
     return UsageError("--kill_every takes a time above 0");
   }
   options.stop = Stopped;
-  const absl::StatusOr<std::string> server = ServerAsAsked(arguments);
-  if (!server.ok()) return server.status();
-  options.server = *server;
   const absl::StatusOr<ClientOptions> client = OptionsAsAsked(arguments, options.stop);
   if (!client.ok()) return client.status();
   options.client = *client;
   // Tidily, however often it is asked: there are processes to stop, and a terminal to restore.
   StopOnSignals(SecondSignal::kIgnored);
+  const absl::StatusOr<ExperimentServer> server = ServerOfExperiment(arguments);
+  if (!server.ok()) return server.status();
+  options.server = server->address;
   return Mistyped(RunFleet(options, out, stderr));
 }
 
@@ -262,8 +282,7 @@ Command FleetCommand() {
       "its\n"
       "own batches. Draws the fleet at work, writes the loss against rounds and against time "
       "(SVG,\n"
-      "CSV), and prints a table. A round is a gradient of every worker. Without --server or\n"
-      "$TALWEG_SERVER it starts a talweg-server for itself.\n",
+      "CSV), and prints a table. A round is a gradient of every worker.\n",
       {{"workers", "NUMBER", "processes (" + std::to_string(defaults.num_workers) + ")"},
        {"mode", "MODE",
         "synchronous, bounded_staleness, asynchronous, k_of_n (" + defaults.mode + ")"},
@@ -330,8 +349,11 @@ Command ScalingCommand() {
 }  // namespace
 
 std::vector<Command> ExperimentCommands() {
-  return {IllConditionedCommand(), RatesCommand(),       MnistCommand(),
-          FleetCommand(),          FleetWorkerCommand(), ScalingCommand()};
+  std::vector<Command> commands = {IllConditionedCommand(), RatesCommand(), MnistCommand(),
+                                   FleetCommand(), ScalingCommand()};
+  for (Command& command : commands) command.starts_server = true;
+  commands.push_back(FleetWorkerCommand());  // which joins a fleet that is at work
+  return commands;
 }
 
 }  // namespace talweg

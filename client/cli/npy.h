@@ -1,34 +1,57 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// NumPy's .npy files of float32 numbers, little-endian, in C order: a session's parameters and
-// gradients.
+// NumPy's .npy files: one array of numbers.
 //
-// Format: numpy.lib.format, versions 1.0 and 2.0. The magic "\x93NUMPY", two version bytes, the
-// size of the header (2 or 4 bytes, little-endian), the header (a Python dictionary with descr,
-// fortran_order and shape, padded with spaces to 64 bytes and ended by a newline), the data.
+// Format: numpy.lib.format. The magic "\x93NUMPY", two version bytes (1, 2 or 3, and 0), the size
+// of the header (2 bytes in version 1, then 4; little-endian), the header (npy_header.h), the
+// numbers. Read are float32, float64 and float16, in either byte order and in C or Fortran order.
+// Written is version 1: float32, little-endian, in C order, the numbers at a multiple of 64 bytes.
 #pragma once
 
+#include <memory>
 #include <string>
-#include <vector>
+#include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "client/cli/npy_header.h"
 
 namespace talweg {
 
-// All elements of `bytes`, which may have any shape, in C order. INVALID_ARGUMENT, saying what is
-// there instead: another version, another type, Fortran order, or a size that does not fit the
-// shape.
-absl::StatusOr<std::vector<float>> ParseNpy(absl::string_view bytes);
-// A file of version 1.0 and shape [values.size()].
-std::string FormatNpy(absl::Span<const float> values);
+// Bytes one after the other: a file, or a member of an archive.
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+  // Reads `size` bytes, fewer only at the end, and returns how many.
+  virtual absl::StatusOr<size_t> Read(char* to, size_t size) = 0;
+};
 
-// The same from and to a file. NOT_FOUND or INTERNAL if the file cannot be opened or written.
-// Errors name the file.
-absl::StatusOr<std::vector<float>> ReadNpy(const std::string& path);
-// Whether WriteNpy could write there. Leaves what is there as it is.
-absl::Status CheckWritable(const std::string& path);
-absl::Status WriteNpy(const std::string& path, absl::Span<const float> values);
+// One array, read once from front to back. It keeps 64 KiB and what the caller hands in, whatever
+// the header says. The text of an error goes on behind the name of the file: "ends within its
+// header".
+class NpyReader {
+ public:
+  // Reads the header. INVALID_ARGUMENT, saying what is there instead, if it is none (npy_header.h),
+  // or if it is longer than 64 KiB.
+  static absl::StatusOr<NpyReader> Open(std::unique_ptr<ByteSource> source);
+
+  const NpyHeader& header() const { return header_; }
+  // Fills `values` ([header().num_elements()]) in C order. float64 is rounded to nearest even.
+  // INVALID_ARGUMENT if the file has fewer or more numbers, or a finite one that float32 cannot
+  // hold. Once only.
+  absl::Status Read(absl::Span<float> values);
+
+ private:
+  NpyReader(std::unique_ptr<ByteSource> source, NpyHeader header)
+      : source_(std::move(source)), header_(std::move(header)) {}
+
+  std::unique_ptr<ByteSource> source_;
+  NpyHeader header_;
+};
+
+// What stands before the numbers of a file of that shape, which has at most 64 dimensions.
+std::string NpyPrefix(absl::Span<const uint64_t> shape);
 
 }  // namespace talweg

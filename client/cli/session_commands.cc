@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // talweg session create | get | list | update | delete
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -13,7 +14,7 @@
 #include "client/cli/config_text.h"
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
-#include "client/cli/npy.h"
+#include "client/cli/tensor_file.h"
 #include "client/cpp/talweg/float_bytes.h"
 #include "google/protobuf/util/json_util.h"
 
@@ -22,7 +23,9 @@ namespace {
 
 // Flags of the configuration that create and update share.
 std::vector<Flag> ConfigFlags() {
-  return {{"set", "FIELD=VALUE", "a field of the optimizer, such as beta1=0.8; may be repeated"},
+  return {{"set", "FIELD=VALUE",
+           "a field of the optimizer, such as beta1=0.8 or amsgrad; may be repeated",
+           /*repeatable=*/true},
           {"learning_rate", "RATE", "where the schedule starts"},
           {"warmup_steps", "STEPS", "over which the rate rises linearly"},
           {"schedule", "DECAY",
@@ -30,7 +33,8 @@ std::vector<Flag> ConfigFlags() {
                         CaseNames(*v1::Schedule::descriptor(), "decay"))},
           {"aggregation", "FIELD=VALUE,...",
            "how a fleet makes versions, such as mode=SYNCHRONOUS,close=COUNT,close_count=3; see "
-           "above"},
+           "above",
+           /*repeatable=*/true},
           {"max_staleness", "VERSIONS", "largest age of a contribution that still counts"},
           {"lease_seconds", "SECONDS", "how long a silent worker is called live"},
           {"accumulation_steps", "NUMBER", "contributions whose mean makes a step (1)"},
@@ -44,7 +48,16 @@ std::vector<Flag> ConfigFlags() {
                GroupSettings()}};
 }
 
-// Writes the flags of the configuration into `config`, and the paths they set into `paths`.
+// UsageError if one of the paths that the command line sets is there twice.
+absl::Status CheckOnce(std::vector<std::string> paths) {
+  std::sort(paths.begin(), paths.end());
+  const auto twice = std::adjacent_find(paths.begin(), paths.end());
+  if (twice == paths.end()) return absl::OkStatus();
+  return UsageError(absl::StrCat(*twice, " is given twice"));
+}
+
+// Writes the flags of the configuration into `config`, and the paths they set behind those that
+// `paths` holds. UsageError if a path is then there twice.
 absl::Status ApplyConfigFlags(const Arguments& arguments, v1::SessionConfig& config,
                               std::vector<std::string>& paths) {
   const std::string method = CaseName(config.optimizer(), "method");
@@ -95,9 +108,9 @@ absl::Status ApplyConfigFlags(const Arguments& arguments, v1::SessionConfig& con
   if (arguments.Has("schedule")) {
     const auto decay = SetCase(arguments.Text("schedule"), "decay", *config.mutable_schedule());
     if (!decay.ok()) return decay.status();
-    paths.push_back(absl::StrCat("schedule.", *decay));
+    paths.push_back(absl::StrCat("schedule.", decay->name));
   }
-  return absl::OkStatus();
+  return CheckOnce(paths);
 }
 
 absl::Status ReadConfigFile(const std::string& path, v1::CreateSessionRequest& request) {
@@ -114,11 +127,21 @@ absl::Status ReadConfigFile(const std::string& path, v1::CreateSessionRequest& r
   return absl::OkStatus();
 }
 
-absl::Status ApplyInitialValues(const Arguments& arguments, v1::InitialValues& values) {
+absl::Status ApplyInitialValues(const Arguments& arguments, const v1::Layout& layout,
+                                v1::InitialValues& values) {
   if (arguments.Has("initial")) {
-    if (arguments.Has("init")) return UsageError("--initial and --init exclude each other");
-    const absl::StatusOr<std::vector<float>> uploaded = ReadNpy(arguments.Text("initial"));
+    // Values of a file leave nothing to be made.
+    for (const char* made : {"init", "seed"}) {
+      if (arguments.Has(made)) {
+        return UsageError(absl::StrCat("--initial and --", made, " exclude each other"));
+      }
+    }
+    if (layout.tensors().empty()) return UsageError("--initial needs a --layout");
+    absl::StatusOr<TensorFile> file = TensorFile::Open(arguments.Text("initial"));
+    if (!file.ok()) return file.status();
+    const absl::StatusOr<std::vector<float>> uploaded = file->Read(layout);
     if (!uploaded.ok()) return uploaded.status();
+    Tell(file->Note());
     values.mutable_uploaded()->set_kind(v1::SECTION_KIND_PARAMETERS);
     AssignFloats(*uploaded, *values.mutable_uploaded()->mutable_data());
   }
@@ -129,7 +152,12 @@ absl::Status ApplyInitialValues(const Arguments& arguments, v1::InitialValues& v
   }
   const absl::StatusOr<std::optional<uint64_t>> seed = arguments.Whole("seed");
   if (!seed.ok()) return seed.status();
-  if (seed->has_value()) values.mutable_seeded()->set_seed(**seed);
+  if (seed->has_value()) {
+    if (values.has_uploaded()) {
+      return UsageError("--seed is for values that are made, and --config has values");
+    }
+    values.mutable_seeded()->set_seed(**seed);
+  }
   return absl::OkStatus();
 }
 
@@ -148,14 +176,17 @@ absl::StatusOr<v1::CreateSessionRequest> CreateRequest(const Arguments& argument
     if (!layout.ok()) return layout.status();
     *config.mutable_layout() = *std::move(layout);
   }
+  std::vector<std::string> paths;
   if (arguments.Has("optimizer")) {
     const auto method = SetCase(arguments.Text("optimizer"), "method", *config.mutable_optimizer());
     if (!method.ok()) return method.status();
+    for (const std::string& field : method->fields) {
+      paths.push_back(absl::StrCat("optimizer.", method->name, ".", field));
+    }
   }
-  std::vector<std::string> paths;
   absl::Status status = ApplyConfigFlags(arguments, config, paths);
   if (!status.ok()) return status;
-  status = ApplyInitialValues(arguments, *request.mutable_initial_values());
+  status = ApplyInitialValues(arguments, config.layout(), *request.mutable_initial_values());
   if (!status.ok()) return status;
   return request;
 }
@@ -256,7 +287,8 @@ std::vector<Flag> CreateFlags() {
   flags.push_back(
       {"init", "RULES", "TENSORS=DISTRIBUTION each, such as \"w*=kaiming b*=constant:0\""});
   flags.push_back({"seed", "NUMBER", "of --init (0)"});
-  flags.push_back({"initial", "FILE.npy", "initial values instead of --init"});
+  flags.push_back({"initial", "FILE",
+                   "initial values instead of --init: .npy in one dimension, or .npz by tensor"});
   flags.push_back({"config", "FILE.json", "a CreateSessionRequest as JSON; the flags go on top"});
   flags.push_back({"dry_run", "", "check everything and tell the memory, but make nothing"});
   flags.push_back({"request_id", "TEXT", "makes the same command again return the same session"});
@@ -265,7 +297,9 @@ std::vector<Flag> CreateFlags() {
 
 std::vector<Flag> UpdateFlags() {
   std::vector<Flag> flags = ConfigFlags();
-  flags.push_back({"reset", "PATH", "back to its default, such as optimizer.adam.beta1"});
+  flags.push_back({"reset", "PATH",
+                   "back to its default, such as optimizer.adam.beta1; may be repeated",
+                   /*repeatable=*/true});
   return flags;
 }
 

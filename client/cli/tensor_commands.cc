@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// talweg step | pull: gradients from, and parameters to, .npy files.
+// talweg step | pull: gradients from, and parameters to, .npy and .npz files.
 #include <string>
 #include <vector>
 
@@ -8,8 +8,8 @@
 #include "client/cli/command.h"
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
-#include "client/cli/npy.h"
 #include "client/cli/stop_signals.h"
+#include "client/cli/tensor_file.h"
 #include "client/cli/transfer.h"
 #include "client/cpp/talweg/status.h"
 #include "client/terminal/table.h"
@@ -53,15 +53,21 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   if (loss->has_value()) losses.push_back(**loss);
   const absl::StatusOr<StepOptions> options = StepOptionsOf(arguments);
   if (!options.ok()) return options.status();
-  // Before the join, which fences: a wrong file name must not cost a worker its place.
-  const absl::StatusOr<std::vector<float>> gradient = ReadNpy(arguments.Text("gradient"));
-  if (!gradient.ok()) return gradient.status();
+  absl::StatusOr<TensorFile> file = TensorFile::Open(arguments.Text("gradient"));
+  if (!file.ok()) return file.status();
   if (arguments.Has("output")) {
     const absl::Status writable = CheckWritable(arguments.Text("output"));
     if (!writable.ok()) return writable;
   }
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments, Stopped);
   if (!client.ok()) return client.status();
+  // Before the join, which fences: a wrong file must not cost a worker its place.
+  const absl::StatusOr<v1::Session> described = client->GetSession(arguments.positional(0));
+  if (!described.ok()) return described.status();
+  const v1::Layout& layout = described->config().layout();
+  const absl::StatusOr<std::vector<float>> gradient = file->Read(layout);
+  if (!gradient.ok()) return gradient.status();
+  Tell(file->Note());
   absl::StatusOr<Session> session = client->Join(arguments.positional(0), WorkerAsAsked(arguments));
   if (!session.ok()) return session.status();
   // A worker that stops waiting for others leaves first, so that they do not wait for it.
@@ -82,7 +88,7 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   }
   status.Update(StepError(*result));
   if (result->applied() && !parameters.empty()) {
-    status.Update(WriteNpy(arguments.Text("output"), parameters));
+    status.Update(WriteTensors(arguments.Text("output"), layout, parameters));
   }
   return status;
 }
@@ -101,7 +107,8 @@ absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
   const absl::StatusOr<PulledVersion> pulled =
       client->Pull(arguments.positional(0), absl::MakeSpan(parameters), *options);
   if (!pulled.ok()) return pulled.status();
-  const absl::Status written = WriteNpy(arguments.Text("output"), parameters);
+  const absl::Status written =
+      WriteTensors(arguments.Text("output"), session->config().layout(), parameters);
   if (!written.ok()) return written;
   if (arguments.Has("json")) {
     v1::PullResponse response;
@@ -128,8 +135,8 @@ std::vector<Command> TensorCommands() {
        "the others: as long as that takes, unless --timeout is given. A worker counts once a\n"
        "version: what it sends again before that is made is refused then. Ends with 1 if the\n"
        "verdict refuses the gradient, or if the new parameters are not all finite.\n",
-       {{"gradient", "FILE.npy", "the gradient: float32, as many elements as the session"},
-        {"output", "FILE.npy", "where the new parameters go, if the step was taken"},
+       {{"gradient", "FILE", "the gradient: .npy in one dimension, or .npz by tensor"},
+        {"output", "FILE", "where the new parameters go, if the step was taken: .npy or .npz"},
         {"point", "POINT", "what comes back: parameters (default), or lookahead"},
         {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
         {"checksums", "", "check what travels, both ways"},
@@ -146,7 +153,8 @@ std::vector<Command> TensorCommands() {
        "ID",
        "Write the current parameters to a file",
        "With --min_version, waits as long as that takes, unless --timeout is given.\n",
-       {{"output", "FILE.npy", "where they go: float32, one dimension"},
+       {{"output", "FILE",
+         "where they go: FILE.npz has each tensor by its name, else a .npy of one dimension"},
         {"point", "POINT",
          "parameters (default), lookahead or average; where there is none, the parameters"},
         {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},

@@ -20,6 +20,7 @@ constexpr const char* kServer = "talweg-server";
 constexpr absl::string_view kListens = "talweg-server listening on ";
 constexpr absl::Duration kStartTimeout = absl::Seconds(30);
 constexpr absl::Duration kStopTimeout = absl::Seconds(10);
+constexpr absl::Duration kReadEvery = absl::Milliseconds(50);
 
 // The path of the server that stands beside this program, else of the one on $PATH; empty if there
 // is none.
@@ -56,6 +57,16 @@ absl::StatusOr<std::unique_ptr<OwnServer>> OwnServer::Start() {
       absl::StrCat(program, " does not start: ", absl::StrJoin(said, "; ")));
 }
 
-OwnServer::~OwnServer() { process_->Stop(kStopTimeout); }
+OwnServer::OwnServer(std::unique_ptr<ChildProcess> process, std::string address)
+    : process_(std::move(process)), address_(std::move(address)) {
+  reader_ = std::jthread([this](const std::stop_token& stop) {
+    for (; !stop.stop_requested(); absl::SleepFor(kReadEvery)) process_->ReadLines();
+  });
+}
+
+OwnServer::~OwnServer() {
+  reader_ = {};  // joins
+  process_->Stop(kStopTimeout);
+}
 
 }  // namespace talweg

@@ -5,13 +5,15 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "absl/status/statusor.h"
 #include "client/process/child_process.h"
 
 namespace talweg {
 
-// Thread-compatible. See ChildProcess about the thread that makes one.
+// Thread-compatible. See ChildProcess about the thread that makes one. A thread of its own reads
+// what the server says, and drops it, so that its pipe does not fill.
 class OwnServer {
  public:
   // Starts the talweg-server that stands beside this program, else the one on $PATH, and waits
@@ -22,15 +24,13 @@ class OwnServer {
   ~OwnServer();
 
   const std::string& address() const { return address_; }
-  // Reads what the server says, so that its pipe does not fill. Call this now and then.
-  void Drain() { process_->ReadLines(); }
 
  private:
-  OwnServer(std::unique_ptr<ChildProcess> process, std::string address)
-      : process_(std::move(process)), address_(std::move(address)) {}
+  OwnServer(std::unique_ptr<ChildProcess> process, std::string address);
 
-  std::unique_ptr<ChildProcess> process_;
+  const std::unique_ptr<ChildProcess> process_;
   const std::string address_;
+  std::jthread reader_;  // of process_, which nobody else uses while it runs
 };
 
 }  // namespace talweg

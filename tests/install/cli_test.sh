@@ -49,6 +49,7 @@ PYTHON
 npy initial.npy 1 2 3
 npy gradient.npy 2 -4 8
 npy short.npy 2 -4
+cp short.npy drawn.npy
 npy bad.npy 2 nan 8
 
 expect 0 "no sessions" session list
@@ -59,7 +60,16 @@ expect 1 "SESSION_EXISTS" session create line --layout "w:2 b" --optimizer gradi
 expect 0 "line" session list
 expect 0 "APPLIED" step line --gradient gradient.npy --output stepped.npy --worker a
 [[ $(floats stepped.npy) == "0.0 4.0 -1.0" ]] || fail "the step gave $(floats stepped.npy)"
-expect 1 "SECTION_SIZE_MISMATCH" step line --gradient short.npy --worker a
+expect 1 "short.npy has the shape (2,), the layout has 3 elements in 2 tensors" step line \
+  --gradient short.npy --worker a
+expect 1 "drawn.npy has the shape (2,)" session create drawn --layout "w:2 b" --initial drawn.npy \
+  --optimizer gradient_descent --learning_rate 0.5
+expect 2 "--initial and --seed exclude each other" session create drawn --layout "w:2 b" \
+  --optimizer gradient_descent --learning_rate 0.5 --initial initial.npy --seed 3
+expect 0 "beta1=0.8 beta2=0.9" session create drawn --layout "w:2 b" --learning_rate 0.5 \
+  --optimizer adam:0.8,0.9 --set amsgrad --init "*=normal:0,0.02"
+expect 0 "amsgrad=true" session get drawn
+expect 0 "" session delete drawn
 expect 1 "the contribution was refused: REJECTED_NON_FINITE" step line --gradient bad.npy \
   --output refused.npy --worker a
 expect 1 "judged at version" step line --gradient bad.npy --worker a

@@ -10,6 +10,7 @@ set -euo pipefail
 talweg=$1
 python=$2
 export TALWEG_SERVER=$3
+data=$(cd "$(dirname "$0")/../../client/data/mnist" && pwd)
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
@@ -60,6 +61,45 @@ table=$("$talweg" experiment rates --steps 100 --noisy_steps 200 --seeds 2 --out
 status=0
 "$talweg" experiment ill_conditioned --condition 1 2>/dev/null || status=$?
 ((status == 2)) || fail "a condition of 1 ended with $status"
+
+# Unless a server is named, each starts one of its own, which ends with it. It is the one beside the
+# program, and a folder of this test's own marks it.
+own=$folder/own
+mkdir "$own"
+ln -s "$(cd "$(dirname "$talweg")" && pwd)"/talweg-server "$own/talweg-server"
+cp "$talweg" "$own/talweg"
+servers() { pgrep -f -- "^$own/talweg-server" || true; }
+alone() {
+  local experiment=$1
+  shift
+  env -u TALWEG_SERVER "$own/talweg" experiment "$experiment" --out_dir "alone/$experiment" "$@" \
+    >alone.out 2>alone.log || fail "alone, $experiment ended with $?: $(cat alone.log)"
+  grep -q 'no server is named: started one at 127.0.0.1:' alone.log ||
+    fail "alone, $experiment does not say so: $(cat alone.log)"
+  [[ -z $(servers) ]] || fail "$experiment left its server: $(servers)"
+}
+alone ill_conditioned --condition 20
+alone rates --steps 100 --noisy_steps 100 --seeds 2
+alone scaling --max_workers 2 --noise 0.03
+alone fleet --workers 2 --rounds 3 --batch 32 --data_dir "$data"
+env -u TALWEG_SERVER --default-signal=INT "$own/talweg" experiment mnist --data_dir "$data" \
+  --methods gradient_descent --epochs 100 --out_dir alone/mnist >/dev/null 2>alone.log &
+running=$!
+for ((i = 0; i < 300; i++)); do
+  [[ -n $(servers) ]] && break
+  sleep 0.1
+done
+[[ -n $(servers) ]] || fail "mnist has no server of its own: $(cat alone.log)"
+kill -INT "$running"
+status=0
+wait "$running" || status=$?
+((status == 130)) || fail "alone, mnist ended with $status: $(cat alone.log)"
+[[ -z $(servers) ]] || fail "mnist left its server: $(servers)"
+rm "$own/talweg-server"
+status=0
+env -u TALWEG_SERVER PATH=/usr/bin:/bin "$own/talweg" experiment rates >/dev/null 2>alone.log || status=$?
+((status == 1)) || fail "without any server rates ended with $status"
+grep -q 'name a running one with --server' alone.log || fail "no word of --server: $(cat alone.log)"
 
 # Ctrl-C. (A shell's background job starts with it ignored, hence `env`.)
 env --default-signal=INT "$talweg" experiment rates --steps 100 --noisy_steps 10000000 \

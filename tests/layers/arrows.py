@@ -66,6 +66,7 @@ LIBRARIES = [
     (("Eigen/", "cblas.h", "lapack.h", "lapacke.h"), {
         "core/linalg", "client/experiments/mnist", "tests"
     }),
+    (("zip.h",), {"client/cli", "tests"}),
     (("hwy/",), {"core/kernels", "core/noise", "tests"}),
     (("spdlog/", "fmt/"), {"server", "server/ops", "tests"}),
 ]

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <iterator>
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -19,7 +18,6 @@
 #include "client/experiments/mnist/parallel_gradient.h"
 #include "client/experiments/plots/report_files.h"
 #include "client/experiments/runs/own_session.h"
-#include "client/process/own_server.h"
 #include "client/process/program_path.h"
 #include "client/terminal/progress.h"
 
@@ -104,11 +102,9 @@ absl::StatusOr<std::vector<FleetPlan>> PlansOf(const FleetOptions& options, doub
 class FleetDriver {
  public:
   FleetDriver(const FleetOptions& options, const FleetSetting& setting, const FleetPlan& plan,
-              const std::string& server, OwnServer* own_server, std::FILE* progress)
+              std::FILE* progress)
       : options_(options),
         setting_(setting),
-        server_(server),
-        own_server_(own_server),
         progress_(progress),
         session_id_(OwnSessionId(absl::StrCat("fleet-", plan.mode.name))) {
     run_.mode = plan.mode;
@@ -121,7 +117,7 @@ class FleetDriver {
   absl::StatusOr<FleetRun> Run(const MnistData& data) {
     ClientOptions client_options = options_.client;
     client_options.retry.stop = [this] { return over_ || (options_.stop && options_.stop()); };
-    const absl::StatusOr<Client> client = Client::Connect(server_, client_options);
+    const absl::StatusOr<Client> client = Client::Connect(options_.server, client_options);
     if (!client.ok()) return client.status();
     client_ = &*client;
     const absl::StatusOr<v1::Session> session =
@@ -178,7 +174,6 @@ class FleetDriver {
   void Tick(absl::Time now) {
     if (now < next_tick_) return;
     next_tick_ = now + kTickEvery;
-    if (own_server_ != nullptr) own_server_->Drain();
     if (!over_) trouble_.Update(workers_->Tick(now));
     over_ = over_ || !trouble_.ok();
     if (now >= next_question_) {
@@ -216,7 +211,7 @@ class FleetDriver {
 
   void Draw(absl::Time now, bool at_once) {
     if (progress_ == nullptr || (!at_once && now < next_draw_)) return;
-    const FleetSight sight = {run_,        workers_->workers(), num_live_, server_,
+    const FleetSight sight = {run_,        workers_->workers(), num_live_, options_.server,
                               session_id_, now - begin_,        events_};
     if (screen_) {
       next_draw_ = now + kRedrawEvery;
@@ -253,7 +248,7 @@ class FleetDriver {
       std::vector<std::string> words = {
           "experiment",
           "fleet_worker",
-          absl::StrCat("--server=", server_),
+          absl::StrCat("--server=", options_.server),
           absl::StrCat("--session=", session_id_),
           absl::StrCat("--worker=", worker),
           absl::StrCat("--versions=", NumVersions(run_.mode, setting_.shape)),
@@ -272,8 +267,6 @@ class FleetDriver {
 
   const FleetOptions& options_;
   const FleetSetting& setting_;
-  const std::string server_;
-  OwnServer* const own_server_;  // may be null
   std::FILE* const progress_;
   const std::string session_id_;
   const Client* client_ = nullptr;
@@ -304,18 +297,9 @@ absl::Status RunFleet(const FleetOptions& options, std::ostream& out, std::FILE*
   if (!made.ok()) return made;
   SetNumBlasThreads(1);
 
-  std::unique_ptr<OwnServer> own_server;
-  std::string server = options.server;
-  if (server.empty()) {
-    absl::StatusOr<std::unique_ptr<OwnServer>> started = OwnServer::Start();
-    if (!started.ok()) return started.status();
-    own_server = *std::move(started);
-    server = own_server->address();
-  }
   std::vector<FleetRun> runs;
   for (const FleetPlan& plan : *plans) {
-    absl::StatusOr<FleetRun> run =
-        FleetDriver(options, *setting, plan, server, own_server.get(), progress).Run(*data);
+    absl::StatusOr<FleetRun> run = FleetDriver(options, *setting, plan, progress).Run(*data);
     if (!run.ok()) return run.status();
     runs.push_back(*std::move(run));
   }

@@ -21,7 +21,7 @@
 namespace talweg {
 
 struct FleetOptions {
-  std::string server;  // HOST:PORT; empty: a server of its own, which ends with the experiment
+  std::string server;  // HOST:PORT, also for the worker processes
   ClientOptions client;
   std::string mode = "synchronous";  // a name of FleetModes()
   bool compare = false;              // run all modes instead, one after the other
