@@ -12,8 +12,8 @@ namespace talweg::core {
 class StateVisitor {
  public:
   virtual ~StateVisitor() = default;
-  // Whether the visitor loads a state that does not go on with the slot `name`, as states of earlier
-  // versions may: what stands in its place is then read by its earlier name, or nothing is.
+  // Whether the visitor loads a state that does not go on with the slot `name`, as states of
+  // earlier versions may: what stands in its place is then read by its earlier name, or nothing is.
   virtual bool Lacks(absl::string_view /*name*/) { return false; }
   // A slot: numbers that the method keeps between steps, in any quantity. The span is the slot
   // itself: code that saves reads the span, code that loads writes it.

@@ -33,9 +33,9 @@ uint64_t NewtonSchulzScratch(uint64_t rows, uint64_t cols);
 // Flops of `steps` steps.
 double NewtonSchulzFlops(uint64_t rows, uint64_t cols, uint64_t steps);
 
-// Takes `steps` (> 0) steps of `x`, [rows, cols], row-major, finite. `divisor` (> 0) is at least the
-// Frobenius norm of `x`. `scratch` has at least NewtonSchulzScratch elements; their values do not
-// matter. Sides are at most kMaxMatrixSide.
+// Takes `steps` (> 0) steps of `x`, [rows, cols], row-major, finite. `divisor` (> 0) is at least
+// the Frobenius norm of `x`. `scratch` has at least NewtonSchulzScratch elements; their values do
+// not matter. Sides are at most kMaxMatrixSide.
 void NewtonSchulz(size_t rows, size_t cols, uint64_t steps, double divisor, absl::Span<float> x,
                   absl::Span<float> scratch);
 
