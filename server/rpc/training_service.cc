@@ -76,12 +76,12 @@ class PullReactor final : public grpc::ServerWriteReactor<v1::PullResponse> {
     const uint64_t history = host_->identity().history;
     messages_ = PullMessages(point, history, spec_);
     if (spec_.version.has_value() && *spec_.version != messages_.version()) {
-      return End(MakeError(Reason::kVersionGone,
-                           absl::StrCat("version ", *spec_.version,
-                                        " is not held, the session is at ", messages_.version()),
-                           "version",
-                           {{"history", absl::StrCat(history)},
-                            {"version", absl::StrCat(messages_.version())}}));
+      return End(MakeError(
+          Reason::kVersionGone,
+          absl::StrCat("version ", *spec_.version, " is not held, the session is at ",
+                       messages_.version()),
+          "version",
+          {{"history", absl::StrCat(history)}, {"version", absl::StrCat(messages_.version())}}));
     }
     pool_.Post([this] { WriteNext(); });
   }

@@ -38,9 +38,9 @@ class Env {
   virtual absl::Time MonotonicNow() const = 0;
   // The time that people read.
   virtual absl::Time WallNow() const = 0;
-  // A random number in [1, 2^53), so that a language whose numbers are all float64 holds it exactly.
-  // Two histories are the same with a probability of 2^-53 (1.1e-16); among a million histories there
-  // are two alike with a probability of about 5.6e-5.
+  // A random number in [1, 2^53), so that a language whose numbers are all float64 holds it
+  // exactly. Two histories are the same with a probability of 2^-53 (1.1e-16); among a million
+  // histories there are two alike with a probability of about 5.6e-5.
   virtual uint64_t NewHistory() = 0;
 
   // As the functions of ComputePool that have these names.

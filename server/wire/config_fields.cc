@@ -107,8 +107,9 @@ void WriteFields(const core::Config& config, Message& message) {
     if (const bool* flag = std::get_if<bool>(&value)) {
       reflection.SetBool(&message, &field, *flag);
     } else if (const uint64_t* number = std::get_if<uint64_t>(&value)) {
+      // The range of such a field ends below 2^32: a test holds every message against its table.
       if (field.cpp_type() == FieldDescriptor::CPPTYPE_UINT32) {
-        reflection.SetUInt32(&message, &field, static_cast<uint32_t>(*number));  // by its range
+        reflection.SetUInt32(&message, &field, static_cast<uint32_t>(*number));
       } else {
         reflection.SetUInt64(&message, &field, *number);
       }
