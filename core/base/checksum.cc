@@ -26,4 +26,12 @@ uint32_t Crc32c(absl::Span<const float> values, uint32_t crc) {
                 crc);
 }
 
+uint64_t Fnv1a(absl::string_view bytes, uint64_t digest) {
+  for (const char c : bytes) {
+    digest ^= static_cast<unsigned char>(c);
+    digest *= 0x100000001b3;
+  }
+  return digest;
+}
+
 }  // namespace talweg::core

@@ -75,5 +75,13 @@ TEST(Crc32cTest, OfFloatsIsThatOfTheirBytes) {
             Crc32c(values));
 }
 
+// Answers of the reference implementation.
+TEST(Fnv1aTest, GivesTheKnownAnswers) {
+  EXPECT_EQ(Fnv1a(""), kEmptyFnv1a);
+  EXPECT_EQ(Fnv1a("a"), 0xaf63dc4c8601ec8cu);
+  EXPECT_EQ(Fnv1a("foobar"), 0x85944171f73967e8u);
+  EXPECT_EQ(Fnv1a("bar", Fnv1a("foo")), Fnv1a("foobar"));
+}
+
 }  // namespace
 }  // namespace talweg::core

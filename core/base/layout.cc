@@ -24,11 +24,7 @@ bool IsPrintable(absl::string_view name) {
 
 uint64_t AddToLayoutDigest(uint64_t digest, absl::string_view name,
                            absl::Span<const uint64_t> shape) {
-  for (const char c : absl::StrCat(name.size(), ":", name, ":", absl::StrJoin(shape, ","), ";")) {
-    digest ^= static_cast<unsigned char>(c);
-    digest *= 0x100000001b3;
-  }
-  return digest;
+  return Fnv1a(absl::StrCat(name.size(), ":", name, ":", absl::StrJoin(shape, ","), ";"), digest);
 }
 
 absl::StatusOr<Layout> Layout::Create(std::vector<TensorSpec> tensors) {

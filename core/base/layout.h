@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
+#include "core/base/checksum.h"
 
 namespace talweg::core {
 
@@ -22,7 +23,7 @@ struct TensorSpec {
 // The digest of a layout: FNV-1a, 64 bits, over `4:name:2,3;` of each tensor in order, in which the
 // first number counts the bytes of the name. It is simple in every language. Starts as
 // kEmptyLayoutDigest; AddToLayoutDigest returns the digest of the layout that has one more tensor.
-inline constexpr uint64_t kEmptyLayoutDigest = 0xcbf29ce484222325;
+inline constexpr uint64_t kEmptyLayoutDigest = kEmptyFnv1a;
 uint64_t AddToLayoutDigest(uint64_t digest, absl::string_view name,
                            absl::Span<const uint64_t> shape);
 

@@ -77,24 +77,37 @@ class Attendance {
 
   // Admits a member and returns its index. An older incarnation is fenced, and its calls fail. If
   // there are `allowed` members, the new one takes the place of the member that expired longest
-  // ago; if none expired, Admit fails with TOO_MANY_WORKERS.
+  // ago; if none expired, Admit fails with TOO_MANY_WORKERS. A join that repeats the one that the
+  // member came with (IsRepeat) only renews its lease: the member keeps its incarnation, and
+  // everything that waits.
   template <AttendanceRules<M> R>
   absl::StatusOr<uint32_t> Admit(const Join& join, size_t allowed, const R& rules,
                                  std::vector<Released>& released) {
+    uint32_t index = table_.Find(join.worker);
+    if (index != kNone) {
+      TALWEG_ASSIGN_OR_RETURN(const bool is_repeat, IsRepeat(table_[index], join));
+      if (is_repeat) {
+        Renew(index, rules);
+        return index;
+      }
+    }
     TALWEG_RETURN_IF_ERROR(
         MakeRoom(table_, join.worker, allowed, [&](uint32_t expired) { Remove(expired, rules); }));
-    uint32_t index = table_.Find(join.worker);
+    uint64_t replaced_nonce = 0;
     if (index == kNone) {
       index = table_.Insert(join.worker);
     } else {
       M& older = table_[index];
       TALWEG_CHECK(older.incarnation < join.incarnation);
+      replaced_nonce = ReplacedNonce(older);
       CeaseToLive(older, Departure::kReplaced, rules);
       calls_.FailAll(older, ReplacedError(older, join.incarnation), released);
     }
     M& member =
         table_.Reset(index, [&](const M& older, M& newer) { rules.CarryOver(older, newer); });
     member.incarnation = join.incarnation;
+    member.nonce = join.nonce;
+    member.replaced_nonce = replaced_nonce;
     member.roles = join.roles;
     Renew(index, rules);
     return index;

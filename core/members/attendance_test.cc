@@ -51,8 +51,9 @@ struct House {
   std::vector<std::string> Told() { return std::exchange(told, {}); }
 
   Rules rules() { return {*this}; }
-  absl::StatusOr<uint32_t> Admit(const std::string& name, Roles roles = {Role::kGradient}) {
-    return guests.Admit({name, ++incarnation, roles}, allowed, rules(), released);
+  absl::StatusOr<uint32_t> Admit(const std::string& name, Roles roles = {Role::kGradient},
+                                 uint64_t nonce = 0) {
+    return guests.Admit({name, ++incarnation, roles, nonce}, allowed, rules(), released);
   }
   // A member that is admitted for certain.
   uint32_t Enter(const std::string& name) { return Admit(name).value(); }
@@ -105,6 +106,48 @@ TEST(AttendanceTest, ANewerIncarnationFencesTheOlderOne) {
   EXPECT_EQ(house.guests.num_live(), 1u);
   EXPECT_EQ(ReasonName(house.guests.FindAndRenew("a", 1, house.rules()).status()),
             "INCARNATION_FENCED");
+}
+
+TEST(AttendanceTest, ARepeatedJoinOnlyRenewsTheLease) {
+  House house;
+  house.allowed = 1;
+  const uint32_t a = house.Admit("a", {Role::kGradient}, 30).value();
+  house.guests[a].settled.sequence = 9;
+  house.guests.calls().Add(house.guests[a], {5});
+  house.Told();
+  house.Pass(kLease / 2);
+  EXPECT_EQ(house.Admit("a", {Role::kGradient}, 30).value(), a);
+  EXPECT_THAT(house.Told(), IsEmpty());
+  EXPECT_THAT(house.released, IsEmpty());
+  EXPECT_EQ(house.guests[a].incarnation, 1u);
+  EXPECT_EQ(house.guests[a].settled.sequence, 9u);
+  EXPECT_EQ(house.guests.calls().size(), 1u);
+  EXPECT_EQ(house.guests[a].lease_end, house.now + kLease);
+}
+
+TEST(AttendanceTest, ARepeatedJoinOfAnExpiredMemberBringsItBack) {
+  House house;
+  const uint32_t a = house.Admit("a", {Role::kGradient}, 30).value();
+  house.Pass(kLease);
+  house.Told();
+  EXPECT_EQ(house.Admit("a", {Role::kGradient}, 30).value(), a);
+  EXPECT_THAT(house.Told(), ElementsAre("a begins"));
+  EXPECT_EQ(house.guests[a].incarnation, 1u);
+}
+
+TEST(AttendanceTest, ALateAttemptOfAReplacedProcessFencesNobody) {
+  House house;
+  const uint32_t a = house.Admit("a", {Role::kGradient}, 10).value();
+  house.Admit("a", {Role::kGradient}, 20).value();
+  house.Admit("a").value();  // a process that knows no nonces
+  house.guests.calls().Add(house.guests[a], {5});
+  const std::vector<Released> before = std::exchange(house.released, {});
+  EXPECT_EQ(ReasonName(house.Admit("a", {Role::kGradient}, 20).status()), "INCARNATION_FENCED");
+  EXPECT_EQ(house.guests[a].incarnation, 3u);
+  EXPECT_THAT(house.released, IsEmpty());
+  // Farther back than the member remembers: it looks like a newer process.
+  EXPECT_EQ(house.Admit("a", {Role::kGradient}, 10).value(), a);
+  EXPECT_EQ(house.guests[a].incarnation, 5u);
 }
 
 TEST(AttendanceTest, ALeaseExpiresUnlessItIsRenewed) {

@@ -2,6 +2,7 @@
 #include "core/members/identity.h"
 
 #include "absl/strings/str_cat.h"
+#include "core/base/checksum.h"
 #include "core/base/reasons.h"
 
 namespace talweg::core {
@@ -28,6 +29,35 @@ absl::Status ReplacedError(const Member& member, uint64_t newer) {
   return MakeError(Reason::kIncarnationFenced,
                    absl::StrCat("incarnation ", member.incarnation, " of worker \"", member.name,
                                 "\" was replaced by incarnation ", newer));
+}
+
+uint64_t NonceDigest(absl::string_view nonce) {
+  if (nonce.empty()) return 0;
+  const uint64_t digest = Fnv1a(nonce);
+  return digest != 0 ? digest : 1;
+}
+
+absl::StatusOr<bool> IsRepeat(const Member& member, const Join& join) {
+  if (member.left || join.nonce == 0) return false;
+  if (join.nonce == member.nonce) {
+    if (join.roles == member.roles) return true;
+    return MakeError(Reason::kFieldOutOfRange,
+                     absl::StrCat("nonce was used before, by a join of worker \"", member.name,
+                                  "\" with other roles"),
+                     "nonce");
+  }
+  if (join.nonce == member.replaced_nonce) {
+    return MakeError(Reason::kIncarnationFenced,
+                     absl::StrCat("the process of worker \"", member.name,
+                                  "\" that joins with this nonce was replaced by incarnation ",
+                                  member.incarnation));
+  }
+  return false;
+}
+
+uint64_t ReplacedNonce(const Member& older) {
+  if (older.left) return 0;
+  return older.nonce != 0 ? older.nonce : older.replaced_nonce;
 }
 
 absl::Status LeftError(const std::string& name) {

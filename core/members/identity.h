@@ -3,6 +3,19 @@
 // Decides whether a message comes from a current member. A message of another history changes
 // nothing. A member must join, and a newer incarnation fences the older ones. If the table
 // is full, a new member takes the place of the member that expired longest ago.
+//
+// A join may carry a nonce, which all its attempts have in common, because an attempt that was
+// given up may be processed late, after its own retry or after the join of another process:
+//
+//   nonce of the join                    the member (joined, not left)   what follows
+//   none, or unknown to the member       any                             a new incarnation
+//   that of the current incarnation      has other roles                 FIELD_OUT_OF_RANGE
+//   that of the current incarnation      has the same roles              the same incarnation again
+//   that of the incarnation replaced     any                             INCARNATION_FENCED
+//
+// A member remembers one replaced nonce. A late attempt of a process that is farther back, or of
+// which no attempt was processed before, cannot be told from a newer process, and fences the
+// member.
 #pragma once
 
 #include <cstddef>
@@ -10,6 +23,9 @@
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "core/members/member_events.h"
 #include "core/members/member_table.h"
 
 namespace talweg::core {
@@ -38,6 +54,16 @@ absl::Status ReplacedError(const Member& member, uint64_t newer);
 absl::Status LeftError(const std::string& name);
 // TOO_MANY_WORKERS.
 absl::Status TooManyError(size_t num_members, size_t allowed);
+
+// What is kept of the nonce of a join: 0 for none, and only for that. Two nonces have the same
+// digest with a chance of 2^-64.
+uint64_t NonceDigest(absl::string_view nonce);
+
+// Whether `join` is another attempt of the join that made the current incarnation of `member`.
+// Fails as the table above says.
+absl::StatusOr<bool> IsRepeat(const Member& member, const Join& join);
+// What a new incarnation remembers as its replaced nonce. `older` is the member that it replaces.
+uint64_t ReplacedNonce(const Member& older);
 
 // Makes room for a member of this name. If there are `allowed` members already and none of them has
 // this name, `drop` is called with the index of the member that expired longest ago. Fails with

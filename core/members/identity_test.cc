@@ -68,6 +68,53 @@ TEST(IdentityTest, AnIncarnationNeverIssuedOrThatLeftHasNotJoined) {
   EXPECT_EQ(LeftError("a").message(), "worker \"a\" has left");
 }
 
+TEST(IdentityTest, ANonceIsKeptAsANumberThatIsNeverThatOfNone) {
+  EXPECT_EQ(NonceDigest(""), 0u);
+  EXPECT_EQ(NonceDigest("a"), 0xaf63dc4c8601ec8cu);
+  EXPECT_NE(NonceDigest("b"), NonceDigest("a"));
+}
+
+TEST(IdentityTest, AnotherAttemptOfTheJoinThatMadeAMemberIsARepeat) {
+  Member member;
+  member.name = "a";
+  member.incarnation = 3;
+  member.nonce = 30;
+  member.replaced_nonce = 20;
+  EXPECT_TRUE(IsRepeat(member, {"a", 4, {Role::kGradient}, 30}).value());
+  EXPECT_FALSE(IsRepeat(member, {"a", 4, {Role::kGradient}, 40}).value());
+  EXPECT_FALSE(IsRepeat(member, {"a", 4}).value());
+  EXPECT_FALSE(IsRepeat(Member(), {"a", 4}).value());  // neither has a nonce
+  const absl::Status other_roles = IsRepeat(member, {"a", 4, {Role::kStatistics}, 30}).status();
+  EXPECT_EQ(ReasonName(other_roles), "FIELD_OUT_OF_RANGE");
+  EXPECT_EQ(FieldName(other_roles), "nonce");
+  EXPECT_EQ(other_roles.message(),
+            "nonce was used before, by a join of worker \"a\" with other roles");
+}
+
+TEST(IdentityTest, AnAttemptOfAProcessThatWasReplacedIsFenced) {
+  Member member;
+  member.name = "a";
+  member.incarnation = 3;
+  member.replaced_nonce = 20;
+  const absl::Status fenced = IsRepeat(member, {"a", 4, {Role::kGradient}, 20}).status();
+  EXPECT_EQ(ReasonName(fenced), "INCARNATION_FENCED");
+  EXPECT_EQ(fenced.message(),
+            "the process of worker \"a\" that joins with this nonce was replaced by incarnation 3");
+  EXPECT_EQ(ReplacedNonce(member), 20u);  // the member itself had none
+  member.nonce = 30;
+  EXPECT_EQ(ReplacedNonce(member), 30u);
+}
+
+TEST(IdentityTest, NoJoinRepeatsThatOfAMemberThatLeft) {
+  Member member;
+  member.nonce = 30;
+  member.replaced_nonce = 20;
+  member.left = true;
+  EXPECT_FALSE(IsRepeat(member, {"a", 4, {Role::kGradient}, 30}).value());
+  EXPECT_FALSE(IsRepeat(member, {"a", 4, {Role::kGradient}, 20}).value());
+  EXPECT_EQ(ReplacedNonce(member), 0u);
+}
+
 TEST(IdentityTest, RoomIsMadeOnlyInAFullTableAndOnlyForANewMember) {
   Table table;
   Add(table, "a", false, 1);

@@ -41,6 +41,8 @@ struct Member {
 
   std::string name;
   uint64_t incarnation = 0;
+  uint64_t nonce = 0;           // of the join that made this incarnation; 0 if it had none
+  uint64_t replaced_nonce = 0;  // of the newest incarnation before it that had a nonce
   absl::Time lease_end;
   absl::Time alarm = absl::InfiniteFuture();  // when the policy looks at the member next
   Settled settled;

@@ -11,11 +11,13 @@
 
 namespace talweg::core {
 
-// A worker comes. `incarnation` is new: larger than any issued before, for whatever session.
+// A worker comes. `incarnation` is new: larger than any issued before, for whatever session. It is
+// issued for nothing if the join turns out to be a repeat.
 struct Join {
   std::string worker;
   uint64_t incarnation = 0;
   Roles roles = {Role::kGradient};  // A policy expects only workers of a role that it needs.
+  uint64_t nonce = 0;               // See NonceDigest. All attempts of one join have the same one.
 };
 
 // A worker lives.
@@ -45,6 +47,7 @@ struct MemberAdmitted {
   std::string worker;
   uint64_t incarnation = 0;
   Roles roles;
+  uint64_t nonce = 0;
 };
 
 }  // namespace talweg::core

@@ -98,6 +98,16 @@ absl::Status ReadRoles(ByteReader& reader, Roles& roles) {
   return absl::OkStatus();
 }
 
+void WriteNonces(const Member& member, ByteWriter& writer) {
+  writer.Uint64(member.nonce);
+  writer.Uint64(member.replaced_nonce);
+}
+
+absl::Status ReadNonces(ByteReader& reader, Member& member) {
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(member.nonce));
+  return reader.Uint64(member.replaced_nonce);
+}
+
 void WriteSettled(const Member::Settled& settled, const std::shared_ptr<const StepReport>& common,
                   uint32_t format, ByteWriter& writer) {
   writer.Uint64(settled.sequence);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A member in a saved state: who it is, its roles, and the remembered answer. A policy writes these
-// parts in this order, with its own bytes between and after them, and reads them likewise. Calls
-// that wait, pending sequences and leases are not saved. `format` is that of the whole state: up to
-// format 3, a report says nothing of losses that were left out, of expired workers, and of
-// parameters that are not finite. Every reader fails with STATE_CORRUPT.
+// A member in a saved state: who it is, its roles, its nonces, and the remembered answer. A policy
+// writes these parts in this order, with its own bytes between and after them, and reads them
+// likewise. Calls that wait, pending sequences and leases are not saved. `format` is that of the
+// whole state: up to format 3, a report says nothing of losses that were left out, of expired
+// workers, and of parameters that are not finite. Every reader fails with STATE_CORRUPT.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +44,10 @@ absl::StatusOr<uint32_t> ReadIdentity(ByteReader& reader, MemberTable<M>& member
 
 void WriteRoles(Roles roles, ByteWriter& writer);
 absl::Status ReadRoles(ByteReader& reader, Roles& roles);
+
+// The nonces of its joins.
+void WriteNonces(const Member& member, ByteWriter& writer);
+absl::Status ReadNonces(ByteReader& reader, Member& member);
 
 // The last sequence that has a final verdict, with its answer. A report that is `common` takes one
 // byte, because most members share the report of the last step.

@@ -44,6 +44,18 @@ TEST(DurableTest, AJoinMustSurvive) {
   EXPECT_THAT(Durable(fleet.Do(Join{"a", 2})), ElementsAre("joined a 2"));
 }
 
+TEST(DurableTest, ARepeatedJoinIsDurableAlready) {
+  Fleet fleet(Synchronous());
+  const Effects joined = fleet.Do(Join{"a", 1, {Role::kGradient}, 30});
+  EXPECT_EQ(joined.incarnation, 1u);
+  EXPECT_EQ(std::get<MemberAdmitted>(joined.durable[0]).nonce, 30u);
+  const std::string before = fleet.Bytes();
+  const Effects again = fleet.Do(Join{"a", 2, {Role::kGradient}, 30});
+  EXPECT_EQ(again.incarnation, 1u);
+  EXPECT_THAT(Durable(again), IsEmpty());
+  EXPECT_TRUE(fleet.Bytes() == before);
+}
+
 TEST(DurableTest, AJoinThatFindsNoPlaceChangesNothing) {
   AggregationConfig aggregation = Synchronous();
   aggregation.max_workers = 1;

@@ -128,6 +128,7 @@ struct Effects {
   std::optional<Answer> answer;  // for the contribution that caused the event, at once
   bool waits = false;            // or its call waits, and a later event releases its ticket
   bool will_not_count = false;   // while it waits: as in Answer
+  uint64_t incarnation = 0;      // with Join: the one that its worker has now
   bool fold = false;             // its gradient is part of the open round, with this weight:
   float weight = 1;
   std::optional<StepOrder> step;              // take this step, then say StepTaken

@@ -87,6 +87,30 @@ TEST(IdentityTest, FencingEndsTheCallsThatWait) {
   EXPECT_EQ(fleet.Told(again), "INCARNATION_FENCED");
 }
 
+// The attempt that was given up is looked at last.
+TEST(IdentityTest, AttemptsOfOneJoinAreOneIncarnationInAnyOrder) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"b"});
+  const auto attempt = [&] {
+    const Effects joined =
+        fleet.Do(Join{"a", fleet.last_incarnation + 1, {Role::kGradient}, /*nonce=*/30});
+    EXPECT_TRUE(joined.status.ok()) << joined.status;
+    ++fleet.last_incarnation;
+    return joined.incarnation;
+  };
+  const uint64_t incarnation = attempt();
+  Contribution contribution = fleet.Gradient("b");
+  contribution.worker = "a";
+  contribution.incarnation = incarnation;
+  const uint64_t call = fleet.Send(contribution);
+  EXPECT_EQ(fleet.Told(call), "waits");
+  EXPECT_EQ(attempt(), incarnation);
+  EXPECT_EQ(fleet.Told(call), "waits");
+  EXPECT_TRUE(fleet.Do(Heartbeat{kHistory, "a", incarnation}).status.ok());
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(call), "APPLIED 1");
+}
+
 TEST(IdentityTest, AnIncarnationNeverIssuedIsNotJoined) {
   Fleet fleet(Synchronous());
   fleet.JoinAll({"a", "b"});  // 2 was issued, to b

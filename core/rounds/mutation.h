@@ -20,6 +20,7 @@ enum class Mutation : uint8_t {
   kKeepExpecting,     // an expired worker goes on being expected
   kDropAnswer,        // the last of several answers that are due at once is lost
   kOversleep,         // a tick is asked for a second late
+  kIgnoreNonce,       // each attempt of a join issues an incarnation
 };
 
 }  // namespace talweg::core

@@ -13,8 +13,10 @@
 namespace talweg::core {
 namespace {
 
-// What a worker is, in a byte. Only format 3 has kGradient, in place of roles.
-constexpr uint8_t kGradient = 1, kCounted = 2, kHeld = 4;
+// What a worker is, in a byte. Only format 3 has kGradient, in place of roles, and no nonces. From
+// format 4 on nonces follow the roles if kNonces is set, which a worker without nonces does not
+// need.
+constexpr uint8_t kGradient = 1, kCounted = 2, kHeld = 4, kNonces = 8;
 constexpr uint32_t kFormatWithRoles = 4;
 constexpr uint32_t kFormatWithRefusals = 4;
 
@@ -23,6 +25,7 @@ absl::Status ReadKind(ByteReader& reader, uint32_t format, uint8_t& flags, Roles
   TALWEG_RETURN_IF_ERROR(reader.Byte(flags));
   uint8_t allowed = kCounted | kHeld;
   if (format >= kFormatWithRoles) {
+    allowed |= kNonces;
     TALWEG_RETURN_IF_ERROR(ReadRoles(reader, roles));
   } else {
     allowed |= kGradient;
@@ -36,8 +39,10 @@ void WriteWorker(const Worker& worker, uint32_t format,
   WriteIdentity(worker, writer);
   const uint8_t flags = (worker.counted ? kCounted : 0) | (worker.held ? kHeld : 0);
   if (format >= kFormatWithRoles) {
-    writer.Byte(flags);
+    const bool has_nonces = worker.nonce != 0 || worker.replaced_nonce != 0;
+    writer.Byte(flags | (has_nonces ? kNonces : 0));
     WriteRoles(worker.roles, writer);
+    if (has_nonces) WriteNonces(worker, writer);
   } else {
     writer.Byte(flags | (worker.gives_gradients() ? kGradient : 0));
   }
@@ -52,6 +57,7 @@ absl::StatusOr<uint32_t> ReadWorker(ByteReader& reader, uint32_t format,
   TALWEG_ASSIGN_OR_RETURN(const uint32_t index, ReadIdentity(reader, workers));
   Worker& worker = workers[index];
   TALWEG_RETURN_IF_ERROR(ReadKind(reader, format, flags, worker.roles));
+  if ((flags & kNonces) != 0) TALWEG_RETURN_IF_ERROR(ReadNonces(reader, worker));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(worker.clock));
   TALWEG_RETURN_IF_ERROR(ReadSettled(reader, last_step, format, worker.settled));
   return index;

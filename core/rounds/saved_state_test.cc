@@ -288,6 +288,26 @@ TEST(SavedStateTest, AnOlderFormatTellsWhoContributesGradients) {
   }
 }
 
+TEST(SavedStateTest, NoncesAreSavedAndTakeNoBytesIfThereAreNone) {
+  RoundMachine machine(kHistory, {RateOf(0.5), AggregationConfig{}});
+  machine.Handle(Join{"a", 1}, absl::UnixEpoch());
+  const std::string without = BytesOf(machine, 4);
+  machine.Handle(Join{"a", 2, {Role::kGradient}, 20}, absl::UnixEpoch());
+  machine.Handle(Join{"a", 3, {Role::kGradient}, 30}, absl::UnixEpoch());
+  const std::string with = BytesOf(machine, 4);
+  EXPECT_EQ(with.size(), without.size() + 16);
+  RoundMachine loaded(kHistory, {RateOf(0.5), AggregationConfig{}});
+  ASSERT_TRUE(LoadFormat(loaded, with, 4).ok());
+  EXPECT_TRUE(BytesOf(loaded, 4) == with);
+  const Effects repeat = loaded.Handle(Join{"a", 4, {Role::kGradient}, 30}, absl::UnixEpoch());
+  EXPECT_EQ(repeat.incarnation, 3u);
+  const Effects late = loaded.Handle(Join{"a", 5, {Role::kGradient}, 20}, absl::UnixEpoch());
+  EXPECT_EQ(ReasonName(late.status), "INCARNATION_FENCED");
+  // Format 3 knew no nonces.
+  ASSERT_TRUE(LoadFormat(loaded, BytesOf(machine, 3), 3).ok());
+  EXPECT_TRUE(loaded.Handle(Join{"a", 6, {Role::kGradient}, 20}, absl::UnixEpoch()).status.ok());
+}
+
 TEST(SavedStateTest, AnUnknownRoleIsCorrupt) {
   RoundMachine machine(kHistory, {RateOf(0.5), AggregationConfig{}});
   machine.Handle(Join{"worker", 0x1122334455667788}, absl::UnixEpoch());

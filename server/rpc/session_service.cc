@@ -57,7 +57,7 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
                             v1::CreateSessionResponse& response, UnaryCall* call) {
   absl::Status status = call->call().Admit(request);
   if (status.ok()) status = CheckName(request.session_id(), "session_id");
-  if (status.ok()) status = CheckRequestId(request.request_id());
+  if (status.ok()) status = CheckRequestId(request.request_id(), "request_id");
   if (!status.ok()) return (void)call->End(status);
   call->call().Names(request.session_id());
 
@@ -192,12 +192,10 @@ Reactor* SessionService::Join(grpc::CallbackServerContext* context, const v1::Jo
   UnaryCall* call = Begin("talweg.v1.SessionService/Join", context, response);
   const auto host = call->call().Enter(*request, request->session_id());
   if (!host.ok()) return call->End(host.status());
-  const absl::Status named = CheckName(request->worker(), "worker");
-  if (!named.ok()) return call->End(named);
-  const absl::StatusOr<core::Roles> roles = RolesFromProto(*request);
-  if (!roles.ok()) return call->End(roles.status());
+  absl::StatusOr<core::Join> join = JoinFromProto(*request);
+  if (!join.ok()) return call->End(join.status());
   (*host)->Join(
-      request->worker(), *roles, [this] { return context_.sessions.incarnations().Issue(); },
+      *std::move(join), [this] { return context_.sessions.incarnations().Issue(); },
       [response, call](absl::StatusOr<JoinOutcome> outcome) {
         if (outcome.ok()) JoinToProto(*outcome, *response);
         call->End(outcome.status());

@@ -102,7 +102,7 @@ TEST_F(SessionFactoryTest, SavedSessionGoesOnUnderItsId) {
   ASSERT_TRUE(made.ok());
   JoinReply joined;
   made->host->Join(
-      "w", {core::Role::kGradient}, [] { return 1; }, joined.Callback());
+      {"w"}, [] { return 1; }, joined.Callback());
   ASSERT_TRUE(joined.Get().ok());
   Reply<absl::StatusOr<std::string>> saved;
   made->host->Save(saved.Callback());

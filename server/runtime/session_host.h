@@ -69,9 +69,9 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // The caller no longer waits for the answer. If the contribution was not judged yet, it is
   // treated as if it had never come. If the call was not answered yet, it ends as CANCELLED.
   void Abandon(uint64_t ticket);
-  // `issue` is called when the operation begins, so that later joins get larger incarnations.
-  void Join(std::string worker, core::Roles roles, absl::AnyInvocable<uint64_t()> issue,
-            Done<JoinOutcome> done);
+  // `issue` makes the incarnation of `join`. It is called when the operation begins, so that later
+  // joins get larger incarnations.
+  void Join(core::Join join, absl::AnyInvocable<uint64_t()> issue, Done<JoinOutcome> done);
   void Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done);
   void Leave(core::Leave leave, DoneStatus done);
   // `change` makes the new configuration from the newest configuration. Fails as
@@ -157,7 +157,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void EnqueueNothing();
   void Tick();
   void RunEvent(absl::Status status, core::Event event, std::shared_ptr<Turn> turn);
-  absl::AnyInvocable<Task(absl::Status)> Welcome(uint64_t incarnation, Done<JoinOutcome> done);
+  absl::AnyInvocable<Task(absl::Status)> Welcome(const Turn& turn, Done<JoinOutcome> done);
   void Change(std::shared_ptr<Turn> turn, uint64_t history,
               const absl::StatusOr<core::SessionConfig>& config);
   absl::Status ReserveMemory(const StepInput& input);

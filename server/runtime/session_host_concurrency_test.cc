@@ -25,7 +25,7 @@ using ::testing::ElementsAre;
 JoinReply HoldTurn(TestSession& session, const Gate& gate, uint64_t incarnation) {
   JoinReply joined;
   session.host().Join(
-      "holder", {core::Role::kGradient},
+      {"holder"},
       [&gate, incarnation] {
         gate.Wait();
         return incarnation;

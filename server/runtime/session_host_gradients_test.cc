@@ -107,7 +107,7 @@ std::vector<std::string> FoldOrder(size_t num_contributions) {
     steps.push_back(fleet->Step(Staged(fleet, index, 1, log)));
   }
   fleet->host().Join(
-      "other", {core::Role::kStatistics},
+      {"other", 0, {core::Role::kStatistics}},
       [&] {
         log.Add("joined");
         return 100;

@@ -100,7 +100,7 @@ class SessionHostOrderTest : public testing::Test {
   JoinReply Join() {
     JoinReply joined;
     host_->Join(
-        "w", {core::Role::kGradient}, [] { return 1; }, joined.Callback());
+        {"w"}, [] { return 1; }, joined.Callback());
     Settle();
     return joined;
   }

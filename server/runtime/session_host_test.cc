@@ -163,8 +163,7 @@ TEST(SessionHostTest, CallsMadeBeforeCreateWaitForIt) {
     ComputePool pool(1);
     TestSession session(pool, kManyShards);
     session.host().Join(
-        "w", {core::Role::kGradient}, [] { return 1; },
-        [&](auto joined) { log.Add(joined.ok() ? "joined" : "refused"); });
+        {"w"}, [] { return 1; }, [&](auto joined) { log.Add(joined.ok() ? "joined" : "refused"); });
     session.host().Describe(
         {}, [&](auto described) { log.Add(described.ok() ? "described" : "refused"); });
     session.host().Read(core::Session::Point::kParameters,
@@ -211,6 +210,22 @@ TEST(SessionHostTest, SeededValuesDoNotDependOnThreads) {
   }
   EXPECT_NE(drawn[0][0], drawn[0][core::kShard]);
   EXPECT_EQ(drawn[0], drawn[1]);
+}
+
+TEST(SessionHostTest, RepeatedJoinIsToldTheIncarnationThatItsWorkerHas) {
+  ComputePool pool(2);
+  TestSession session(pool, 10);
+  session.Start();
+  const auto join = [&](uint64_t issued, uint64_t nonce) {
+    JoinReply joined;
+    session.host().Join(
+        {"a", 0, {core::Role::kGradient}, nonce}, [issued] { return issued; }, joined.Callback());
+    return joined.Get()->incarnation;
+  };
+  EXPECT_EQ(join(5, 30), 5u);
+  EXPECT_EQ(join(6, 30), 5u);
+  EXPECT_TRUE(session.Step(1, 1, "a", 5).Get().ok());
+  EXPECT_EQ(join(7, 40), 7u);
 }
 
 TEST(SessionHostTest, JoinFencesTheOlderIncarnationAndLeaveEndsTheOther) {

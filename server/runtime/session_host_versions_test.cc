@@ -70,7 +70,7 @@ TEST(SessionHostRoundsTest, CloseNeedsNoMemoryAndAContributionIsRefusedWhereTher
   const auto join = [&](uint64_t incarnation, const std::string& worker) {
     JoinReply joined;
     host->Join(
-        worker, {core::Role::kGradient}, [incarnation] { return incarnation; }, joined.Callback());
+        {worker}, [incarnation] { return incarnation; }, joined.Callback());
     return joined;
   };
   const auto step = [&](uint64_t sequence, const std::string& worker, uint64_t incarnation) {

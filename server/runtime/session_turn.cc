@@ -42,6 +42,7 @@ struct SessionHost::Turn {
 
   // Of an event that is no contribution.
   absl::Status status;
+  uint64_t incarnation = 0;  // of a worker that joins or shows that it lives
   // Called at the end, while the session still belongs to the operation. Returns the task that
   // tells the caller, which runs when the session belongs to the next operation. May be empty.
   absl::AnyInvocable<Task(absl::Status)> conclude;
@@ -67,14 +68,14 @@ void SessionHost::Tick() {
   });
 }
 
-void SessionHost::Join(std::string worker, core::Roles roles, absl::AnyInvocable<uint64_t()> issue,
+void SessionHost::Join(core::Join join, absl::AnyInvocable<uint64_t()> issue,
                        Done<JoinOutcome> done) {
-  Enqueue([this, worker = std::move(worker), roles, issue = std::move(issue),
-           done = std::move(done)](absl::Status status, Task finished) mutable {
+  Enqueue([this, join = std::move(join), issue = std::move(issue), done = std::move(done)](
+              absl::Status status, Task finished) mutable {
     auto turn = std::make_shared<Turn>(std::move(finished));
-    const uint64_t incarnation = status.ok() ? issue() : 0;
-    turn->conclude = Welcome(incarnation, std::move(done));
-    RunEvent(std::move(status), core::Join{std::move(worker), incarnation, roles}, std::move(turn));
+    if (status.ok()) join.incarnation = issue();
+    turn->conclude = Welcome(*turn, std::move(done));
+    RunEvent(std::move(status), std::move(join), std::move(turn));
   });
 }
 
@@ -82,19 +83,21 @@ void SessionHost::Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done) {
   Enqueue([this, heartbeat = std::move(heartbeat), done = std::move(done)](absl::Status status,
                                                                            Task finished) mutable {
     auto turn = std::make_shared<Turn>(std::move(finished));
-    turn->conclude = Welcome(heartbeat.incarnation, std::move(done));
+    turn->incarnation = heartbeat.incarnation;
+    turn->conclude = Welcome(*turn, std::move(done));
     RunEvent(std::move(status), std::move(heartbeat), std::move(turn));
   });
 }
 
-absl::AnyInvocable<SessionHost::Task(absl::Status)> SessionHost::Welcome(uint64_t incarnation,
+absl::AnyInvocable<SessionHost::Task(absl::Status)> SessionHost::Welcome(const Turn& turn,
                                                                          Done<JoinOutcome> done) {
-  return [this, incarnation, done = std::move(done)](absl::Status status) mutable -> Task {
+  return [this, &turn, done = std::move(done)](absl::Status status) mutable -> Task {
     absl::StatusOr<JoinOutcome> outcome = JoinOutcome{};
     if (status.ok()) {
       const core::AggregationConfig& aggregation = session_->config().aggregation.value();
-      outcome = JoinOutcome{session_->machine().history(), session_->machine().version(),
-                            incarnation, aggregation.lease_seconds, aggregation.replies_wait()};
+      outcome =
+          JoinOutcome{session_->machine().history(), session_->machine().version(),
+                      turn.incarnation, aggregation.lease_seconds, aggregation.replies_wait()};
     } else {
       outcome = std::move(status);
     }
@@ -281,6 +284,7 @@ void SessionHost::Follow(std::shared_ptr<Turn> turn, const core::Event& event,
       AnswerOrPark(*turn, effects);
     } else {
       turn->status = std::move(effects.status);
+      if (effects.incarnation != 0) turn->incarnation = effects.incarnation;
     }
     if (changed) Publish();  // the rate of the coming step may be another
     Collect(effects.released, *turn);

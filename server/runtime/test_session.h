@@ -58,7 +58,7 @@ class TestSession {
                  core::Roles roles = {core::Role::kGradient}) {
     JoinReply joined;
     host_->Join(
-        worker, roles, [incarnation] { return incarnation; }, joined.Callback());
+        {worker, 0, roles}, [incarnation] { return incarnation; }, joined.Callback());
     return joined;
   }
   StatusReply Leave(uint64_t incarnation, const std::string& worker = "w") {

@@ -6,6 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
+#include "core/members/identity.h"
+#include "core/members/roles.h"
 #include "server/wire/names.h"
 
 namespace talweg::server {
@@ -13,24 +15,7 @@ namespace talweg::server {
 using core::MakeError;
 using core::Reason;
 
-absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t incarnation) {
-  TALWEG_RETURN_IF_ERROR(CheckName(worker, "worker"));
-  if (history == 0) return MakeError(Reason::kFieldRequired, "history is required", "history");
-  if (incarnation == 0) {
-    return MakeError(Reason::kFieldRequired, "incarnation is required", "incarnation");
-  }
-  return absl::OkStatus();
-}
-
-absl::StatusOr<core::Heartbeat> HeartbeatFromProto(const v1::HeartbeatRequest& request) {
-  TALWEG_RETURN_IF_ERROR(CheckMember(request.worker(), request.history(), request.incarnation()));
-  return core::Heartbeat{request.history(), request.worker(), request.incarnation()};
-}
-
-absl::StatusOr<core::Leave> LeaveFromProto(const v1::LeaveRequest& request) {
-  TALWEG_RETURN_IF_ERROR(CheckMember(request.worker(), request.history(), request.incarnation()));
-  return core::Leave{request.history(), request.worker(), request.incarnation()};
-}
+namespace {
 
 absl::StatusOr<core::Roles> RolesFromProto(const v1::JoinRequest& request) {
   std::set<int> seen;
@@ -52,6 +37,37 @@ absl::StatusOr<core::Roles> RolesFromProto(const v1::JoinRequest& request) {
   const bool statistics = seen.count(v1::ROLE_STATISTICS) > 0;
   if (gradient && statistics) return core::Roles{core::Role::kGradient, core::Role::kStatistics};
   return gradient ? core::Roles{core::Role::kGradient} : core::Roles{core::Role::kStatistics};
+}
+
+}  // namespace
+
+absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t incarnation) {
+  TALWEG_RETURN_IF_ERROR(CheckName(worker, "worker"));
+  if (history == 0) return MakeError(Reason::kFieldRequired, "history is required", "history");
+  if (incarnation == 0) {
+    return MakeError(Reason::kFieldRequired, "incarnation is required", "incarnation");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<core::Heartbeat> HeartbeatFromProto(const v1::HeartbeatRequest& request) {
+  TALWEG_RETURN_IF_ERROR(CheckMember(request.worker(), request.history(), request.incarnation()));
+  return core::Heartbeat{request.history(), request.worker(), request.incarnation()};
+}
+
+absl::StatusOr<core::Leave> LeaveFromProto(const v1::LeaveRequest& request) {
+  TALWEG_RETURN_IF_ERROR(CheckMember(request.worker(), request.history(), request.incarnation()));
+  return core::Leave{request.history(), request.worker(), request.incarnation()};
+}
+
+absl::StatusOr<core::Join> JoinFromProto(const v1::JoinRequest& request) {
+  TALWEG_RETURN_IF_ERROR(CheckName(request.worker(), "worker"));
+  TALWEG_RETURN_IF_ERROR(CheckRequestId(request.nonce(), "nonce"));
+  core::Join join;
+  join.worker = request.worker();
+  TALWEG_ASSIGN_OR_RETURN(join.roles, RolesFromProto(request));
+  join.nonce = core::NonceDigest(request.nonce());
+  return join;
 }
 
 void JoinToProto(const JoinOutcome& outcome, v1::JoinResponse& proto) {

@@ -8,7 +8,6 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "core/members/roles.h"
 #include "core/rounds/event.h"
 #include "server/calls/session_calls.h"
 #include "talweg/v1/session_service.pb.h"
@@ -22,9 +21,9 @@ absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t i
 absl::StatusOr<core::Heartbeat> HeartbeatFromProto(const v1::HeartbeatRequest& request);
 absl::StatusOr<core::Leave> LeaveFromProto(const v1::LeaveRequest& request);
 
-// The roles of a worker that joins; a worker that names no role brings gradients.
-// FIELD_OUT_OF_RANGE, WRONG_METHOD.
-absl::StatusOr<core::Roles> RolesFromProto(const v1::JoinRequest& request);
+// A worker that joins, without its incarnation. A worker that names no role brings gradients.
+// FIELD_REQUIRED, FIELD_OUT_OF_RANGE, WRONG_METHOD.
+absl::StatusOr<core::Join> JoinFromProto(const v1::JoinRequest& request);
 
 void JoinToProto(const JoinOutcome& outcome, v1::JoinResponse& proto);
 void HeartbeatToProto(const JoinOutcome& outcome, v1::HeartbeatResponse& proto);

@@ -16,8 +16,11 @@ void ExpectError(const absl::Status& status, const std::string& reason, const st
 
 absl::StatusOr<core::Roles> RolesOf(const std::vector<int>& roles) {
   v1::JoinRequest request;
+  request.set_worker("a");
   for (const int role : roles) request.add_roles(static_cast<v1::Role>(role));
-  return RolesFromProto(request);
+  const absl::StatusOr<core::Join> join = JoinFromProto(request);
+  if (!join.ok()) return join.status();
+  return join->roles;
 }
 
 TEST(MembershipTest, AMemberNamesItsWorkerItsHistoryAndItsIncarnation) {
@@ -67,6 +70,26 @@ TEST(MembershipTest, RolesAreASet) {
   EXPECT_EQ(RolesOf({v1::ROLE_STATISTICS}).value(), core::Roles{Role::kStatistics});
   EXPECT_EQ(RolesOf({v1::ROLE_STATISTICS, v1::ROLE_GRADIENT}).value(),
             (core::Roles{Role::kGradient, Role::kStatistics}));
+}
+
+TEST(MembershipTest, AJoinSaysItsWorkerAndItsNonce) {
+  v1::JoinRequest request;
+  ExpectError(JoinFromProto(request).status(), "FIELD_REQUIRED", "worker");
+  request.set_worker("a");
+  EXPECT_EQ(JoinFromProto(request)->worker, "a");
+  EXPECT_EQ(JoinFromProto(request)->nonce, 0u);
+  request.set_nonce("one");
+  const uint64_t one = JoinFromProto(request)->nonce;
+  EXPECT_NE(one, 0u);
+  EXPECT_EQ(JoinFromProto(request)->nonce, one);
+  request.set_nonce("two");
+  EXPECT_NE(JoinFromProto(request)->nonce, one);
+  request.set_nonce(std::string(128, 'n'));
+  EXPECT_TRUE(JoinFromProto(request).ok());
+  request.set_nonce(std::string(129, 'n'));
+  const absl::Status too_long = JoinFromProto(request).status();
+  ExpectError(too_long, "FIELD_OUT_OF_RANGE", "nonce");
+  EXPECT_EQ(too_long.message(), "nonce has 129 bytes, allowed: 0 to 128");
 }
 
 TEST(MembershipTest, RolesThatCannotBeAreRefused) {

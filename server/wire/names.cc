@@ -29,12 +29,12 @@ absl::Status CheckName(absl::string_view name, absl::string_view field) {
                          field);
 }
 
-absl::Status CheckRequestId(absl::string_view request_id) {
+absl::Status CheckRequestId(absl::string_view request_id, absl::string_view field) {
   constexpr size_t kMaxBytes = 128;
   if (request_id.size() <= kMaxBytes) return absl::OkStatus();
-  return core::MakeError(core::Reason::kFieldOutOfRange,
-                         absl::StrCat("request_id has more than ", kMaxBytes, " bytes"),
-                         "request_id");
+  return core::MakeError(
+      core::Reason::kFieldOutOfRange,
+      absl::StrCat(field, " has ", request_id.size(), " bytes, allowed: 0 to ", kMaxBytes), field);
 }
 
 }  // namespace talweg::server

@@ -12,8 +12,8 @@ namespace talweg::server {
 // FIELD_REQUIRED if it is empty, FIELD_OUT_OF_RANGE if it is wrong otherwise, naming `field`.
 absl::Status CheckName(absl::string_view name, absl::string_view field);
 
-// The id of a request to create a session has at most 128 bytes, whatever they are, and may be
-// empty. FIELD_OUT_OF_RANGE, naming "request_id".
-absl::Status CheckRequestId(absl::string_view request_id);
+// What tells one request from another, such as the id of a request to create a session, has at most
+// 128 bytes, whatever they are, and may be empty. FIELD_OUT_OF_RANGE, naming `field`.
+absl::Status CheckRequestId(absl::string_view request_id, absl::string_view field);
 
 }  // namespace talweg::server

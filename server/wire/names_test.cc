@@ -44,12 +44,12 @@ TEST(CheckNameTest, EveryOtherByteIsRefused) {
 }
 
 TEST(CheckRequestIdTest, HasAtMost128BytesOfAnyKind) {
-  EXPECT_TRUE(CheckRequestId("").ok());
-  EXPECT_TRUE(CheckRequestId(std::string(128, '\xff')).ok());
-  const absl::Status status = CheckRequestId(std::string(129, 'x'));
+  EXPECT_TRUE(CheckRequestId("", "request_id").ok());
+  EXPECT_TRUE(CheckRequestId(std::string(128, '\xff'), "request_id").ok());
+  const absl::Status status = CheckRequestId(std::string(129, 'x'), "nonce");
   EXPECT_EQ(core::ReasonName(status), "FIELD_OUT_OF_RANGE");
-  EXPECT_EQ(core::FieldName(status), "request_id");
-  EXPECT_EQ(status.message(), "request_id has more than 128 bytes");
+  EXPECT_EQ(core::FieldName(status), "nonce");
+  EXPECT_EQ(status.message(), "nonce has 129 bytes, allowed: 0 to 128");
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ void Fleet::Call(uint32_t index, Subject subject) {
   request.gradient = !IsObserver(process.worker);
   request.history = process.history;
   request.key = {process.worker, process.incarnation, 0};
+  if (subject == Subject::kJoin) request.nonce = process.nonce;
   if (subject == Subject::kContribute) {
     request.key.sequence = process.sequence;
     request.payload = process.payload;
@@ -80,7 +81,7 @@ void Fleet::OnWake(uint32_t index, uint64_t generation) {
   switch (process.phase) {
     case Phase::kBorn:
       if (process.beats) agenda_.In(1, Happening::kBeat, index);
-      process.phase = Phase::kJoining;
+      BeginToJoin(index);
       return Call(index, Subject::kJoin);
     case Phase::kJoining:
       return Call(index, Subject::kJoin);
@@ -98,6 +99,12 @@ void Fleet::OnWake(uint32_t index, uint64_t generation) {
     case Phase::kOver:
       return;
   }
+}
+
+void Fleet::BeginToJoin(uint32_t index) {
+  processes_[index].phase = Phase::kJoining;
+  // Some processes know no nonces.
+  processes_[index].nonce = index % 4 == 3 ? 0 : ++last_nonce_;
 }
 
 void Fleet::OnBeat(uint32_t index) {
@@ -148,9 +155,8 @@ bool Fleet::HasPlace(uint32_t worker) const {
 }
 
 void Fleet::JoinLater(uint32_t index) {
-  Process& process = processes_[index];
-  process.phase = Phase::kJoining;
-  process.call = 0;
+  BeginToJoin(index);
+  processes_[index].call = 0;
   Sleep(index, Seconds(random_.Between(0.5, 2.0)));
 }
 

@@ -55,6 +55,7 @@ class Fleet {
     bool beats = false;
     bool impatient = false;  // It gives up the call under way for its next contribution.
     bool may_wait = true;
+    uint64_t nonce = 0;  // of the join under way; 0 for none
     uint64_t incarnation = 0;
     uint64_t history = 0;
     uint64_t version = 0;  // of the parameters it has
@@ -77,6 +78,8 @@ class Fleet {
   void Sleep(uint32_t process, Nanoseconds delay);
   void Die(uint32_t process);
   void Call(uint32_t process, Subject subject);
+  // The process joins from now on, in as many attempts as it takes.
+  void BeginToJoin(uint32_t process);
   void Compute(uint32_t process);
   void Contribute(uint32_t process);
   // After a while the process joins again, as the next incarnation of its name.
@@ -92,6 +95,7 @@ class Fleet {
   std::vector<Process> processes_;
   std::vector<Person> people_;
   uint64_t next_content_ = 0;
+  uint64_t last_nonce_ = 0;
   bool calm_ = false;
   FleetTotals totals_;
 };

@@ -64,6 +64,7 @@ struct Request {
   uint32_t process = 0;  // that sent it
   uint64_t call = 0;     // of that process
   bool gradient = true;  // role of a joiner
+  uint64_t nonce = 0;    // of a joiner; 0 for none
   uint64_t history = 0;
   Key key;  // sequence 0 if it is no contribution
   Payload payload;

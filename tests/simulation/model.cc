@@ -53,6 +53,8 @@ void Model::Restore(const Saved& saved, uint64_t history, const Settings& settin
     member.joined = true;
     member.gradient = was.gradient;
     member.incarnation = was.incarnation;
+    member.nonce = was.nonce;
+    member.nonce_before = was.nonce_before;
     member.clock = was.clock;
     member.final = was.final;
     member.live = true;

@@ -34,6 +34,7 @@ struct Expected {
   };
   std::string error;  // reason
   std::optional<core::Answer> answer;
+  uint64_t incarnation = 0;  // that a joiner is told
   bool waits = false;
   bool will_not_count = false;  // while it waits
   bool repeats = false;         // Its sequence came before.
@@ -121,9 +122,11 @@ class Model {
     bool held = false;       // Its final answer waits for others.
     bool expected_at_open = false;
     uint64_t incarnation = 0;
-    uint64_t expected_in = 0;  // number of the round that still expects it
-    uint64_t outdated_in = 0;  // number of the last round in which it was refused for its age
-    uint64_t contributed = 0;  // number of the last round that it is part of
+    uint64_t nonce = 0;
+    uint64_t nonce_before = 0;  // the last one of the name that another incarnation had
+    uint64_t expected_in = 0;   // number of the round that still expects it
+    uint64_t outdated_in = 0;   // number of the last round in which it was refused for its age
+    uint64_t contributed = 0;   // number of the last round that it is part of
     uint64_t clock = 0;
     Nanoseconds lease_end = 0;
     Nanoseconds progress_from = 0;

@@ -258,6 +258,16 @@ Expected Model::On(const core::Join& join) {
   Expected expected;
   const uint32_t worker = WorkerOf(join.worker);
   Member& member = members_[worker];
+  if (join.nonce != 0 && member.joined && join.nonce == member.nonce) {
+    // Once more the same join: nothing but a sign of life.
+    expected.error = Identify(history_, worker, member.incarnation);
+    expected.incarnation = member.incarnation;
+    return expected;
+  }
+  if (join.nonce != 0 && member.joined && join.nonce == member.nonce_before) {
+    expected.error = "INCARNATION_FENCED";
+    return expected;
+  }
   if (!member.joined && num_joined_ >= settings_.policy.worker_limit() && !MakeRoom()) {
     expected.error = "TOO_MANY_WORKERS";
     return expected;
@@ -270,7 +280,9 @@ Expected Model::On(const core::Join& join) {
   }
   Member fresh;
   fresh.joined = true;
-  fresh.incarnation = join.incarnation;
+  fresh.incarnation = expected.incarnation = join.incarnation;
+  fresh.nonce = join.nonce;
+  if (member.joined) fresh.nonce_before = member.nonce != 0 ? member.nonce : member.nonce_before;
   fresh.gradient = join.roles.Has(core::Role::kGradient);
   fresh.contributed = member.contributed;
   fresh.expected_at_open = member.expected_at_open;

@@ -75,6 +75,9 @@ TEST(MutationTest, KeptExpectationIsFound) {
 }
 TEST(MutationTest, DroppedAnswerIsFound) { Find(Mutation::kDropAnswer, {"kept_waiting"}); }
 TEST(MutationTest, LateTickIsFound) { Find(Mutation::kOversleep, {"tick_not_asked"}); }
+TEST(MutationTest, IgnoredNonceIsFound) {
+  Find(Mutation::kIgnoreNonce, {"fenced_by_itself", "fenced_taken"});
+}
 TEST(MutationTest, AnswerBeforeItsChangeIsDurableIsFound) {
   Find(server::HostMutation::kAnswerBeforeDurable, {"told_before_durable"});
 }

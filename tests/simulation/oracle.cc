@@ -115,6 +115,9 @@ void Oracle::Saw(const core::Event& event, const Payload& payload, const core::E
           absl::StrCat("got \"", error, "\", expected \"", expected.error, "\""));
     Check(!effects.answer.has_value() && !effects.waits && !effects.fold, "answer_unasked",
           "nobody asked");
+    Check(effects.incarnation == expected.incarnation, "fenced_by_itself",
+          absl::StrCat("a joiner is incarnation ", effects.incarnation, ", expected ",
+                       expected.incarnation));
   }
   if (effects.step.has_value() != expected.step) {
     const bool is_tick = std::holds_alternative<core::Tick>(event);

@@ -219,9 +219,10 @@ void Server::OnRequest(const Request& request) {
       break;
     case Subject::kJoin:
       host_->Join(
-          name,
-          request.gradient ? core::Roles{core::Role::kGradient}
-                           : core::Roles{core::Role::kStatistics},
+          {name, 0,
+           request.gradient ? core::Roles{core::Role::kGradient}
+                            : core::Roles{core::Role::kStatistics},
+           request.nonce},
           [this] { return incarnations_.Issue(); }, told);
       break;
     case Subject::kHeartbeat:

@@ -1,28 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cpp/talweg/client.h"
 
-#include <random>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "client/cpp/talweg/grpc_transport.h"
+#include "client/cpp/talweg/random_id.h"
 #include "core/base/layout.h"
 
 namespace talweg {
 namespace {
 
 constexpr uint32_t kPageSize = 1000;
-
-// 128 random bits in hexadecimal.
-std::string RandomRequestId() {
-  std::random_device random;
-  std::string id;
-  for (int word = 0; word < 4; ++word) absl::StrAppendFormat(&id, "%08x", random());
-  return id;
-}
 
 // The name of the method that is set, as in Optimizer; empty if none is set.
 std::string MethodName(const v1::Optimizer& optimizer) {
@@ -72,7 +63,7 @@ absl::Status Client::CallWithRetry(const Request& request, Response& response,
 }
 
 absl::StatusOr<v1::Session> Client::CreateSession(v1::CreateSessionRequest request) const {
-  if (request.request_id().empty()) request.set_request_id(RandomRequestId());
+  if (request.request_id().empty()) request.set_request_id(RandomId());
   v1::CreateSessionResponse response;
   const absl::Status status = CallWithRetry(request, response);
   if (!status.ok()) return status;
@@ -183,7 +174,8 @@ absl::StatusOr<Session> Client::Join(absl::string_view session_id, absl::string_
   return Session::Join(transport_, options_, session_id, worker, options);
 }
 
-absl::StatusOr<v1::JoinResponse> Client::CallJoin(const v1::JoinRequest& request) const {
+absl::StatusOr<v1::JoinResponse> Client::CallJoin(v1::JoinRequest request) const {
+  if (request.nonce().empty()) request.set_nonce(RandomId());
   v1::JoinResponse response;
   const absl::Status status = CallWithRetry(request, response);
   if (!status.ok()) return status;

@@ -36,7 +36,9 @@ struct ClientOptions {
   // 64 MiB it always does, because no message holds them.
   uint64_t stream_threshold_bytes = uint64_t{4} << 20;
   RetryOptions retry;      // of every call
-  bool heartbeats = true;  // from a background thread of each Session
+  // From a thread of each Session's own, every third of the lease, whatever the worker does. Without
+  // them a worker that computes for longer than the lease expires, and its round closes without it.
+  bool heartbeats = true;
 };
 
 // A session that CreateOrAttach made or found.
@@ -119,8 +121,9 @@ class Client {
                                const JoinOptions& options = {}) const;
 
   // The calls of a worker's life, one by one, for tools. Programs use Join(): a Session makes these
-  // calls by itself, and keeps the lease.
-  absl::StatusOr<v1::JoinResponse> CallJoin(const v1::JoinRequest& request) const;
+  // calls by itself, and keeps the lease. A join without a `nonce` gets a random one, so that
+  // retries are safe.
+  absl::StatusOr<v1::JoinResponse> CallJoin(v1::JoinRequest request) const;
   absl::StatusOr<v1::HeartbeatResponse> CallHeartbeat(const v1::HeartbeatRequest& request) const;
   absl::Status CallLeave(const v1::LeaveRequest& request) const;
 

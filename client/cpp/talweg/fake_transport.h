@@ -73,13 +73,18 @@ class FakeTransport final : public Transport {
   absl::Status Call(const v1::JoinRequest& request, v1::JoinResponse& response,
                     absl::Duration) override {
     return Through([&] {
+      const bool is_repeat = server_->joined && !request.nonce().empty() &&
+                             request.nonce() == server_->joins.back().nonce();
       server_->joins.push_back(request);
       server_->joined = true;
       response.set_replies_wait(server_->replies_wait);
-      server_->last_sequence = 0;
+      if (!is_repeat) {
+        server_->last_sequence = 0;
+        ++server_->incarnation;
+      }
       response.set_history(server_->history);
       response.set_version(server_->version);
-      response.set_incarnation(++server_->incarnation);
+      response.set_incarnation(server_->incarnation);
       response.set_lease_seconds(server_->lease_seconds);
       return absl::OkStatus();
     });

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/talweg/pull.h"
+#include "client/cpp/talweg/random_id.h"
 #include "client/cpp/talweg/session_state.h"
 
 namespace talweg {
@@ -38,6 +39,7 @@ absl::Status Session::JoinAnew() {
   request.set_session_id(state.session_id);
   request.set_worker(state.worker);
   request.mutable_roles()->Assign(state.join.roles.begin(), state.join.roles.end());
+  request.set_nonce(RandomId());  // the same in all attempts
   v1::JoinResponse response;
   const absl::Status status = Retry(
       state.options.retry, *state.transport,

@@ -49,9 +49,16 @@ struct StepResult {
   bool pending() const { return verdict == v1::VERDICT_PENDING; }
 };
 
-// Made by Client::Join(). A background thread sends heartbeats that keep the lease. The library
-// numbers the contributions: a call that is lost is retried under the same sequence, so no
-// contribution is ever applied twice.
+// Made by Client::Join(). A thread of the library's own sends heartbeats that keep the lease, over a
+// connection of its own, from the join until Leave() or the destructor. It needs no call of the
+// worker: a gradient may take many times as long as the lease (30 s by default), and a synchronous
+// round waits for it (unless its policy says otherwise, as with close_seconds or progress_seconds).
+// Only if the whole process stands still, or cannot reach the server, for the length of a lease
+// does the worker expire; then it may go on with its next call.
+//
+// The library numbers the contributions: a call that is lost is retried under the same sequence, so
+// no contribution is ever applied twice. A join that is lost is retried under the same nonce, so
+// that no process is fenced by its own retry.
 //
 // Errors keep the server's reason (status.h). Two of them end this worker's story:
 //   HISTORY_CHANGED     the session lost or changed its past: call Reattach(), pull, go on

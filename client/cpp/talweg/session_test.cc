@@ -180,6 +180,19 @@ TEST_F(SessionTest, PullIntoABufferOfAnotherSizeIsRefused) {
   EXPECT_TRUE(absl::IsInvalidArgument(session.Pull(absl::MakeSpan(pulled)).status()));
 }
 
+TEST_F(SessionTest, AttemptsOfOneJoinAreOneIncarnation) {
+  server_->faults = {Fault::kLoseReply, Fault::kLateReply};
+  Session session = Join();
+  ASSERT_EQ(server_->joins.size(), 3u);
+  EXPECT_EQ(server_->joins[0].nonce().size(), 32u);
+  EXPECT_EQ(server_->joins[1].nonce(), server_->joins[0].nonce());
+  EXPECT_EQ(server_->joins[2].nonce(), server_->joins[0].nonce());
+  EXPECT_EQ(session.incarnation(), 1u);
+  ASSERT_TRUE(session.Reattach().ok());
+  EXPECT_NE(server_->joins[3].nonce(), server_->joins[0].nonce());
+  EXPECT_EQ(session.incarnation(), 2u);
+}
+
 TEST_F(SessionTest, LeaveWhoseReplyWasLostIsDoneAndASecondLeaveDoesNothing) {
   Session session = Join();
   server_->faults = {Fault::kLoseReply};
