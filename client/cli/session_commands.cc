@@ -23,8 +23,8 @@ namespace {
 // Flags of the configuration that create and update share.
 std::vector<Flag> ConfigFlags() {
   return {{"set", "FIELD=VALUE", "a field of the optimizer, such as beta1=0.8; may be repeated"},
-          {"learning_rate", "RATE", "where the schedule starts"},
-          {"warmup_steps", "STEPS", "over which the rate rises linearly"},
+          {"learning_rate", "RATE", "that warm-up leads to and decay starts from"},
+          {"warmup_steps", "STEPS", "over which the rate rises linearly, before decay starts"},
           {"schedule", "DECAY",
            absl::StrCat("how the rate falls, such as cosine:total_steps=1000; one of ",
                         CaseNames(*v1::Schedule::descriptor(), "decay"))},

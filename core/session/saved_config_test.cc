@@ -283,6 +283,20 @@ TEST(SavedConfigTest, FieldsThatContradictEachOtherAreRefusedByTheirSection) {
                 "close_count is required");
 }
 
+// Earlier versions allowed it. A client may not ask for it any longer.
+TEST(SavedConfigTest, AWarmUpThatIsLongerThanTheDecayIsRead) {
+  std::string bytes = ConfigBytesOf(StoryNamed("adam"));
+  const SavedField field = FieldFinder(bytes).Find("schedule.warmup_steps");
+  bytes.replace(field.end - 8, 8, Encoded([](ByteWriter& writer) { writer.Uint64(25); }));
+  const auto config = Read(bytes);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->schedule.LearningRate(25), 0.03);
+  EXPECT_EQ(config->schedule.LearningRate(26), 0.03 * 0.1);
+  const absl::Status asked = config->CheckAsked();
+  EXPECT_EQ(ReasonName(asked), "HYPERPARAMETER_OUT_OF_RANGE");
+  EXPECT_EQ(FieldName(asked), "schedule.cosine.total_steps");
+}
+
 TEST(SavedConfigTest, ARequiredFieldHasNoDefault) {
   const std::string bytes = ConfigBytesOf(StoryNamed("adam"));
   ExpectRefused(Read(WithoutField(bytes, FieldFinder(bytes).Find("schedule.learning_rate"))),

@@ -108,6 +108,17 @@ TEST_F(MergeConfigTest, PathThatIsUnsetReturnsToItsDefault) {
   ExpectRefused(Merge({"optimizer"}).status(), "FIELD_REQUIRED", "config.optimizer");
 }
 
+TEST_F(MergeConfigTest, AWarmUpThatWouldOutlastTheDecayIsRefused) {
+  wanted_.mutable_schedule()->set_warmup_steps(100);
+  ExpectRefused(Merge({"schedule.warmup_steps"}).status(), "HYPERPARAMETER_OUT_OF_RANGE",
+                "config.schedule.cosine.total_steps");
+  wanted_.mutable_schedule()->mutable_cosine()->set_total_steps(101);
+  ExpectMerged({"schedule.warmup_steps", "schedule.cosine.total_steps"}, [](auto& config) {
+    config.mutable_schedule()->set_warmup_steps(100);
+    config.mutable_schedule()->mutable_cosine()->set_total_steps(101);
+  });
+}
+
 TEST_F(MergeConfigTest, GroupsAreReplacedAsAWhole) {
   v1::SessionConfig with_groups = Current();
   AddGroup(with_groups, "w");
