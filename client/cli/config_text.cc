@@ -122,10 +122,14 @@ bool HasMeaning(const FieldDescriptor& field, const v1::AggregationPolicy& polic
       return synchronous;
     case v1::AggregationPolicy::kGradientAccumulationStepsFieldNumber:
       return policy.mode() == v1::AGGREGATION_MODE_ASYNCHRONOUS;
+    case v1::AggregationPolicy::kMaxRoundsAheadFieldNumber:
+      return policy.mode() == v1::AGGREGATION_MODE_BOUNDED_STALENESS;
+    case v1::AggregationPolicy::kTrimFractionFieldNumber:
+      return policy.reduction() == v1::REDUCTION_TRIMMED_MEAN;
     default:
       break;
   }
-  // Choices are those of rounds; a number that is not used is 0.
+  // Choices are those of rounds; any other number is 0 if it is not used, or if there is no limit.
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) return synchronous;
   return ValueText(field, policy) != "0";
 }

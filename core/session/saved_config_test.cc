@@ -280,7 +280,7 @@ TEST(SavedConfigTest, FieldsThatContradictEachOtherAreRefusedByTheirSection) {
   const std::string bytes = ConfigBytesOf(StoryNamed("synchronous"));
   ExpectRefused(Read(WithoutField(bytes, FieldFinder(bytes).Find("aggregation.close_count"))),
                 "state has fields of aggregation that contradict each other: "
-                "close_count is required");
+                "close_count is 0, allowed with close COUNT: >= 1");
 }
 
 // Earlier versions allowed it. A client may not ask for it any longer.

@@ -119,6 +119,26 @@ TEST_F(MergeConfigTest, AWarmUpThatWouldOutlastTheDecayIsRefused) {
   });
 }
 
+TEST_F(MergeConfigTest, AFieldThatIsNeededMayBecomeZeroButNotUnset) {
+  v1::SessionConfig trimmed = Current();
+  v1::AggregationPolicy& aggregation = *trimmed.mutable_aggregation();
+  aggregation.set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
+  aggregation.set_reduction(v1::REDUCTION_TRIMMED_MEAN);
+  aggregation.set_trim_fraction(0.25);
+  aggregation.set_max_workers(8);
+  const core::SessionConfig current = *ConfigFromProto(trimmed);
+  google::protobuf::FieldMask mask;
+  mask.add_paths("aggregation.trim_fraction");
+  ExpectRefused(MergeConfig(current, wanted_, mask).status(), "FIELD_REQUIRED",
+                "config.aggregation.trim_fraction");
+  wanted_.mutable_aggregation()->set_trim_fraction(0);
+  const auto merged = MergeConfig(current, wanted_, mask);
+  ASSERT_TRUE(merged.ok()) << merged.status();
+  EXPECT_EQ(merged->aggregation.value().trim_fraction, 0);
+  // The echo of a policy that uses no trim_fraction says 0 as well, and resolves to itself.
+  EXPECT_TRUE(ConfigFromProto(ConfigToProto(*merged)).ok());
+}
+
 TEST_F(MergeConfigTest, GroupsAreReplacedAsAWhole) {
   v1::SessionConfig with_groups = Current();
   AddGroup(with_groups, "w");
