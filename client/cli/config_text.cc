@@ -154,10 +154,15 @@ bool HasMeaning(const FieldDescriptor& field, const v1::AggregationPolicy& polic
       return synchronous;
     case v1::AggregationPolicy::kGradientAccumulationStepsFieldNumber:
       return policy.mode() == v1::AGGREGATION_MODE_ASYNCHRONOUS;
+    case v1::AggregationPolicy::kMaxRoundsAheadFieldNumber:
+      return policy.mode() == v1::AGGREGATION_MODE_BOUNDED_STALENESS;
+    case v1::AggregationPolicy::kTrimFractionFieldNumber:
+      return policy.reduction() == v1::REDUCTION_TRIMMED_MEAN;
     default:
       break;
   }
-  // Choices are those of rounds; what is not used is 0 or false.
+  // Choices are those of rounds; anything else is 0 or false if it is not used, or if there is no
+  // limit.
   if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) return synchronous;
   const std::string value = ValueText(field, policy);
   return value != "0" && value != "false";

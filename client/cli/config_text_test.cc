@@ -124,6 +124,19 @@ TEST(ConfigTextTest, AResolvedPolicyIsToldWithoutWhatItsModeDoesNotUse) {
       "reduction=MEAN reduce_order=ANY stale_scale=NONE");
 }
 
+TEST(ConfigTextTest, AZeroThatAResolvedPolicyUsesIsTold) {
+  v1::AggregationPolicy policy;
+  policy.set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
+  policy.set_reduction(v1::REDUCTION_TRIMMED_MEAN);
+  policy.set_max_rounds_ahead(0);
+  EXPECT_EQ(SetFields("trim_fraction=0", policy)->size(), 1u);
+  EXPECT_TRUE(policy.has_trim_fraction());
+  EXPECT_THAT(PolicyText(policy), HasSubstr(" reduction=TRIMMED_MEAN trim_fraction=0"));
+  EXPECT_THAT(PolicyText(policy), Not(HasSubstr("max_rounds_ahead")));
+  policy.set_mode(v1::AGGREGATION_MODE_BOUNDED_STALENESS);
+  EXPECT_THAT(PolicyText(policy), HasSubstr(" max_rounds_ahead=0"));
+}
+
 TEST(ConfigTextTest, ChoosesACaseWithItsFields) {
   v1::Schedule schedule;
   const auto name = SetCase("cosine:total_steps=100,final_fraction=0.1", "decay", schedule);

@@ -114,6 +114,9 @@ class Config {
   virtual absl::Status Set(absl::string_view name, const FieldValue& value) = 0;
   // Checks what single ranges cannot say, such as that two fields do not contradict each other.
   virtual absl::Status Validate() const = 0;
+  // What makes a client say the optional field `name` ("reduction TRIMMED_MEAN"), whatever its
+  // value; empty if the field may be left out. The other fields decide that.
+  virtual absl::string_view NeededBy(absl::string_view name) const = 0;
 };
 
 namespace internal {
@@ -187,7 +190,8 @@ absl::Status SetField(const ChoiceField<C, E>& field, C& config, const FieldValu
 }  // namespace internal
 
 // The typed side of `Config`. C needs `static auto Fields()`, a tuple of Field, DialectField and
-// ChoiceField, and it may have `absl::Status Validate() const`.
+// ChoiceField. It may have `absl::Status Validate() const` and
+// `absl::string_view NeededBy(absl::string_view name) const`.
 template <class C>
 class ConfigOf final : public Config {
  public:
@@ -236,6 +240,11 @@ class ConfigOf final : public Config {
   absl::Status Validate() const override {
     if constexpr (requires(const C& c) { c.Validate(); }) return value_.Validate();
     return absl::OkStatus();
+  }
+
+  absl::string_view NeededBy(absl::string_view name) const override {
+    if constexpr (requires(const C& c) { c.NeededBy(name); }) return value_.NeededBy(name);
+    return "";
   }
 
  private:

@@ -37,6 +37,17 @@ struct Sample {
   }
 };
 
+struct Needing {
+  bool trims = false;
+  double share = 0;
+  static auto Fields() {
+    return std::tuple{Field{"trims", &Needing::trims}, Field{"share", &Needing::share}};
+  }
+  absl::string_view NeededBy(absl::string_view name) const {
+    return trims && name == "share" ? "trims" : "";
+  }
+};
+
 enum class Rule { kAll, kCount, kWeight };
 
 struct Chosen {
@@ -166,6 +177,13 @@ TEST(FieldTest, SetThenGetReturnsTheValueAndLeavesTheOthers) {
   }
   for (const auto& [name, value] : values) EXPECT_EQ(config.Get(name), value) << name;
   EXPECT_EQ(config.value().period, 16u);
+}
+
+TEST(FieldTest, OtherFieldsSayWhetherAFieldIsNeeded) {
+  EXPECT_EQ(ConfigOf<Sample>().NeededBy("beta"), "");
+  EXPECT_EQ(ConfigOf<Needing>().NeededBy("share"), "");
+  EXPECT_EQ(ConfigOf<Needing>({.trims = true}).NeededBy("share"), "trims");
+  EXPECT_EQ(ConfigOf<Needing>({.trims = true}).NeededBy("trims"), "");
 }
 
 TEST(FieldTest, OutOfRangeNamesTheFieldAndChangesNothing) {

@@ -3,17 +3,18 @@
 // Adam: steps scaled per coordinate by running averages of the gradient and of its square.
 //
 //   m <- beta1 m + (1 - beta1) g             v <- beta2 v + (1 - beta2) g^2
-//   TORCH  W <- W - (eta / c1) m / (sqrt(v) / sqrt(c2) + epsilon)    c1 = 1 - beta1^t
-//   KERAS  W <- W - eta sqrt(c2) / c1 m / (sqrt(v) + epsilon)        c2 = 1 - beta2^t
-//   PAPER  W <- W - eta (m / c1) / (sqrt(v / c2) + epsilon)          t counts from 1
+//   TORCH  W <- W - (eta / c1) m / (sqrt(v) / sqrt(c2) + epsilon)    c1 = 1 - b1
+//   KERAS  W <- W - eta sqrt(c2) / c1 m / (sqrt(v) + epsilon)        c2 = 1 - b2
+//   PAPER  W <- W - eta (m / c1) / (sqrt(v / c2) + epsilon)
 //   FEDERATED  W <- W - eta m / (sqrt(v) + epsilon)                  v starts at epsilon^2
 //
 // TORCH and PAPER are one step written in two ways, and are computed alike. KERAS is the paper's
 // remark on efficiency; its epsilon weighs more in the first steps. FEDERATED is FedAdam: -g is the
 // mean of the distances by which workers have moved W, and epsilon is called tau there; v starts at
 // the square of epsilon instead of being corrected. With AMSGrad the running maximum of v takes the
-// place of v, in every dialect. beta^t is a running product: it stays right if beta changes during
-// the run, and it needs no mathematics library.
+// place of v, in every dialect. b1 is the product of the beta1 of each step so far, which is
+// beta1^t if beta1 was never changed, and b2 that of beta2. So 1 - b1 is the sum of the weights
+// that all gradients have in m, also after a live change, and no mathematics library is needed.
 //
 // Source: arXiv:1412.6980, algorithm 1 and section 2; arXiv:1904.09237 (AMSGrad); arXiv:2003.00295,
 // algorithm 2 (FEDERATED).

@@ -3,11 +3,12 @@
 // LAMB: Adam's direction, and a step whose length is a share of each tensor's own.
 //
 //   m <- beta1 m + (1 - beta1) g             v <- beta2 v + (1 - beta2) g^2
-//   r = (m / c1) / (sqrt(v / c2) + epsilon) + decay W       c1 = 1 - beta1^t, c2 = 1 - beta2^t
+//   r = (m / c1) / (sqrt(v / c2) + epsilon) + decay W       c1 = 1 - b1, c2 = 1 - b2
 //   W <- W - eta ||W|| / ||r|| r             norms of one tensor; their ratio is 1 if one is 0
 //
 // LAMB is made for large batches: the rate says how far a tensor moves, compared with its size.
-// `decay` is the session's decoupled weight decay, which is part of r here.
+// `decay` is the session's decoupled weight decay, which is part of r here. b1 is the product of
+// the beta1 of each step so far, beta1^t if beta1 was never changed, and b2 that of beta2.
 //
 // Apply writes r to the place of the next version, and sums the squares of each piece (what a block
 // and a tensor have in common). When all sums are there, one more pass takes the step. So the

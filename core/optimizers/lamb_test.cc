@@ -9,6 +9,7 @@
 namespace talweg::core {
 namespace {
 
+using ::testing::DoubleEq;
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::FloatNear;
@@ -88,6 +89,21 @@ TEST(LambTest, TensorWithoutRatesIsLeftAlone) {
   EXPECT_NE(to[0], 1);
   EXPECT_EQ(to[2], 3);
   EXPECT_EQ(to[3], 4);
+}
+
+TEST(LambTest, BiasCorrectionStaysRightWhereBetasChange) {
+  // With a constant gradient m = (1 - product of beta1) g, whatever betas came along, and v alike,
+  // so that r is 1 at every step, and the parameter loses half of itself.
+  Lamb method({}, SpaceOf(1));
+  std::vector<float> parameters = {8};
+  StepInPlace(method, 1, 0.5, {2}, parameters);
+  method.Configure(ConfigOf<LambConfig>({.beta1 = 0.2, .beta2 = 0.5}));
+  StepInPlace(method, 2, 0.5, {2}, parameters);
+  method.Configure(ConfigOf<LambConfig>({.beta1 = 0.99, .beta2 = 0.9999}));
+  StepInPlace(method, 3, 0.5, {2}, parameters);
+  EXPECT_THAT(parameters, ElementsAre(FloatNear(1, 1e-6f)));
+  // 1 - beta1^3 with the last beta1 would be 0.0297.
+  EXPECT_THAT(StateOf(method).scalars[0], Pair("beta1_product", DoubleEq(0.9 * 0.2 * 0.99)));
 }
 
 TEST(LambTest, NamesItsState) {

@@ -14,11 +14,12 @@
 // fallback rule, AdamW:
 //
 //   m <- beta1 m + (1 - beta1) g     v <- beta2 v + (1 - beta2) g^2      the fields `fallback_...`
-//   W <- W - eta decay W - (eta / c1) m / (sqrt(v / c2) + epsilon)   c1 = 1 - beta1^t, c2 alike
+//   W <- W - eta decay W - (eta / c1) m / (sqrt(v / c2) + epsilon)   c1 = 1 - b1, c2 = 1 - b2
 //
-// with the same rate times their group's factor: `match_rms_adamw` makes one rate right for both.
-// The defaults of the fallback are those that Muon is run with (arXiv:2502.16982); beta2 is 0.95
-// there.
+// where b1 is the product of the beta1 of each step so far, beta1^t if beta1 was never changed, and
+// b2 that of beta2. The rate is the same times their group's factor: `match_rms_adamw` makes one
+// rate right for both. The defaults of the fallback are those that Muon is run with
+// (arXiv:2502.16982); beta2 is 0.95 there.
 //
 // The iteration stands in core/linalg/newton_schulz.h.
 //

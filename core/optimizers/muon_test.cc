@@ -139,6 +139,18 @@ TEST(MuonTest, MatrixWithoutRatesIsLeftAloneAndOneWithoutAGradientOnlyDecays) {
   for (size_t i = 4; i < 8; ++i) EXPECT_EQ(to[i], from[i]);
 }
 
+TEST(MuonTest, BiasCorrectionOfTheFallbackStaysRightWhereBetasChange) {
+  // As in AdamTest: every step of the vector is the rate.
+  Muon method({}, SpaceWith({{1}}));
+  std::vector<float> parameters = {0};
+  StepInPlace(method, 1, 0.5, {2}, parameters);
+  method.Configure(ConfigOf<MuonConfig>({.fallback_beta1 = 0.2, .fallback_beta2 = 0.5}));
+  StepInPlace(method, 2, 0.5, {2}, parameters);
+  method.Configure(ConfigOf<MuonConfig>({.fallback_beta1 = 0.99, .fallback_beta2 = 0.9999}));
+  StepInPlace(method, 3, 0.5, {2}, parameters);
+  EXPECT_THAT(parameters, ElementsAre(FloatNear(-1.5f, 1e-6f)));
+}
+
 TEST(MuonTest, NamesItsState) {
   Muon method({.beta = 0.5, .fallback_beta1 = 0.5, .fallback_beta2 = 0.75},
               SpaceWith({{1, 2}, {1}}));

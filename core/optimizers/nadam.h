@@ -5,11 +5,12 @@
 //   m <- beta1 m + (1 - beta1) g             v <- beta2 v + (1 - beta2) g^2
 //   mu_t = beta1 (1 - 0.96^(t psi) / 2)      p_t = mu_1 mu_2 ... mu_t      psi: momentum_decay
 //   n = (1 - mu_t) / (1 - p_t) g + mu_(t+1) / (1 - p_(t+1)) m
-//   W <- W - eta n / (sqrt(v / c2) + epsilon)      c2 = 1 - beta2^t,  t counts from 1
+//   W <- W - eta n / (sqrt(v / c2) + epsilon)      c2 = 1 - b2,  t counts from 1
 //
-// keras.optimizers.Nadam is psi = 1 with epsilon 1e-7. p_t and beta2^t are running products: they
-// stay right if hyper-parameters change during the run. The power of 0.96 is a function of our own,
-// without a mathematics library.
+// keras.optimizers.Nadam is psi = 1 with epsilon 1e-7. b2 is the product of the beta2 of each step
+// so far, beta2^t if beta2 was never changed. b2 and p_t go on from where they were if
+// hyper-parameters change during the run: each factor is what it was at its step. The power of 0.96
+// is a function of our own, without a mathematics library.
 //
 // torch.optim.NAdam of PyTorch 1.10 to 1.13 has mu_t twice in p_(t+1) unless `foreach` is set; the
 // formula above is that of `foreach`, and of PyTorch 2.

@@ -52,29 +52,26 @@ absl::Status CheckUses(const AggregationConfig& config) {
   return absl::OkStatus();
 }
 
-// What the mode or the rule needs must be set, and fit the rest.
+// What the mode or the rule needs must have a value that it can use, and fit the rest.
 absl::Status CheckNeeds(const AggregationConfig& config) {
   const CloseRule close = config.close;
   if (close == CloseRule::kCount && config.close_count == 0) {
-    return Bad("close_count", "is required");
+    return Bad("close_count", "is 0, allowed with close COUNT: >= 1");
   }
   if (close == CloseRule::kWeight && config.close_weight == 0) {
-    return Bad("close_weight", "is required");
+    return Bad("close_weight", "is 0, allowed with close WEIGHT: > 0");
   }
   if (close == CloseRule::kWeight && !config.takes_weights()) {
     return Bad("close", "cannot be WEIGHT: the reduction takes no weights");
   }
   if (close == CloseRule::kDeadline && config.close_seconds == 0) {
-    return Bad("close_seconds", "is required");
+    return Bad("close_seconds", "is 0, allowed with close DEADLINE: > 0");
   }
   constexpr double kMinProgressSeconds = AggregationConfig::kMinProgressSeconds;
   if (config.progress_seconds > 0 && config.progress_seconds < kMinProgressSeconds) {
     return Bad("progress_seconds",
                absl::StrCat("is ", config.progress_seconds, ", allowed: 0 or at least ",
                             kMinProgressSeconds, ", for each worker is looked at so often"));
-  }
-  if (config.reduction == Reduction::kTrimmedMean && config.trim_fraction == 0) {
-    return Bad("trim_fraction", "is required");
   }
   constexpr uint64_t kMaxStagedWorkers = AggregationConfig::kMaxStagedWorkers;
   if (config.stages_all() && (config.max_workers == 0 || config.max_workers > kMaxStagedWorkers)) {
@@ -123,6 +120,26 @@ absl::Status AggregationConfig::Validate() const {
   TALWEG_RETURN_IF_ERROR(CheckUses(*this));
   TALWEG_RETURN_IF_ERROR(CheckNeeds(*this));
   return CheckStarvation(*this);
+}
+
+absl::string_view AggregationConfig::NeededBy(absl::string_view name) const {
+  const struct {
+    absl::string_view field;
+    bool needed;
+    absl::string_view by;
+  } needs[] = {
+      {"close_count", close == CloseRule::kCount, "close COUNT"},
+      {"close_weight", close == CloseRule::kWeight, "close WEIGHT"},
+      {"close_seconds", close == CloseRule::kDeadline, "close DEADLINE"},
+      {"trim_fraction", reduction == Reduction::kTrimmedMean, "reduction TRIMMED_MEAN"},
+      {"max_workers", reduction == Reduction::kTrimmedMean, "reduction TRIMMED_MEAN"},
+      {"max_workers", reduction == Reduction::kMedian, "reduction MEDIAN"},
+      {"max_workers", reduce_order == ReduceOrder::kByWorker, "reduce_order BY_WORKER"},
+  };
+  for (const auto& need : needs) {
+    if (need.field == name && need.needed) return need.by;
+  }
+  return "";
 }
 
 uint64_t AggregationConfig::RoundBytes(uint64_t num_elements) const {

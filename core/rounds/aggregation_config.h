@@ -80,8 +80,12 @@ struct AggregationConfig {
   }
 
   // Fails with FIELD_OUT_OF_RANGE, naming the field, if the mode or the rule does not use a field
-  // that is set, if fields contradict each other, or if slow workers would starve.
+  // that is not at its default, if fields contradict each other, or if slow workers would starve.
   absl::Status Validate() const;
+
+  // What makes a client say the field `name` ("close COUNT"), because no default would be a good
+  // guess; empty if nothing does. A trim_fraction of 0 is as good as any other, once it is said.
+  absl::string_view NeededBy(absl::string_view name) const;
 
   bool synchronous() const { return mode == AggregationMode::kSynchronous; }
   // Whether all contributions of a round are kept until it closes.

@@ -126,16 +126,46 @@ TEST(AggregationConfigTest, RoundsAreOfTheSynchronousModeOnly) {
   EXPECT_EQ(Blamed(ByWorker, Bounded), "reduce_order");
 }
 
-TEST(AggregationConfigTest, WhatARuleNeedsIsRequired) {
+TEST(AggregationConfigTest, WhatARuleNeedsHasAValueThatItCanUse) {
   EXPECT_EQ(Blamed(ByCount, [](C& c) { c.close_count = 0; }), "close_count");
   EXPECT_EQ(Blamed(ByWeight, [](C& c) { c.close_weight = 0; }), "close_weight");
   EXPECT_EQ(Blamed(ByDeadline, [](C& c) { c.close_seconds = 0; }), "close_seconds");
-  EXPECT_EQ(Blamed(Trimmed, [](C& c) { c.trim_fraction = 0; }), "trim_fraction");
   EXPECT_EQ(Blamed(Trimmed, [](C& c) { c.max_workers = 0; }), "max_workers");
   EXPECT_EQ(Blamed(Median, [](C& c) { c.max_workers = 0; }), "max_workers");
   EXPECT_EQ(Blamed(ByWorker, [](C& c) { c.max_workers = 0; }), "max_workers");
   EXPECT_EQ(Blamed(Median, [](C& c) { c.max_workers = 4097; }), "max_workers");
   EXPECT_EQ(Blamed(Median, [](C& c) { c.max_workers = 4096; }), "");
+}
+
+TEST(AggregationConfigTest, AFieldWithoutAGoodDefaultIsNeededByWhatUsesIt) {
+  const struct {
+    const char* field;
+    Base base;
+    const char* by;
+  } rows[] = {
+      {"close_count", ByCount, "close COUNT"},
+      {"close_weight", ByWeight, "close WEIGHT"},
+      {"close_seconds", ByDeadline, "close DEADLINE"},
+      {"trim_fraction", Trimmed, "reduction TRIMMED_MEAN"},
+      {"max_workers", Trimmed, "reduction TRIMMED_MEAN"},
+      {"max_workers", Median, "reduction MEDIAN"},
+      {"max_workers", ByWorker, "reduce_order BY_WORKER"},
+  };
+  for (const FieldInfo& field : ConfigOf<C>().Fields()) {
+    EXPECT_EQ(C().NeededBy(field.name), "") << field.name;
+    for (const Base base :
+         {Synchronous, Bounded, ByCount, ByWeight, ByDeadline, Trimmed, Median, ByWorker}) {
+      std::string expected;
+      for (const auto& row : rows) {
+        if (row.field == field.name && row.base == base) expected = row.by;
+      }
+      EXPECT_EQ(Make(base, nullptr).NeededBy(field.name), expected) << field.name;
+    }
+  }
+}
+
+TEST(AggregationConfigTest, ATrimmedMeanMayTrimNothing) {
+  EXPECT_EQ(Blamed(Trimmed, [](C& c) { c.trim_fraction = 0; }), "");
 }
 
 TEST(AggregationConfigTest, AReductionWithoutWeightsCannotCloseByThem) {
@@ -221,6 +251,8 @@ TEST(AggregationConfigTest, AProgressDeadlineIsNotSoShortThatTimersWouldNeverRes
 TEST(AggregationConfigTest, ErrorsSayWhereAFieldIsUsed) {
   const absl::Status status = Make(Synchronous, [](C& c) { c.max_rounds_ahead = 1; }).Validate();
   EXPECT_EQ(status.message(), "max_rounds_ahead is used only with mode BOUNDED_STALENESS");
+  EXPECT_EQ(Make(ByWeight, [](C& c) { c.close_weight = 0; }).Validate().message(),
+            "close_weight is 0, allowed with close WEIGHT: > 0");
 }
 
 TEST(AggregationConfigTest, RangesAreThoseOfTheTable) {

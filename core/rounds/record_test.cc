@@ -338,8 +338,8 @@ TEST(OrderTest, TrimIsTheFloorOfTheShareOfThoseWhoCame) {
     double fraction;
     int count;
     uint32_t trim;
-  } rows[] = {{0.1, 9, 0},  {0.1, 10, 1}, {0.25, 7, 1},  {0.25, 8, 2},
-              {0.49, 2, 0}, {0.49, 3, 1}, {0.499, 10, 4}};
+  } rows[] = {{0, 5, 0},    {0.1, 9, 0},  {0.1, 10, 1}, {0.25, 7, 1},
+              {0.25, 8, 2}, {0.49, 2, 0}, {0.49, 3, 1}, {0.499, 10, 4}};
   for (const auto& [fraction, count, trim] : rows) {
     AggregationConfig aggregation = Synchronous();
     aggregation.reduction = Reduction::kTrimmedMean;

@@ -5,15 +5,16 @@
 //   decay(t) = 1
 #pragma once
 
-#include <cstdint>
 #include <tuple>
+
+#include "core/schedules/decay_point.h"
 
 namespace talweg::core {
 
 struct ConstantDecay {
   static auto Fields() { return std::tuple{}; }
 
-  double At(uint64_t /*step*/) const { return 1; }
+  double At(DecayPoint /*point*/) const { return 1; }
 };
 
 }  // namespace talweg::core

@@ -31,8 +31,9 @@ double HalfCosine(uint64_t taken, uint64_t total) {
   return taken < left ? 1 - sine * sine : sine * sine;
 }
 
-double CosineDecay::At(uint64_t step) const {
-  const double half = HalfCosine(std::min(step - 1, total_steps), total_steps);
+double CosineDecay::At(DecayPoint point) const {
+  const uint64_t total = point.StepsToEnd(total_steps);
+  const double half = HalfCosine(std::min(point.SincePeak(), total), total);
   return final_fraction + (1 - final_fraction) * half;
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Cosine: half a cosine from 1 to `final_fraction`; then the rate stays there.
+// Cosine: half a cosine from 1, at the end of the warm-up, to `final_fraction`, after `total_steps`
+// steps; then the rate stays there.
 //
-//   decay(t) = f + (1 - f) (1 + cos(pi min(u, T) / T)) / 2
-//   u = t - 1,  T = total_steps,  f = final_fraction
+//   decay(t) = f + (1 - f) (1 + cos(pi min(u, n) / n)) / 2
+//   u = t - p,  n = T + 1 - p,  p = max(warmup_steps, 1),  T = total_steps,  f = final_fraction
 //
 // Source: Loshchilov, Hutter, arXiv:1608.03983, equation 5, without restarts. PyTorch:
 // CosineAnnealingLR.
@@ -13,11 +14,12 @@
 #include <tuple>
 
 #include "core/base/field.h"
+#include "core/schedules/decay_point.h"
 
 namespace talweg::core {
 
 struct CosineDecay {
-  uint64_t total_steps = 1;   // after which the rate stays
+  uint64_t total_steps = 1;   // from the first step on, warm-up included; then the rate stays
   double final_fraction = 0;  // of the rate that is left at the end
   static auto Fields() {
     return std::tuple{
@@ -27,7 +29,7 @@ struct CosineDecay {
     };
   }
 
-  double At(uint64_t step) const;
+  double At(DecayPoint point) const;
 };
 
 // (1 + cos(pi taken / total)) / 2 for taken <= total, total >= 1: exactly 1, 1/2 and 0 at the

@@ -2,9 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes schedule_vectors.json: learning rates as PyTorch's schedulers give them.
 
-Where PyTorch has no scheduler of that kind the formula of schedule.proto stands in a LambdaLR, or,
-for numbers of steps that no loop reaches, in exact rational or 60-digit arithmetic. Run it in this
-folder with an interpreter that has torch; `--check` only compares.
+A decay after a warm-up is a SequentialLR. Where PyTorch has no scheduler of that kind the formula
+of schedule.proto stands in a LambdaLR, or, for numbers of steps that no loop reaches, in exact
+rational or 60-digit arithmetic. The cases named "transformers" have the formulas of that library's
+optimization.py, at current_step = t: its first step, which has the rate 0, is left out. Run the
+script in this folder with an interpreter that has torch; `--check` only compares.
 """
 import decimal
 import json
@@ -42,6 +44,35 @@ def warm_up(optimizer, steps):
     return torch_rates.LinearLR(optimizer, start_factor=1 / steps, total_iters=steps - 1)
 
 
+def warm_up_then(make_decay, warmup_steps, steps):
+    """The decay begins with the last step of the warm-up, which has the whole rate."""
+    def make(optimizer):
+        return [torch_rates.SequentialLR(
+            optimizer, [warm_up(optimizer, warmup_steps), make_decay(optimizer)],
+            milestones=[warmup_steps - 1])]
+    return run(make, steps)
+
+
+def transformers(decay, warmup_steps, steps):
+    """lr_lambda(current_step) of a schedule with warm-up at current_step = 1, 2, ..."""
+    return [[t, RATE * (t / warmup_steps if t < warmup_steps else decay(t))]
+            for t in range(1, steps + 1)]
+
+
+def transformers_cosine(warmup, training_steps):
+    return lambda current: max(0.0, 0.5 * (1.0 + math.cos(
+        math.pi * (current - warmup) / (training_steps - warmup))))
+
+
+def transformers_polynomial(warmup, training_steps, power, end):
+    def decay(current):
+        if current > training_steps:
+            return end
+        left = 1 - (current - warmup) / (training_steps - warmup)
+        return (1 - end) * left**power + end
+    return decay
+
+
 def exact(decay, steps):
     """The rate at far steps: `decay` gives a Fraction or a Decimal of u."""
     return [[t, float(Fraction(decay(t - 1)) * Fraction(RATE))] for t in steps]
@@ -72,7 +103,9 @@ def cases():
     yield case("StepLR", "step", {"period_steps": 7, "factor": 0.3},
                run(lambda o: [torch_rates.StepLR(o, 7, 0.3)], 80))
     yield case("StepLR after LinearLR", "step", {"period_steps": 5, "factor": 0.5},
-               run(lambda o: [torch_rates.StepLR(o, 5, 0.5), warm_up(o, 18)], 60), 18)
+               warm_up_then(lambda o: torch_rates.StepLR(o, 5, 0.5), 18, 60), 18)
+    yield case("ExponentialLR after LinearLR", "step", {"period_steps": 1, "factor": 0.1},
+               warm_up_then(lambda o: torch_rates.ExponentialLR(o, 0.1), 5, 20), 5)
     yield case("ExponentialLR", "step", {"period_steps": 1, "factor": 0.97},
                run(lambda o: [torch_rates.ExponentialLR(o, 0.97)], 300))
     yield case("step, far", "step", {"period_steps": 10, "factor": 0.999},
@@ -101,10 +134,33 @@ def cases():
                {"total_steps": 2**63, "power": 3, "final_fraction": 0.0},
                exact(lambda u: (1 - Fraction(min(u, 2**63), 2**63)) ** 3,
                      (1, 2**61 + 1, 2**62 + 1, 2**63 - 2**40, 2**63, 2**63 + 1, 2**64 - 1)))
-    warm = run(lambda o: [torch_rates.LambdaLR(
-        o, lambda u: min(1, (u + 1) / 50) * cosine_formula(20, 0.1)(u))], 80)
-    yield case("warm-up longer than the cosine", "cosine",
-               {"total_steps": 20, "final_fraction": 0.1}, warm, 50)
+    yield case("CosineAnnealingLR after LinearLR", "cosine",
+               {"total_steps": 10, "final_fraction": 0.0},
+               warm_up_then(lambda o: torch_rates.CosineAnnealingLR(o, 6), 5, 11), 5)
+    yield case("CosineAnnealingLR to a tenth after LinearLR", "cosine",
+               {"total_steps": 60, "final_fraction": 0.1},
+               warm_up_then(lambda o: torch_rates.CosineAnnealingLR(o, 41, eta_min=0.1 * RATE),
+                            20, 61), 20)
+    yield case("PolynomialLR after LinearLR", "polynomial",
+               {"total_steps": 50, "power": 3, "final_fraction": 0.0},
+               warm_up_then(lambda o: torch_rates.PolynomialLR(o, 40, 3), 11, 60), 11)
+    yield case("transformers, cosine", "cosine", {"total_steps": 40, "final_fraction": 0.0},
+               transformers(transformers_cosine(15, 41), 15, 41), 15)
+    yield case("transformers, linear", "polynomial",
+               {"total_steps": 40, "power": 1, "final_fraction": 0.0},
+               transformers(lambda c: max(0.0, (41 - c) / (41 - 15)), 15, 60), 15)
+    yield case("transformers, polynomial", "polynomial",
+               {"total_steps": 40, "power": 2, "final_fraction": 0.25},
+               transformers(transformers_polynomial(39, 41, 2, 0.25), 39, 60), 39)
+    yield case("transformers, inverse_sqrt", "inverse_sqrt", {},
+               transformers(lambda c: 1 / math.sqrt(c / 30), 30, 200), 30)
+    yield case("inverse_sqrt after a long warm-up, far", "inverse_sqrt", {},
+               [[2**61, RATE / 2], [2**62, RATE], [2**62 + 2**60, RATE * math.sqrt(0.8)],
+                [2**63, RATE * math.sqrt(0.5)], [2**64 - 1, RATE / 2]], 2**62)
+    yield case("cosine after a long warm-up, far", "cosine",
+               {"total_steps": 3 * 2**61 - 1, "final_fraction": 0.0},
+               [[2**60, RATE / 2], [2**61, RATE], [3 * 2**60, RATE * (2 + math.sqrt(2)) / 4],
+                [2**62, RATE / 2], [3 * 2**61, 0.0], [2**64 - 1, 0.0]], 2**61)
 
 
 def text():

@@ -7,9 +7,10 @@
 
 namespace talweg::core {
 
-double PolynomialDecay::At(uint64_t step) const {
-  const uint64_t left = total_steps - std::min(step - 1, total_steps);
-  const double share = static_cast<double>(left) / static_cast<double>(total_steps);
+double PolynomialDecay::At(DecayPoint point) const {
+  const uint64_t total = point.StepsToEnd(total_steps);
+  const uint64_t left = total - std::min(point.SincePeak(), total);
+  const double share = static_cast<double>(left) / static_cast<double>(total);
   return final_fraction + (1 - final_fraction) * WholePower(share, power);
 }
 

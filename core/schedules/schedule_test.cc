@@ -7,6 +7,8 @@
 #include <limits>
 #include <numbers>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/container/flat_hash_set.h"
 #include "core/base/reasons.h"
@@ -88,16 +90,16 @@ TEST(ScheduleTest, EveryKindStartsAtOneAndNeverRisesOrLeavesItsRange) {
         ASSERT_TRUE(config->Set(field.name, uint64_t{100}).ok());
       }
     }
-    EXPECT_EQ(kind.decay(*config, 1), 1.0);
+    EXPECT_EQ(kind.decay(*config, {1, 1}), 1.0);
     double last = 1;
     for (uint64_t step = 2; step < 300; ++step) {
-      const double decay = kind.decay(*config, step);
+      const double decay = kind.decay(*config, {step, 1});
       EXPECT_LE(decay, last) << step;
       EXPECT_GE(decay, 0.0) << step;
       last = decay;
     }
     for (const uint64_t step : {uint64_t{1} << 32, uint64_t{1} << 63, kLastStep}) {
-      const double decay = kind.decay(*config, step);
+      const double decay = kind.decay(*config, {step, 1});
       EXPECT_TRUE(decay >= 0 && decay <= last) << step;
     }
   }
@@ -140,25 +142,120 @@ TEST(ScheduleTest, WarmUpRisesLinearlyAndEndsExactly) {
             0.25);
 }
 
-TEST(ScheduleTest, WarmUpLongerThanTheDecayMultipliesWhatIsLeft) {
-  const auto config = std::make_shared<ConfigOf<CosineDecay>>(CosineDecay{10, 0.5});
-  const Schedule schedule = MakeSchedule("cosine", config, 1, 100);
-  EXPECT_EQ(schedule.LearningRate(1), 0.01);
-  EXPECT_EQ(schedule.LearningRate(50), 0.25);
-  EXPECT_EQ(schedule.LearningRate(100), 0.5);
-  EXPECT_EQ(schedule.LearningRate(kLastStep), 0.5);
+// A schedule of each kind over 10 steps, with a period of 2 where there is one.
+std::vector<Schedule> EveryKind(double learning_rate, uint64_t warmup_steps) {
+  std::vector<Schedule> schedules;
+  for (const DecayKind& kind : DecayKinds()) {
+    std::unique_ptr<Config> config = kind.default_config();
+    for (const FieldInfo& field : config->Fields()) {
+      const bool is_period = field.name == "period_steps";
+      if (!is_period && field.name != "total_steps") continue;
+      EXPECT_TRUE(config->Set(field.name, uint64_t{is_period ? 2u : 10u}).ok());
+    }
+    schedules.push_back(MakeSchedule(kind.name, std::move(config), learning_rate, warmup_steps));
+  }
+  return schedules;
+}
+
+TEST(ScheduleTest, WarmUpLeadsToTheWholeRateAndDecayStartsThere) {
+  for (const Schedule& schedule : EveryKind(0.1, 5)) {
+    SCOPED_TRACE(std::string(schedule.kind().name));
+    for (uint64_t step = 1; step < 5; ++step) {
+      EXPECT_EQ(schedule.LearningRate(step), 0.1 * (static_cast<double>(step) / 5)) << step;
+    }
+    EXPECT_EQ(schedule.LearningRate(5), 0.1);
+    for (uint64_t step = 5; step < 30; ++step) {
+      EXPECT_LE(schedule.LearningRate(step + 1), schedule.LearningRate(step)) << step;
+    }
+    // The first decayed step, except that a period keeps the rate for two steps.
+    const bool falls = schedule.kind().name != "constant" && schedule.kind().name != "step";
+    EXPECT_EQ(schedule.LearningRate(6) < 0.1, falls);
+    EXPECT_EQ(schedule.LearningRate(7) < 0.1, schedule.kind().name != "constant");
+  }
+}
+
+TEST(ScheduleTest, TotalStepsCountFromTheFirstStepAndIncludeTheWarmUp) {
+  const auto cosine = std::make_shared<ConfigOf<CosineDecay>>(CosineDecay{10, 0});
+  const auto linear = std::make_shared<ConfigOf<PolynomialDecay>>(PolynomialDecay{10, 1, 0.25});
+  for (const uint64_t warmup_steps : {0, 1, 2, 5, 9}) {
+    const Schedule to_zero = MakeSchedule("cosine", cosine, 0.1, warmup_steps);
+    EXPECT_GT(to_zero.LearningRate(10), 0) << warmup_steps;
+    EXPECT_EQ(to_zero.LearningRate(11), 0) << warmup_steps;
+    const Schedule to_a_quarter = MakeSchedule("polynomial", linear, 0.5, warmup_steps);
+    EXPECT_GT(to_a_quarter.LearningRate(10), 0.125) << warmup_steps;
+    EXPECT_EQ(to_a_quarter.LearningRate(11), 0.125) << warmup_steps;
+    EXPECT_EQ(to_a_quarter.LearningRate(kLastStep), 0.125) << warmup_steps;
+  }
+}
+
+TEST(ScheduleTest, PeriodsCountFromTheEndOfTheWarmUp) {
+  const auto config = std::make_shared<ConfigOf<StepDecay>>(StepDecay{3, 0.5});
+  const Schedule schedule = MakeSchedule("step", config, 1, 4);
+  const double expected[] = {0.25, 0.5, 0.75, 1, 1, 1, 0.5, 0.5, 0.5, 0.25};
+  for (uint64_t step = 1; step <= 10; ++step) {
+    EXPECT_EQ(schedule.LearningRate(step), expected[step - 1]) << step;
+  }
+}
+
+TEST(ScheduleTest, InverseSqrtGoesOnFromTheWarmUpAsTheRootOfItsLength) {
+  const auto config =
+      std::shared_ptr<const Config>(FindDecayKind("inverse_sqrt")->default_config());
+  const Schedule schedule = MakeSchedule("inverse_sqrt", config, 0.5, 16);
+  EXPECT_EQ(schedule.LearningRate(8), 0.25);
+  EXPECT_EQ(schedule.LearningRate(16), 0.5);
+  EXPECT_EQ(schedule.LearningRate(64), 0.25);
+  EXPECT_EQ(schedule.LearningRate(256), 0.125);
+}
+
+TEST(ScheduleTest, AWarmUpOfOneStepIsNone) {
+  const std::vector<Schedule> without = EveryKind(0.3, 0);
+  const std::vector<Schedule> with_one = EveryKind(0.3, 1);
+  for (size_t kind = 0; kind < without.size(); ++kind) {
+    for (uint64_t step = 1; step < 40; ++step) {
+      EXPECT_EQ(with_one[kind].LearningRate(step), without[kind].LearningRate(step)) << step;
+    }
+  }
+}
+
+TEST(ScheduleTest, ADecayThatEndsWithTheWarmUpOrBeforeIsRefused) {
+  for (const uint64_t warmup_steps : {0, 9, 10, 11}) {
+    for (const Schedule& schedule : EveryKind(1, warmup_steps)) {
+      const bool has_end = schedule.kind().name == "cosine" || schedule.kind().name == "polynomial";
+      const absl::Status status = schedule.CheckWarmup();
+      ASSERT_EQ(status.ok(), !has_end || warmup_steps < 10) << schedule.kind().name;
+      if (status.ok()) continue;
+      EXPECT_EQ(ReasonName(status), "HYPERPARAMETER_OUT_OF_RANGE");
+      EXPECT_EQ(FieldName(status), std::string(schedule.kind().name) + ".total_steps");
+      if (warmup_steps != 11) continue;
+      EXPECT_EQ(status.message(),
+                "total_steps is 10, allowed: more than the 11 of warmup_steps, which it includes");
+    }
+  }
+}
+
+// A state that an earlier version saved may have such a schedule.
+TEST(ScheduleTest, ADecayThatEndsBeforeTheWarmUpIsAtItsEndAfterThePeak) {
+  for (const uint64_t total_steps : {1, 5, 99, 100}) {
+    const auto config = std::make_shared<ConfigOf<CosineDecay>>(CosineDecay{total_steps, 0.5});
+    const Schedule schedule = MakeSchedule("cosine", config, 1, 100);
+    EXPECT_EQ(schedule.LearningRate(1), 0.01);
+    EXPECT_EQ(schedule.LearningRate(50), 0.5);
+    EXPECT_EQ(schedule.LearningRate(100), 1);
+    EXPECT_EQ(schedule.LearningRate(101), 0.5);
+    EXPECT_EQ(schedule.LearningRate(kLastStep), 0.5);
+  }
 }
 
 TEST(CosineDecayTest, IsExactAtItsEndsAndInTheMiddle) {
   const CosineDecay decay{1000, 0};
-  EXPECT_EQ(decay.At(1), 1.0);
-  EXPECT_EQ(decay.At(501), 0.5);
-  EXPECT_EQ(decay.At(1001), 0.0);
-  EXPECT_EQ(decay.At(1002), 0.0);
-  EXPECT_EQ(decay.At(kLastStep), 0.0);
-  EXPECT_EQ((CosineDecay{1, 0}).At(1), 1.0);
-  EXPECT_EQ((CosineDecay{1, 0}).At(2), 0.0);
-  EXPECT_EQ((CosineDecay{kLastStep, 0.25}).At(1), 1.0);
+  EXPECT_EQ(decay.At({1, 1}), 1.0);
+  EXPECT_EQ(decay.At({501, 1}), 0.5);
+  EXPECT_EQ(decay.At({1001, 1}), 0.0);
+  EXPECT_EQ(decay.At({1002, 1}), 0.0);
+  EXPECT_EQ(decay.At({kLastStep, 1}), 0.0);
+  EXPECT_EQ((CosineDecay{1, 0}).At({1, 1}), 1.0);
+  EXPECT_EQ((CosineDecay{1, 0}).At({2, 1}), 0.0);
+  EXPECT_EQ((CosineDecay{kLastStep, 0.25}).At({1, 1}), 1.0);
 }
 
 TEST(CosineDecayTest, HalfCosineStaysWithinItsErrorOverADenseGrid) {
@@ -186,22 +283,23 @@ TEST(CosineDecayTest, HalfCosineStaysWithinItsErrorOverADenseGrid) {
 TEST(StepDecayTest, FallsExactlyAtEachPeriod) {
   const StepDecay decay{3, 0.5};
   const double expected[] = {1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25, 0.25, 0.125};
-  for (uint64_t step = 1; step <= 10; ++step) EXPECT_EQ(decay.At(step), expected[step - 1]) << step;
-  EXPECT_EQ((StepDecay{1, 0.1}).At(kLastStep), 0.0);
-  EXPECT_EQ((StepDecay{1, 1}).At(kLastStep), 1.0);
-  EXPECT_EQ((StepDecay{kLastStep, 0.1}).At(kLastStep), 1.0);
+  for (uint64_t step = 1; step <= 10; ++step)
+    EXPECT_EQ(decay.At({step, 1}), expected[step - 1]) << step;
+  EXPECT_EQ((StepDecay{1, 0.1}).At({kLastStep, 1}), 0.0);
+  EXPECT_EQ((StepDecay{1, 1}).At({kLastStep, 1}), 1.0);
+  EXPECT_EQ((StepDecay{kLastStep, 0.1}).At({kLastStep, 1}), 1.0);
 }
 
 TEST(PolynomialDecayTest, IsExactWhereItCanBe) {
   const PolynomialDecay decay{4, 2, 0};
-  EXPECT_EQ(decay.At(1), 1.0);
-  EXPECT_EQ(decay.At(2), 0.5625);
-  EXPECT_EQ(decay.At(3), 0.25);
-  EXPECT_EQ(decay.At(4), 0.0625);
-  EXPECT_EQ(decay.At(5), 0.0);
-  EXPECT_EQ(decay.At(kLastStep), 0.0);
-  EXPECT_EQ((PolynomialDecay{4, 1, 0.5}).At(3), 0.75);
-  EXPECT_EQ((PolynomialDecay{4, 1, 0.5}).At(100), 0.5);
+  EXPECT_EQ(decay.At({1, 1}), 1.0);
+  EXPECT_EQ(decay.At({2, 1}), 0.5625);
+  EXPECT_EQ(decay.At({3, 1}), 0.25);
+  EXPECT_EQ(decay.At({4, 1}), 0.0625);
+  EXPECT_EQ(decay.At({5, 1}), 0.0);
+  EXPECT_EQ(decay.At({kLastStep, 1}), 0.0);
+  EXPECT_EQ((PolynomialDecay{4, 1, 0.5}).At({3, 1}), 0.75);
+  EXPECT_EQ((PolynomialDecay{4, 1, 0.5}).At({100, 1}), 0.5);
 }
 
 TEST(WholePowerTest, StaysWithinAnUlpForEachFactor) {

@@ -5,6 +5,8 @@
 
 namespace talweg::core {
 
-double StepDecay::At(uint64_t step) const { return WholePower(factor, (step - 1) / period_steps); }
+double StepDecay::At(DecayPoint point) const {
+  return WholePower(factor, point.SincePeak() / period_steps);
+}
 
 }  // namespace talweg::core

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Step: the rate is multiplied by a factor after every period of `period_steps` steps.
+// Step: the rate is multiplied by a factor after every period of `period_steps` steps. The first
+// period begins with the step that has the whole rate, which ends the warm-up.
 //
-//   decay(t) = factor^floor(u / period_steps),  u = t - 1
+//   decay(t) = factor^floor(u / period_steps)
+//   u = t - p,  p = max(warmup_steps, 1)
 //
 // PyTorch: StepLR.
 #pragma once
@@ -11,6 +13,7 @@
 #include <tuple>
 
 #include "core/base/field.h"
+#include "core/schedules/decay_point.h"
 
 namespace talweg::core {
 
@@ -26,7 +29,7 @@ struct StepDecay {
   }
 
   // Takes O(log t).
-  double At(uint64_t step) const;
+  double At(DecayPoint point) const;
 };
 
 }  // namespace talweg::core

@@ -67,6 +67,10 @@ void SetSchedule(SectionValue value, SessionConfig& config) {
                              *FindDecayKind(value.kind), std::move(value.kind_fields));
 }
 
+absl::Status CheckAskedSchedule(const SessionConfig& config) {
+  return PrefixField(config.schedule.CheckWarmup(), "schedule");
+}
+
 // ---- sections that are one struct ----
 
 template <auto kMember>
@@ -219,7 +223,8 @@ constexpr Section kSections[] = {
      .default_kind = "constant",
      .choose_kind = ChooseDecay,
      .view = ViewSchedule,
-     .set = SetSchedule},
+     .set = SetSchedule,
+     .check_asked = CheckAskedSchedule},
     AggregationSection(),
     Plain<&SessionConfig::clipping>("clipping"),
     WeightDecaySection(),

@@ -81,6 +81,10 @@ struct Section {
   // are set. Fails with FIELD_OUT_OF_RANGE, naming the field within the configuration. Null:
   // nothing is checked or derived.
   absl::Status (*resolve)(SessionConfig& config) = nullptr;
+  // Checks what a client may not ask for, although a saved state may say it, because earlier
+  // versions allowed it. Fails with HYPERPARAMETER_OUT_OF_RANGE or FIELD_OUT_OF_RANGE, naming the
+  // field within the configuration. Null: there is nothing of that kind.
+  absl::Status (*check_asked)(const SessionConfig& config) = nullptr;
   // Fails with FIELD_IMMUTABLE if a live session may not make this change, although no fixed kind
   // and no fixed field differs. Null: every such change is allowed.
   absl::Status (*check_change)(const SessionConfig& from, const SessionConfig& to) = nullptr;

@@ -290,7 +290,21 @@ TEST(SavedConfigTest, FieldsThatContradictEachOtherAreRefusedByTheirSection) {
   const std::string bytes = ConfigBytesOf(StoryNamed("synchronous"));
   ExpectRefused(Read(WithoutField(bytes, FieldFinder(bytes).Find("aggregation.close_count"))),
                 "state has fields of aggregation that contradict each other: "
-                "close_count is required");
+                "close_count is 0, allowed with close COUNT: >= 1");
+}
+
+// Earlier versions allowed it. A client may not ask for it any longer.
+TEST(SavedConfigTest, AWarmUpThatIsLongerThanTheDecayIsRead) {
+  std::string bytes = ConfigBytesOf(StoryNamed("adam"));
+  const SavedField field = FieldFinder(bytes).Find("schedule.warmup_steps");
+  bytes.replace(field.end - 8, 8, Encoded([](ByteWriter& writer) { writer.Uint64(25); }));
+  const auto config = Read(bytes);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->schedule.LearningRate(25), 0.03);
+  EXPECT_EQ(config->schedule.LearningRate(26), 0.03 * 0.1);
+  const absl::Status asked = config->CheckAsked();
+  EXPECT_EQ(ReasonName(asked), "HYPERPARAMETER_OUT_OF_RANGE");
+  EXPECT_EQ(FieldName(asked), "schedule.cosine.total_steps");
 }
 
 TEST(SavedConfigTest, ARequiredFieldHasNoDefault) {

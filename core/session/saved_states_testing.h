@@ -147,8 +147,8 @@ inline SessionConfig Resolved(SessionConfig config) {
   return config;
 }
 
-// Asynchronous Adam with warm-up and cosine, changed once while it ran; a stale contribution, and
-// a refused one.
+// Asynchronous Adam with a warm-up of one step and cosine, changed once while it ran; a stale
+// contribution, and a refused one.
 inline SessionConfig AdamConfigOfStory() {
   AggregationConfig aggregation;
   aggregation.max_staleness = 3;
@@ -156,7 +156,7 @@ inline SessionConfig AdamConfigOfStory() {
   return Resolved(
       Make({{"scale", {}}, {"w", {3, 4}}, {"b", {4}}}, "adam",
            {{"beta1", FieldValue(0.8)}, {"dialect", FieldValue(Dialect::kKeras)}},
-           {.learning_rate = 0.05, .warmup_steps = 3}, "cosine",
+           {.learning_rate = 0.05, .warmup_steps = 1}, "cosine",
            {{"total_steps", FieldValue(uint64_t{20})}, {"final_fraction", FieldValue(0.1)}},
            aggregation));
 }
@@ -165,7 +165,7 @@ inline void AdamBefore(StoryTeller& teller) {
   teller.Joins("a");
   for (int step = 0; step < 4; ++step) teller.Contributes("a");
   SessionConfig slower = teller.session().config();
-  slower.schedule = Schedule(ConfigOf<RateConfig>({.learning_rate = 0.03, .warmup_steps = 3}),
+  slower.schedule = Schedule(ConfigOf<RateConfig>({.learning_rate = 0.03, .warmup_steps = 1}),
                              slower.schedule.kind(),
                              std::shared_ptr<const Config>(slower.schedule.decay_config().Clone()));
   TALWEG_CHECK(teller.session().Reconfigure(0, slower, kSavedTime).effects.status.ok());
@@ -226,7 +226,7 @@ inline SessionConfig SynchronousConfigOfStory() {
   aggregation.max_staleness = 1;
   aggregation.stale_scale = StaleScale::kInverse;
   return Resolved(Make({{"w", {2, 5}}}, "momentum", {{"beta", FieldValue(0.5)}},
-                       {.learning_rate = 0.1, .warmup_steps = 2}, "step",
+                       {.learning_rate = 0.1, .warmup_steps = 1}, "step",
                        {{"period_steps", FieldValue(uint64_t{3})}, {"factor", FieldValue(0.5)}},
                        aggregation));
 }

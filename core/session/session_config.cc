@@ -65,6 +65,13 @@ absl::Status SessionConfig::Resolve() {
   return absl::OkStatus();
 }
 
+absl::Status SessionConfig::CheckAsked() const {
+  for (const Section& section : Sections()) {
+    if (section.check_asked != nullptr) TALWEG_RETURN_IF_ERROR(section.check_asked(*this));
+  }
+  return absl::OkStatus();
+}
+
 ParameterSpace SessionConfig::Space() const {
   ParameterSpace space{layout, {}};
   if (method->tensor_roles.empty()) return space;

@@ -63,6 +63,11 @@ struct SessionConfig {
   // naming the field ("groups[1].fallback").
   absl::Status Resolve();
 
+  // Checks what a client may not ask for, although a saved state may say it, because earlier
+  // versions allowed it. Fails with HYPERPARAMETER_OUT_OF_RANGE or FIELD_OUT_OF_RANGE, naming the
+  // field ("schedule.cosine.total_steps"). Only after Resolve.
+  absl::Status CheckAsked() const;
+
   // The layout and the roles of its tensors, which the method is made for. Only after Resolve.
   ParameterSpace Space() const;
 

@@ -123,6 +123,18 @@ TEST(SessionRoundsTest, MedianAndTrimmedMeanAreNotCarriedAway) {
   }
 }
 
+TEST(SessionRoundsTest, ATrimmedMeanThatTrimsNothingIsTheMean) {
+  AggregationConfig aggregation = Synchronous();
+  aggregation.reduction = Reduction::kTrimmedMean;
+  aggregation.trim_fraction = 0;
+  aggregation.max_workers = 4;
+  ASSERT_TRUE(aggregation.Validate().ok());
+  Fleet fleet(ConfigFor(aggregation, "gradient_descent", 2), 4);
+  const std::vector<std::vector<float>> gradients = {{1, 10}, {-30, 20}, {2, 30}, {3, -20}};
+  for (size_t worker = 0; worker < 4; ++worker) fleet.Contribute(worker, gradients[worker]);
+  EXPECT_EQ(fleet.values(), (std::vector<float>{6, -10}));
+}
+
 TEST(SessionRoundsTest, StalenessScalesTheWeight) {
   AggregationConfig aggregation = Synchronous();
   aggregation.max_staleness = 3;

@@ -147,6 +147,44 @@ TEST(SessionTest, SlowAverageOfFrozenParametersStaysWhereItIs) {
   EXPECT_EQ(read, Values(*session));
 }
 
+// A schedule is a function of the step's number alone, so a live change acts as if the schedule had
+// been the new one from the first step on.
+TEST(SessionTest, AScheduleThatChangesInTheMiddleGivesTheNextStepTheRateOfItsNumber) {
+  const auto cosine = [](double learning_rate, uint64_t warmup_steps, uint64_t total_steps) {
+    std::unique_ptr<Config> config = FindDecayKind("cosine")->default_config();
+    EXPECT_TRUE(config->Set("total_steps", total_steps).ok());
+    return Schedule(ConfigOf<RateConfig>({learning_rate, warmup_steps}), *FindDecayKind("cosine"),
+                    std::move(config));
+  };
+  SessionConfig config = ConfigFor(*FindMethod("gradient_descent"), 100);
+  config.schedule = cosine(0.5, 4, 9);
+  const auto session = Make(config);
+  const auto next = [&] {
+    const double said = session->NextLearningRate();
+    const double had = Step(*session).report->learning_rate;
+    EXPECT_EQ(said, had);
+    return had;
+  };
+  const auto change = [&](const Schedule& schedule) {
+    config.schedule = schedule;
+    EXPECT_TRUE(session->Reconfigure(0, config, kNow).effects.status.ok());
+  };
+  const auto share = [](double of_decay) { return (1 + std::cos(M_PI * of_decay)) / 2; };
+  for (const double expected : {0.125, 0.25, 0.375, 0.5, 0.5 * share(1 / 6.0)}) {
+    EXPECT_DOUBLE_EQ(next(), expected);
+  }
+  change(cosine(0.5, 8, 9));  // A longer warm-up: step 6 belongs to it again.
+  EXPECT_DOUBLE_EQ(next(), 0.5 * 6 / 8);
+  change(cosine(0.5, 2, 9));  // A shorter one: decay has been under way for 5 of 8 steps.
+  EXPECT_DOUBLE_EQ(next(), 0.5 * share(5 / 8.0));
+  change(cosine(0.5, 2, 41));  // A later end: the rate rises to that of a slower decay.
+  EXPECT_DOUBLE_EQ(next(), 0.5 * share(6 / 40.0));
+  change(cosine(0.5, 2, 6));  // An end that is past.
+  EXPECT_EQ(next(), 0);
+  change(cosine(0.25, 20, 40));  // The rate that warm-up leads to.
+  EXPECT_DOUBLE_EQ(next(), 0.25 * 10 / 20);
+}
+
 TEST(SessionTest, FactorsThatOverflowGiveTheLargestStepAndNoNan) {
   SessionConfig config = ConfigFor(*FindMethod("gradient_descent"), 100);
   RateConfig rate;

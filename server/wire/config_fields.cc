@@ -96,6 +96,13 @@ absl::Status ReadFields(const Message& message, core::Config& config) {
     TALWEG_RETURN_IF_ERROR(ReadValue(message, field, value));
     TALWEG_RETURN_IF_ERROR(config.Set(info.name, value));
   }
+  // All fields are read by now, and they say which of the others are needed.
+  for (const FieldInfo& info : config.Fields()) {
+    const absl::string_view by = config.NeededBy(info.name);
+    if (by.empty() || IsSet(message, FindField(message, info.name))) continue;
+    return core::MakeError(core::Reason::kFieldRequired,
+                           absl::StrCat(info.name, " is required with ", by), info.name);
+  }
   return config.Validate();
 }
 

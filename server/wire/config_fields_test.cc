@@ -77,6 +77,101 @@ TEST(ConfigFieldsTest, ZeroThatIsSetIsNotTheDefault) {
   EXPECT_EQ(config->Get("beta1"), core::FieldValue(0.0));
 }
 
+TEST(ConfigFieldsTest, AFieldThatIsNeededMayBeZeroButNotUnset) {
+  v1::AggregationPolicy policy;
+  policy.set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
+  policy.set_reduction(v1::REDUCTION_TRIMMED_MEAN);
+  policy.set_max_workers(16);
+  core::ConfigOf<core::AggregationConfig> config;
+  const absl::Status status = ReadFields(policy, config);
+  EXPECT_EQ(core::ReasonName(status), "FIELD_REQUIRED");
+  EXPECT_EQ(core::FieldName(status), "trim_fraction");
+  EXPECT_EQ(status.message(), "trim_fraction is required with reduction TRIMMED_MEAN");
+  policy.set_trim_fraction(0);
+  config = {};
+  EXPECT_TRUE(ReadFields(policy, config).ok());
+  EXPECT_EQ(config.value().trim_fraction, 0);
+}
+
+TEST(ConfigFieldsTest, AFieldThatIsNeededAndUnsetIsToldFromOneThatIsZero) {
+  v1::AggregationPolicy policy;
+  policy.set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
+  policy.set_close(v1::CLOSE_RULE_COUNT);
+  core::ConfigOf<core::AggregationConfig> config;
+  EXPECT_EQ(core::ReasonName(ReadFields(policy, config)), "FIELD_REQUIRED");
+  policy.set_close_count(0);
+  config = {};
+  const absl::Status status = ReadFields(policy, config);
+  EXPECT_EQ(core::ReasonName(status), "FIELD_OUT_OF_RANGE");
+  EXPECT_EQ(core::FieldName(status), "close_count");
+}
+
+// The zero of every optional field whose range has it is taken, and does the same as the field's
+// default if that is 0.
+TEST(ConfigFieldsTest, EveryZeroThatIsAllowedIsTaken) {
+  size_t taken = 0;
+  const auto try_each = [&](const Message& prototype, const core::Config& defaults,
+                            const std::string& table) {
+    for (const core::FieldInfo& info : defaults.Fields()) {
+      const FieldDescriptor& field =
+          *prototype.GetDescriptor()->FindFieldByName(std::string(info.name));
+      if (field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM) continue;
+      const std::unique_ptr<core::Config> config = defaults.Clone();
+      core::FieldValue zero = info.default_value;
+      std::visit([](auto& value) { value = {}; }, zero);
+      if (!config->Set(info.name, zero).ok()) continue;  // Zero is out of its range.
+      const std::unique_ptr<Message> message(prototype.New());
+      WriteFields(*config, *message);
+      EXPECT_TRUE(message->GetReflection()->HasField(*message, &field)) << table << info.name;
+      const std::unique_ptr<core::Config> read = defaults.Clone();
+      EXPECT_TRUE(ReadFields(*message, *read).ok()) << table << info.name;
+      EXPECT_EQ(read->Get(info.name), zero) << table << info.name;
+      ++taken;
+    }
+  };
+  const auto try_kinds = [&](Message& parent, absl::string_view name, const core::Config& config) {
+    const FieldDescriptor* kind = parent.GetDescriptor()->FindFieldByName(std::string(name));
+    try_each(*parent.GetReflection()->MutableMessage(&parent, kind), config,
+             std::string(name) + ".");
+  };
+  v1::Optimizer optimizer;
+  for (const core::Method& method : core::Methods()) {
+    try_kinds(optimizer, method.name, *method.default_config());
+  }
+  v1::Schedule schedule;
+  for (const core::DecayKind& kind : core::DecayKinds()) {
+    const std::unique_ptr<core::Config> config = kind.default_config();
+    try_kinds(schedule, kind.name, *config);
+  }
+  try_each(schedule, core::ConfigOf<core::RateConfig>({.learning_rate = 1}), "schedule.");
+  try_each(v1::Clipping(), core::ConfigOf<core::ClippingConfig>(), "clipping.");
+  try_each(v1::WeightDecay(), core::ConfigOf<core::WeightDecayConfig>(), "weight_decay.");
+  try_each(v1::WeightAverage(), core::ConfigOf<core::WeightAverageConfig>(), "average.");
+  try_each(v1::ParameterGroup(), core::ConfigOf<core::GroupConfig>(), "groups.");
+  core::AggregationConfig trimmed;
+  trimmed.mode = core::AggregationMode::kSynchronous;
+  trimmed.reduction = core::Reduction::kTrimmedMean;
+  trimmed.max_workers = 1;
+  v1::AggregationPolicy policy;
+  for (const core::AggregationConfig& base : {core::AggregationConfig(), trimmed}) {
+    core::ConfigOf<core::AggregationConfig> defaults(base);
+    for (const core::FieldInfo& info : defaults.Fields()) {
+      if (info.name == "max_workers") continue;  // Its zero is refused if contributions are staged.
+      core::ConfigOf<core::AggregationConfig> config(base);
+      core::FieldValue zero = info.default_value;
+      if (std::holds_alternative<core::Choice>(zero)) continue;
+      std::visit([](auto& value) { value = {}; }, zero);
+      if (!config.Set(info.name, zero).ok()) continue;
+      policy.Clear();
+      WriteFields(config, policy);
+      core::ConfigOf<core::AggregationConfig> read;
+      EXPECT_TRUE(ReadFields(policy, read).ok()) << info.name;
+      ++taken;
+    }
+  }
+  EXPECT_GT(taken, 40u);
+}
+
 TEST(ConfigFieldsTest, ValueOutOfRangeNamesTheFieldAndTheRange) {
   for (const double beta : {-0.1, 1.0, std::numeric_limits<double>::quiet_NaN(),
                             std::numeric_limits<double>::infinity()}) {

@@ -125,6 +125,7 @@ absl::StatusOr<core::SessionConfig> ConfigFromProto(const v1::SessionConfig& con
     section.set(std::move(value), resolved);
   }
   TALWEG_RETURN_IF_ERROR(resolved.Resolve());
+  TALWEG_RETURN_IF_ERROR(resolved.CheckAsked());
   return resolved;
 }
 

@@ -150,6 +150,27 @@ TEST(ConfigFromProtoTest, ValuesOutOfRangeAreNamed) {
                       "HYPERPARAMETER_OUT_OF_RANGE", "aggregation.lease_seconds");
 }
 
+TEST(ConfigFromProtoTest, ADecayThatEndsBeforeItsWarmUpIsNamed) {
+  for (const uint64_t warmup_steps : {10, 11}) {
+    ExpectConfigRefused(
+        [&](auto& config) {
+          config.mutable_schedule()->set_warmup_steps(warmup_steps);
+          config.mutable_schedule()->mutable_cosine()->set_total_steps(10);
+        },
+        "HYPERPARAMETER_OUT_OF_RANGE", "schedule.cosine.total_steps");
+    ExpectConfigRefused(
+        [&](auto& config) {
+          config.mutable_schedule()->set_warmup_steps(warmup_steps);
+          config.mutable_schedule()->mutable_polynomial()->set_total_steps(10);
+        },
+        "HYPERPARAMETER_OUT_OF_RANGE", "schedule.polynomial.total_steps");
+  }
+  v1::SessionConfig config = Minimal();
+  config.mutable_schedule()->set_warmup_steps(9);
+  config.mutable_schedule()->mutable_cosine()->set_total_steps(10);
+  EXPECT_TRUE(ConfigFromProto(config).ok());
+}
+
 TEST(ConfigFromProtoTest, SettingsOfAStepAreTaken) {
   v1::SessionConfig proto = Minimal();
   proto.mutable_clipping()->set_max_norm(2);

@@ -108,6 +108,37 @@ TEST_F(MergeConfigTest, PathThatIsUnsetReturnsToItsDefault) {
   ExpectRefused(Merge({"optimizer"}).status(), "FIELD_REQUIRED", "config.optimizer");
 }
 
+TEST_F(MergeConfigTest, AWarmUpThatWouldOutlastTheDecayIsRefused) {
+  wanted_.mutable_schedule()->set_warmup_steps(100);
+  ExpectRefused(Merge({"schedule.warmup_steps"}).status(), "HYPERPARAMETER_OUT_OF_RANGE",
+                "config.schedule.cosine.total_steps");
+  wanted_.mutable_schedule()->mutable_cosine()->set_total_steps(101);
+  ExpectMerged({"schedule.warmup_steps", "schedule.cosine.total_steps"}, [](auto& config) {
+    config.mutable_schedule()->set_warmup_steps(100);
+    config.mutable_schedule()->mutable_cosine()->set_total_steps(101);
+  });
+}
+
+TEST_F(MergeConfigTest, AFieldThatIsNeededMayBecomeZeroButNotUnset) {
+  v1::SessionConfig trimmed = Current();
+  v1::AggregationPolicy& aggregation = *trimmed.mutable_aggregation();
+  aggregation.set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
+  aggregation.set_reduction(v1::REDUCTION_TRIMMED_MEAN);
+  aggregation.set_trim_fraction(0.25);
+  aggregation.set_max_workers(8);
+  const core::SessionConfig current = *ConfigFromProto(trimmed);
+  google::protobuf::FieldMask mask;
+  mask.add_paths("aggregation.trim_fraction");
+  ExpectRefused(MergeConfig(current, wanted_, mask).status(), "FIELD_REQUIRED",
+                "config.aggregation.trim_fraction");
+  wanted_.mutable_aggregation()->set_trim_fraction(0);
+  const auto merged = MergeConfig(current, wanted_, mask);
+  ASSERT_TRUE(merged.ok()) << merged.status();
+  EXPECT_EQ(merged->aggregation.value().trim_fraction, 0);
+  // The echo of a policy that uses no trim_fraction says 0 as well, and resolves to itself.
+  EXPECT_TRUE(ConfigFromProto(ConfigToProto(*merged)).ok());
+}
+
 TEST_F(MergeConfigTest, GroupsAreReplacedAsAWhole) {
   v1::SessionConfig with_groups = Current();
   AddGroup(with_groups, "w");

@@ -129,6 +129,19 @@ std::vector<std::pair<std::string, std::unique_ptr<core::Config>>> Tables() {
   return tables;
 }
 
+// A live change of beta leaves the powers of the value that beta had before in the correction.
+TEST(ProtoCommentsTest, CorrectionsOfBiasAreProductsOfWhatBetaWas) {
+  std::ifstream file(absl::StrCat(TALWEG_PROTO_DIR, "/talweg/v1/optimizer.proto"));
+  ASSERT_TRUE(file.is_open());
+  size_t products = 0;
+  for (std::string line; std::getline(file, line);) {
+    EXPECT_FALSE(absl::StrContains(line, "1 - beta1^t")) << line;
+    EXPECT_FALSE(absl::StrContains(line, "1 - beta2^t")) << line;
+    if (absl::StrContains(line, "1 - prod(beta2)")) ++products;
+  }
+  EXPECT_EQ(products, 3u);  // Adam, NAdam, LAMB
+}
+
 TEST(ProtoCommentsTest, DefaultsAreThoseOfTheFieldTables) {
   size_t compared = 0;
   for (const auto& [message, config] : Tables()) {

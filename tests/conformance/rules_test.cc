@@ -138,6 +138,19 @@ const std::vector<Rule>& Rules() {
        {-3.5f, 0.5f},
        {"e", "d", "a", "c", "b"},
        5},
+      // Nothing is left out: ((3 + 6 - 18) / 3, (-6 + 12 + 3) / 3) = (-3, 3).
+      {"TrimmedMeanOfAll",
+       v1::AGGREGATION_MODE_SYNCHRONOUS,
+       [](v1::AggregationPolicy& policy) {
+         policy.set_reduction(v1::REDUCTION_TRIMMED_MEAN);
+         policy.set_trim_fraction(0);
+         policy.set_max_workers(3);
+       },
+       {kC, kA, kB},
+       1,
+       {1.5f, -1.5f},
+       {"c", "a", "b"},
+       3},
       {"Median",
        v1::AGGREGATION_MODE_SYNCHRONOUS,
        [](v1::AggregationPolicy& policy) {
