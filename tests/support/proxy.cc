@@ -64,6 +64,16 @@ void Proxy::DropReplies() { dropping_ = true; }
 
 void Proxy::FallSilent() { silent_ = true; }
 
+void Proxy::HoldRequests() {
+  num_held_ = num_connections_.load();
+  hold_ = Hold::kEverything;
+}
+
+void Proxy::DeliverLate() {
+  hold_ = Hold::kAllButTheFirst;
+  hold_.notify_all();
+}
+
 void Proxy::CutAfter(bool from_server, int64_t bytes) { until_cut_[from_server] = bytes; }
 
 void Proxy::CutAndHeal() {
@@ -74,6 +84,8 @@ void Proxy::CutAndHeal() {
     shutdown(link.server, SHUT_RDWR);
   }
   dropping_ = false;
+  hold_ = Hold::kNothing;
+  hold_.notify_all();
   silent_ = false;
   silent_.notify_all();
 }
@@ -89,22 +101,28 @@ void Proxy::Accept() {
       close(server);
       continue;
     }
-    ++num_connections_;
+    const size_t number = ++num_connections_;
     std::lock_guard<std::mutex> lock(mutex_);
     Link& link = links_.emplace_back();
     link.client = client;
     link.server = server;
-    link.upstream = std::thread([=, this] { Relay(client, server, false); });
-    link.downstream = std::thread([=, this] { Relay(server, client, true); });
+    link.upstream = std::thread([=, this] { Relay(client, server, false, number); });
+    link.downstream = std::thread([=, this] { Relay(server, client, true, number); });
   }
 }
 
-void Proxy::Relay(int from, int to, bool from_server) {
+void Proxy::Relay(int from, int to, bool from_server, size_t number) {
   char buffer[65536];
   while (true) {
     const ssize_t size = recv(from, buffer, sizeof(buffer), 0);
     if (size <= 0) break;
     if ((from_server && dropping_) || silent_) continue;
+    if (!from_server && number <= num_held_ && hold_ != Hold::kNothing) {
+      hold_.wait(Hold::kEverything);
+      if (!SendAll(to, buffer, size)) break;
+      hold_.wait(Hold::kAllButTheFirst);
+      continue;
+    }
     // The relay that crosses the mark passes what is before it on, and cuts.
     std::atomic<int64_t>& until_cut = until_cut_[from_server];
     const int64_t before = until_cut == kNever ? kNever : until_cut.fetch_sub(size);

@@ -30,16 +30,24 @@ class Proxy {
   // the other side has ended: connections are half-open, as after a pulled cable, and new
   // connections lead nowhere.
   void FallSilent();
+  // On each connection that is open now, the relay holds back the bytes that its client sends next,
+  // and all later ones. Connections that come later are relayed faithfully.
+  void HoldRequests();
+  // The server gets those first bytes now. It gets nothing more over these connections, and does
+  // not learn whether their clients have gone.
+  void DeliverLate();
   // Closes every open connection, once, after this many more bytes in one direction, even in the
   // middle of a message.
   void CutAfter(bool from_server, int64_t bytes);
-  // Closes every open connection, and relays new connections faithfully again.
+  // Ends all of the above, closes every open connection, and relays new connections faithfully
+  // again.
   void CutAndHeal();
   // Connections that were ever accepted.
   size_t num_connections() const { return num_connections_; }
 
  private:
   static constexpr int64_t kNever = INT64_MAX;
+  enum class Hold { kNothing, kEverything, kAllButTheFirst };
 
   struct Link {
     int client = -1;
@@ -49,7 +57,8 @@ class Proxy {
   };
 
   void Accept();
-  void Relay(int from, int to, bool from_server);
+  // `number` counts connections from 1.
+  void Relay(int from, int to, bool from_server, size_t number);
 
   const int target_port_;
   int listener_ = -1;
@@ -57,6 +66,8 @@ class Proxy {
   std::atomic<bool> dropping_{false};
   std::atomic<bool> silent_{false};
   std::atomic<int64_t> until_cut_[2] = {kNever, kNever};  // bytes to the server, bytes from it
+  std::atomic<Hold> hold_{Hold::kNothing};
+  std::atomic<size_t> num_held_{0};  // the connections that are held: the first so many
   std::atomic<bool> stopping_{false};
   std::atomic<size_t> num_connections_{0};
   std::mutex mutex_;

@@ -237,14 +237,15 @@ TEST_F(GrpcTransportTest, LookAtAQuietStreamDoesNotWait) {
   const auto transport = ConnectGrpc(address_, kMaxMessageBytes, absl::Seconds(10)).value();
   const std::unique_ptr<StepStream> stream = transport->OpenStepStream();
   EXPECT_EQ(stream->Next(absl::Milliseconds(50)).kind, StreamEvent::Kind::kTimeout);
-  // The quickest of many tells: on a busy machine any of them may be slow.
-  absl::Duration quickest = absl::InfiniteDuration();
-  for (int look = 0; look < 200; ++look) {
+  // The median tells: on a busy machine some are slow, and some waits end at once by chance.
+  std::vector<absl::Duration> looks;
+  while (looks.size() < 201) {
     const absl::Time before = absl::Now();
     EXPECT_EQ(stream->Next(absl::ZeroDuration()).kind, StreamEvent::Kind::kTimeout);
-    quickest = std::min(quickest, absl::Now() - before);
+    looks.push_back(absl::Now() - before);
   }
-  EXPECT_LT(quickest, absl::Microseconds(300));
+  std::nth_element(looks.begin(), looks.begin() + 100, looks.end());
+  EXPECT_LT(looks[100], absl::Microseconds(500));
 }
 
 // A stream that stands in the server's line for memory does not leave it to stand at its end again.
