@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/reader.h"
 #include "client/cpp/talweg/status.h"
 #include "client/terminal/table.h"
 
@@ -114,7 +115,9 @@ int Run(const Command& command, absl::Span<const std::string> words, std::ostrea
   const absl::Status status = command.run(*arguments, out);
   if (!status.ok()) return Fail(status, command, errors);
   out.flush();
-  return kDone;
+  if (out || ReaderIsGone()) return kDone;
+  errors << "talweg: standard output takes no more\n";
+  return kFailed;
 }
 
 }  // namespace

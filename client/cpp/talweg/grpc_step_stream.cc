@@ -13,6 +13,7 @@
 
 #include "client/cpp/talweg/grpc_connection.h"
 #include "client/cpp/talweg/stream_frames.h"
+#include "client/cpp/talweg/told.h"
 #include "core/base/checksum.h"
 
 namespace talweg {

@@ -52,6 +52,7 @@ absl::Status Retry(const RetryOptions& options, Transport& transport,
     timeout = std::min(options.attempt_timeout, deadline - absl::Now() - wait);
     if (timeout <= absl::ZeroDuration()) return status;
     if (options.stop && options.stop()) return status;
+    if (options.retrying) options.retrying(status);
     absl::SleepFor(wait);
     backoff = std::min(backoff * 2, options.max_backoff);
   }
