@@ -282,6 +282,26 @@ TEST(CommandTest, ValuesOfAFileLeaveNothingToBeMade) {
   EXPECT_THAT(outcome.errors, HasSubstr("--seed is for values that are made"));
 }
 
+TEST(CommandTest, TheFlagsOfEveryCommandFitATerminalOf80Columns) {
+  std::vector<Command> commands = SessionCommands();
+  for (const auto& more :
+       {WorkerCommands(), WatchCommands(), TensorCommands(), ExperimentCommands()}) {
+    commands.insert(commands.end(), more.begin(), more.end());
+  }
+  for (const Command& command : commands) {
+    std::vector<std::string> words = absl::StrSplit(command.name, ' ');
+    words.push_back("--help");
+    std::ostringstream out;
+    std::ostringstream errors;
+    RunCommandLine(commands, words, out, errors);
+    const std::string help = out.str();
+    const std::string flags = help.substr(help.find("\n  --"));
+    for (const absl::string_view line : absl::StrSplit(flags, '\n')) {
+      EXPECT_LE(line.size(), 80u) << command.name << ": " << line;
+    }
+  }
+}
+
 TEST(CommandTest, HelpSaysWhichServerAnExperimentTakes) {
   for (const Command& command : ExperimentCommands()) {
     std::vector<std::string> words = absl::StrSplit(command.name, ' ');

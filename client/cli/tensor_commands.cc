@@ -141,13 +141,12 @@ std::vector<Command> TensorCommands() {
       {"step",
        "ID",
        "Contribute one gradient, taken at the current version or an older one",
-       "Joins, steps once and leaves. A process that works under the same name is fenced: name "
-       "each\n"
-       "with --worker. What it contributed before counts. Where the session makes versions of many "
-       "workers, waits for\n"
-       "the others: as long as that takes, unless --timeout is given. A worker counts once a\n"
-       "version: what it sends again before that is made is refused then. Ends with 1 where the\n"
-       "verdict refuses the gradient.\n",
+       "Joins, steps once and leaves. Another process that works under the same name is\n"
+       "fenced, so give each a name of its own with --worker; what it contributed before\n"
+       "counts. If the session makes versions of many workers, waits for the others: as\n"
+       "long as that takes, unless --timeout is given. A worker counts once per version:\n"
+       "what it sends again before that version is made is refused then. Ends with 1 if\n"
+       "the verdict refuses the gradient.\n",
        {{"gradient", "FILE", "the gradient: .npy in one dimension, or .npz by tensor"},
         {"output", "FILE", "where the new parameters go, if the step was taken: .npy or .npz"},
         {"point", "POINT", "what comes back: parameters (default), or lookahead"},
