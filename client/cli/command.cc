@@ -2,11 +2,13 @@
 #include "client/cli/command.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "client/cli/reader.h"
 #include "client/cpp/talweg/status.h"
 #include "client/terminal/table.h"
 
@@ -22,8 +24,8 @@ constexpr absl::string_view kAbout =
     "talweg: sessions, steps and parameters of a Talweg server, and experiments against one.\n";
 
 constexpr absl::string_view kEpilogue =
-    "\nThe server is --server HOST:PORT, else $TALWEG_SERVER, else 127.0.0.1:50551; an experiment\n"
-    "starts one of its own instead, which ends with it.\n"
+    "\nThe server is --server HOST:PORT, else $TALWEG_SERVER, else 127.0.0.1:50551; an\n"
+    "experiment starts one of its own instead, which ends with it.\n"
     "Exit codes: 0 done; 1 the server, the connection or a file said no, or a contribution was\n"
     "refused; 2 the command line is wrong; 130 stopped by Ctrl-C.\n";
 
@@ -63,11 +65,32 @@ std::string ListHelp(absl::Span<const Command> commands, absl::string_view prefi
                       prefix.empty() ? kEpilogue : "");
 }
 
+// `text` in lines of at most `width` characters, if its words are no longer than that.
+std::vector<std::string> Wrapped(absl::string_view text, size_t width) {
+  std::vector<std::string> lines(1);
+  for (const absl::string_view word : Words(text)) {
+    if (!lines.back().empty() && lines.back().size() + 1 + word.size() > width) {
+      lines.emplace_back();
+    }
+    absl::StrAppend(&lines.back(), lines.back().empty() ? "" : " ", word);
+  }
+  return lines;
+}
+
 std::string FlagHelp(absl::Span<const Flag> flags) {
-  Table table({{""}, {""}});
+  constexpr size_t kWidth = 80;  // of the narrowest terminal that people use
+  std::vector<std::string> names;
+  size_t widest = 0;
   for (const Flag& flag : flags) {
-    table.AddRow(
-        {absl::StrCat("  --", flag.name, flag.value.empty() ? "" : " ", flag.value), flag.help});
+    names.push_back(absl::StrCat("  --", flag.name, flag.value.empty() ? "" : " ", flag.value));
+    widest = std::max(widest, names.back().size() + 2);
+  }
+  Table table({{""}, {""}});
+  for (size_t i = 0; i < flags.size(); ++i) {
+    std::string name = names[i];
+    for (std::string& line : Wrapped(flags[i].help, kWidth - widest)) {
+      table.AddRow({std::exchange(name, ""), std::move(line)});
+    }
   }
   return table.Text();
 }
@@ -114,7 +137,9 @@ int Run(const Command& command, absl::Span<const std::string> words, std::ostrea
   const absl::Status status = command.run(*arguments, out);
   if (!status.ok()) return Fail(status, command, errors);
   out.flush();
-  return kDone;
+  if (out || ReaderIsGone()) return kDone;
+  errors << "talweg: standard output takes no more\n";
+  return kFailed;
 }
 
 }  // namespace

@@ -267,6 +267,55 @@ TEST(CommandTest, AWorkersPlaceIsCheckedBeforeTheServerIsCalled) {
   }
 }
 
+TEST(CommandTest, ValuesOfAFileLeaveNothingToBeMade) {
+  for (const std::string flag : {"--seed=3", "--init=*=normal"}) {
+    const Outcome outcome = RunProgram({"session", "create", "a", "--layout=w:2",
+                                        "--initial=/no/such.npy", "--server=127.0.0.1:1", flag});
+    EXPECT_EQ(outcome.code, 2);
+    EXPECT_THAT(outcome.errors, HasSubstr("--initial and --" + flag.substr(2, 4)));
+  }
+  const std::string path = absl::StrCat(::testing::TempDir(), "/talweg_uploaded_", getpid());
+  std::ofstream(path) << R"({"initialValues": {"uploaded": {"data": "AAAAAAAAAAA="}}})";
+  const Outcome outcome =
+      RunProgram({"session", "create", "a", "--config", path, "--seed=3", "--server=127.0.0.1:1"});
+  EXPECT_EQ(outcome.code, 2);
+  EXPECT_THAT(outcome.errors, HasSubstr("--seed is for values that are made"));
+}
+
+TEST(CommandTest, TheFlagsOfEveryCommandFitATerminalOf80Columns) {
+  std::vector<Command> commands = SessionCommands();
+  for (const auto& more :
+       {WorkerCommands(), WatchCommands(), TensorCommands(), ExperimentCommands()}) {
+    commands.insert(commands.end(), more.begin(), more.end());
+  }
+  for (const Command& command : commands) {
+    std::vector<std::string> words = absl::StrSplit(command.name, ' ');
+    words.push_back("--help");
+    std::ostringstream out;
+    std::ostringstream errors;
+    RunCommandLine(commands, words, out, errors);
+    const std::string help = out.str();
+    const std::string flags = help.substr(help.find("\n  --"));
+    for (const absl::string_view line : absl::StrSplit(flags, '\n')) {
+      EXPECT_LE(line.size(), 80u) << command.name << ": " << line;
+    }
+  }
+}
+
+TEST(CommandTest, HelpSaysWhichServerAnExperimentTakes) {
+  for (const Command& command : ExperimentCommands()) {
+    std::vector<std::string> words = absl::StrSplit(command.name, ' ');
+    words.push_back("--help");
+    std::ostringstream out;
+    std::ostringstream errors;
+    ASSERT_EQ(RunCommandLine({command}, words, out, errors), 0);
+    const bool own = command.name != "experiment fleet_worker";
+    EXPECT_THAT(out.str(), HasSubstr(own ? "else $TALWEG_SERVER, else one of its own"
+                                         : "else $TALWEG_SERVER, else 127.0.0.1:50551"))
+        << command.name;
+  }
+}
+
 TEST(CommandTest, EveryCommandOfTheProgramHasAHelpOfItsOwn) {
   std::vector<Command> commands = SessionCommands();
   for (const auto& more :

@@ -1,14 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/context.h"
 
+#include <pwd.h>
+#include <unistd.h>
+
+#include <array>
 #include <cstdlib>
 #include <iostream>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cpp/talweg/status.h"
+#include "client/cpp/talweg/told.h"
 #include "client/cpp/talweg/worker_name.h"
 #include "google/protobuf/util/json_util.h"
 
@@ -17,7 +26,9 @@ namespace {
 
 constexpr const char* kDefaultServer = "127.0.0.1:50551";
 constexpr double kDefaultTimeoutSeconds = 30;
-constexpr const char* kDefaultWorker = "cli";
+constexpr absl::Duration kToldAfter = absl::Seconds(1);
+// Two retries that are farther apart belong to different absences: more than the longest backoff.
+constexpr absl::Duration kAbsenceGap = absl::Seconds(60);
 
 absl::StatusOr<std::string> JsonOf(const google::protobuf::Message& message, bool lines) {
   google::protobuf::util::JsonPrintOptions options;
@@ -79,6 +90,14 @@ absl::StatusOr<Client> ConnectTo(const std::string& server, const Arguments& arg
                                  std::function<bool()> stop) {
   absl::StatusOr<ClientOptions> options = OptionsAsAsked(arguments, std::move(stop));
   if (!options.ok()) return options.status();
+  const auto notice = std::make_shared<AbsenceNotice>(server, options->connect_timeout);
+  options->connecting = [notice](absl::Duration waited) { Tell(notice->Connecting(waited)); };
+  // Heartbeats and calls may retry at the same time, each on its own thread.
+  const auto mutex = std::make_shared<std::mutex>();
+  options->retry.retrying = [notice, mutex](const absl::Status& why) {
+    const std::lock_guard<std::mutex> lock(*mutex);
+    Tell(notice->Retrying(why, absl::Now()));
+  };
   return Client::Connect(server, *options);
 }
 
@@ -88,13 +107,51 @@ absl::StatusOr<Client> ConnectAsAsked(const Arguments& arguments, std::function<
   return ConnectTo(server->empty() ? kDefaultServer : *server, arguments, std::move(stop));
 }
 
+std::string AbsenceNotice::Connecting(absl::Duration waited) {
+  if (told_ || waited < kToldAfter) return "";
+  told_ = true;
+  return absl::StrCat("no talweg-server answers at ", server_, " yet; trying for ",
+                      DurationText(timeout_), " in all (--timeout)");
+}
+
+std::string AbsenceNotice::Retrying(const absl::Status& why, absl::Time now) {
+  if (now - last_ > kAbsenceGap) {
+    first_ = now;
+    told_ = false;
+  }
+  last_ = now;
+  if (told_ || now - first_ < kToldAfter) return "";
+  told_ = true;
+  return absl::StrCat("the server at ", server_, " does not answer; trying for ",
+                      DurationText(timeout_), " in all (--timeout). ", Describe(why));
+}
+
 std::string WorkerAsAsked(const Arguments& arguments) {
-  const bool named = std::getenv("TALWEG_WORKER") != nullptr;
-  return arguments.Text("worker", named ? WorkerName() : kDefaultWorker);
+  if (arguments.Has("worker")) return arguments.Text("worker");
+  if (std::getenv("TALWEG_WORKER") != nullptr) return WorkerName();
+  std::array<char, 256> host = {};
+  if (gethostname(host.data(), host.size() - 1) != 0) host = {'h', 'o', 's', 't'};
+  const struct passwd* user = getpwuid(geteuid());
+  const std::string name = user != nullptr ? user->pw_name : absl::StrCat(geteuid());
+  // With the characters that a worker's name may have.
+  const std::string worker = absl::StrCat("cli-", name, "-", host.data());
+  return WorkerName([&](const char* variable) -> const char* {
+    return absl::string_view(variable) == "TALWEG_WORKER" ? worker.c_str() : nullptr;
+  });
 }
 
 std::string WorkerFlagHelp(absl::string_view subject) {
-  return absl::StrCat(subject, "; else $TALWEG_WORKER, else ", kDefaultWorker);
+  return absl::StrCat(subject, "; else $TALWEG_WORKER, else cli-USER-HOST");
+}
+
+absl::Status WithWorker(const absl::Status& status, const std::string& worker) {
+  if (ReasonOf(status) != "INCARNATION_FENCED") return status;
+  absl::Status told(status.code(),
+                    absl::StrCat(status.message(), "; another process joined as \"", worker,
+                                 "\": give each a name of its own with --worker"));
+  status.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& payload) { told.SetPayload(url, payload); });
+  return told;
 }
 
 void Tell(absl::string_view note) {

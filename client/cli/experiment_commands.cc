@@ -158,6 +158,9 @@ absl::Status RunFleetCommand(const Arguments& arguments, std::ostream& out) {
   if (options.compare && arguments.Has("mode")) {
     return UsageError("--compare runs every mode, --mode only one");
   }
+  if (arguments.Has("k") && !options.compare && options.mode != "k_of_n") {
+    return UsageError("--k is for --mode k_of_n and --compare");
+  }
   options.data_dir = arguments.Text("data_dir");
   options.out_dir = arguments.Text("out_dir", options.out_dir);
   options.json = arguments.Has("json");

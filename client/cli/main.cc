@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "client/cli/command.h"
+#include "client/cli/reader.h"
 
 int main(int argc, char** argv) {
+  talweg::SurviveGoneReaders();
   std::vector<talweg::Command> commands = talweg::SessionCommands();
   for (const auto& more : {talweg::WorkerCommands(), talweg::WatchCommands(),
                            talweg::TensorCommands(), talweg::ExperimentCommands()}) {

@@ -313,7 +313,9 @@ std::vector<Command> SessionCommands() {
        "      --learning_rate 0.001 --schedule cosine:total_steps=1000 \\\n"
        "      --init \"w=kaiming b=constant:0\" --seed 1 \\\n"
        "      --clip_norm 1 --weight_decay 0.01 --groups \"b=decay_factor:0\" \\\n"
-       "      --aggregation mode=SYNCHRONOUS,close=COUNT,close_count=3\n" +
+       "      --aggregation mode=SYNCHRONOUS,close=COUNT,close_count=3\n"
+       "Behind a colon, bare values fill the fields in their order: --init \"w=normal:0,0.02\",\n"
+       "--optimizer adam:0.8,0.9. No field may be given twice.\n" +
            AggregationHelp(),
        CreateFlags(), RunCreate},
       {"session get",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // talweg step | pull: gradients from, and parameters to, .npy and .npz files.
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,10 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   if (!loss.ok()) return loss.status();
   std::vector<double> losses;
   if (loss->has_value()) losses.push_back(**loss);
+  if (!losses.empty() && !std::isfinite(losses[0])) {
+    Tell(absl::StrCat("the loss is ", losses[0],
+                      ": it is recorded as it is, and does not keep the gradient from counting"));
+  }
   const absl::StatusOr<StepOptions> options = StepOptionsOf(arguments);
   if (!options.ok()) return options.status();
   absl::StatusOr<TensorFile> file = TensorFile::Open(arguments.Text("gradient"));
@@ -68,7 +73,8 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   const absl::StatusOr<std::vector<float>> gradient = file->Read(layout);
   if (!gradient.ok()) return gradient.status();
   Tell(file->Note());
-  absl::StatusOr<Session> session = client->Join(arguments.positional(0), WorkerAsAsked(arguments));
+  const std::string worker = WorkerAsAsked(arguments);
+  absl::StatusOr<Session> session = client->Join(arguments.positional(0), worker);
   if (!session.ok()) return session.status();
   // A worker that stops waiting for others leaves first, so that they do not wait for it.
   StopOnSignals(SecondSignal::kKills);
@@ -76,7 +82,9 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   const absl::StatusOr<StepResult> result =
       session->Step(*gradient, absl::MakeSpan(parameters), losses, *options);
   absl::Status status = session->Leave();
-  if (!result.ok()) return MayCount(result.status(), arguments.positional(0));
+  if (!result.ok()) {
+    return WithWorker(MayCount(result.status(), arguments.positional(0)), worker);
+  }
   // What became of the contribution is said whatever else fails: it cannot be asked again.
   if (arguments.Has("json")) {
     status.Update(PrintJson(ToResponse(*result, session->history()), out));
@@ -103,6 +111,12 @@ absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
   if (!client.ok()) return client.status();
   const absl::StatusOr<v1::Session> session = client->GetSession(arguments.positional(0));
   if (!session.ok()) return session.status();
+  if (options->point == v1::POINT_AVERAGE && session->config().average().decay() == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("session \"", session->session_id(),
+                     "\" keeps no average of its parameters; one is kept "
+                     "from the start on: talweg session create ... --average_decay 0.999"));
+  }
   std::vector<float> parameters(session->num_elements());
   const absl::StatusOr<PulledVersion> pulled =
       client->Pull(arguments.positional(0), absl::MakeSpan(parameters), *options);
@@ -130,11 +144,12 @@ std::vector<Command> TensorCommands() {
       {"step",
        "ID",
        "Contribute one gradient, taken at the current version or an older one",
-       "Joins, steps once and leaves. A process that works under the same name is fenced; what it\n"
-       "contributed before counts. Where the session makes versions of many workers, waits for\n"
-       "the others: as long as that takes, unless --timeout is given. A worker counts once a\n"
-       "version: what it sends again before that is made is refused then. Ends with 1 if the\n"
-       "verdict refuses the gradient, or if the new parameters are not all finite.\n",
+       "Joins, steps once and leaves. Another process that works under the same name is\n"
+       "fenced, so give each a name of its own with --worker; what it contributed before\n"
+       "counts. If the session makes versions of many workers, waits for the others: as\n"
+       "long as that takes, unless --timeout is given. A worker counts once per version:\n"
+       "what it sends again before that version is made is refused then. Ends with 1 if\n"
+       "the verdict refuses the gradient, or if the new parameters are not all finite.\n",
        {{"gradient", "FILE", "the gradient: .npy in one dimension, or .npz by tensor"},
         {"output", "FILE", "where the new parameters go, if the step was taken: .npy or .npz"},
         {"point", "POINT", "what comes back: parameters (default), or lookahead"},
@@ -156,7 +171,7 @@ std::vector<Command> TensorCommands() {
        {{"output", "FILE",
          "where they go: FILE.npz has each tensor by its name, else a .npy of one dimension"},
         {"point", "POINT",
-         "parameters (default), lookahead or average; where there is none, the parameters"},
+         "parameters (default), lookahead, or average, if the session has an --average_decay"},
         {"dtype", "DTYPE", "how numbers travel: float32 (default), bfloat16, float16"},
         {"checksums", "", "check what travels"},
         {"min_version", "VERSION", "wait until the session is at this version"}},

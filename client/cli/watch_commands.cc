@@ -16,6 +16,7 @@
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
 #include "client/cli/open_round_watch.h"
+#include "client/cli/reader.h"
 #include "client/cli/record_columns.h"
 #include "client/cli/run_view.h"
 #include "client/cli/stop_signals.h"
@@ -141,14 +142,17 @@ absl::Status WatchPage(const Client& client, const std::string& session_id, Watc
 absl::Status RunWatch(const Arguments& arguments, std::ostream& out) {
   const absl::StatusOr<WatchOptions> options = WatchOptionsOf(arguments);
   if (!options.ok()) return options.status();
-  const absl::StatusOr<Client> client = ConnectAsAsked(arguments, Stopped);
+  // A reader that has gone has seen enough, also while nothing moves.
+  const absl::StatusOr<Client> client =
+      ConnectAsAsked(arguments, [] { return Stopped() || ReaderIsGone(); });
   if (!client.ok()) return client.status();
   const std::string& session_id = arguments.positional(0);
   const bool page =
       !arguments.Has("json") && !arguments.Has("lines") && &out == &std::cout && IsTerminal(stdout);
   StopOnSignals(SecondSignal::kIgnored);
   if (page) return WatchPage(*client, session_id, *options);
-  return LineWatch(*client, session_id, arguments.Has("json"), out).Run(*options);
+  absl::Status status = LineWatch(*client, session_id, arguments.Has("json"), out).Run(*options);
+  return !Stopped() && ReaderIsGone() ? absl::OkStatus() : status;
 }
 
 // `path` "-" is standard output.

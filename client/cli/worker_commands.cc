@@ -113,7 +113,7 @@ absl::Status RunHeartbeat(const Arguments& arguments, std::ostream& out) {
   const auto request = PlaceRequest<v1::HeartbeatRequest>(arguments, *client);
   if (!request.ok()) return request.status();
   const absl::StatusOr<v1::HeartbeatResponse> beat = client->CallHeartbeat(*request);
-  if (!beat.ok()) return beat.status();
+  if (!beat.ok()) return WithWorker(beat.status(), request->worker());
   if (arguments.Has("json")) return PrintJson(*beat, out);
   out << PlaceTable({request->worker(), request->incarnation(), beat->history(), beat->version(),
                      beat->lease_seconds()});
@@ -128,7 +128,7 @@ absl::Status RunLeave(const Arguments& arguments, std::ostream& out) {
   const auto request = PlaceRequest<v1::LeaveRequest>(arguments, *client);
   if (!request.ok()) return request.status();
   const absl::Status left = client->CallLeave(*request);
-  if (!left.ok()) return left;
+  if (!left.ok()) return WithWorker(left, request->worker());
   if (arguments.Has("json")) return PrintJson(v1::LeaveResponse(), out);
   out << PlaceTable({request->worker(), request->incarnation(), request->history(), {}, {}})
       << request->worker() << " has left " << request->session_id() << "\n";

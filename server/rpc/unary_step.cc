@@ -42,14 +42,15 @@ absl::Status CheckReplySize(const ReplySpec& reply, uint64_t num_elements,
   const uint64_t needed = ReplyBytes(num_elements, core::DtypeBytes(reply.dtype));
   if (needed > reply.max_bytes) {
     return MakeError(Reason::kReplyTooLarge,
-                     absl::StrCat("the reply needs up to ", needed, " bytes, max_reply_bytes is ",
-                                  reply.max_bytes),
+                     absl::StrCat("the reply needs up to ", needed, " bytes for ", num_elements,
+                                  " elements, max_reply_bytes is ", reply.max_bytes),
                      "reply.max_reply_bytes");
   }
   if (ReplyMemory(needed) > replies.limit()) {
     return MakeError(Reason::kReplyTooLarge,
-                     absl::StrCat("the reply needs up to ", needed, " bytes, the server has ",
-                                  replies.limit() / 2, " for all replies; StreamStep needs less"),
+                     absl::StrCat("the reply needs up to ", needed, " bytes for ", num_elements,
+                                  " elements, the server has ", replies.limit() / 2,
+                                  " for all replies; StreamStep needs less"),
                      "reply.data");
   }
   return absl::OkStatus();

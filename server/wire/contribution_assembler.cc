@@ -18,10 +18,11 @@ absl::Status Misplaced(absl::string_view message, absl::string_view field, uint6
                    {{"expected_element", absl::StrCat(due)}});
 }
 
-absl::Status SizeOutOfRange(uint64_t bytes, uint64_t smallest) {
+absl::Status SizeOutOfRange(uint64_t bytes, uint64_t count, uint64_t smallest) {
   return MakeError(Reason::kFieldOutOfRange,
-                   absl::StrCat("chunk has ", bytes, " bytes of data, allowed: ", smallest, " to ",
-                                ContributionAssembler::kMaxChunkBytes),
+                   absl::StrCat("chunk has ", count, " elements (", bytes,
+                                " bytes of data), allowed: ", smallest, " to ",
+                                ContributionAssembler::kMaxChunkBytes, " bytes"),
                    "chunk.section.data");
 }
 
@@ -77,7 +78,9 @@ absl::StatusOr<core::EncodedVector> ContributionAssembler::Add(const v1::Chunk& 
                      "chunk.section.data", next_element_);
   }
   const uint64_t smallest = count == left ? 1 : kMinChunkBytes;
-  if (bytes < smallest || bytes > kMaxChunkBytes) return SizeOutOfRange(bytes, smallest);
+  if (bytes < smallest || bytes > kMaxChunkBytes) {
+    return SizeOutOfRange(bytes, count, smallest);
+  }
   if (chunk.has_crc32c()) {
     const uint32_t crc = core::Crc32c(numbers->bytes);
     if (crc != chunk.crc32c()) {

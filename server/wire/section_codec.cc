@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "core/base/check.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
@@ -13,6 +14,14 @@ namespace {
 
 using core::MakeError;
 using core::Reason;
+
+// "kind GRADIENT"; "no kind" if none is set, and the number of a kind that is not known.
+std::string KindText(v1::SectionKind kind) {
+  if (kind == v1::SECTION_KIND_UNSPECIFIED) return "no kind";
+  const std::string& name = v1::SectionKind_Name(kind);
+  if (name.empty()) return absl::StrCat("the unknown kind ", static_cast<int>(kind));
+  return absl::StrCat("kind ", absl::StripPrefix(name, "SECTION_KIND_"));
+}
 
 // A section that covers the whole vector. Fields are named within the section.
 absl::StatusOr<core::EncodedVector> WholeVector(const v1::Section& section, v1::SectionKind kind,
@@ -28,8 +37,8 @@ absl::StatusOr<core::EncodedVector> WholeVector(const v1::Section& section, v1::
   if (vector.bytes.size() / element_bytes != num_elements) {  // a product could wrap around
     return MakeError(
         Reason::kSectionSizeMismatch,
-        absl::StrCat("section has ", vector.bytes.size(), " bytes, expected ",
-                     num_elements * element_bytes, ": the layout has ", num_elements, " elements"),
+        absl::StrCat("section has ", vector.bytes.size() / element_bytes, " elements (",
+                     vector.bytes.size(), " bytes), the layout has ", num_elements),
         section.values().empty() ? "data" : "values");
   }
   return vector;
@@ -67,10 +76,10 @@ v1::Dtype DtypeToProto(core::Dtype dtype) {
 
 absl::StatusOr<core::EncodedVector> NumbersOf(const v1::Section& section, v1::SectionKind kind) {
   if (section.kind() != kind) {
-    return MakeError(Reason::kSectionUnexpected,
-                     absl::StrCat("section has kind ", static_cast<int>(section.kind()),
-                                  ", expected ", v1::SectionKind_Name(kind)),
-                     "kind");
+    return MakeError(
+        Reason::kSectionUnexpected,
+        absl::StrCat("section is of ", KindText(section.kind()), ", expected ", KindText(kind)),
+        "kind");
   }
   const absl::StatusOr<core::Dtype> dtype = DtypeFromProto(section.dtype(), "dtype");
   if (!dtype.ok()) {
@@ -86,10 +95,11 @@ absl::StatusOr<core::EncodedVector> NumbersOf(const v1::Section& section, v1::Se
                                 static_cast<size_t>(section.values().size()) * sizeof(float)}};
   }
   if (section.data().size() % core::DtypeBytes(*dtype) != 0) {
-    return MakeError(Reason::kSectionSizeMismatch,
-                     absl::StrCat("section has ", section.data().size(),
-                                  " bytes, no multiple of the dtype's size"),
-                     "data");
+    return MakeError(
+        Reason::kSectionSizeMismatch,
+        absl::StrCat("section has ", section.data().size(),
+                     " bytes, which are no whole elements of ", core::DtypeBytes(*dtype), " bytes"),
+        "data");
   }
   return core::EncodedVector{*dtype, section.data()};
 }

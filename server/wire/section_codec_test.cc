@@ -97,6 +97,23 @@ TEST(GradientOfTest, OtherKindsAreRefusedWhereverTheyStand) {
   ExpectGradientRefused(sections, "SECTION_UNEXPECTED", "sections[1].kind");
 }
 
+TEST(GradientOfTest, KindsAreToldByName) {
+  const auto refusal = [](v1::SectionKind kind) {
+    return std::string(GradientOf(One(Whole(kind)), kElements).status().message());
+  };
+  EXPECT_EQ(refusal(v1::SECTION_KIND_PARAMETERS),
+            "section is of kind PARAMETERS, expected kind GRADIENT");
+  EXPECT_EQ(refusal(v1::SECTION_KIND_UNSPECIFIED), "section is of no kind, expected kind GRADIENT");
+  EXPECT_EQ(refusal(static_cast<v1::SectionKind>(99)),
+            "section is of the unknown kind 99, expected kind GRADIENT");
+}
+
+TEST(GradientOfTest, PiecesOfElementsAreToldInElements) {
+  const Sections sections = One(Whole(v1::SECTION_KIND_GRADIENT, 6));
+  EXPECT_EQ(GradientOf(sections, kElements).status().message(),
+            "section has 6 bytes, which are no whole elements of 4 bytes");
+}
+
 TEST(GradientOfTest, OtherDtypesAreRefused) {
   Sections sections = Gradient();
   sections[0].set_dtype(static_cast<v1::Dtype>(99));
@@ -155,8 +172,7 @@ TEST(GradientOfTest, SizesThatAreNotTheLayoutsAreRefused) {
 TEST(GradientOfTest, SizeMismatchTellsGotAndExpected) {
   const absl::Status status =
       GradientOf(One(Whole(v1::SECTION_KIND_GRADIENT, 16)), kElements).status();
-  EXPECT_THAT(status.message(), HasSubstr("16 bytes"));
-  EXPECT_THAT(status.message(), HasSubstr("expected 20"));
+  EXPECT_THAT(status.message(), HasSubstr("section has 4 elements (16 bytes), the layout has 5"));
 }
 
 TEST(GradientOfTest, SizeOfAHugeLayoutDoesNotWrapAround) {

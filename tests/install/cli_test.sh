@@ -159,6 +159,21 @@ expect 0 "APPLIED" step late --gradient gradient.npy --worker a --base_version 0
 expect 1 "STALE" step late --gradient gradient.npy --worker a --base_version 0
 expect 1 "base_version" step late --gradient gradient.npy --worker a --base_version 3
 expect 0 '"base_version": "0"' session records late --json
+expect 0 "the loss is nan: it is recorded as it is" step late --gradient gradient.npy --loss nan
+expect 1 'keeps no average of its parameters; one is kept from the start on: talweg session create ... --average_decay' \
+  pull late --point average --output pulled.npy
+expect 0 "elements of version" pull tuned --point average --output pulled.npy
+# A reader that has seen enough ends a watch, in which nothing moves, without a word.
+for format in --lines --json; do
+  quiet=$( (timeout 20 "$talweg" session watch late "$format" || echo "ended with $?") 2>&1 | head -1)
+  ended=$( (timeout 20 "$talweg" session watch late "$format" 2>&1 >&3 || echo "with $?") 3> >(head -1 >/dev/null))
+  [[ $quiet == *version* && -z $ended ]] || fail "session watch $format | head -1 ends $ended: $quiet"
+done
+full=$("$talweg" session get late 2>&1 >/dev/full) && fail "what could not be written was done"
+[[ $full == "talweg: standard output takes no more" ]] || fail "a full disk is told as: $full"
+waits=$("$talweg" session list --server 127.0.0.1:1 --timeout 1.5 2>&1) && fail "no server listed"
+[[ $waits == *"answers at 127.0.0.1:1 yet; trying for 1.5 s in all"*"within 1.5 s" ]] ||
+  fail "a server that is not there is told as: $waits"
 expect 0 "" session delete late
 expect 0 "" session delete pair
 expect 0 "" session delete tuned

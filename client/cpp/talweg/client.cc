@@ -45,7 +45,14 @@ std::string Difference(const v1::SessionConfig& wanted, const v1::Session& there
 }  // namespace
 
 absl::StatusOr<Client> Client::Connect(absl::string_view address, const ClientOptions& options) {
-  auto transport = ConnectGrpc(address, options.max_message_bytes, options.connect_timeout);
+  const absl::Time begin = absl::Now();
+  auto transport = ConnectGrpc(address, options.max_message_bytes, options.connect_timeout,
+                               [&]() -> absl::Status {
+                                 if (options.retry.stop && options.retry.stop())
+                                   return absl::CancelledError("stopped");
+                                 if (options.connecting) options.connecting(absl::Now() - begin);
+                                 return absl::OkStatus();
+                               });
   if (!transport.ok()) return transport.status();
   return Client(*std::move(transport), options);
 }

@@ -30,6 +30,9 @@ namespace talweg {
 
 struct ClientOptions {
   absl::Duration connect_timeout = absl::Seconds(10);  // until the server answers
+  // Called about ten times a second, with the time since the beginning, while Connect waits for the
+  // server. Unset: nothing is called.
+  std::function<void(absl::Duration waited)> connecting = {};
   // The largest message either way, in bytes: a contribution of 64 MiB, and what stands around it.
   uint64_t max_message_bytes = (uint64_t{64} << 20) + (uint64_t{1} << 20);
   // A Step with more bytes of numbers than this, either way, goes over a stream. With more than
@@ -67,7 +70,7 @@ struct VersionRecordsOptions {
 class Client {
  public:
   // Connects to `address` ("host:port") in plaintext. UNAVAILABLE if the server does not answer
-  // within `connect_timeout`.
+  // within `connect_timeout`, CANCELLED if `retry.stop` ended that wait.
   static absl::StatusOr<Client> Connect(absl::string_view address,
                                         const ClientOptions& options = {});
   // Takes the caller's transport instead: for tests.

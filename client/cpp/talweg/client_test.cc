@@ -155,6 +155,15 @@ TEST_F(ClientTest, GivesUpAfterTheOverallTimeout) {
   EXPECT_GT(server_->faults.size(), 0u);
 }
 
+TEST_F(ClientTest, EveryRetryIsToldWithItsReason) {
+  std::vector<absl::Status> told;
+  options_.retry.retrying = [&](const absl::Status& why) { told.push_back(why); };
+  server_->faults = {Fault::kLoseReply, Fault::kLoseRequest};
+  ASSERT_TRUE(MakeClient().CreateSession(AdamRequest()).ok());
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_TRUE(absl::IsUnavailable(told[0])) << told[0];
+}
+
 TEST_F(ClientTest, MakesNoRetryOnceToldToStop) {
   options_.retry.stop = [] { return true; };
   server_->faults = {Fault::kLoseRequest, Fault::kLoseRequest};

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cpp/talweg/dtype.h"
+#include "client/cpp/talweg/told.h"
 #include "client/cpp/talweg/transport.h"
 #include "core/base/checksum.h"
 
@@ -114,8 +115,7 @@ absl::Status ContributionStream::Advance(absl::Duration timeout, const RoundWait
             (waited += timeout) < grant_timeout_) {
           break;
         }
-        return absl::DeadlineExceededError(
-            absl::StrCat("nothing moved for ", absl::FormatDuration(timeout)));
+        return NothingMoved(timeout);
     }
   }
 }

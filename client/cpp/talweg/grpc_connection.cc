@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <limits>
 
-#include "absl/strings/str_cat.h"
 #include "client/cpp/talweg/status.h"
+#include "client/cpp/talweg/told.h"
 
 namespace talweg {
 namespace {
@@ -60,12 +60,11 @@ absl::Status FromGrpc(const grpc::Status& status) {
       code == grpc::StatusCode::CANCELLED) {
     code = grpc::StatusCode::UNAVAILABLE;
   }
-  return StatusFromDetails(code, status.error_message(), status.error_details());
-}
-
-absl::Status NothingMoved(absl::Duration timeout) {
-  return absl::DeadlineExceededError(
-      absl::StrCat("nothing moved for ", absl::FormatDuration(timeout)));
+  // What the server says comes with details; the rest is gRPC's.
+  const std::string message = status.error_details().empty()
+                                  ? ConnectionText(status.error_message())
+                                  : status.error_message();
+  return StatusFromDetails(code, message, status.error_details());
 }
 
 void* TagOf(GrpcOperation operation) { return &operations[operation]; }

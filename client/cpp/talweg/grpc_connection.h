@@ -27,11 +27,9 @@ struct GrpcConnection {
 // most `max_message_bytes`.
 std::shared_ptr<GrpcConnection> DialGrpc(const std::string& address, uint64_t max_message_bytes);
 
-// The status that a call ended with, as this library tells it.
+// The status that a call ended with, as this library tells it: what gRPC itself says of a
+// connection becomes a sentence (told.h).
 absl::Status FromGrpc(const grpc::Status& status);
-
-// DEADLINE_EXCEEDED, because nothing moved for `timeout`.
-absl::Status NothingMoved(absl::Duration timeout);
 
 // The operations of a call. The tag of an operation on a queue is its place in an array.
 enum GrpcOperation { kStart, kWrite, kRead, kFinish };

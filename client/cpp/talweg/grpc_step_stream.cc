@@ -14,6 +14,7 @@
 
 #include "client/cpp/talweg/grpc_connection.h"
 #include "client/cpp/talweg/stream_frames.h"
+#include "client/cpp/talweg/told.h"
 #include "core/base/checksum.h"
 
 namespace talweg {

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "client/cpp/talweg/grpc_connection.h"
 #include "client/cpp/talweg/grpc_step_stream.h"
+#include "client/cpp/talweg/told.h"
 
 namespace talweg {
 namespace {
@@ -54,8 +55,19 @@ class GrpcTransport final : public Transport {
         max_message_bytes_(max_message_bytes),
         connection_(DialGrpc(address_, max_message_bytes)) {}
 
-  bool WaitUntilConnected(absl::Duration timeout) {
-    return connection()->channel->WaitForConnected(absl::ToChronoTime(absl::Now() + timeout));
+  // An error if the connection does not stand in time, or if `idle` says so.
+  absl::Status WaitUntilConnected(absl::Duration timeout, Idle idle) {
+    const std::shared_ptr<GrpcConnection> held = connection();
+    const absl::Time deadline = absl::Now() + timeout;
+    for (;;) {
+      const absl::Time look = std::min(deadline, absl::Now() + kIdle);
+      if (held->channel->WaitForConnected(absl::ToChronoTime(look))) return absl::OkStatus();
+      absl::Status go_on = idle();
+      if (!go_on.ok()) return go_on;
+      if (absl::Now() < deadline) continue;
+      return absl::UnavailableError(absl::StrCat("no talweg-server answers at ", address_,
+                                                 " within ", DurationText(timeout)));
+    }
   }
 
   absl::Status Call(const v1::CreateSessionRequest& request, v1::CreateSessionResponse& response,
@@ -239,15 +251,14 @@ class GrpcTransport final : public Transport {
 
 absl::StatusOr<std::unique_ptr<Transport>> ConnectGrpc(absl::string_view address,
                                                        uint64_t max_message_bytes,
-                                                       absl::Duration timeout) {
+                                                       absl::Duration timeout,
+                                                       Transport::Idle idle) {
   // Kept until the process ends: after a write that had to wait, a thread of gRPC's polls for 10 s
   // more, and its shutdown, which comes with the last channel, would wait for that.
   [[maybe_unused]] static const bool kept = (grpc_init(), true);
   auto transport = std::make_unique<GrpcTransport>(address, max_message_bytes);
-  if (!transport->WaitUntilConnected(timeout)) {
-    return absl::UnavailableError(absl::StrCat("no talweg-server answers at ", address, " within ",
-                                               absl::FormatDuration(timeout)));
-  }
+  const absl::Status connected = transport->WaitUntilConnected(timeout, idle);
+  if (!connected.ok()) return connected;
   return transport;
 }
 

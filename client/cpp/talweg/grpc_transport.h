@@ -15,9 +15,10 @@ namespace talweg {
 
 // Opens a plaintext connection to `address` ("host:port", or any name that gRPC resolves) and waits
 // at most `timeout` until it stands; UNAVAILABLE if it does not. Messages of up to
-// `max_message_bytes` pass both ways.
-absl::StatusOr<std::unique_ptr<Transport>> ConnectGrpc(absl::string_view address,
-                                                       uint64_t max_message_bytes,
-                                                       absl::Duration timeout);
+// `max_message_bytes` pass both ways. `idle` is asked about ten times a second meanwhile; an error
+// ends the wait and is returned.
+absl::StatusOr<std::unique_ptr<Transport>> ConnectGrpc(
+    absl::string_view address, uint64_t max_message_bytes, absl::Duration timeout,
+    Transport::Idle idle = [] { return absl::OkStatus(); });
 
 }  // namespace talweg

@@ -397,6 +397,21 @@ TEST_F(GrpcTransportTest, NobodyListeningIsUnavailableAndNamesTheAddress) {
   EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(address_));
 }
 
+TEST_F(GrpcTransportTest, TheWaitForAServerIsToldAndCanBeStopped) {
+  server_->Shutdown();
+  ClientOptions options;
+  options.connect_timeout = absl::Milliseconds(450);
+  std::vector<absl::Duration> waits;
+  options.connecting = [&](absl::Duration waited) { waits.push_back(waited); };
+  const absl::Status missing = Client::Connect(address_, options).status();
+  EXPECT_THAT(std::string(missing.message()), ::testing::HasSubstr("within 450 ms"));
+  EXPECT_GE(waits.size(), 3u);
+  EXPECT_TRUE(std::is_sorted(waits.begin(), waits.end()));
+  options.connect_timeout = absl::Hours(1);
+  options.retry.stop = [] { return true; };
+  EXPECT_TRUE(absl::IsCancelled(Client::Connect(address_, options).status()));
+}
+
 TEST_F(GrpcTransportTest, ReconnectedAndClonedTransportsReachTheServer) {
   const auto transport = ConnectGrpc(address_, kMaxMessageBytes, absl::Seconds(10)).value();
   transport->Reconnect();

@@ -53,6 +53,7 @@ absl::Status Retry(const RetryOptions& options, Transport& transport,
     timeout = std::min(options.attempt_timeout, deadline - absl::Now() - wait);
     if (timeout <= absl::ZeroDuration()) return status;
     if (options.stop && options.stop()) return status;
+    if (options.retrying) options.retrying(status);
     // A connection that breaks as soon as it stands must not be dialled without a pause.
     const absl::Time earliest =
         absl::Now() + std::max(asked, std::min(drawn, options.initial_backoff));

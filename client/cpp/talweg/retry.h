@@ -31,6 +31,9 @@ struct RetryOptions {
   // the same connection, and waits on. This helps against a relay on the way that has forgotten the
   // call.
   absl::Duration round_attempt_timeout = absl::Seconds(60);
+  // Told why, before each retry: the server is not there, or did not answer. Unset: nothing is
+  // told.
+  std::function<void(const absl::Status& why)> retrying = {};
   // Asked before each retry, and ten times a second while an answer waits for other workers. True
   // means: give up. Unset: go on.
   std::function<bool()> stop;

@@ -58,6 +58,7 @@ absl::Status Client::WatchSession(
     }
     const absl::Status stopped = look();
     if (!stopped.ok()) return stopped;
+    if (retry.retrying) retry.retrying(broken);
     if (absl::IsDeadlineExceeded(broken)) transport_->Reconnect();
     absl::SleepFor(std::max(retry.initial_backoff, RetryDelayOf(broken)));
   }
