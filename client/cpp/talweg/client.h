@@ -35,9 +35,10 @@ struct ClientOptions {
   // A Step with more bytes of numbers than this, either way, goes over a stream. With more than
   // 64 MiB it always does, because no message holds them.
   uint64_t stream_threshold_bytes = uint64_t{4} << 20;
-  RetryOptions retry;      // of every call
-  // From a thread of each Session's own, every third of the lease, whatever the worker does. Without
-  // them a worker that computes for longer than the lease expires, and its round closes without it.
+  RetryOptions retry;  // of every call
+  // From a thread of each Session's own, every third of the lease, whatever the worker does.
+  // Without them a worker that computes for longer than the lease expires, and its round closes
+  // without it.
   bool heartbeats = true;
 };
 

@@ -44,8 +44,8 @@ struct StepResult {
   bool pending() const { return verdict == v1::VERDICT_PENDING; }
 };
 
-// Made by Client::Join(). A thread of the library's own sends heartbeats that keep the lease, over a
-// connection of its own, from the join until Leave() or the destructor. It needs no call of the
+// Made by Client::Join(). A thread of the library's own sends heartbeats that keep the lease, over
+// a connection of its own, from the join until Leave() or the destructor. It needs no call of the
 // worker: a gradient may take many times as long as the lease (30 s by default), and a synchronous
 // round waits for it (unless its policy says otherwise, as with close_seconds or progress_seconds).
 // Only if the whole process stands still, or cannot reach the server, for the length of a lease
