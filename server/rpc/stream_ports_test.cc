@@ -258,7 +258,7 @@ TEST_F(HostedSessionTest, ASignOfLifeReachesTheSessionAndIsNotAnswered) {
   ASSERT_TRUE(made.Get().ok());
   JoinReply joined;
   host->Join(
-      "w", {core::Role::kGradient}, [] { return uint64_t{3}; }, joined.Callback());
+      {"w"}, [] { return uint64_t{3}; }, joined.Callback());
   ASSERT_TRUE(joined.Get().ok());
 
   HostedSession hosted(host, queue_.Post(), [] { return true; });
