@@ -106,8 +106,7 @@ TEST(ConfigFieldsTest, AFieldThatIsNeededAndUnsetIsToldFromOneThatIsZero) {
   EXPECT_EQ(core::FieldName(status), "close_count");
 }
 
-// The zero of every optional field whose range has it is taken, and does the same as the field's
-// default if that is 0.
+// Zero is a value like any other: a field whose range has it may be set to it.
 TEST(ConfigFieldsTest, EveryZeroThatIsAllowedIsTaken) {
   size_t taken = 0;
   const auto try_each = [&](const Message& prototype, const core::Config& defaults,
