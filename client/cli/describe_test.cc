@@ -16,6 +16,7 @@ namespace talweg {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 
 TEST(DescribeTest, VerdictsAreNamedAndUnknownOnesNumbered) {
   EXPECT_EQ(VerdictText(v1::VERDICT_APPLIED), "APPLIED");
@@ -120,7 +121,9 @@ TEST(DescribeTest, AVersionThatIsNotFiniteIsAnError) {
       StepError(result).message(),
       "version 4 has 1,200 parameters that are not finite, the first is element 7 of the flat "
       "vector: go back to older parameters, and take a smaller rate");
-  EXPECT_FALSE(StepError(StepResult{v1::VERDICT_TOO_STALE}).ok());
+  StepResult refused;
+  refused.verdict = v1::VERDICT_TOO_STALE;
+  EXPECT_FALSE(StepError(refused).ok());
 }
 
 TEST(DescribeTest, ARefusalTellsWhereAndWhatToChange) {
