@@ -28,7 +28,7 @@ void RoundLoss::Add(double loss, float weight, Reduction reduction) {
     if (std::isnan(infinite_sum_)) infinite_sum_ = std::nan("");
     return;
   }
-  ++num_finite_;
+  if (num_finite_++ == 0) first_ = loss;
   if (reduction != Reduction::kMean) return losses_.push_back(loss);
   const double scaled = static_cast<double>(weight) * kScale;
   const double upper = UpperHalf(loss);
@@ -44,6 +44,7 @@ RoundLoss::Told RoundLoss::Value(const AggregationConfig& config) const {
 }
 
 double RoundLoss::Reduced(const AggregationConfig& config) const {
+  if (num_finite_ == 1) return first_;
   if (config.reduction == Reduction::kMean) return weighted_.Value() / weight_.Value();
   std::vector<double> sorted = losses_;
   std::sort(sorted.begin(), sorted.end());

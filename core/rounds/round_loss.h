@@ -3,7 +3,8 @@
 // The loss that is told of a version: the losses of its contributions, reduced as their gradients
 // are. l_i is the first loss of contribution i, w_i its weight as counted (AggregationPolicy).
 //
-//   MEAN           Sum_i w_i l_i / Sum_i w_i, over the contributions that told a finite loss
+//   MEAN           Sum_i w_i l_i / Sum_i w_i, over the contributions that told a finite loss; the
+//                  loss itself if there is one
 //   TRIMMED_MEAN   the mean without floor(trim_fraction n) of the n losses at each end
 //   MEDIAN         the middle loss, or the mean of the two middle losses if n is even
 //
@@ -39,6 +40,7 @@ class RoundLoss {
   double Reduced(const AggregationConfig& config) const;
 
   // Of the finite losses.
+  double first_ = 0;
   ExactSum weighted_;           // of w l
   ExactSum weight_;             // of w; both are scaled down, so that no product overflows
   std::vector<double> losses_;  // empty with the reduction MEAN

@@ -46,6 +46,13 @@ TEST(RoundLossTest, IsTheWeightedMean) {
   EXPECT_EQ(LossOf(contributions), 0x1.c65e9fdfe6c80p+21);
 }
 
+TEST(RoundLossTest, OfOneContributionIsItsOwnToTheBit) {
+  // 0.1 times 0.7f, rounded, divided by 0.7f, is another number.
+  for (const double loss : {0.1, 1.0 / 3, 1e-310, -7e300}) {
+    for (const float weight : {0.7f, 3.f, 1e-30f}) EXPECT_EQ(LossOf({{loss, weight}}), loss);
+  }
+}
+
 TEST(RoundLossTest, TheOrderOfArrivalMakesNoDifference) {
   std::vector<std::pair<double, float>> contributions = {
       {1e16, 0.1f}, {1, 3.f}, {-1e16, 0.1f}, {1e-9, 7e8f}, {0.3, 1e-20f}};

@@ -31,7 +31,9 @@ constexpr uint64_t kSizes[] = {1, 2, 5, 4095, 4096, 4097, 10000, 65536 + 3, 3 * 
 
 struct Work {
   explicit Work(uint64_t num_elements)
-      : model("s", 4711, num_elements), streamed(num_elements), whole(num_elements) {
+      : model("s", 4711, num_elements, v1::AGGREGATION_MODE_ASYNCHRONOUS),
+        streamed(num_elements),
+        whole(num_elements) {
     model.Join(2);
     std::vector<core::TensorSpec> tensors;
     if (num_elements > 2) tensors.push_back({"a", {num_elements / 3}});

@@ -35,7 +35,7 @@ class Bench {
  public:
   // There is one worker, so rounds give the same versions, only made in another way.
   Bench(uint64_t num_elements, v1::AggregationMode mode, Seen* seen)
-      : seen_(seen), staged_(num_elements), model_("s", kHistory, num_elements) {
+      : seen_(seen), staged_(num_elements), model_("s", kHistory, num_elements, mode) {
     v1::SessionConfig config;
     v1::Tensor& tensor = *config.mutable_layout()->add_tensors();
     tensor.set_name("w");

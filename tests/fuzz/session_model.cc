@@ -96,7 +96,7 @@ float WeightOf(const v1::ContributionHeader& header) {
 // Whether a repeat agrees in everything that it must agree in, NaNs by their bits.
 bool SamePayload(const v1::ContributionHeader& a, const v1::ContributionHeader& b) {
   return a.base_version() == b.base_version() && WeightOf(a) == WeightOf(b) &&
-         a.losses_size() == b.losses_size() &&
+         a.closes_round() == b.closes_round() && a.losses_size() == b.losses_size() &&
          (a.losses().empty() ||
           std::memcmp(a.losses().data(), b.losses().data(), a.losses_size() * sizeof(double)) == 0);
 }
@@ -313,6 +313,9 @@ Complaints SessionModel::AboutJudgement(const v1::ContributionHeader& header,
     return same ? Complaints{} : Complaints{{"SEQUENCE_REUSED", "sequence"}};
   }
   if (header.base_version() > version_) return {{"VERSION_AHEAD", "base_version"}};
+  if (header.closes_round() && mode_ == v1::AGGREGATION_MODE_SYNCHRONOUS) {
+    return {{"FIELD_OUT_OF_RANGE", "closes_round"}};
+  }
   return {};
 }
 
@@ -324,14 +327,21 @@ v1::StepResponse SessionModel::Take(const v1::ContributionHeader& header,
   if (last_.has_value() && header.sequence() == last_->header.sequence()) {
     answer = last_->answer;
     answer.set_replayed(true);
+    answer.clear_fault();
   } else {
     answer.set_history(history_);
     answer.set_applied_version(version_);
     if (header.base_version() != version_) {
-      answer.set_verdict(v1::VERDICT_TOO_STALE);
-    } else if (!std::all_of(numbers.begin(), numbers.end(),
-                            [](float value) { return std::isfinite(value); })) {
+      answer.set_verdict(mode_ == v1::AGGREGATION_MODE_SYNCHRONOUS ? v1::VERDICT_ROUND_CLOSED
+                                                                   : v1::VERDICT_TOO_STALE);
+    } else if (const auto fault = std::find_if(numbers.begin(), numbers.end(),
+                                               [](float value) { return !std::isfinite(value); });
+               fault != numbers.end()) {
       answer.set_verdict(v1::VERDICT_REJECTED_NON_FINITE);
+      answer.mutable_fault()->set_tensor("w");
+      answer.mutable_fault()->set_element(static_cast<uint64_t>(fault - numbers.begin()));
+      // Whether any of it came in float16 the model does not know.
+      answer.mutable_fault()->set_may_have_overflowed(std::isinf(*fault));
     } else {
       answer.set_verdict(v1::VERDICT_APPLIED);
       answer.set_applied_version(++version_);
@@ -348,6 +358,11 @@ v1::StepResponse SessionModel::Take(const v1::ContributionHeader& header,
         average_[index] = 0.9f * average_[index] + 0.1f * gradient;
         parameters_[index] = before - 0.5f * average_[index];
         (*update)[index] = parameters_[index] - before;
+      }
+      for (size_t index = parameters_.size(); index-- > 0;) {
+        if (std::isfinite(parameters_[index])) continue;
+        report.set_num_non_finite(report.num_non_finite() + 1);
+        report.set_first_non_finite(index);
       }
     }
     last_ = Judged{header, sent, answer};
@@ -376,6 +391,13 @@ std::string CompareAnswers(const v1::StepResponse& due, const v1::StepResponse& 
         (report.loss() == loss || (std::isnan(report.loss()) && std::isnan(loss)))) {
       expected.mutable_report()->set_loss(report.loss());
     }
+  }
+  if (expected.fault().may_have_overflowed()) {
+    expected.mutable_fault()->set_may_have_overflowed(answer.fault().may_have_overflowed());
+  }
+  if (expected.verdict() == v1::VERDICT_TOO_STALE) {
+    if (answer.advice().empty()) return "no advice";
+    expected.set_advice(answer.advice());
   }
   if (expected.SerializeAsString() == answer.SerializeAsString()) return "";
   expected.clear_sections();

@@ -73,9 +73,12 @@ class SessionModel {
   // What max_reply_bytes counts for a reply beside its data. The server says so, not proto/.
   static constexpr uint64_t kOverheadBytes = 4096;
 
-  SessionModel(std::string session_id, uint64_t history, uint64_t num_elements)
+  // `mode` is ASYNCHRONOUS or SYNCHRONOUS.
+  SessionModel(std::string session_id, uint64_t history, uint64_t num_elements,
+               v1::AggregationMode mode)
       : session_id_(std::move(session_id)),
         history_(history),
+        mode_(mode),
         parameters_(num_elements),
         average_(num_elements) {}
 
@@ -121,6 +124,7 @@ class SessionModel {
 
   std::string session_id_;
   uint64_t history_;
+  v1::AggregationMode mode_;
   uint64_t incarnation_ = 0;
   uint64_t version_ = 0;
   std::vector<float> parameters_;

@@ -116,7 +116,10 @@ def float32(value):
 
 
 def number(record, name):
-    return float(record[name] if name in record else record["report"][name])
+    for part in (record, record["refusals"], record["report"]):
+        if name in part:
+            return float(part[name])
+    raise KeyError(name)
 
 
 def check_files(folder, records):
@@ -137,7 +140,7 @@ def check_files(folder, records):
         seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(int(wall_time)))
         assert row["time"].startswith(seconds) and record["time"].startswith(seconds), row["time"]
         for name in NUMBERS:
-            if name == "loss" and "loss" not in record["report"]:
+            if name in ("loss", "first_non_finite") and name not in record["report"]:
                 assert row[name] == "" and name not in values
                 continue
             assert float(row[name]) == number(record, name), (name, row[name])
