@@ -59,12 +59,14 @@ struct Outcome {
   std::string errors;
 };
 
-Outcome RunWords(const std::vector<std::string>& words) {
+Outcome RunWords(const std::vector<Command>& commands, const std::vector<std::string>& words) {
   std::ostringstream out;
   std::ostringstream errors;
-  const int code = RunCommandLine(TestCommands(), words, out, errors);
+  const int code = RunCommandLine(commands, words, out, errors);
   return {code, out.str(), errors.str()};
 }
+
+Outcome RunWords(const std::vector<std::string>& words) { return RunWords(TestCommands(), words); }
 
 TEST(CommandTest, RunsTheCommandThatIsNamed) {
   const Outcome outcome = RunWords({"session", "get", "mlp"});
@@ -129,16 +131,25 @@ TEST(CommandTest, HelpAtEveryLevel) {
   EXPECT_THAT(one.out, HasSubstr("--server HOST:PORT"));
 }
 
-// Runs a command of the program itself, with no server there.
-Outcome RunProgram(const std::vector<std::string>& words) {
+// The commands of the program itself.
+std::vector<Command> AllCommands() {
   std::vector<Command> commands = SessionCommands();
-  for (const auto& more : {WorkerCommands(), TensorCommands()}) {
+  for (const auto& more :
+       {WorkerCommands(), WatchCommands(), TensorCommands(), ExperimentCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());
   }
-  std::ostringstream out;
-  std::ostringstream errors;
-  const int code = RunCommandLine(commands, words, out, errors);
-  return {code, out.str(), errors.str()};
+  return commands;
+}
+
+// Runs one of them, with no server there.
+Outcome RunProgram(const std::vector<std::string>& words) { return RunWords(AllCommands(), words); }
+
+std::string HelpOf(const Command& command) {
+  std::vector<std::string> words = absl::StrSplit(command.name, ' ');
+  words.push_back("--help");
+  const Outcome outcome = RunProgram(words);
+  EXPECT_EQ(outcome.code, 0) << command.name;
+  return outcome.out;
 }
 
 TEST(CommandTest, StepReadsItsGradientBeforeItCallsTheServer) {
@@ -283,18 +294,8 @@ TEST(CommandTest, ValuesOfAFileLeaveNothingToBeMade) {
 }
 
 TEST(CommandTest, TheFlagsOfEveryCommandFitATerminalOf80Columns) {
-  std::vector<Command> commands = SessionCommands();
-  for (const auto& more :
-       {WorkerCommands(), WatchCommands(), TensorCommands(), ExperimentCommands()}) {
-    commands.insert(commands.end(), more.begin(), more.end());
-  }
-  for (const Command& command : commands) {
-    std::vector<std::string> words = absl::StrSplit(command.name, ' ');
-    words.push_back("--help");
-    std::ostringstream out;
-    std::ostringstream errors;
-    RunCommandLine(commands, words, out, errors);
-    const std::string help = out.str();
+  for (const Command& command : AllCommands()) {
+    const std::string help = HelpOf(command);
     const std::string flags = help.substr(help.find("\n  --"));
     for (const absl::string_view line : absl::StrSplit(flags, '\n')) {
       EXPECT_LE(line.size(), 80u) << command.name << ": " << line;
@@ -304,32 +305,18 @@ TEST(CommandTest, TheFlagsOfEveryCommandFitATerminalOf80Columns) {
 
 TEST(CommandTest, HelpSaysWhichServerAnExperimentTakes) {
   for (const Command& command : ExperimentCommands()) {
-    std::vector<std::string> words = absl::StrSplit(command.name, ' ');
-    words.push_back("--help");
-    std::ostringstream out;
-    std::ostringstream errors;
-    ASSERT_EQ(RunCommandLine({command}, words, out, errors), 0);
     const bool own = command.name != "experiment fleet_worker";
-    EXPECT_THAT(out.str(), HasSubstr(own ? "else $TALWEG_SERVER, else one of its own"
-                                         : "else $TALWEG_SERVER, else 127.0.0.1:50551"))
+    EXPECT_THAT(HelpOf(command), HasSubstr(own ? "else $TALWEG_SERVER, else one of its own"
+                                               : "else $TALWEG_SERVER, else 127.0.0.1:50551"))
         << command.name;
   }
 }
 
 TEST(CommandTest, EveryCommandOfTheProgramHasAHelpOfItsOwn) {
-  std::vector<Command> commands = SessionCommands();
-  for (const auto& more :
-       {WorkerCommands(), WatchCommands(), TensorCommands(), ExperimentCommands()}) {
-    commands.insert(commands.end(), more.begin(), more.end());
-  }
-  for (const Command& command : commands) {
-    std::vector<std::string> words = absl::StrSplit(command.name, ' ');
-    words.push_back("--help");
-    std::ostringstream out;
-    std::ostringstream errors;
-    EXPECT_EQ(RunCommandLine(commands, words, out, errors), 0) << command.name;
-    EXPECT_THAT(out.str(), HasSubstr("talweg " + command.name));
-    EXPECT_THAT(out.str(), HasSubstr(command.summary));
+  for (const Command& command : AllCommands()) {
+    const std::string help = HelpOf(command);
+    EXPECT_THAT(help, HasSubstr("talweg " + command.name));
+    EXPECT_THAT(help, HasSubstr(command.summary));
   }
 }
 

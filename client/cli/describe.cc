@@ -76,16 +76,20 @@ std::string ClosingText(const v1::OpenRound& round) {
   return absl::StrJoin(parts, ", ");
 }
 
+using Names = google::protobuf::RepeatedPtrField<std::string>;
+
+std::string NamedText(uint64_t count, const Names& names) {
+  return WorkersText(count, {names.begin(), names.end()});
+}
+
 template <class Message>
 std::string LateText(const Message& message) {
-  const auto& names = message.late_workers();
-  return WorkersText(message.num_late(), {names.begin(), names.end()});
+  return NamedText(message.num_late(), message.late_workers());
 }
 
 template <class Message>
 std::string ExpiredText(const Message& message) {
-  const auto& names = message.expired_workers();
-  return WorkersText(message.num_expired(), {names.begin(), names.end()});
+  return NamedText(message.num_expired(), message.expired_workers());
 }
 
 std::string FaultText(const v1::GradientFault& fault) {
@@ -183,8 +187,7 @@ std::vector<std::pair<std::string, std::string>> OpenRoundTexts(const v1::OpenRo
   std::vector<std::pair<std::string, std::string>> texts;
   const auto list = [&](const char* name, const v1::WorkerList& workers) {
     if (workers.count() == 0) return;
-    texts.emplace_back(
-        name, WorkersText(workers.count(), {workers.names().begin(), workers.names().end()}));
+    texts.emplace_back(name, NamedText(workers.count(), workers.names()));
   };
   std::string open = absl::StrCat("makes version ", round.version());
   if (round.has_open_seconds()) absl::StrAppendFormat(&open, ", for %.1f s", round.open_seconds());

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Whoever reads what this program prints: `talweg ... | head -1` reads no further than it wants to.
+// The program that reads our standard output: in `talweg ... | head -1` it stops after one line.
 #pragma once
 
 namespace talweg {

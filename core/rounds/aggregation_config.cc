@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/rounds/aggregation_config.h"
 
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -140,6 +141,10 @@ absl::string_view AggregationConfig::NeededBy(absl::string_view name) const {
     if (need.field == name && need.needed) return need.by;
   }
   return "";
+}
+
+size_t AggregationConfig::NumTrimmed(size_t count) const {
+  return static_cast<size_t>(std::floor(trim_fraction * static_cast<double>(count)));
 }
 
 uint64_t AggregationConfig::RoundBytes(uint64_t num_elements) const {

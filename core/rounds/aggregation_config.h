@@ -100,6 +100,8 @@ struct AggregationConfig {
   bool takes_weights() const { return reduction == Reduction::kMean; }
   // Whether a contribution may ask to close the round that it is part of.
   bool takes_closing() const { return !synchronous() || workers_may_close; }
+  // How many of `count` values a trimmed mean leaves out at each end.
+  size_t NumTrimmed(size_t count) const;
   uint64_t worker_limit() const { return max_workers == 0 ? kMaxWorkers : max_workers; }
 
   // How many bytes of records of versions may be kept.

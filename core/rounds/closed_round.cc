@@ -47,8 +47,7 @@ ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double t
   const AggregationConfig& aggregation = config.aggregation;
   if (aggregation.reduce_order == ReduceOrder::kByWorker) order.by_worker = ByWorker(round.members);
   if (aggregation.reduction == Reduction::kTrimmedMean) {
-    order.trim =
-        static_cast<uint32_t>(std::floor(aggregation.trim_fraction * static_cast<double>(count)));
+    order.trim = static_cast<uint32_t>(aggregation.NumTrimmed(count));
   }
 
   auto record = std::make_shared<VersionRecord>();

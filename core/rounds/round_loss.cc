@@ -49,10 +49,8 @@ double RoundLoss::Reduced(const AggregationConfig& config) const {
   std::vector<double> sorted = losses_;
   std::sort(sorted.begin(), sorted.end());
   const size_t count = sorted.size();
-  const size_t trim =
-      config.reduction == Reduction::kMedian
-          ? (count - 1) / 2
-          : static_cast<size_t>(std::floor(config.trim_fraction * static_cast<double>(count)));
+  const bool is_median = config.reduction == Reduction::kMedian;
+  const size_t trim = is_median ? (count - 1) / 2 : config.NumTrimmed(count);
   ExactSum sum;
   for (size_t index = trim; index < count - trim; ++index) sum.Add(sorted[index]);
   return sum.Value() / static_cast<double>(count - 2 * trim);

@@ -9,9 +9,9 @@
 //   MEDIAN         the middle loss, or the mean of the two middle losses if n is even
 //
 // Sums are exact and rounded once, so that the order of arrival makes no difference (a product may
-// be rounded if its loss is below 1e-180). Losses that
-// are not finite are left out and counted. If there is no other loss, their sum is told, which is
-// an infinity or NaN. Only this room includes this file.
+// be rounded if its loss is below 1e-180). Losses that are not finite are left out and counted. If
+// there is no other loss, their sum is told, which is an infinity or NaN. Only this room includes
+// this file.
 #pragma once
 
 #include <cstdint>

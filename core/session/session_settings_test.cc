@@ -88,7 +88,7 @@ TEST(SessionTest, SlowAverageTakesAJumpThatIsSmallBesideTheWeights) {
   const double left = std::pow(0.99999, 3001);
   for (size_t i = 0; i < 100; ++i) {
     const double expected = after[i] + (double{before[i]} - after[i]) * left;
-    // The nearest float32 but for the last bit, and as much for what is left of the distance.
+    // The nearest float32, except for the last bit; and the same for what is left of the distance.
     EXPECT_NEAR(average[i], expected, std::abs(expected) * 1e-7) << i;
   }
 }

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 
@@ -20,6 +22,11 @@ void Put(uint64_t number, std::string& to) {
 void Put(const std::string& text, std::string& to) {
   Put(text.size(), to);
   to += text;
+}
+
+void Put(const std::vector<std::string>& texts, std::string& to) {
+  Put(texts.size(), to);
+  for (const std::string& text : texts) Put(text, to);
 }
 
 template <class T>
@@ -42,6 +49,11 @@ class Unpacker {
   std::string Text() {
     const uint64_t size = Number();
     return std::string(Take(size));
+  }
+  std::vector<std::string> Texts() {
+    std::vector<std::string> texts(Number());
+    for (std::string& text : texts) text = Text();
+    return texts;
   }
   template <class T>
   T Bits() {
@@ -73,11 +85,9 @@ std::string Pack(const core::VersionRecord& record, absl::Duration to_wall) {
   Put(Nanoseconds(record.closed - record.opened), bytes);
   PutBits(record.total_weight, bytes);
   Put(record.num_late, bytes);
-  Put(record.late_workers.size(), bytes);
-  for (const std::string& worker : record.late_workers) Put(worker, bytes);
+  Put(record.late_workers, bytes);
   Put(record.num_expired, bytes);
-  Put(record.expired_workers.size(), bytes);
-  for (const std::string& worker : record.expired_workers) Put(worker, bytes);
+  Put(record.expired_workers, bytes);
   for (const core::RoundMember& member : record.members) {
     Put(member.worker, bytes);
     Put(member.incarnation, bytes);
@@ -100,11 +110,9 @@ core::VersionRecord Unpack(uint64_t version, size_t num_members, absl::string_vi
   record.closed = record.opened + absl::Nanoseconds(unpacker.Number());
   record.total_weight = unpacker.Bits<double>();
   record.num_late = static_cast<uint32_t>(unpacker.Number());
-  record.late_workers.resize(unpacker.Number());
-  for (std::string& worker : record.late_workers) worker = unpacker.Text();
+  record.late_workers = unpacker.Texts();
   record.num_expired = static_cast<uint32_t>(unpacker.Number());
-  record.expired_workers.resize(unpacker.Number());
-  for (std::string& worker : record.expired_workers) worker = unpacker.Text();
+  record.expired_workers = unpacker.Texts();
   record.members.resize(num_members);
   for (core::RoundMember& member : record.members) {
     member.worker = unpacker.Text();

@@ -18,7 +18,7 @@ The gradient of step t, counted from 1, is the float32 that is nearest to
 import json
 import sys
 
-from make_golden import HERE, Generator, np
+from make_golden import HERE, Generator, np, write_cases
 from methods import METHODS
 
 ADAM = {"beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8}
@@ -117,9 +117,7 @@ def main():
             found.append(f"{path.name}: the number of cases differs")
         print("\n".join(found) or "extremes: as made")
         return 1 if found else 0
-    head = json.dumps({key: made[key] for key in made if key != "cases"})[:-1]
-    lines = ",\n".join(json.dumps(case) for case in made["cases"])
-    path.write_text(f'{head}, "cases": [\n{lines}\n]}}\n')
+    write_cases(path, made)
     return 0
 
 

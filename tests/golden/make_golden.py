@@ -151,6 +151,13 @@ def differences(written, made):
                     yield f"case {number}: {key} after step {step}"
 
 
+def write_cases(path, made):
+    """Writes a golden file: what all cases have in common, then one line for each case."""
+    head = json.dumps({key: made[key] for key in made if key != "cases"})[:-1]
+    lines = ",\n".join(json.dumps(case) for case in made["cases"])
+    path.write_text(f'{head}, "cases": [\n{lines}\n]}}\n')
+
+
 def main():
     torch.set_num_threads(1)
     check_peers()
@@ -168,9 +175,7 @@ def main():
             found += [f"{path.name}: {what} differs"
                       for what in differences(json.loads(path.read_text()), made)]
         else:
-            head = json.dumps({key: made[key] for key in made if key != "cases"})[:-1]
-            lines = ",\n".join(json.dumps(case) for case in made["cases"])
-            path.write_text(f'{head}, "cases": [\n{lines}\n]}}\n')
+            write_cases(path, made)
     print("\n".join(found) or "golden files: as made")
     return 1 if found else 0
 

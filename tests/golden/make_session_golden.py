@@ -17,7 +17,7 @@ import json
 import math
 import sys
 
-from make_golden import HERE, Generator, check_peers, np, snapshots, torch
+from make_golden import HERE, Generator, check_peers, np, snapshots, torch, write_cases
 from methods import METHODS
 
 STEPS = 25
@@ -249,9 +249,7 @@ def main():
                  for what in differences(json.loads(path.read_text()), made)]
         print("\n".join(found) or "session golden file: as made")
         return 1 if found else 0
-    head = json.dumps({key: made[key] for key in made if key != "cases"})[:-1]
-    lines = ",\n".join(json.dumps(case) for case in made["cases"])
-    path.write_text(f'{head}, "cases": [\n{lines}\n]}}\n')
+    write_cases(path, made)
     return 0
 
 

@@ -64,7 +64,7 @@ class Transport {
   virtual std::unique_ptr<StepStream> OpenStepStream() = 0;
 
   // Waits for `duration`. If there is no connection, dials meanwhile, and returns true as soon as
-  // there is one. Whoever makes calls again and again rests so between them: gRPC moves a
+  // there is one. A caller that retries must wait between its calls in this way: gRPC works on a
   // connection only while somebody waits for it or for a call, and otherwise once in 5 s.
   virtual bool Rest(absl::Duration duration) = 0;
   // Makes the calls from now on go over a new connection. The old connection may be half-open,
