@@ -29,18 +29,18 @@ void RoundMachine::AskForOpening(uint32_t index) {
   }
 }
 
-void RoundMachine::On(const Join& given, Effects& effects) {
-  Join join = given;
-  if (mutation_ == Mutation::kIgnoreNonce) join.nonce = 0;
+void RoundMachine::On(const Join& join, Effects& effects) {
+  Join admitted_as = join;
+  if (mutation_ == Mutation::kIgnoreNonce) admitted_as.nonce = 0;
   const absl::StatusOr<uint32_t> admitted =
-      workers_.Admit(join, aggregation().worker_limit(), Rules(), effects.released);
+      workers_.Admit(admitted_as, aggregation().worker_limit(), Rules(), effects.released);
   effects.status = admitted.status();
   if (!admitted.ok()) return;
   AskForOpening(*admitted);
   effects.incarnation = workers_[*admitted].incarnation;
-  if (effects.incarnation != join.incarnation) return;  // It was a repeat.
-  effects.durable.emplace_back(
-      MemberAdmitted{join.worker, join.incarnation, join.roles, join.nonce});
+  if (effects.incarnation != admitted_as.incarnation) return;  // It was a repeat.
+  effects.durable.emplace_back(MemberAdmitted{admitted_as.worker, admitted_as.incarnation,
+                                              admitted_as.roles, admitted_as.nonce});
   CloseIfDue(effects);
   LetGo(effects);
 }
