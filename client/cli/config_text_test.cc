@@ -56,7 +56,8 @@ TEST(ConfigTextTest, ShowsZerosButNothingUnset) {
   EXPECT_EQ(
       FieldsText(report),
       "learning_rate=0 gradient_norm=0 update_norm=0 staleness=0 contributors=1 clip_factor=0 "
-      "total_weight=0 num_late=0 num_losses_left_out=0 num_expired=0 num_non_finite=0");
+      "total_weight=0 num_late=0 num_losses_left_out=0 num_expired=0 num_non_finite=0 "
+      "num_abstained=0");
 }
 
 TEST(ConfigTextTest, SaysWhichFieldsThereAre) {

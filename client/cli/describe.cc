@@ -92,6 +92,11 @@ std::string ExpiredText(const Message& message) {
   return NamedText(message.num_expired(), message.expired_workers());
 }
 
+template <class Message>
+std::string AbstainedText(const Message& message) {
+  return NamedText(message.num_abstained(), message.abstained_workers());
+}
+
 std::string FaultText(const v1::GradientFault& fault) {
   return absl::StrCat("tensor ", fault.tensor(), ", element ", fault.element(),
                       fault.may_have_overflowed()
@@ -195,6 +200,7 @@ std::vector<std::pair<std::string, std::string>> OpenRoundTexts(const v1::OpenRo
   list("contributed", round.contributed());
   list("waits for", round.expected());
   list("late in it", round.late());
+  list("abstained", round.abstained());
   list("will not count", round.will_not_count());
   texts.emplace_back("closes", ClosingText(round));
   return texts;
@@ -213,6 +219,9 @@ std::string OpenRoundLine(const v1::OpenRound& round) {
   if (contributed.count() > 0) absl::StrAppend(&line, " (", NamesText(contributed), ")");
   if (expected.count() > 0) absl::StrAppend(&line, ", expected: ", NamesText(expected));
   if (round.late().count() > 0) absl::StrAppend(&line, ", late: ", NamesText(round.late()));
+  if (round.abstained().count() > 0) {
+    absl::StrAppend(&line, ", abstained: ", NamesText(round.abstained()));
+  }
   if (round.has_open_seconds()) {
     absl::StrAppendFormat(&line, ", since %.0f s", round.open_seconds());
   }
@@ -252,6 +261,8 @@ std::string StepTable(const StepResult& result) {
     if (!late.empty()) table.AddRow({"late", late});
     const std::string expired = ExpiredText(*result.report);
     if (!expired.empty()) table.AddRow({"expired", expired});
+    const std::string abstained = AbstainedText(*result.report);
+    if (!abstained.empty()) table.AddRow({"abstained", abstained});
   }
   if (result.fault.has_value()) table.AddRow({"not finite", FaultText(*result.fault)});
   if (result.missed_rounds > 0) {
@@ -269,6 +280,9 @@ std::string VersionRecordsTable(absl::Span<const v1::VersionRecord> records) {
   });
   const bool any_expired = std::any_of(records.begin(), records.end(),
                                        [](const auto& record) { return record.num_expired() > 0; });
+  const bool any_abstained = std::any_of(records.begin(), records.end(), [](const auto& record) {
+    return record.num_abstained() > 0;
+  });
   std::vector<Column> columns = {{"version", Align::kRight},
                                  {"opened"},
                                  {"seconds", Align::kRight},
@@ -277,6 +291,7 @@ std::string VersionRecordsTable(absl::Span<const v1::VersionRecord> records) {
                                  {"contributors"},
                                  {"late"}};
   if (any_expired) columns.push_back({"expired"});
+  if (any_abstained) columns.push_back({"abstained"});
   if (changed) columns.push_back({"closing rule of"});
   Table table(columns);
   for (const v1::VersionRecord& record : records) {
@@ -295,6 +310,7 @@ std::string VersionRecordsTable(absl::Span<const v1::VersionRecord> records) {
                                       WorkersText(members.size(), members),
                                       LateText(record)};
     if (any_expired) cells.push_back(ExpiredText(record));
+    if (any_abstained) cells.push_back(AbstainedText(record));
     if (changed) cells.push_back(ClosingRuleText(record));
     table.AddRow(std::move(cells));
   }
@@ -308,7 +324,10 @@ std::string VerdictText(v1::Verdict verdict) {
 }
 
 absl::Status VerdictError(v1::Verdict verdict) {
-  if (verdict == v1::VERDICT_APPLIED || verdict == v1::VERDICT_PENDING) return absl::OkStatus();
+  if (verdict == v1::VERDICT_APPLIED || verdict == v1::VERDICT_PENDING ||
+      verdict == v1::VERDICT_ABSTAINED) {
+    return absl::OkStatus();
+  }
   return absl::FailedPreconditionError(
       absl::StrCat("the contribution was refused: ", VerdictText(verdict)));
 }

@@ -73,6 +73,7 @@ const std::vector<RecordColumn>& RecordColumns() {
       {"total_weight", [](const StepRecord& r) { return Value(r.report().total_weight()); }},
       {"num_late", [](const StepRecord& r) { return Value(r.report().num_late()); }},
       {"num_expired", [](const StepRecord& r) { return Value(r.report().num_expired()); }},
+      {"num_abstained", [](const StepRecord& r) { return Value(r.report().num_abstained()); }},
       {"num_losses_left_out",
        [](const StepRecord& r) { return Value(r.report().num_losses_left_out()); }},
       {"num_non_finite", [](const StepRecord& r) { return Value(r.report().num_non_finite()); }},

@@ -25,6 +25,7 @@ v1::StepRecord Record() {
   report.set_total_weight(96.5);
   report.set_num_late(2);
   report.set_num_expired(1);
+  report.set_num_abstained(5);
   record.mutable_refusals()->set_too_stale(7);
   record.set_step_seconds(0.5);
   record.set_seconds_since_last(1e300);
@@ -50,11 +51,12 @@ TEST(RecordColumnsTest, AreTheNumbersOfTheWire) {
 }
 
 TEST(RecordColumnsTest, ALineForAPerson) {
-  EXPECT_EQ(RecordLine(Record()),
-            "version=12 time=2023-11-14T22:13:20.250Z loss=0.1 learning_rate=0.001 gradient_norm=2 "
-            "update_norm=4.94066e-324 clip_factor=1 staleness=3 contributors=4 total_weight=96.5 "
-            "num_late=2 num_expired=1 num_losses_left_out=0 num_non_finite=0 too_stale=7 "
-            "rejected_non_finite=0 round_closed=0 step_seconds=0.5 seconds_since_last=1e+300");
+  EXPECT_EQ(
+      RecordLine(Record()),
+      "version=12 time=2023-11-14T22:13:20.250Z loss=0.1 learning_rate=0.001 gradient_norm=2 "
+      "update_norm=4.94066e-324 clip_factor=1 staleness=3 contributors=4 total_weight=96.5 "
+      "num_late=2 num_expired=1 num_abstained=5 num_losses_left_out=0 num_non_finite=0 too_stale=7 "
+      "rejected_non_finite=0 round_closed=0 step_seconds=0.5 seconds_since_last=1e+300");
 }
 
 TEST(RecordColumnsTest, CsvHasAHeaderAndEveryDigit) {
@@ -65,11 +67,12 @@ TEST(RecordColumnsTest, CsvHasAHeaderAndEveryDigit) {
   EXPECT_EQ(
       RecordsCsv({Record(), other}),
       "version,time,loss,learning_rate,gradient_norm,update_norm,clip_factor,staleness,"
-      "contributors,total_weight,num_late,num_expired,num_losses_left_out,num_non_finite,"
-      "first_non_finite,too_stale,rejected_non_finite,round_closed,step_seconds,seconds_since_"
-      "last\n"
-      "12,2023-11-14T22:13:20.250000Z,0.1,0.001,2,5e-324,1,3,4,96.5,2,1,0,0,,7,0,0,0.5,1e+300\n"
-      "13,2023-11-14T22:13:20.250000Z,,0.001,0.3333333333333333,5e-324,1,3,4,96.5,2,1,0,0,,7,0,0,0."
+      "contributors,total_weight,num_late,num_expired,num_abstained,num_losses_left_out,"
+      "num_non_finite,first_non_finite,too_stale,rejected_non_finite,round_closed,step_seconds,"
+      "seconds_since_last\n"
+      "12,2023-11-14T22:13:20.250000Z,0.1,0.001,2,5e-324,1,3,4,96.5,2,1,5,0,0,,7,0,0,0.5,1e+300\n"
+      "13,2023-11-14T22:13:20.250000Z,,0.001,0.3333333333333333,5e-324,1,3,4,96.5,2,1,5,0,0,,7,0,0,"
+      "0."
       "5,1e+300\n");
 }
 

@@ -47,7 +47,11 @@ absl::Status MayCount(const absl::Status& status, const std::string& session_id)
 }
 
 absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
-  if (!arguments.Has("gradient")) return UsageError("--gradient is needed");
+  const bool abstains = arguments.Has("abstain");
+  if (abstains == arguments.Has("gradient")) {
+    return UsageError(abstains ? "--abstain says that there is no --gradient"
+                               : "--gradient is needed, or --abstain");
+  }
   const absl::StatusOr<std::optional<double>> loss = arguments.Number("loss");
   if (!loss.ok()) return loss.status();
   std::vector<double> losses;
@@ -58,8 +62,15 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   }
   const absl::StatusOr<StepOptions> options = StepOptionsOf(arguments);
   if (!options.ok()) return options.status();
-  absl::StatusOr<TensorFile> file = TensorFile::Open(arguments.Text("gradient"));
-  if (!file.ok()) return file.status();
+  if (abstains && (!losses.empty() || options->weight.has_value() || options->difference)) {
+    return UsageError("--abstain goes without --loss, --weight and --difference");
+  }
+  std::optional<TensorFile> file;
+  if (!abstains) {
+    absl::StatusOr<TensorFile> opened = TensorFile::Open(arguments.Text("gradient"));
+    if (!opened.ok()) return opened.status();
+    file = *std::move(opened);
+  }
   if (arguments.Has("output")) {
     const absl::Status writable = CheckWritable(arguments.Text("output"));
     if (!writable.ok()) return writable;
@@ -70,17 +81,21 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   const absl::StatusOr<v1::Session> described = client->GetSession(arguments.positional(0));
   if (!described.ok()) return described.status();
   const v1::Layout& layout = described->config().layout();
-  const absl::StatusOr<std::vector<float>> gradient = file->Read(layout);
-  if (!gradient.ok()) return gradient.status();
-  Tell(file->Note());
+  std::vector<float> gradient;
+  if (file.has_value()) {
+    absl::StatusOr<std::vector<float>> read = file->Read(layout);
+    if (!read.ok()) return read.status();
+    gradient = *std::move(read);
+    Tell(file->Note());
+  }
   const std::string worker = WorkerAsAsked(arguments);
   absl::StatusOr<Session> session = client->Join(arguments.positional(0), worker);
   if (!session.ok()) return session.status();
   // A worker that stops waiting for others leaves first, so that they do not wait for it.
   StopOnSignals(SecondSignal::kKills);
-  std::vector<float> parameters(arguments.Has("output") ? gradient->size() : 0);
+  std::vector<float> parameters(arguments.Has("output") ? described->num_elements() : 0);
   const absl::StatusOr<StepResult> result =
-      session->Step(*gradient, absl::MakeSpan(parameters), losses, *options);
+      session->Step(gradient, absl::MakeSpan(parameters), losses, *options);
   absl::Status status = session->Leave();
   if (!result.ok()) {
     return WithWorker(MayCount(result.status(), arguments.positional(0)), worker);
@@ -95,7 +110,8 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
     }
   }
   status.Update(StepError(*result));
-  if (result->applied() && !parameters.empty()) {
+  const bool has_point = result->applied() || result->verdict == v1::VERDICT_ABSTAINED;
+  if (has_point && !parameters.empty()) {
     status.Update(WriteTensors(arguments.Text("output"), layout, parameters));
   }
   return status;
@@ -162,6 +178,7 @@ std::vector<Command> TensorCommands() {
         {"difference", "",
          "the file holds no gradient, but what own steps added to the parameters"},
         {"close_round", "", "make the version with what has come, this gradient included"},
+        {"abstain", "", "there is no gradient this time: nobody is to wait for this worker"},
         {"no_wait", "", "do not wait for other workers: end where the contribution is pending"}},
        RunStep},
       {"pull",

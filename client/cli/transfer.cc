@@ -52,6 +52,7 @@ absl::StatusOr<StepOptions> StepOptionsOf(const Arguments& arguments) {
   options.difference = arguments.Has("difference");
   options.return_pending = arguments.Has("no_wait");
   options.closes_round = arguments.Has("close_round");
+  options.abstain = arguments.Has("abstain");
   options.point = *point;
   options.gradient_dtype = options.reply_dtype = *dtype;
   options.checksums = arguments.Has("checksums");

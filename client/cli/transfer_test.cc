@@ -10,10 +10,11 @@ namespace talweg {
 namespace {
 
 Arguments Typed(const std::vector<std::string>& words) {
-  const std::vector<Flag> flags = {
-      {"point", "POINT", ""},   {"dtype", "DTYPE", ""},    {"checksums", "", ""},
-      {"weight", "NUMBER", ""}, {"close_round", "", ""},   {"difference", "", ""},
-      {"no_wait", "", ""},      {"min_version", "NR", ""}, {"base_version", "NR", ""}};
+  const std::vector<Flag> flags = {{"point", "POINT", ""},    {"dtype", "DTYPE", ""},
+                                   {"checksums", "", ""},     {"weight", "NUMBER", ""},
+                                   {"close_round", "", ""},   {"difference", "", ""},
+                                   {"abstain", "", ""},       {"no_wait", "", ""},
+                                   {"min_version", "NR", ""}, {"base_version", "NR", ""}};
   return Arguments::Parse(flags, 0, words).value();
 }
 
@@ -35,6 +36,8 @@ TEST(TransferTest, FlagsSayWhatIsContributedAndWhatIsWaitedFor) {
   const StepOptions plain = StepOptionsOf(Typed({})).value();
   EXPECT_FALSE(plain.weight.has_value());
   EXPECT_FALSE(plain.closes_round);
+  EXPECT_FALSE(plain.abstain);
+  EXPECT_TRUE(StepOptionsOf(Typed({"--abstain"}))->abstain);
   EXPECT_FALSE(plain.difference);
   EXPECT_FALSE(plain.return_pending);
   EXPECT_FALSE(plain.base_version.has_value());

@@ -14,7 +14,20 @@
 
 namespace talweg::core {
 
-enum class Verdict : uint8_t { kApplied, kTooStale, kRejectedNonFinite, kRoundClosed, kPending };
+// Saved states have all of these except kPending as bytes.
+enum class Verdict : uint8_t {
+  kApplied,
+  kTooStale,
+  kRejectedNonFinite,
+  kRoundClosed,
+  kAbstained,  // The worker had no gradient, and said so.
+  kPending,
+};
+
+// Whether a verdict, which is final, says that a gradient was not taken.
+inline bool IsRefusal(Verdict verdict) {
+  return verdict != Verdict::kApplied && verdict != Verdict::kAbstained;
+}
 
 // At most this many late workers are named. Their number is always told.
 inline constexpr size_t kMaxLateNames = 16;
@@ -34,18 +47,22 @@ struct StepNumbers {
   // that were live when it closed, and those whose lease ended while it was open.
   uint32_t num_late = 0;
   uint32_t num_expired = 0;
+  uint32_t num_abstained = 0;  // abstentions, see Contribution::abstains
   // Elements of the new parameters that are not finite, and the first of them.
   uint64_t num_non_finite = 0;
   uint64_t first_non_finite = 0;
 };
 
-// The same with the first names of the two groups in order, at most kMaxLateNames of each.
+// The same with the first names of the late, the expired and the abstaining workers in order, at
+// most kMaxLateNames of each.
 struct StepReport : StepNumbers {
   std::vector<std::string> late_workers;
   std::vector<std::string> expired_workers;
+  std::vector<std::string> abstained_workers;
 };
 
-// How many contributions got a final verdict without being part of a version.
+// How many contributions were refused: they got a final verdict and are part of no version.
+// Abstentions are not refused.
 struct RefusalCounts {
   uint64_t too_stale = 0;
   uint64_t rejected_non_finite = 0;

@@ -45,7 +45,7 @@ inline Answer PendingAnswer(const Member& member, uint64_t version, bool replaye
 // The answer to the settled sequence while a policy holds its verdict back.
 inline Answer HeldAnswer(const Member& member, bool replayed) {
   return {Verdict::kPending, replayed, member.settled.version, nullptr,
-          member.settled.verdict != Verdict::kApplied};
+          IsRefusal(member.settled.verdict)};
 }
 
 }  // namespace talweg::core

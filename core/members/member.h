@@ -36,7 +36,8 @@ struct Member {
   struct Pending {
     uint64_t sequence = 0;
     uint32_t digest = 0;
-    bool will_not_count = false;  // Its verdict will say that it is part of no version.
+    bool will_not_count = false;  // Its verdict will say that it was refused.
+    bool abstains = false;        // It is an abstention.
   };
 
   std::string name;

@@ -49,6 +49,8 @@ void WriteReport(const std::shared_ptr<const StepReport>& report, uint32_t forma
   WriteNames(report->expired_workers, writer);
   writer.Uint64(report->num_non_finite);
   writer.Uint64(report->first_non_finite);
+  writer.Uint32(report->num_abstained);
+  WriteNames(report->abstained_workers, writer);
 }
 
 absl::Status ReadReport(ByteReader& reader, uint32_t format,
@@ -78,6 +80,8 @@ absl::Status ReadReport(ByteReader& reader, uint32_t format,
     TALWEG_RETURN_IF_ERROR(ReadNames(reader, read.expired_workers));
     TALWEG_RETURN_IF_ERROR(reader.Uint64(read.num_non_finite));
     TALWEG_RETURN_IF_ERROR(reader.Uint64(read.first_non_finite));
+    TALWEG_RETURN_IF_ERROR(reader.Uint32(read.num_abstained));
+    TALWEG_RETURN_IF_ERROR(ReadNames(reader, read.abstained_workers));
   }
   report = std::make_shared<const StepReport>(std::move(read));
   return absl::OkStatus();

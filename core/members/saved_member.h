@@ -4,7 +4,8 @@
 // writes these parts in this order, with its own bytes between and after them, and reads them
 // likewise. Calls that wait, pending sequences and leases are not saved. `format` is that of the
 // whole state: up to format 3, a report says nothing of losses that were left out, of expired
-// workers, and of parameters that are not finite. Every reader fails with STATE_CORRUPT.
+// and abstaining workers, and of parameters that are not finite. Every reader fails with
+// STATE_CORRUPT.
 #pragma once
 
 #include <cstdint>

@@ -33,6 +33,8 @@ Report SomeReport() {
   report.num_losses_left_out = 3;
   report.num_expired = 1;
   report.expired_workers = {"z"};
+  report.num_abstained = 2;
+  report.abstained_workers = {"i", "j"};
   report.num_non_finite = 6;
   report.first_non_finite = 17;
   return std::make_shared<const StepReport>(report);
@@ -100,6 +102,8 @@ TEST(SavedMemberTest, ARememberedAnswerComesBackWithItsReport) {
   EXPECT_EQ(read.report->num_losses_left_out, 3u);
   EXPECT_EQ(read.report->num_expired, 1u);
   EXPECT_THAT(read.report->expired_workers, ElementsAre("z"));
+  EXPECT_EQ(read.report->num_abstained, 2u);
+  EXPECT_THAT(read.report->abstained_workers, ElementsAre("i", "j"));
   EXPECT_EQ(read.report->num_non_finite, 6u);
   EXPECT_EQ(read.report->first_non_finite, 17u);
 }

@@ -23,11 +23,13 @@ using Parts = std::set<std::pair<uint32_t, uint64_t>>;
 
 // Incarnations that have a part in a round, or wait for it.
 void AddParts(const std::vector<RoundMember>& members, const std::vector<OpenRound::Place>& places,
-              const std::vector<OpenRound::Bystander>& bystanders, Parts& parts) {
+              const std::vector<OpenRound::Bystander>& bystanders,
+              const std::vector<OpenRound::Bystander>& abstainers, Parts& parts) {
   for (size_t place = 0; place < members.size(); ++place) {
     parts.insert({places[place].index, members[place].incarnation});
   }
   for (const auto [index, incarnation] : bystanders) parts.insert({index, incarnation});
+  for (const auto [index, incarnation] : abstainers) parts.insert({index, incarnation});
 }
 
 }  // namespace
@@ -89,10 +91,11 @@ absl::Time RoundAudit::Due(const Worker& worker) const {
 
 absl::Status RoundAudit::Check() const {
   Parts parts;
-  AddParts(machine_.round_.members, machine_.round_.places, machine_.round_.bystanders, parts);
+  const OpenRound& round = machine_.round_;
+  AddParts(round.members, round.places, round.bystanders, round.abstainers, parts);
   if (machine_.closed_.has_value()) {
     AddParts(machine_.closed_->record->members, machine_.closed_->places,
-             machine_.closed_->bystanders, parts);
+             machine_.closed_->bystanders, machine_.closed_->abstainers, parts);
   }
   absl::Status status;
   size_t left = 0, live = 0, live_gradient = 0, stalled = 0, waiting = 0, expected = 0;
@@ -119,7 +122,8 @@ absl::Status RoundAudit::Check() const {
   status.Update(Differ("places", machine_.round_.places.size(), machine_.round_.members.size()));
   if (!machine_.clocks_.Are(clocks)) status.Update(absl::InternalError("clocks differ"));
   const bool closes =
-      MustClose(machine_.closing(), machine_.round_, machine_.expectations_, machine_.now_);
+      MustClose(machine_.closing(), machine_.round_, machine_.expectations_, machine_.now_) ||
+      AbstainersMayGo(machine_.round_, machine_.expectations_);
   if (!machine_.closed_.has_value() && closes) due = std::min(due, machine_.now_);
   if (machine_.NextTick() > std::max(due, machine_.now_)) {
     status.Update(absl::InternalError(absl::StrCat(

@@ -38,6 +38,8 @@ ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double t
   report.late_workers = missing.late.names;
   report.num_expired = static_cast<uint32_t>(missing.expired.count);
   report.expired_workers = missing.expired.names;
+  report.num_abstained = static_cast<uint32_t>(round.abstained.count);
+  report.abstained_workers = round.abstained.names;
 
   StepOrder& order = closed.order;
   order.number = version;
@@ -61,9 +63,12 @@ ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double t
   record->late_workers = std::move(missing.late.names);
   record->num_expired = report.num_expired;
   record->expired_workers = std::move(missing.expired.names);
+  record->num_abstained = report.num_abstained;
+  record->abstained_workers = std::move(round.abstained.names);
   closed.record = std::move(record);
   closed.places = std::move(round.places);
   closed.bystanders = std::move(round.bystanders);
+  closed.abstainers = std::move(round.abstainers);
   return closed;
 }
 

@@ -21,6 +21,7 @@ struct ClosedRound {
   uint64_t serial = 0;
   std::vector<OpenRound::Place> places;  // of the record's members
   std::vector<OpenRound::Bystander> bystanders;
+  std::vector<OpenRound::Bystander> abstainers;
   StepReport report;
   std::shared_ptr<VersionRecord> record;
   StepOrder order;

@@ -35,7 +35,10 @@ uint64_t NeededContributions(const AggregationConfig& config) {
 bool MustClose(const AggregationConfig& config, const OpenRound& round,
                const Expectations& expectations, absl::Time now) {
   const size_t count = round.members.size();
-  if (count == 0) return false;
+  if (count == 0) {
+    return !round.abstainers.empty() && expectations.frozen() &&
+           (expectations.outstanding() == 0 || round.asked_to_close);
+  }
   if (config.mode == AggregationMode::kBoundedStaleness) return true;
   if (config.mode == AggregationMode::kAsynchronous) {
     return count >= config.gradient_accumulation_steps || round.asked_to_close;
@@ -48,7 +51,7 @@ bool MustClose(const AggregationConfig& config, const OpenRound& round,
     case CloseRule::kAll:
       return nobody_expected;
     case CloseRule::kCount:
-      return count >= NeededContributions(config) || too_few_closes;
+      return count + round.abstainers.size() >= NeededContributions(config) || too_few_closes;
     case CloseRule::kWeight:
       return round.weight.Value() >= config.close_weight || round.IsFull(config) || too_few_closes;
     case CloseRule::kDeadline:
@@ -59,7 +62,7 @@ bool MustClose(const AggregationConfig& config, const OpenRound& round,
 
 absl::Time CloseDeadline(const AggregationConfig& config, const OpenRound& round,
                          const Expectations& expectations) {
-  if (!expectations.frozen() || config.close != CloseRule::kDeadline) {
+  if (!expectations.frozen() || round.members.empty() || config.close != CloseRule::kDeadline) {
     return absl::InfiniteFuture();
   }
   return round.first + absl::Seconds(config.close_seconds);

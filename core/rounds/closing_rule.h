@@ -18,12 +18,12 @@ namespace talweg::core {
 AggregationConfig WithClosingRule(const AggregationConfig& base, const AggregationConfig& other);
 bool SameClosingRule(const AggregationConfig& a, const AggregationConfig& b);
 
-// Whether a synchronous round that has contributions may freeze the set of workers that it expects.
+// Whether a synchronous round that has begun may freeze the set of workers that it expects.
 // Before version 1 it may not, as long as fewer than min_workers are live.
 inline bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
                       const Expectations& expectations, uint64_t version,
                       size_t num_live_gradient) {
-  return config.synchronous() && !expectations.frozen() && !round.members.empty() &&
+  return config.synchronous() && !expectations.frozen() && round.has_begun() &&
          (version > 0 || num_live_gradient >= config.min_workers);
 }
 
@@ -31,9 +31,16 @@ inline bool MayFreeze(const AggregationConfig& config, const OpenRound& round,
 // once, but a larger max_workers does not; so the places that there are suffice.
 uint64_t NeededContributions(const AggregationConfig& config);
 
-// Whether the round closes. A round without contributions never does.
+// Whether the round closes. A round of abstentions alone closes if nobody is expected any more, or
+// if one of them asks for it; it makes no version. An empty round never closes.
 bool MustClose(const AggregationConfig& config, const OpenRound& round,
                const Expectations& expectations, absl::Time now);
+
+// Whether the workers that abstain are waited with no longer: nobody is expected, so nothing but a
+// contribution of theirs, or of a worker that joins, can close a round that is still open.
+inline bool AbstainersMayGo(const OpenRound& round, const Expectations& expectations) {
+  return expectations.frozen() && expectations.outstanding() == 0 && !round.abstainers.empty();
+}
 
 // When time alone closes the round; InfiniteFuture if it never does.
 absl::Time CloseDeadline(const AggregationConfig& config, const OpenRound& round,

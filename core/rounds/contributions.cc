@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What becomes of a contribution: a repeat, an error, a refusal, a part of the round, or a worker
-// that stands by until the round closes.
+// What becomes of a contribution: a repeat, an error, a refusal, an abstention, a part of the
+// round, or a worker that stands by until the round closes.
 #include <algorithm>
 #include <optional>
 
@@ -102,22 +102,26 @@ void RoundMachine::Judge(uint32_t index, const Contribution& contribution, Effec
   }
   const uint64_t staleness = version_ - contribution.base_version;
   const std::optional<Verdict> refusal = Refusal(policy_, worker, contribution, staleness);
-  if (refusal.has_value()) return Refuse(index, contribution, *refusal, effects);
+  if (refusal.has_value()) return Settle(index, contribution, *refusal, effects);
   const bool contributed_already =
       expectations_.HasContributed(worker) && mutation_ != Mutation::kCountDuplicate;
-  if (aggregation().synchronous() && (contributed_already || round_.IsFull(aggregation()))) {
+  const bool full = contribution.abstains
+                        ? round_.abstainers.size() >= AggregationConfig::kMaxWorkers
+                        : round_.IsFull(aggregation());
+  if (aggregation().synchronous() && (contributed_already || full)) {
     return StandBy(index, contribution, effects);
   }
+  if (contribution.abstains) return Abstain(index, contribution, effects);
   Accept(index, contribution, staleness, effects);
 }
 
-void RoundMachine::Refuse(uint32_t index, const Contribution& contribution, Verdict verdict,
+void RoundMachine::Settle(uint32_t index, const Contribution& contribution, Verdict verdict,
                           Effects& effects) {
   Worker& worker = workers_[index];
   worker.pending = {};
   worker.settled = {contribution.sequence, version_, nullptr, contribution.digest, verdict};
   refusals_.Count(verdict);
-  effects.durable.emplace_back(RefusalOf(worker));
+  effects.durable.emplace_back(OutcomeOf(worker));
   // A worker whose gradient was too old is told the version to go on from, and is still waited for:
   // if each round closed while it takes the gradient of the last, it would come too late for all of
   // them. But it is waited for only once.
@@ -145,6 +149,29 @@ void RoundMachine::StandBy(uint32_t index, const Contribution& contribution, Eff
     effects.answer = PendingAnswer(worker, version_ + 1, false);
   }
   CloseIfDue(effects);
+}
+
+void RoundMachine::Abstain(uint32_t index, const Contribution& contribution, Effects& effects) {
+  Worker& worker = workers_[index];
+  round_.NoteAbstention(worker.name);
+  const bool closes = contribution.closes_round && !round_.members.empty();
+  // Where no round waits for a worker there is nothing to wait for, except a step.
+  if (!aggregation().synchronous() && (!closes || policy_.bounded())) {
+    return Settle(index, contribution, Verdict::kAbstained, effects);
+  }
+  if (mutation_ != Mutation::kExpectAbstainer) expectations_.Contributed(worker);
+  worker.pending = {contribution.sequence, contribution.digest, /*will_not_count=*/false,
+                    /*abstains=*/true};
+  round_.abstainers.push_back({index, worker.incarnation});
+  round_.asked_to_close |= contribution.closes_round;
+  CloseIfDue(effects);
+  if (worker.pending.sequence == 0) {  // The round dissolved.
+    TellSettled(index, contribution, false, effects);
+  } else if (effects.step.has_value() || contribution.may_wait) {
+    Wait(worker, contribution, false, effects);
+  } else {
+    effects.answer = PendingAnswer(worker, version_ + 1, false);
+  }
 }
 
 void RoundMachine::Accept(uint32_t index, const Contribution& contribution, uint64_t staleness,

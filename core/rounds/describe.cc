@@ -12,8 +12,7 @@ namespace {
 
 bool WillNotCount(const Worker& worker) {
   if (worker.left) return false;
-  return worker.pending.will_not_count ||
-         (worker.held && worker.settled.verdict != Verdict::kApplied);
+  return worker.pending.will_not_count || (worker.held && IsRefusal(worker.settled.verdict));
 }
 
 }  // namespace
@@ -38,9 +37,10 @@ std::optional<RoundDescription> RoundDescriber::Describe() const {
   told.config_version = machine_.policy_.close_config_version();
   told.num_contributions = machine_.round_.members.size();
   told.weight = machine_.round_.weight.Value();
-  told.contributed = ListOf(machine_.workers_.table(), [this](const Worker& worker) {
-    return machine_.expectations_.HasContributed(worker);
-  });
+  std::vector<std::string> contributed;
+  for (const RoundMember& member : machine_.round_.members) contributed.push_back(member.worker);
+  told.contributed = ListOf(std::move(contributed));
+  told.abstained = machine_.round_.abstained;
   if (!machine_.round_.members.empty()) told.open_for = now_ - machine_.round_.first;
   if (machine_.aggregation().synchronous()) {
     DescribeSynchronous(told);
@@ -55,7 +55,7 @@ std::optional<RoundDescription> RoundDescriber::Describe() const {
   } else {
     told.needed_contributions = machine_.aggregation().gradient_accumulation_steps;
   }
-  if (machine_.round_.members.empty() && told.expected.count == 0) return std::nullopt;
+  if (!machine_.round_.has_begun() && told.expected.count == 0) return std::nullopt;
   told.will_not_count = ListOf(machine_.workers_.table(), WillNotCount);
   return told;
 }

@@ -22,7 +22,7 @@ std::vector<std::string> Durable(const Effects& effects) {
   for (const DurableChange& change : effects.durable) {
     if (const auto* joined = std::get_if<MemberAdmitted>(&change)) {
       said.push_back(absl::StrCat("joined ", joined->worker, " ", joined->incarnation));
-    } else if (const auto* refused = std::get_if<ContributionRefused>(&change)) {
+    } else if (const auto* refused = std::get_if<ContributionSettled>(&change)) {
       said.push_back(absl::StrCat(
           "refused ", refused->worker, " ", refused->incarnation, " ", refused->sequence, " ",
           kNames[static_cast<size_t>(refused->verdict)], " at ", refused->version));
@@ -76,7 +76,7 @@ TEST(DurableTest, ARefusalMustSurvive) {
   stale.base_version = 0;
   fleet.Send(stale);
   EXPECT_THAT(Durable(fleet.last), ElementsAre("refused a 1 4 TOO_STALE at 3"));
-  EXPECT_EQ(std::get<ContributionRefused>(fleet.last.durable[0]).digest, stale.digest);
+  EXPECT_EQ(std::get<ContributionSettled>(fleet.last.durable[0]).digest, stale.digest);
   Contribution infinite = fleet.Gradient("a");
   infinite.finite = false;
   fleet.Send(infinite);

@@ -19,8 +19,8 @@
 
 namespace talweg::core {
 
-// A gradient arrived whole. Whatever the decision needs to know of it was measured while it was
-// staged.
+// A gradient arrived whole, or a worker says that it has none. Whatever the decision needs to know
+// of a gradient was measured while it was staged.
 struct Contribution {
   uint64_t history = 0;
   std::string worker;
@@ -32,6 +32,7 @@ struct Contribution {
   std::optional<double> loss = {};
   float weight = 1;           // finite, > 0
   bool closes_round = false;  // The round shall close with it, however many have contributed.
+  bool abstains = false;      // There is no gradient: the round shall not wait for this worker.
   uint64_t ticket = 0;        // names the call that asks, in Released and CallEnded; new, never 0
   bool may_wait = true;       // If not, the answer is kPending instead of a wait for other workers.
 };
@@ -80,10 +81,12 @@ struct VersionRecord {
   absl::Time closed;
   std::vector<RoundMember> members;  // in the order of their arrival
   double total_weight = 0;
-  uint32_t num_late = 0;                     // as in StepReport
-  std::vector<std::string> late_workers;     // at most kMaxLateNames
-  uint32_t num_expired = 0;                  // likewise
-  std::vector<std::string> expired_workers;  // at most kMaxLateNames
+  uint32_t num_late = 0;                       // as in StepReport
+  std::vector<std::string> late_workers;       // at most kMaxLateNames
+  uint32_t num_expired = 0;                    // likewise
+  std::vector<std::string> expired_workers;    // at most kMaxLateNames
+  uint32_t num_abstained = 0;                  // likewise
+  std::vector<std::string> abstained_workers;  // at most kMaxLateNames
 };
 
 // The step to take.
@@ -101,7 +104,7 @@ struct StepOrder {
 // What must survive a crash before anybody is told what follows from the event.
 
 // A contribution got a final verdict and is part of no version.
-struct ContributionRefused {
+struct ContributionSettled {
   std::string worker;
   uint64_t incarnation = 0;
   uint64_t sequence = 0;
@@ -119,7 +122,7 @@ struct VersionMade {
 };
 
 using DurableChange =
-    std::variant<MemberAdmitted, ContributionRefused, ConfigurationAccepted, VersionMade>;
+    std::variant<MemberAdmitted, ContributionSettled, ConfigurationAccepted, VersionMade>;
 
 // What follows from an event. If `status` is an error nothing has changed, except what `released`
 // says.

@@ -21,6 +21,10 @@ void Expectations::Freeze(const OpenRound& round, Workers& workers, size_t num_l
     const Worker& worker = workers[place.index];
     if (worker.live && worker.gives_gradients() && !worker.stalled) --outstanding_;
   }
+  for (const OpenRound::Bystander& abstainer : round.abstainers) {
+    const Worker& worker = workers[abstainer.index];
+    if (worker.live && worker.gives_gradients() && !worker.stalled) --outstanding_;
+  }
   for (const auto [index, incarnation] : round.bystanders) {
     Worker& worker = workers[index];
     if (worker.incarnation == incarnation) Release(worker);

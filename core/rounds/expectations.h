@@ -84,6 +84,11 @@ class Expectations {
     worker.lease_ended = false;
   }
   bool HasContributed(const Worker& worker) const { return worker.contributed_to == serial_; }
+  // The worker has no part in the round any more, and is not expected in it either.
+  void TakeNoPart(Worker& worker) {
+    worker.contributed_to = 0;
+    worker.excluded_from = serial_;
+  }
 
   // The worker's gradient was too old. Returns whether that is the first time in this round.
   bool IsFirstOutdated(Worker& worker);

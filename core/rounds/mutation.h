@@ -21,6 +21,7 @@ enum class Mutation : uint8_t {
   kDropAnswer,        // the last of several answers that are due at once is lost
   kOversleep,         // a tick is asked for a second late
   kIgnoreNonce,       // each attempt of a join issues an incarnation
+  kExpectAbstainer,   // a worker that abstains goes on being expected
 };
 
 }  // namespace talweg::core

@@ -27,6 +27,15 @@ void OpenRound::Add(uint32_t index, const Contribution& contribution, float coun
   if (contribution.loss.has_value()) loss.Add(*contribution.loss, counted_weight, reduction);
 }
 
+void OpenRound::NoteAbstention(const std::string& worker) {
+  ++abstained.count;
+  std::vector<std::string>& names = abstained.names;
+  const auto place = std::lower_bound(names.begin(), names.end(), worker);
+  if (place != names.end() && *place == worker) return;
+  names.insert(place, worker);
+  if (names.size() > kMaxLateNames) names.pop_back();
+}
+
 void OpenRound::AddBystander(uint32_t index, const Workers& workers) {
   // Compact the list once duplicates and departed workers outnumber the rest.
   if (bystanders.size() > 2 * workers.size() + 16) {
@@ -55,7 +64,7 @@ bool OpenRound::IsFull(const AggregationConfig& config) const {
          (config.stages_all() ? config.worker_limit() : AggregationConfig::kMaxWorkers);
 }
 
-ContributionRefused RefusalOf(const Worker& worker) {
+ContributionSettled OutcomeOf(const Worker& worker) {
   const Member::Settled& settled = worker.settled;
   return {worker.name,    worker.incarnation, settled.sequence,
           settled.digest, settled.verdict,    settled.version};

@@ -32,7 +32,9 @@ struct RoundDescription {
   // Workers that were expected when the round froze, have contributed nothing, and are expected no
   // longer: they expired, left, were replaced, made no progress, or sent what was refused.
   WorkerList late;
-  // Workers with a contribution that waits for its verdict and will be part of no version.
+  // Workers that abstain from the round; `count` is that of their abstentions.
+  WorkerList abstained;
+  // Workers with a contribution that waits for its verdict and will be refused.
   WorkerList will_not_count;
 
   // What closes it: the rule in force and how far it has come.
@@ -40,7 +42,7 @@ struct RoundDescription {
   TooFew too_few = TooFew::kWait;     // with COUNT and WEIGHT
   uint64_t config_version = 0;        // of the configuration that the rule came from
   uint64_t num_contributions = 0;
-  uint64_t needed_contributions = 0;  // 0: their number closes nothing
+  uint64_t needed_contributions = 0;  // abstentions included; 0: their number closes nothing
   double weight = 0;
   double needed_weight = 0;                 // 0: the weight closes nothing
   std::optional<absl::Duration> closes_in;  // when time alone closes it; not below 0

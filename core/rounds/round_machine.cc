@@ -29,7 +29,10 @@ Effects RoundMachine::Handle(const Event& event, absl::Time now) {
 
 absl::Time RoundMachine::NextTick() const {
   // The round may be due already: the worker that was missing had expired, and came back.
-  if (!closed_.has_value() && MustClose(closing(), round_, expectations_, now_)) return now_;
+  if (!closed_.has_value() && (MustClose(closing(), round_, expectations_, now_) ||
+                               AbstainersMayGo(round_, expectations_))) {
+    return now_;
+  }
   absl::Time next = std::min(workers_.NextLook(), CloseDeadline(closing(), round_, expectations_));
   if (mutation_ == Mutation::kOversleep) next += absl::Seconds(1);
   return next;
@@ -48,7 +51,13 @@ void RoundMachine::CloseIfDue(Effects& effects) {
   if (MayFreeze(closing(), round_, expectations_, version_, num_live_gradient())) {
     expectations_.Freeze(round_, workers_.table(), num_live_gradient(), now_);
   }
-  if (MustClose(closing(), round_, expectations_, now_)) OrderStep(effects);
+  if (!MustClose(closing(), round_, expectations_, now_)) {
+    if (AbstainersMayGo(round_, expectations_)) LetAbstainersGo(effects);
+  } else if (round_.members.empty()) {
+    Dissolve(effects);
+  } else {
+    OrderStep(effects);
+  }
 }
 
 void RoundMachine::OrderStep(Effects& effects) {
@@ -62,6 +71,22 @@ void RoundMachine::OrderStep(Effects& effects) {
   effects.step = std::move(closed_->order);
   round_ = OpenRound{};
   expectations_.BeginNextRound();
+}
+
+void RoundMachine::Dissolve(Effects& effects) {
+  LetAbstainersGo(effects);
+  const OpenRound round = std::exchange(round_, OpenRound{});
+  expectations_.BeginNextRound();
+  for (const OpenRound::Bystander& bystander : round.bystanders) {
+    SettleBystander(bystander, effects);
+  }
+}
+
+void RoundMachine::LetAbstainersGo(Effects& effects) {
+  for (const OpenRound::Bystander& abstainer : std::exchange(round_.abstainers, {})) {
+    expectations_.TakeNoPart(workers_[abstainer.index]);
+    SettleAbstainer(abstainer, effects);
+  }
 }
 
 void RoundMachine::On(const StepTaken& taken, Effects& effects) {
@@ -83,6 +108,9 @@ void RoundMachine::On(const StepTaken& taken, Effects& effects) {
     if (place + kAhead < members.size())
       workers_.table().Prefetch(closed.places[place + kAhead].index);
     SettleMember(closed.places[place], members[place], effects);
+  }
+  for (const OpenRound::Bystander& abstainer : closed.abstainers) {
+    SettleAbstainer(abstainer, effects);
   }
   for (const OpenRound::Bystander& bystander : closed.bystanders) {
     SettleBystander(bystander, effects);
@@ -113,15 +141,25 @@ void RoundMachine::SettleMember(const OpenRound::Place& place, const RoundMember
   }
 }
 
+void RoundMachine::SettleAbstainer(const OpenRound::Bystander& abstainer, Effects& effects) {
+  Worker& worker = workers_[abstainer.index];
+  if (worker.left) return workers_.FreePlace(abstainer.index);
+  if (worker.incarnation != abstainer.incarnation || !worker.pending.abstains) return;
+  SettlePending(worker, Verdict::kAbstained, effects);
+}
+
 void RoundMachine::SettleBystander(const OpenRound::Bystander& bystander, Effects& effects) {
   Worker& worker = workers_[bystander.index];
   if (worker.incarnation != bystander.incarnation || worker.pending.sequence == 0) return;
-  worker.settled = {worker.pending.sequence, version_, nullptr, worker.pending.digest,
-                    Verdict::kRoundClosed};
+  SettlePending(worker, Verdict::kRoundClosed, effects);
+}
+
+void RoundMachine::SettlePending(Worker& worker, Verdict verdict, Effects& effects) {
+  worker.settled = {worker.pending.sequence, version_, nullptr, worker.pending.digest, verdict};
   worker.pending = {};
   worker.progress_from = now_;
-  refusals_.Count(Verdict::kRoundClosed);
-  effects.durable.emplace_back(RefusalOf(worker));
+  refusals_.Count(verdict);
+  effects.durable.emplace_back(OutcomeOf(worker));
   AnswerCalls(worker, SettledAnswer(worker, false), effects);
 }
 

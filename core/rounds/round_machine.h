@@ -35,6 +35,17 @@
 // contributions are staged. A worker that arrives when all places are taken also waits for the
 // close and is kRoundClosed, and a round that waits for weight closes when all places are taken.
 //
+// Abstentions. A worker that has no gradient may say so, and its verdict is kAbstained. In the mode
+// kSynchronous this is the worker's part in the round: the round opens with it as with a
+// contribution, expects the worker no longer, counts it for close_count, and answers it at the
+// close; its weight is none, and it takes no place. A round of abstentions alone ends when nobody
+// else is expected, or when one of them asks for the close; no version is made, and all of them are
+// answered at the version that stands. So are they if nobody else is expected and the round goes on
+// waiting for more contributions (kWait): then it may need theirs after all, and takes them. In the
+// other modes an abstention is answered at once, except
+// if it closes a window (kAsynchronous): then it is answered with the version that this makes. The
+// record of a version tells the abstentions since the version before.
+//
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts. It starts at the least clock of
 // the live gradient workers (if there are none, at the greatest that there ever was), and every
 // verdict of whatever kind advances it. A worker whose clock is more than max_rounds_ahead above
@@ -182,9 +193,11 @@ class RoundMachine {
               Effects& effects);
   // A sequence that is new.
   void Judge(uint32_t index, const Contribution& contribution, Effects& effects);
-  void Refuse(uint32_t index, const Contribution& contribution, Verdict verdict, Effects& effects);
+  // The verdict is final at once, and no version has the contribution as a part.
+  void Settle(uint32_t index, const Contribution& contribution, Verdict verdict, Effects& effects);
   // The contribution is no part of the round, and its worker is told when the round closes.
   void StandBy(uint32_t index, const Contribution& contribution, Effects& effects);
+  void Abstain(uint32_t index, const Contribution& contribution, Effects& effects);
   void Accept(uint32_t index, const Contribution& contribution, uint64_t staleness,
               Effects& effects);
   // Answers with the settled verdict, unless the worker is ahead of the others.
@@ -198,9 +211,15 @@ class RoundMachine {
 
   void CloseIfDue(Effects& effects);
   void OrderStep(Effects& effects);
+  // A round of abstentions alone ends, and no version is made.
+  void Dissolve(Effects& effects);
+  // The workers that abstain are answered before a version is made.
+  void LetAbstainersGo(Effects& effects);
   // A member's contribution is part of the version that was made.
   void SettleMember(const OpenRound::Place& place, const RoundMember& member, Effects& effects);
+  void SettleAbstainer(const OpenRound::Bystander& abstainer, Effects& effects);
   void SettleBystander(const OpenRound::Bystander& bystander, Effects& effects);
+  void SettlePending(Worker& worker, Verdict verdict, Effects& effects);
   // Answers the workers whose answers are held no longer.
   void LetGo(Effects& effects);
 

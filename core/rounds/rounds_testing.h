@@ -144,6 +144,14 @@ class Fleet {
     return Send(contribution);
   }
 
+  // The worker has no gradient for the coming version.
+  Contribution Abstention(const std::string& worker) {
+    Contribution contribution = Gradient(worker);
+    contribution.abstains = true;
+    return contribution;
+  }
+  uint64_t Abstain(const std::string& worker) { return Send(Abstention(worker)); }
+
   // The connection of a call breaks.
   void Break(uint64_t ticket) {
     EXPECT_EQ(waiting_.erase(ticket), 1u);
@@ -239,8 +247,8 @@ class Fleet {
 
   static std::string Text(const absl::Status& status, const Answer& answer) {
     if (!status.ok()) return ReasonName(status);
-    static constexpr const char* kNames[] = {"APPLIED", "TOO_STALE", "REJECTED_NON_FINITE",
-                                             "ROUND_CLOSED", "PENDING"};
+    static constexpr const char* kNames[] = {"APPLIED",      "TOO_STALE", "REJECTED_NON_FINITE",
+                                             "ROUND_CLOSED", "ABSTAINED", "PENDING"};
     EXPECT_EQ(answer.report != nullptr, answer.verdict == Verdict::kApplied);
     return absl::StrCat(answer.replayed ? "again " : "",
                         kNames[static_cast<size_t>(answer.verdict)], " ", answer.applied_version);

@@ -57,10 +57,11 @@ absl::Status Session::Prepare(bool has_weight, AllocateParameters allocate) {
 
 Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
   Contribution& contribution = input.contribution;
-  contribution.finite = input.gradient->finite();
-  contribution.digest =
-      PayloadDigest(input.gradient->Digest(), contribution.base_version, input.losses,
-                    contribution.weight, input.is_difference, contribution.closes_round);
+  const bool abstains = contribution.abstains;
+  contribution.finite = abstains || input.gradient->finite();
+  contribution.digest = PayloadDigest(abstains ? 0 : input.gradient->Digest(),
+                                      contribution.base_version, input.losses, contribution.weight,
+                                      input.is_difference, contribution.closes_round, abstains);
   if (!input.losses.empty()) contribution.loss = input.losses.front();
 
   const bool is_first = machine_.num_folded() == 0;

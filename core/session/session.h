@@ -41,7 +41,8 @@ struct ContributionInput {
   std::vector<double> losses = {};  // the first loss counts
   // The worker sent the sum of its own steps, which is the negative of a gradient.
   bool is_difference = false;
-  std::shared_ptr<StagedGradient> gradient = nullptr;  // as it was sent, and measured
+  // As it was sent, and measured. Null if the worker abstains.
+  std::shared_ptr<StagedGradient> gradient = nullptr;
   // The caller needs `gradient` back when the work has ended, so the gradient is folded at once.
   bool returns_gradient = false;
 };
@@ -72,7 +73,7 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Allocates the memory that a contribution may need. This comes before the contribution is
+  // Allocates the memory that a gradient may need. This comes before the contribution is
   // judged, because a decision cannot fail. `allocate` gives the vector of the next version, which
   // the session keeps while a round is open. Fails with FIELD_OUT_OF_RANGE if the contribution has
   // a weight and the reduction uses no weights, with MEMORY_QUOTA if the system has no memory, and
@@ -83,9 +84,10 @@ class Session {
   // Frees the vector of the next version, unless a round is open.
   void ReleaseUnusedMemory();
 
-  // Judges a contribution, after Prepare, and fills in what `input.contribution` lacks. This call
-  // computes the digest, chooses the loss that counts, corrects the sign of a difference, and
-  // decides whether the step uses the gradient as it is or the round folds it.
+  // Judges a contribution, after Prepare if it has a gradient, and fills in what
+  // `input.contribution` lacks. This call computes the digest, chooses the loss that counts,
+  // corrects the sign of a difference, and decides whether the step uses the gradient as it is or
+  // the round folds it.
   Outcome Contribute(ContributionInput& input, absl::Time now);
 
   // As RoundMachine::Handle, for every event except Contribution, StepTaken and Configure.

@@ -97,7 +97,7 @@ uint32_t StagedGradient::Digest() const {
 
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
                        absl::Span<const double> losses, float weight, bool is_difference,
-                       bool closes_round) {
+                       bool closes_round, bool abstains) {
   ChecksumWriter writer;
   writer.Uint32(gradient_digest);
   writer.Uint64(base_version);
@@ -106,6 +106,7 @@ uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
   if (weight != 1) writer.Double(weight);
   if (is_difference) writer.Byte(1);
   if (closes_round) writer.Byte(2);
+  if (abstains) writer.Byte(3);
   return writer.checksum();
 }
 

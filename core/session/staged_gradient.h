@@ -69,9 +69,11 @@ class StagedGradient {
 };
 
 // The digest of a whole contribution. A repeat must agree with the first contribution in all of
-// these arguments. Losses, NaN among them, are compared by their bits.
+// these arguments. Losses, NaN among them, are compared by their bits. An abstention has no
+// gradient; its `gradient_digest` is 0.
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
                        absl::Span<const double> losses, float weight = 1,
-                       bool is_difference = false, bool closes_round = false);
+                       bool is_difference = false, bool closes_round = false,
+                       bool abstains = false);
 
 }  // namespace talweg::core

@@ -26,7 +26,7 @@ struct StreamMachine::Staging {
 bool StreamMachine::TakesFrames() const {
   // Frames are looked at before the grant too: none may come then.
   return phase_ == Phase::kResting ||
-         (phase_ == Phase::kOpen && (staging_ != nullptr || !grant_is_out_));
+         (phase_ == Phase::kOpen && (staging_ != nullptr || !grant_is_out_ || header_.abstain()));
 }
 
 void StreamMachine::Take(const v1::StreamStepRequest& frame) {
@@ -38,7 +38,7 @@ absl::Status StreamMachine::TakeFrame(const v1::StreamStepRequest& frame) {
   TALWEG_RETURN_IF_ERROR(CheckNoUnknownFields(frame));
   TALWEG_RETURN_IF_ERROR(assembler_.CheckOrder(frame.frame_case()));
   if (frame.has_header()) return core::PrefixField(TakeHeader(frame.header()), "header");
-  if (staging_ == nullptr) {
+  if (staging_ == nullptr && !header_.abstain()) {
     return MakeError(Reason::kFrameUnexpected, "a frame came before the grant", "frame");
   }
   return frame.has_commit() ? TakeCommit() : TakeChunk(frame.chunk());
@@ -64,13 +64,14 @@ absl::Status StreamMachine::TakeHeader(const v1::StreamHeader& header) {
   // Before its shape is judged: a worker of a lost history may well have another layout.
   TALWEG_RETURN_IF_ERROR(session_->CheckHistory(header.header().history()));
   TALWEG_ASSIGN_OR_RETURN(reply_spec_, StreamReplyFromProto(header.reply()));
-  TALWEG_RETURN_IF_ERROR(assembler_.Open(session_->num_elements()));
+  const bool abstains = header.header().abstain();
+  TALWEG_RETURN_IF_ERROR(assembler_.Open(abstains ? 0 : session_->num_elements()));
   header_ = header.header();
   phase_ = Phase::kOpen;
   world_.memory.StopWatching();
   if (first) {
     session_->AwaitMade();
-  } else if (staging_ == nullptr && grant_is_out_) {
+  } else if (staging_ == nullptr && grant_is_out_ && !abstains) {
     AskForMemory();  // for what it gave up at rest
   }
   return absl::OkStatus();
@@ -88,7 +89,7 @@ absl::Status StreamMachine::TakeChunk(const v1::Chunk& chunk) {
 absl::Status StreamMachine::TakeCommit() {
   TALWEG_RETURN_IF_ERROR(assembler_.Commit());
   phase_ = Phase::kWhole;
-  grant_is_out_ = false;
+  if (!header_.abstain()) grant_is_out_ = false;
   StepIfWhole();
   return absl::OkStatus();
 }
@@ -102,15 +103,18 @@ void StreamMachine::ShowLife() {
 
 void StreamMachine::SessionMade(const absl::Status& made) {
   if (!made.ok()) return world_.output.End(made);
-  AskForMemory();
+  // If the worker has abstained and committed, its memory is for the next contribution.
+  if (phase_ == Phase::kOpen) AskForMemory();
 }
 
 void StreamMachine::AskForMemory() {
+  asking_ = true;
   const absl::Status asked = world_.memory.Ask(session_->num_elements() * sizeof(float));
   if (!asked.ok()) world_.output.End(asked);
 }
 
 void StreamMachine::Granted(MemoryBudget::Reservation memory) {
+  asking_ = false;
   try {
     staging_ = std::make_shared<Staging>(std::move(memory), session_->num_elements());
     staging_->gradient.Begin(session_->group_map());
@@ -142,8 +146,10 @@ void StreamMachine::StepIfWhole() {
   if (phase_ != Phase::kWhole || replying_) return;
   phase_ = Phase::kJudging;
   StepInput input = InputOf(header_, reply_spec_);
-  input.staged = {staging_, &staging_->gradient};
-  input.is_difference = assembler_.is_difference();
+  if (!header_.abstain()) {
+    input.staged = {staging_, &staging_->gradient};
+    input.is_difference = assembler_.is_difference();
+  }
   session_->Step(std::move(input));
   Rest();
 }
@@ -155,6 +161,13 @@ void StreamMachine::Judged(const absl::StatusOr<StepOutcome>& outcome, bool more
   const bool may_be_read = outcome->answer.verdict == core::Verdict::kPending;
   if (!more_may_come || stopping_) {
     staging_.reset();
+  } else if (grant_is_out_) {
+    // The worker abstained and did not use its grant. Every reply brings a grant, so it hears
+    // again.
+    world_.output.SendGrant(session_->num_elements());
+    Rest();
+  } else if (asking_) {
+    // It abstained while it stands in the line.
   } else if (staging_ == nullptr || may_be_read || world_.memory.OthersWait()) {
     staging_.reset();
     AskForMemory();

@@ -9,7 +9,8 @@
 // it is there. A stream that has memory and nothing to put there (at rest, and while its
 // contribution is judged) gives it up as soon as others wait for memory. It asks again with the
 // next header; its client need not know, for its grant stays good, and the frames that follow wait
-// until the memory is there.
+// until the memory is there. A worker that abstains sends no chunks: its commit needs neither
+// memory nor a grant, and a grant that it has stays good for its next contribution.
 //
 // The machine has no thread, clock or socket. It asks the interfaces below for what it needs, and
 // an answer that takes time comes as a call of the machine. One thread at a time.
@@ -133,7 +134,7 @@ class StreamMachine {
  private:
   enum class Phase {
     kResting,  // a header may come
-    kOpen,     // chunks and the commit may come, once there is memory for them
+    kOpen,     // chunks and the commit may come, once there is memory for the chunks
     kWhole,    // all has come; the session gets it when the reply before is made
     kJudging,  // the session has it
   };
@@ -158,7 +159,8 @@ class StreamMachine {
   Phase phase_ = Phase::kResting;
   bool stopping_ = false;
   bool replying_ = false;                   // frames of a reply are still to be made
-  bool grant_is_out_ = false;               // the client was told, and has not committed since
+  bool asking_ = false;                     // stands in the line for memory
+  bool grant_is_out_ = false;               // the client was told, and has not used it since
   std::unique_ptr<StreamSession> session_;  // of the first header
   std::shared_ptr<Staging> staging_;
   v1::ContributionHeader header_;

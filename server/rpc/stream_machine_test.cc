@@ -55,6 +55,82 @@ TEST_F(StreamMachineTest, TheSessionGetsTheContributionWhole) {
   EXPECT_EQ(std::as_const(*input.staged).SquaredNorms(), std::vector<double>{55});
 }
 
+TEST_F(StreamMachineTest, AnAbstentionIsHeaderAndCommitAndWaitsForNoMemory) {
+  machine_->Take(Abstention());
+  EXPECT_TRUE(machine_->TakesFrames());
+  machine_->Take(Commit());
+  ASSERT_EQ(seen_->steps.size(), 1u);
+  EXPECT_TRUE(seen_->steps[0].contribution.abstains);
+  EXPECT_EQ(seen_->steps[0].staged, nullptr);
+  machine_->SessionMade(absl::OkStatus());
+  EXPECT_EQ(seen_->asked, 0);  // before there is anything to put there
+  machine_->Judged(Outcome(core::Verdict::kAbstained), true);
+  EXPECT_EQ(seen_->replies.size(), 1u);
+  EXPECT_EQ(seen_->asked, 1);  // for the next contribution
+  Grant();
+  EXPECT_EQ(seen_->grants, 1);
+  EXPECT_TRUE(seen_->ends.empty());
+}
+
+TEST_F(StreamMachineTest, AClientThatWaitsForItsGrantToAbstainGetsOne) {
+  machine_->Take(Abstention());
+  machine_->SessionMade(absl::OkStatus());
+  Grant();
+  EXPECT_EQ(seen_->grants, 1);
+  machine_->Take(Commit());
+  machine_->Judged(Outcome(core::Verdict::kAbstained), true);
+  EXPECT_EQ(seen_->grants, 2);  // as with every reply
+  EXPECT_EQ(seen_->asked, 1);
+  machine_->ReplyMade();
+  for (const auto& frame : {Header(2), Chunk(), Commit()}) machine_->Take(frame);
+  EXPECT_EQ(seen_->steps.size(), 2u);
+  EXPECT_TRUE(seen_->ends.empty());
+}
+
+TEST_F(StreamMachineTest, AnAbstentionIsJudgedWhileItsStreamStandsInTheLineForMemory) {
+  machine_->Take(Abstention());
+  machine_->SessionMade(absl::OkStatus());
+  EXPECT_EQ(seen_->asked, 1);
+  machine_->Take(Commit());
+  machine_->Judged(Outcome(core::Verdict::kAbstained), true);
+  machine_->ReplyMade();
+  EXPECT_EQ(seen_->asked, 1);  // once is enough
+  machine_->Take(Header(2));
+  Grant();
+  EXPECT_EQ(seen_->grants, 1);
+  for (const auto& frame : {Chunk(), Commit()}) machine_->Take(frame);
+  EXPECT_EQ(seen_->steps.size(), 2u);
+  EXPECT_TRUE(seen_->ends.empty());
+}
+
+TEST_F(StreamMachineTest, AnAbstentionNeedsNoMemoryThatItsStreamHasGivenUp) {
+  Lead(At::kYielded);
+  EXPECT_EQ(held(), 0u);
+  machine_->Take(Abstention(2));
+  EXPECT_TRUE(machine_->TakesFrames());
+  machine_->Take(Commit());
+  EXPECT_EQ(seen_->asked, 1);
+  ASSERT_EQ(seen_->steps.size(), 2u);
+  machine_->Judged(Outcome(core::Verdict::kAbstained), true);
+  machine_->ReplyMade();
+  // The grant of old is as good as ever: memory is asked for with the next gradient.
+  machine_->Take(Header(3));
+  EXPECT_FALSE(machine_->TakesFrames());
+  EXPECT_EQ(seen_->asked, 2);
+  Grant();
+  for (const auto& frame : {Chunk(), Commit()}) machine_->Take(frame);
+  EXPECT_EQ(seen_->steps.size(), 3u);
+  EXPECT_TRUE(seen_->ends.empty());
+}
+
+TEST_F(StreamMachineTest, AnAbstentionHasNoChunks) {
+  machine_->Take(Abstention());
+  machine_->SessionMade(absl::OkStatus());
+  Grant();
+  machine_->Take(Chunk());
+  ExpectEnd("FRAME_UNEXPECTED", "chunk");
+}
+
 TEST_F(StreamMachineTest, ADifferenceIsHandedOverAsOne) {
   Lead(At::kOpen);
   machine_->Take(Chunk(v1::SECTION_KIND_DIFFERENCE));

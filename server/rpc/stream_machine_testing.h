@@ -108,6 +108,13 @@ inline v1::StreamStepRequest Header(uint64_t sequence = 1) {
   return frame;
 }
 
+inline v1::StreamStepRequest Abstention(uint64_t sequence = 1) {
+  v1::StreamStepRequest frame = Header(sequence);
+  frame.mutable_header()->mutable_header()->clear_losses();
+  frame.mutable_header()->mutable_header()->set_abstain(true);
+  return frame;
+}
+
 inline v1::StreamStepRequest Chunk(v1::SectionKind kind = v1::SECTION_KIND_GRADIENT) {
   v1::StreamStepRequest frame;
   v1::Section& section = *frame.mutable_chunk()->mutable_section();

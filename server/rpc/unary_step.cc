@@ -163,7 +163,7 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     TALWEG_RETURN_IF_ERROR(host_->CheckHistory(request.header().history()));
     TALWEG_ASSIGN_OR_RETURN(reply_, MessageReplyFromProto(request.reply()));
     TALWEG_ASSIGN_OR_RETURN(const ContributedVector gradient,
-                            GradientOf(request.sections(), host_->num_elements()));
+                            VectorOf(request, host_->num_elements()));
     TALWEG_RETURN_IF_ERROR(CheckReplySize(reply_, host_->num_elements(), context_.budgets.replies));
     // Until the gradient is staged, the message takes memory that no session was charged for.
     TALWEG_ASSIGN_OR_RETURN(standing_,

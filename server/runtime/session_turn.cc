@@ -208,10 +208,11 @@ uint64_t SessionHost::Step(StepInput input, StepDone done) {
 }
 
 absl::Status SessionHost::ReserveMemory(const StepInput& input) {
+  if (input.wants_lookahead) TALWEG_RETURN_IF_ERROR(ReserveLookahead());
+  if (input.contribution.abstains) return absl::OkStatus();  // There is no gradient.
   TALWEG_RETURN_IF_ERROR(
       session_->Prepare(input.has_weight, [this] { return parameters_.Take(); }));
   TALWEG_RETURN_IF_ERROR(charge_.ChargeRound(session_->ExtraRoundBytes()));
-  if (input.wants_lookahead) TALWEG_RETURN_IF_ERROR(ReserveLookahead());
   if (input.staged != nullptr || staged_ != nullptr) return absl::OkStatus();
   try {
     staged_ = std::make_shared<core::StagedGradient>(num_elements_);
@@ -231,7 +232,7 @@ absl::Status SessionHost::ReserveLookahead() {
 
 void SessionHost::Stage(std::shared_ptr<Turn> turn) {
   turn->gradient = std::move(turn->input.staged);
-  if (turn->gradient != nullptr) return Judge(std::move(turn));
+  if (turn->gradient != nullptr || turn->input.contribution.abstains) return Judge(std::move(turn));
   turn->gradient = staged_;
   staged_->Begin(session_->config().group_map);
   auto work = WorkToStage(staged_, turn->input.gradient);
@@ -243,7 +244,7 @@ void SessionHost::Judge(std::shared_ptr<Turn> turn) {
   core::ContributionInput contributed{input.contribution, std::move(input.losses),
                                       input.is_difference, std::move(turn->gradient)};
   // The host's own staging is needed for the next contribution.
-  contributed.returns_gradient = contributed.gradient == staged_;
+  contributed.returns_gradient = contributed.gradient != nullptr && contributed.gradient == staged_;
   turn->judged = env_.MonotonicNow();
   core::Outcome outcome = session_->Contribute(contributed, turn->judged);
   Follow(std::move(turn), std::move(contributed.contribution), std::move(outcome));

@@ -88,6 +88,8 @@ std::string Pack(const core::VersionRecord& record, absl::Duration to_wall) {
   Put(record.late_workers, bytes);
   Put(record.num_expired, bytes);
   Put(record.expired_workers, bytes);
+  Put(record.num_abstained, bytes);
+  Put(record.abstained_workers, bytes);
   for (const core::RoundMember& member : record.members) {
     Put(member.worker, bytes);
     Put(member.incarnation, bytes);
@@ -113,6 +115,8 @@ core::VersionRecord Unpack(uint64_t version, size_t num_members, absl::string_vi
   record.late_workers = unpacker.Texts();
   record.num_expired = static_cast<uint32_t>(unpacker.Number());
   record.expired_workers = unpacker.Texts();
+  record.num_abstained = static_cast<uint32_t>(unpacker.Number());
+  record.abstained_workers = unpacker.Texts();
   record.members.resize(num_members);
   for (core::RoundMember& member : record.members) {
     member.worker = unpacker.Text();

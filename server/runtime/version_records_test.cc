@@ -50,6 +50,8 @@ TEST(VersionRecordsTest, RecordComesBackWholeWithWallTimes) {
   record.late_workers = {"late", std::string(128, 'x')};
   record.num_expired = 18;
   record.expired_workers = {"gone"};
+  record.num_abstained = 19;
+  record.abstained_workers = {"idle", "lazy"};
   record.members = {{"a", 1, 2, 3, 0.25f, At(5'000'000'001)},
                     {std::string(128, 'b'), ~uint64_t{0}, uint64_t{1} << 40, record.version - 1,
                      16777216.0f, At(6'999'999'999)}};
@@ -66,6 +68,8 @@ TEST(VersionRecordsTest, RecordComesBackWholeWithWallTimes) {
   EXPECT_EQ(read.late_workers, record.late_workers);
   EXPECT_EQ(read.num_expired, record.num_expired);
   EXPECT_EQ(read.expired_workers, record.expired_workers);
+  EXPECT_EQ(read.num_abstained, record.num_abstained);
+  EXPECT_EQ(read.abstained_workers, record.abstained_workers);
   ASSERT_EQ(read.members.size(), 2u);
   for (size_t index = 0; index < 2; ++index) {
     const core::RoundMember& got = read.members[index];

@@ -33,6 +33,10 @@ absl::Status ContributionAssembler::CheckOrder(v1::StreamStepRequest::FrameCase 
   if (frame == Frame::FRAME_NOT_SET) {
     return MakeError(Reason::kFrameUnexpected, "a frame is a header, a chunk or a commit", "frame");
   }
+  if (frame == Frame::kChunk && open_ && num_elements_ == 0) {
+    return MakeError(Reason::kFrameUnexpected,
+                     "a chunk came, but a worker that abstains has no gradient", "chunk");
+  }
   if ((frame == Frame::kHeader) != open_) return absl::OkStatus();
   const absl::string_view name = frame == Frame::kHeader  ? "header"
                                  : frame == Frame::kChunk ? "chunk"

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What the frames of a stream must be, and in which order they come: a header, chunks that follow
-// each other from element 0 to the end of the layout, a commit; then the next header.
+// each other from element 0 to the end of the layout (none if the worker abstains), a commit; then
+// the next header.
 //
 // A state machine without sockets, threads or memory of its own: it decides what a frame is good
 // for, and its caller copies the numbers. After an error the stream is over.
@@ -26,7 +27,8 @@ class ContributionAssembler {
   // Whether a frame of this kind may come now. FRAME_UNEXPECTED.
   absl::Status CheckOrder(v1::StreamStepRequest::FrameCase frame) const;
 
-  // A header came, for a layout of `num_elements`. FRAME_UNEXPECTED.
+  // A header came, for a layout of `num_elements`, or for none if its worker abstains (0).
+  // FRAME_UNEXPECTED.
   absl::Status Open(uint64_t num_elements);
   // Returns the chunk's numbers, borrowed from it: they come next in the vector. All chunks of a
   // contribution hold a gradient, or all hold a difference. If the chunk has a checksum, its

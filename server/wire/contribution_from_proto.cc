@@ -20,6 +20,11 @@ absl::Status Required(absl::string_view field) {
   return MakeError(Reason::kFieldRequired, absl::StrCat(field, " is required"), field);
 }
 
+absl::Status NotWithAbstention(absl::string_view field) {
+  return MakeError(Reason::kFieldOutOfRange,
+                   absl::StrCat(field, " is set, but a worker that abstains has none"), field);
+}
+
 }  // namespace
 
 absl::Status CheckHeader(const v1::ContributionHeader& header) {
@@ -40,11 +45,20 @@ absl::Status CheckHeader(const v1::ContributionHeader& header) {
                                   " values, allowed: 0 to ", kMaxLosses),
                      "header.losses");
   }
+  if (header.abstain() && header.has_weight()) return NotWithAbstention("header.weight");
+  if (header.abstain() && header.losses_size() > 0) return NotWithAbstention("header.losses");
   return absl::OkStatus();
 }
 
 core::Heartbeat LifeOf(const v1::ContributionHeader& header) {
   return {header.history(), header.worker(), header.incarnation()};
+}
+
+absl::StatusOr<ContributedVector> VectorOf(const v1::StepRequest& request, uint64_t num_elements) {
+  if (!request.header().abstain()) return GradientOf(request.sections(), num_elements);
+  if (request.sections().empty()) return ContributedVector{};
+  return MakeError(Reason::kSectionUnexpected,
+                   "sections is set, but a worker that abstains has no gradient", "sections");
 }
 
 StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply) {
@@ -59,6 +73,7 @@ StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply) 
     input.contribution.weight = header.weight();
   }
   input.contribution.closes_round = header.closes_round();
+  input.contribution.abstains = header.abstain();
   input.contribution.may_wait = reply.may_wait;
   input.losses.assign(header.losses().begin(), header.losses().end());
   input.wants_lookahead = reply.data == ReplySpec::Data::kLookahead;

@@ -67,6 +67,36 @@ TEST(ContributionFromProtoTest, WeightIsFiniteAndAboveZeroAndLossesAreFew) {
   EXPECT_TRUE(CheckHeader(header).ok());
 }
 
+TEST(ContributionFromProtoTest, AWorkerThatAbstainsBringsNothing) {
+  using Proto = v1::ContributionHeader;
+  v1::StepRequest request;
+  *request.mutable_header() = Header();
+  request.mutable_header()->set_abstain(true);
+  EXPECT_TRUE(CheckHeader(request.header()).ok());
+  EXPECT_TRUE(InputOf(request.header(), {}).contribution.abstains);
+  EXPECT_FALSE(InputOf(Header(), {}).contribution.abstains);
+  const auto abstaining = [](void (*bend)(Proto&)) {
+    return [bend](Proto& h) {
+      h.set_abstain(true);
+      bend(h);
+    };
+  };
+  ExpectRefused(abstaining([](Proto& h) { h.set_weight(1); }), "FIELD_OUT_OF_RANGE",
+                "header.weight");
+  ExpectRefused(abstaining([](Proto& h) { h.add_losses(1); }), "FIELD_OUT_OF_RANGE",
+                "header.losses");
+  const absl::StatusOr<ContributedVector> nothing = VectorOf(request, 5);
+  ASSERT_TRUE(nothing.ok()) << nothing.status();
+  EXPECT_TRUE(nothing->numbers.bytes.empty());
+  request.add_sections()->set_kind(v1::SECTION_KIND_GRADIENT);
+  const absl::Status refused = VectorOf(request, 5).status();
+  EXPECT_EQ(core::ReasonName(refused), "SECTION_UNEXPECTED") << refused;
+  EXPECT_EQ(core::FieldName(refused), "sections");
+  request.mutable_header()->set_abstain(false);
+  request.clear_sections();
+  EXPECT_EQ(core::ReasonName(VectorOf(request, 5).status()), "SECTION_MISSING");
+}
+
 TEST(ContributionFromProtoTest, InputCarriesTheHeader) {
   v1::ContributionHeader header = Header();
   StepInput input = InputOf(header, {});

@@ -44,6 +44,9 @@ void RecordToProto(const core::VersionRecord& record, v1::VersionRecord& proto) 
   *proto.mutable_late_workers() = {record.late_workers.begin(), record.late_workers.end()};
   proto.set_num_expired(record.num_expired);
   *proto.mutable_expired_workers() = {record.expired_workers.begin(), record.expired_workers.end()};
+  proto.set_num_abstained(record.num_abstained);
+  *proto.mutable_abstained_workers() = {record.abstained_workers.begin(),
+                                        record.abstained_workers.end()};
 }
 
 void RecordsToProto(uint64_t history, absl::Span<const core::RunRecord> records,

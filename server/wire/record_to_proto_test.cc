@@ -26,7 +26,7 @@ TEST(RecordToProtoTest, CarriesEveryNumber) {
   core::RunRecord record;
   record.version = uint64_t{1} << 40;
   record.time = absl::FromUnixSeconds(1'700'000'000) + absl::Nanoseconds(123'456'789);
-  record.report = {0.25, 3, 0.5, 0.75, 7, 2, -1.5, 4, 2.5, 1, 5, 6, 17};
+  record.report = {0.25, 3, 0.5, 0.75, 7, 2, -1.5, 4, 2.5, 1, 5, 8, 6, 17};
   record.refusals = {1, 2, 3};
   record.step_seconds = 0.125;
   record.seconds_since_last = 2.5;
@@ -35,7 +35,7 @@ TEST(RecordToProtoTest, CarriesEveryNumber) {
             R"("report":{"learning_rate":0.25,"gradient_norm":3,"update_norm":0.75,)"
             R"("staleness":"7","contributors":2,"loss":-1.5,"clip_factor":0.5,)"
             R"("total_weight":2.5,"num_late":1,"num_losses_left_out":4,"num_expired":5,)"
-            R"("num_non_finite":"6","first_non_finite":"17"},)"
+            R"("num_non_finite":"6","first_non_finite":"17","num_abstained":8},)"
             R"("step_seconds":0.125,"seconds_since_last":2.5,)"
             R"("refusals":{"too_stale":"1","rejected_non_finite":"2","round_closed":"3"}})");
 }
@@ -53,12 +53,15 @@ TEST(RecordToProtoTest, TellsWhoMadeAVersion) {
   record.late_workers = {"b", "c"};
   record.num_expired = 1;
   record.expired_workers = {"d"};
+  record.num_abstained = 3;
+  record.abstained_workers = {"e", "f"};
   EXPECT_EQ(JsonOf<v1::VersionRecord>(record),
             R"({"version":"5","config_version":"2","open_time":"2023-11-14T22:13:20Z",)"
             R"("close_time":"2023-11-14T22:13:22Z","members":[{"worker":"a","incarnation":"7",)"
             R"("sequence":"3","base_version":"4","weight":0.5,"time":"2023-11-14T22:13:21Z"}],)"
             R"("total_weight":0.5,"num_late":2,"late_workers":["b","c"],)"
-            R"("close_config_version":"4","num_expired":1,"expired_workers":["d"]})");
+            R"("close_config_version":"4","num_expired":1,"expired_workers":["d"],)"
+            R"("num_abstained":3,"abstained_workers":["e","f"]})");
 }
 
 TEST(RecordToProtoTest, AWatchersMessageIsWrittenAnew) {

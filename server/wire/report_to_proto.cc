@@ -18,6 +18,7 @@ v1::StepReport ReportToProto(const core::StepNumbers& report) {
   proto.set_num_late(report.num_late);
   proto.set_num_losses_left_out(report.num_losses_left_out);
   proto.set_num_expired(report.num_expired);
+  proto.set_num_abstained(report.num_abstained);
   proto.set_num_non_finite(report.num_non_finite);
   if (report.num_non_finite > 0) proto.set_first_non_finite(report.first_non_finite);
   return proto;
@@ -27,6 +28,8 @@ v1::StepReport ReportToProto(const core::StepReport& report) {
   v1::StepReport proto = ReportToProto(static_cast<const core::StepNumbers&>(report));
   *proto.mutable_late_workers() = {report.late_workers.begin(), report.late_workers.end()};
   *proto.mutable_expired_workers() = {report.expired_workers.begin(), report.expired_workers.end()};
+  *proto.mutable_abstained_workers() = {report.abstained_workers.begin(),
+                                        report.abstained_workers.end()};
   return proto;
 }
 
@@ -48,6 +51,8 @@ v1::Verdict VerdictToProto(core::Verdict verdict) {
       return v1::VERDICT_REJECTED_NON_FINITE;
     case core::Verdict::kRoundClosed:
       return v1::VERDICT_ROUND_CLOSED;
+    case core::Verdict::kAbstained:
+      return v1::VERDICT_ABSTAINED;
     case core::Verdict::kPending:
       return v1::VERDICT_PENDING;
   }

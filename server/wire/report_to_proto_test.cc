@@ -21,6 +21,8 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   report.num_losses_left_out = 4;
   report.num_expired = 1;
   report.expired_workers = {"c"};
+  report.num_abstained = 2;
+  report.abstained_workers = {"d", "e"};
   report.num_non_finite = 6;
   const v1::StepReport proto = ReportToProto(report);
   EXPECT_EQ(proto.learning_rate(), 0.25);
@@ -39,6 +41,9 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   EXPECT_EQ(proto.num_expired(), 1u);
   ASSERT_EQ(proto.expired_workers_size(), 1);
   EXPECT_EQ(proto.expired_workers(0), "c");
+  EXPECT_EQ(proto.num_abstained(), 2u);
+  ASSERT_EQ(proto.abstained_workers_size(), 2);
+  EXPECT_EQ(proto.abstained_workers(1), "e");
   EXPECT_EQ(proto.num_non_finite(), 6u);
   EXPECT_TRUE(proto.has_first_non_finite());  // element 0
 }
@@ -55,9 +60,10 @@ TEST(VerdictToProtoTest, EveryVerdictHasItsName) {
   EXPECT_EQ(VerdictToProto(core::Verdict::kTooStale), v1::VERDICT_TOO_STALE);
   EXPECT_EQ(VerdictToProto(core::Verdict::kRejectedNonFinite), v1::VERDICT_REJECTED_NON_FINITE);
   EXPECT_EQ(VerdictToProto(core::Verdict::kRoundClosed), v1::VERDICT_ROUND_CLOSED);
+  EXPECT_EQ(VerdictToProto(core::Verdict::kAbstained), v1::VERDICT_ABSTAINED);
   EXPECT_EQ(VerdictToProto(core::Verdict::kPending), v1::VERDICT_PENDING);
   // One for each of them, and UNSPECIFIED, which is no verdict.
-  EXPECT_EQ(v1::Verdict_descriptor()->value_count(), 6);
+  EXPECT_EQ(v1::Verdict_descriptor()->value_count(), 7);
 }
 
 }  // namespace

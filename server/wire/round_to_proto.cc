@@ -38,6 +38,7 @@ v1::OpenRound RoundToProto(const core::RoundDescription& round) {
   ListToProto(round.expected, *proto.mutable_expected());
   ListToProto(round.late, *proto.mutable_late());
   ListToProto(round.will_not_count, *proto.mutable_will_not_count());
+  ListToProto(round.abstained, *proto.mutable_abstained());
   if (round.mode == core::AggregationMode::kSynchronous) {
     proto.set_close(CloseToProto(round.close));
     if (round.close == core::CloseRule::kCount || round.close == core::CloseRule::kWeight) {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "tests/conformance/served_test.h"
 #include "tests/support/wire_client.h"
@@ -23,6 +25,7 @@ struct Contribution {
   float weight = 1;
   uint64_t base_version = 0;
   bool closes_round = false;
+  bool abstains = false;
 };
 
 const Contribution kA = {"a", {3, -6}};
@@ -37,6 +40,11 @@ Contribution Weighing(Contribution one, float weight) {
 }
 Contribution Closing(Contribution one) {
   one.closes_round = true;
+  return one;
+}
+Contribution Abstaining(const std::string& worker) {
+  Contribution one = {worker, {}};
+  one.abstains = true;
   return one;
 }
 Contribution TakenAt(Contribution one, uint64_t base_version) {
@@ -79,6 +87,36 @@ const std::vector<Rule>& Rules() {
          policy.set_close_count(2);
        },
        {kA, kB, kC},
+       1,
+       {-2.25f, -1.5f},
+       {"a", "b"},
+       2},
+      // The same, because c abstains.
+      {"Abstention",
+       v1::AGGREGATION_MODE_SYNCHRONOUS,
+       [](v1::AggregationPolicy&) {},
+       {kA, Abstaining("c"), kB},
+       1,
+       {-2.25f, -1.5f},
+       {"a", "b"},
+       2},
+      // The same, because c counts as well, and brings nothing.
+      {"AbstentionCounts",
+       v1::AGGREGATION_MODE_SYNCHRONOUS,
+       [](v1::AggregationPolicy& policy) {
+         policy.set_close(v1::CLOSE_RULE_COUNT);
+         policy.set_close_count(3);
+       },
+       {Abstaining("c"), kA, kB},
+       1,
+       {-2.25f, -1.5f},
+       {"a", "b"},
+       2},
+      // The same: the window is closed by a worker without a gradient.
+      {"AbstentionClosesWindow",
+       v1::AGGREGATION_MODE_ASYNCHRONOUS,
+       [](v1::AggregationPolicy& policy) { policy.set_gradient_accumulation_steps(4); },
+       {kA, kB, Closing(Abstaining("c"))},
        1,
        {-2.25f, -1.5f},
        {"a", "b"},
@@ -234,6 +272,8 @@ class RulesTest : public testing::ServedTest {
     request.mutable_header()->set_worker(one.worker);
     if (one.weight != 1) request.mutable_header()->set_weight(one.weight);
     request.mutable_header()->set_closes_round(one.closes_round);
+    request.mutable_header()->set_abstain(one.abstains);
+    if (one.abstains) request.clear_sections();
     request.mutable_reply()->set_return_pending(true);
     v1::StepResponse response;
     const grpc::Status status = wire_->Step(request, &response);
@@ -307,6 +347,57 @@ TEST_F(RulesTest, LateWorkersAreNamedInTheReplyAndInTheRecord) {
   EXPECT_EQ(Step(kC).verdict(), v1::VERDICT_ROUND_CLOSED);
   EXPECT_EQ(Step(TakenAt(kC, 1)).verdict(), v1::VERDICT_PENDING);
   expect_late(Step(TakenAt(kA, 1)), "b");
+}
+
+TEST_F(RulesTest, AWorkerThatAbstainsGetsTheVersionThatWasMadeAndIsNamed) {
+  Create(
+      v1::AGGREGATION_MODE_SYNCHRONOUS, [](v1::AggregationPolicy&) {}, 3);
+  // Over a stream, as header and commit, without waiting for a grant.
+  v1::StepRequest abstention = StepOf("s", joined_[2], 1, 0, {});
+  abstention.mutable_header()->set_worker("c");
+  abstention.mutable_header()->set_abstain(true);
+  abstention.clear_sections();
+  testing::WireStream stream(wire_->training());
+  ASSERT_TRUE(stream.WriteHeader(abstention));
+  ASSERT_TRUE(stream.WriteCommit());
+  while (wire_->Get("s").open_round().abstained().count() == 0)
+    absl::SleepFor(absl::Milliseconds(1));
+  const v1::OpenRound round = wire_->Get("s").open_round();
+  EXPECT_EQ(NamesOf(round.abstained().names()), std::vector<std::string>{"c"});
+  EXPECT_EQ(NamesOf(round.expected().names()), (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(round.contributed().count(), 0u);
+  EXPECT_EQ(Step(kA).verdict(), v1::VERDICT_PENDING);
+  EXPECT_EQ(Step(kB).report().num_abstained(), 1u);
+  v1::StepResponse answer;
+  ASSERT_TRUE(stream.ReadReply(&answer));
+  EXPECT_EQ(answer.verdict(), v1::VERDICT_ABSTAINED);
+  EXPECT_EQ(answer.applied_version(), 1u);
+  EXPECT_EQ(answer.data_version(), 1u);
+  EXPECT_FALSE(answer.has_report());
+  EXPECT_TRUE(stream.Finish().ok());
+  const v1::VersionRecord record = RecordOf(1);
+  EXPECT_EQ(record.num_abstained(), 1u);
+  EXPECT_EQ(NamesOf(record.abstained_workers()), std::vector<std::string>{"c"});
+  EXPECT_EQ(record.num_late(), 0u);
+  // A repeat is told the same; it is another payload than a gradient.
+  v1::StepResponse again;
+  ASSERT_TRUE(wire_->Step(abstention, &again).ok());
+  EXPECT_TRUE(again.replayed());
+  EXPECT_EQ(again.verdict(), v1::VERDICT_ABSTAINED);
+  v1::StepRequest other = StepOf("s", joined_[2], 1, 0, {0, 0});
+  other.mutable_header()->set_worker("c");
+  EXPECT_EQ(testing::ErrorOf(wire_->Step(other, &again)).reason, "SEQUENCE_REUSED");
+}
+
+TEST_F(RulesTest, IfAllWorkersAbstainNoVersionIsMade) {
+  Create(
+      v1::AGGREGATION_MODE_SYNCHRONOUS, [](v1::AggregationPolicy&) {}, 2);
+  EXPECT_EQ(Step(Abstaining("a")).verdict(), v1::VERDICT_PENDING);
+  EXPECT_EQ(Step(Abstaining("b")).verdict(), v1::VERDICT_ABSTAINED);
+  EXPECT_EQ(wire_->Get("s").version(), 0u);
+  EXPECT_FALSE(wire_->Get("s").has_open_round());
+  EXPECT_EQ(Step(kA).verdict(), v1::VERDICT_PENDING);
+  EXPECT_EQ(Step(kB).verdict(), v1::VERDICT_APPLIED);
 }
 
 }  // namespace

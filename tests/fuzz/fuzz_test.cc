@@ -46,11 +46,12 @@ TEST(FuzzTest, HostileContributionsAreRefusedOrJudgedAndNothingElse) {
     const std::string bytes = RandomBytes(100 + state % 300, state);
     ASSERT_EQ(testing::RunContributions(bytes, &seen), "") << "case " << number;
   }
-  ExpectSeen(seen, {"VERDICT_APPLIED", "VERDICT_REJECTED_NON_FINITE", "VERDICT_TOO_STALE",
-                    "HISTORY_CHANGED", "WORKER_NOT_JOINED", "INCARNATION_FENCED",
-                    "SEQUENCE_TOO_OLD", "SEQUENCE_REUSED", "VERSION_AHEAD", "SECTION_MISSING",
-                    "SECTION_REPEATED", "SECTION_UNEXPECTED", "SECTION_SIZE_MISMATCH",
-                    "FIELD_REQUIRED", "FIELD_UNKNOWN", "FIELD_OUT_OF_RANGE"});
+  ExpectSeen(seen,
+             {"VERDICT_APPLIED", "VERDICT_ABSTAINED", "VERDICT_REJECTED_NON_FINITE",
+              "VERDICT_TOO_STALE", "HISTORY_CHANGED", "WORKER_NOT_JOINED", "INCARNATION_FENCED",
+              "SEQUENCE_TOO_OLD", "SEQUENCE_REUSED", "VERSION_AHEAD", "SECTION_MISSING",
+              "SECTION_REPEATED", "SECTION_UNEXPECTED", "SECTION_SIZE_MISMATCH", "FIELD_REQUIRED",
+              "FIELD_UNKNOWN", "FIELD_OUT_OF_RANGE"});
 }
 
 TEST(FuzzTest, NumbersOfEveryDtypeAreConvertedRight) {

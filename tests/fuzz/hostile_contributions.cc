@@ -59,6 +59,7 @@ std::vector<float> Gradient(ByteSource& source, uint64_t num_elements) {
 }
 
 void BendSections(ByteSource& source, v1::StepRequest& request) {
+  if (request.sections().empty()) return;  // an abstention
   v1::Section& section = *request.mutable_sections(0);
   std::string& data = *section.mutable_data();
   switch (source.Below(15)) {
@@ -157,7 +158,7 @@ void BendHeader(ByteSource& source, const SessionModel& model, v1::ContributionH
   }
   const uint64_t sequence = header.sequence();
   for (uint64_t count = source.Below(4); count > 0; --count) {
-    switch (source.Below(16)) {
+    switch (source.Below(17)) {
       case 0:
         header.set_session_id(Name(source, model.session_id()));
         break;
@@ -221,6 +222,10 @@ void BendHeader(ByteSource& source, const SessionModel& model, v1::ContributionH
       case 14:
         reply.set_return_pending(true);  // nothing waits in such a session
         break;
+      case 15:
+        header.set_abstain(true);
+        if (source.Once(2)) header.clear_losses();
+        break;
       default:
         header.set_sequence(sequence + source.Below(uint64_t{1} << 40));  // gaps are allowed
     }
@@ -237,6 +242,7 @@ v1::StepRequest HostileStep(ByteSource& source, const SessionModel& model) {
     section.set_kind(model.last()->sent.is_difference ? v1::SECTION_KIND_DIFFERENCE
                                                       : v1::SECTION_KIND_GRADIENT);
     SetNumbers(model.last()->sent.numbers, v1::DTYPE_FLOAT32, section);
+    if (model.last()->sent.abstains) request.clear_sections();
     if (source.Once(2)) return request;
   } else {
     SetNumbers(Gradient(source, model.num_elements()), static_cast<v1::Dtype>(source.Below(4)),
@@ -259,6 +265,7 @@ v1::StepRequest HostileStep(ByteSource& source, const SessionModel& model) {
     default:
       BendHeader(source, model, *request.mutable_header(), *request.mutable_reply());
   }
+  if (request.header().abstain() && !source.Once(8)) request.clear_sections();
   if (source.Once(64)) request.clear_header();
   if (source.Once(64)) AddUnknownField(source, request);
   return request;

@@ -88,7 +88,7 @@ void FillChunk(ByteSource& source, const SessionModel& model, const SentVector& 
   const absl::string_view head = source.Bytes(std::min<size_t>(data.size(), 64));
   std::copy(head.begin(), head.end(), data.begin());
   if (model.last().has_value() && element_bytes == sizeof(float) && begin < num_elements &&
-      source.Once(3)) {
+      !model.last()->sent.abstains && source.Once(3)) {
     // Send again what was sent before, as a client does that did not hear the answer.
     const std::vector<float>& gradient = model.last()->sent.numbers;
     std::memcpy(data.data(), gradient.data() + begin,
@@ -131,7 +131,8 @@ v1::StreamStepRequest HostileFrame(ByteSource& source, const SessionModel& model
     frame.Clear();
   }
   enum { kHeader, kChunk, kCommit, kEmpty };
-  uint64_t kind = !open ? kHeader : sent.numbers.size() < model.num_elements() ? kChunk : kCommit;
+  const bool whole = sent.abstains || sent.numbers.size() == model.num_elements();
+  uint64_t kind = !open ? kHeader : whole ? kCommit : kChunk;
   if (source.Once(24)) kind = source.Below(4);
   if (kind == kHeader) {
     v1::StreamHeader& header = *frame.mutable_header();
@@ -174,12 +175,13 @@ std::string RunFrames(absl::string_view bytes, Seen* seen) {
       status = server::CheckHeader(frame.header().header());
       if (status.ok()) status = server::ReplyFromProto(frame.header().reply()).status();
       status = core::PrefixField(status, "header");
-      if (status.ok()) status = assembler.Open(num_elements);
-      sent = {};
+      const bool abstains = frame.header().header().abstain();
+      if (status.ok()) status = assembler.Open(abstains ? 0 : num_elements);
+      sent = {{}, false, abstains};
       work.streamed.Begin(work.map);
     } else if (status.ok() && frame.has_commit()) {
       status = assembler.Commit();
-      if (status.ok()) {
+      if (status.ok() && !sent.abstains) {
         const std::string differs = CompareWithWhole(work, sent.numbers);
         if (!differs.empty()) return differs;
       }

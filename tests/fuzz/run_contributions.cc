@@ -66,8 +66,7 @@ class Bench {
     }
     const bool changed = session_->Checksum() != before;
     if (!taken.ok()) return changed ? "an error changed something" : "";
-    const v1::StepResponse due =
-        model_.Take(request.header(), request.reply(), SentIn(request.sections(0)));
+    const v1::StepResponse due = model_.Take(request.header(), request.reply(), SentIn(request));
     if (changed == due.replayed()) return "a repeat changed something, or a verdict nothing";
     if (model_.exhausted()) Join();
     return CompareAnswers(due, answer);
@@ -82,11 +81,12 @@ class Bench {
     TALWEG_RETURN_IF_ERROR(session_->machine().CheckHistory(request.header().history()));
     TALWEG_ASSIGN_OR_RETURN(const server::ReplySpec reply, server::ReplyFromProto(request.reply()));
     TALWEG_ASSIGN_OR_RETURN(const server::ContributedVector sent,
-                            server::GradientOf(request.sections(), session_->num_elements()));
+                            server::VectorOf(request, session_->num_elements()));
     const core::EncodedVector gradient = sent.numbers;
     staged_.Begin(session_->config().group_map);
+    const bool abstains = request.header().abstain();
     const size_t num_shards = core::NumShards(session_->num_elements());
-    for (size_t index = 0; index < num_shards; ++index) {
+    for (size_t index = 0; index < num_shards && !abstains; ++index) {
       const core::Shard shard = core::ShardAt(index, session_->num_elements());
       staged_.Stage(shard, gradient.dtype,
                     gradient.bytes.data() + shard.begin * core::DtypeBytes(gradient.dtype));
@@ -94,7 +94,8 @@ class Bench {
     server::StepInput input = server::InputOf(request.header(), reply);
     input.contribution.ticket = ++ticket_;
     core::ContributionInput contributed{input.contribution, input.losses, sent.is_difference,
-                                        core::Borrow(staged_), /*returns_gradient=*/true};
+                                        abstains ? nullptr : core::Borrow(staged_),
+                                        /*returns_gradient=*/true};
     server::StepOutcome outcome;
     const std::shared_ptr<const core::Parameters> previous = session_->parameters();
     const core::Contributed done =

@@ -96,7 +96,8 @@ float WeightOf(const v1::ContributionHeader& header) {
 // Whether a repeat agrees in everything that it must agree in, NaNs by their bits.
 bool SamePayload(const v1::ContributionHeader& a, const v1::ContributionHeader& b) {
   return a.base_version() == b.base_version() && WeightOf(a) == WeightOf(b) &&
-         a.closes_round() == b.closes_round() && a.losses_size() == b.losses_size() &&
+         a.closes_round() == b.closes_round() && a.abstain() == b.abstain() &&
+         a.losses_size() == b.losses_size() &&
          (a.losses().empty() ||
           std::memcmp(a.losses().data(), b.losses().data(), a.losses_size() * sizeof(double)) == 0);
 }
@@ -143,9 +144,15 @@ SentVector SentIn(const v1::Section& section) {
   return {NumbersIn(section), section.kind() == v1::SECTION_KIND_DIFFERENCE};
 }
 
+SentVector SentIn(const v1::StepRequest& request) {
+  if (request.header().abstain()) return {{}, false, /*abstains=*/true};
+  return SentIn(request.sections(0));
+}
+
 Complaints AboutFrame(const v1::StreamStepRequest& frame, bool open, const SentVector& sent,
                       uint64_t num_elements) {
   const uint64_t begin = sent.numbers.size();
+  if (sent.abstains) num_elements = 0;
   Complaints wrong;
   AddUnknownFields(frame, "", wrong);
   if (frame.frame_case() == v1::StreamStepRequest::FRAME_NOT_SET) {
@@ -156,6 +163,8 @@ Complaints AboutFrame(const v1::StreamStepRequest& frame, bool open, const SentV
     wrong.insert({"FRAME_UNEXPECTED", frame.has_chunk() ? "chunk" : "commit"});
   } else if (frame.has_commit()) {
     if (begin != num_elements) wrong.insert({"CHUNK_MISPLACED", "commit"});
+  } else if (sent.abstains) {
+    wrong.insert({"FRAME_UNEXPECTED", "chunk"});
   } else if (!frame.chunk().has_section()) {
     wrong.insert({"FIELD_REQUIRED", "chunk.section"});
   } else {
@@ -215,6 +224,12 @@ void SessionModel::AddAboutHeader(const v1::ContributionHeader& header, Taker ta
   if (!std::isfinite(WeightOf(header)) || WeightOf(header) <= 0) {
     wrong.insert({"FIELD_OUT_OF_RANGE", prefix + "weight"});
   }
+  if (header.abstain() && header.has_weight()) {
+    wrong.insert({"FIELD_OUT_OF_RANGE", prefix + "weight"});
+  }
+  if (header.abstain() && header.losses_size() > 0) {
+    wrong.insert({"FIELD_OUT_OF_RANGE", prefix + "losses"});
+  }
   if (header.session_id() != session_id_ && taker != Taker::kChecks) {
     wrong.insert({"SESSION_NOT_FOUND", ""});
   }
@@ -256,7 +271,10 @@ Complaints SessionModel::AboutStep(const v1::StepRequest& request, Taker taker) 
     return wrong;
   }
   AddAboutReply(request.reply(), taker, "reply.", wrong);
-  if (request.sections().empty()) wrong.insert({"SECTION_MISSING", "sections"});
+  const bool abstains = request.header().abstain();
+  if (request.sections().empty() == !abstains) {
+    wrong.insert({abstains ? "SECTION_UNEXPECTED" : "SECTION_MISSING", "sections"});
+  }
   for (int index = 0; index < request.sections_size(); ++index) {
     const v1::Section& section = request.sections(index);
     const std::string field = absl::StrCat("sections[", index, "]");
@@ -273,7 +291,7 @@ Complaints SessionModel::AboutStep(const v1::StepRequest& request, Taker taker) 
     }
   }
   if (!wrong.empty()) return wrong;
-  for (const Complaint& judged : AboutJudgement(request.header(), SentIn(request.sections(0)))) {
+  for (const Complaint& judged : AboutJudgement(request.header(), SentIn(request))) {
     wrong.insert({judged.reason, judged.field.empty() ? "" : "header." + judged.field});
   }
   return wrong;
@@ -334,6 +352,10 @@ v1::StepResponse SessionModel::Take(const v1::ContributionHeader& header,
     if (header.base_version() != version_) {
       answer.set_verdict(mode_ == v1::AGGREGATION_MODE_SYNCHRONOUS ? v1::VERDICT_ROUND_CLOSED
                                                                    : v1::VERDICT_TOO_STALE);
+    } else if (header.abstain()) {
+      answer.set_verdict(v1::VERDICT_ABSTAINED);
+      // A round of abstentions alone is over; a window waits for the next contribution.
+      if (mode_ != v1::AGGREGATION_MODE_SYNCHRONOUS) ++num_abstained_;
     } else if (const auto fault = std::find_if(numbers.begin(), numbers.end(),
                                                [](float value) { return !std::isfinite(value); });
                fault != numbers.end()) {
@@ -351,6 +373,9 @@ v1::StepResponse SessionModel::Take(const v1::ContributionHeader& header,
       report.set_contributors(1);
       report.set_total_weight(WeightOf(header));
       if (header.losses_size() > 0) report.set_loss(header.losses(0));
+      report.set_num_abstained(num_abstained_);
+      if (num_abstained_ > 0) report.add_abstained_workers("a");
+      num_abstained_ = 0;
       update.emplace(parameters_.size());
       for (size_t index = 0; index < parameters_.size(); ++index) {
         const float before = parameters_[index];

@@ -45,6 +45,7 @@ std::string JudgeAnswer(const Complaints& wrong, bool was_error, const Complaint
 struct SentVector {
   std::vector<float> numbers;
   bool is_difference = false;  // The numbers are the negative of a gradient.
+  bool abstains = false;       // The header says that there are no numbers.
 };
 
 // What is wrong with a frame that comes when `sent` of `num_elements` came before it; `open` says
@@ -57,6 +58,8 @@ void SetNumbers(const std::vector<float>& values, v1::Dtype dtype, v1::Section& 
 // The numbers of a section that nothing is wrong with.
 std::vector<float> NumbersIn(const v1::Section& section);
 SentVector SentIn(const v1::Section& section);
+// What a message brings that nothing is wrong with.
+SentVector SentIn(const v1::StepRequest& request);
 
 // What takes a contribution: the rules differ a little between these.
 enum class Taker {
@@ -127,6 +130,7 @@ class SessionModel {
   v1::AggregationMode mode_;
   uint64_t incarnation_ = 0;
   uint64_t version_ = 0;
+  uint32_t num_abstained_ = 0;  // since that version
   std::vector<float> parameters_;
   std::vector<float> average_;  // of gradients
   std::optional<Judged> last_;

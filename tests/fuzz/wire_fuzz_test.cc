@@ -105,7 +105,7 @@ class WireFuzzTest : public ::testing::TestWithParam<uint64_t> {
     ExpectRight(wrong, status);
     if (!status.ok() || !wrong.empty()) return ExpectChanged(false);
     const v1::StepResponse due =
-        model_->Take(request.header(), request.reply(), testing::SentIn(request.sections(0)));
+        model_->Take(request.header(), request.reply(), testing::SentIn(request));
     EXPECT_EQ(testing::CompareAnswers(due, answer), "");
     ++seen_[due.replayed() ? "replayed" : v1::Verdict_Name(due.verdict())];
     ExpectChanged(!due.replayed());
@@ -177,7 +177,7 @@ void WireFuzzTest::SendStream(ByteSource& source) {
       first = false;
       open = true;
       header = frame.header();
-      sent = {};
+      sent = {{}, false, header.header().abstain()};
       if (!stream.granted() && !source.Once(8)) {
         ASSERT_TRUE(stream.ReadGrant());
       }
@@ -231,11 +231,26 @@ TEST_P(WireFuzzTest, HostileContributionsAreRefusedOrJudgedAndNothingElse) {
     if (number % 50 == 49) ExpectServed(number % 100 == 99);
     ASSERT_FALSE(HasFailure()) << request.ShortDebugString();
   }
-  ExpectSeen({"replayed", "VERDICT_APPLIED", "VERDICT_REJECTED_NON_FINITE", Late(),
-              "SESSION_NOT_FOUND", "HISTORY_CHANGED", "WORKER_NOT_JOINED", "INCARNATION_FENCED",
-              "SEQUENCE_TOO_OLD", "SEQUENCE_REUSED", "VERSION_AHEAD", "SECTION_MISSING",
-              "SECTION_REPEATED", "SECTION_UNEXPECTED", "SECTION_SIZE_MISMATCH", "REPLY_TOO_LARGE",
-              "FIELD_REQUIRED", "FIELD_UNKNOWN", "FIELD_OUT_OF_RANGE"});
+  ExpectSeen({"replayed",
+              "VERDICT_APPLIED",
+              "VERDICT_ABSTAINED",
+              "VERDICT_REJECTED_NON_FINITE",
+              Late(),
+              "SESSION_NOT_FOUND",
+              "HISTORY_CHANGED",
+              "WORKER_NOT_JOINED",
+              "INCARNATION_FENCED",
+              "SEQUENCE_TOO_OLD",
+              "SEQUENCE_REUSED",
+              "VERSION_AHEAD",
+              "SECTION_MISSING",
+              "SECTION_REPEATED",
+              "SECTION_UNEXPECTED",
+              "SECTION_SIZE_MISMATCH",
+              "REPLY_TOO_LARGE",
+              "FIELD_REQUIRED",
+              "FIELD_UNKNOWN",
+              "FIELD_OUT_OF_RANGE"});
 }
 
 TEST_P(WireFuzzTest, HostileStreamsChangeNothingAndLeaveNothing) {
@@ -247,9 +262,10 @@ TEST_P(WireFuzzTest, HostileStreamsChangeNothingAndLeaveNothing) {
     if (number % 50 == 49) ExpectServed(number % 100 == 99);
     ASSERT_FALSE(HasFailure());
   }
-  ExpectSeen({"replayed", "VERDICT_APPLIED", "VERDICT_REJECTED_NON_FINITE", "SEQUENCE_REUSED",
-              "HISTORY_CHANGED", "SECTION_UNEXPECTED", "FIELD_REQUIRED", "FIELD_UNKNOWN",
-              "FIELD_OUT_OF_RANGE", "FRAME_UNEXPECTED", "CHUNK_MISPLACED", "CHUNK_CORRUPT"});
+  ExpectSeen({"replayed", "VERDICT_APPLIED", "VERDICT_ABSTAINED", "VERDICT_REJECTED_NON_FINITE",
+              "SEQUENCE_REUSED", "HISTORY_CHANGED", "SECTION_UNEXPECTED", "FIELD_REQUIRED",
+              "FIELD_UNKNOWN", "FIELD_OUT_OF_RANGE", "FRAME_UNEXPECTED", "CHUNK_MISPLACED",
+              "CHUNK_CORRUPT"});
 }
 
 // One chunk, several blocks, several chunks.

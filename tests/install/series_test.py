@@ -24,7 +24,8 @@ import time
 TALWEG, ADDRESS = sys.argv[1], sys.argv[2]
 ENVIRONMENT = dict(os.environ, TALWEG_SERVER=ADDRESS, TERM="xterm")
 NUMBERS = ["loss", "learning_rate", "gradient_norm", "update_norm", "clip_factor", "staleness",
-           "contributors", "total_weight", "num_late", "num_expired", "num_losses_left_out",
+           "contributors", "total_weight", "num_late", "num_expired", "num_abstained",
+           "num_losses_left_out",
            "num_non_finite", "first_non_finite", "too_stale", "rejected_non_finite",
            "round_closed", "step_seconds", "seconds_since_last"]
 

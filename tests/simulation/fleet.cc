@@ -143,6 +143,15 @@ void Fleet::Contribute(uint32_t index) {
   if (random_.Chance(0.7)) {
     process.payload.loss = static_cast<double>(random_.Below(1 << 20)) / 1024;
   }
+  if (world_.abstains > 0 || world_.closes > 0) {
+    process.payload.abstains = !calm_ && random_.Chance(world_.abstains);
+    process.payload.closes_round = !calm_ && random_.Chance(world_.closes);
+    if (process.payload.abstains) {
+      process.payload.weight = 1;
+      process.payload.loss.reset();
+      process.payload.finite = true;
+    }
+  }
   process.may_wait = !random_.Chance(world_.asks_not_to_wait);
   process.impatient = !calm_ && random_.Chance(world_.faults.impatient);
   ++totals_.contributions;

@@ -55,6 +55,8 @@ struct Payload {
   bool finite = true;
   float weight = 1;
   std::optional<double> loss;
+  bool closes_round = false;
+  bool abstains = false;
 };
 
 enum class Subject : uint8_t { kJoin, kPull, kHeartbeat, kLeave, kContribute };

@@ -43,11 +43,8 @@ void Model::Restore(const Saved& saved, uint64_t history, const Settings& settin
   highest_clock_ = saved.highest_clock;
   held_.clear();
   alarms_ = {};
-  frozen_ = step_open_ = false;
-  num_outstanding_ = 0;
-  counted_.clear();
-  bystanders_.clear();
-  ++round_;
+  step_open_ = false;
+  BeginNextRound();
   for (const auto& [worker, was] : saved.members) {
     Member& member = members_[worker];
     member.joined = true;
@@ -88,7 +85,8 @@ core::Answer Model::PendingAnswer(const Member& member, bool replayed) const {
 }
 
 core::Answer Model::HeldAnswer(const Member& member, bool replayed) const {
-  const bool refused = member.final.verdict != Verdict::kApplied;
+  const Verdict verdict = member.final.verdict;
+  const bool refused = verdict != Verdict::kApplied && verdict != Verdict::kAbstained;
   return {Verdict::kPending, replayed, member.final.version, nullptr, refused};
 }
 
@@ -152,6 +150,7 @@ void Model::Count(uint32_t worker, const core::Contribution& contribution, uint6
                       expected.weight,
                       now_,
                       contribution.digest});
+  asked_to_close_ |= contribution.closes_round;
   FreezeIfDue();
   if (IsDue()) {
     Wait(worker, contribution, false, expected);  // for the step, at least
@@ -188,6 +187,9 @@ Expected Model::On(const core::Contribution& contribution) {
     return expected;
   }
   if (contribution.base_version > version_) return fails("VERSION_AHEAD");
+  if (contribution.closes_round && synchronous() && !closing_.policy.workers_may_close) {
+    return fails("FIELD_OUT_OF_RANGE");
+  }
 
   // The worker has moved on: its calls that still wait are told how things stand.
   Resume(worker);
@@ -204,11 +206,14 @@ Expected Model::On(const core::Contribution& contribution) {
   } else if (member.held) {
     expected.ahead = true;
     Refuse(worker, contribution, Verdict::kRoundClosed, expected);
-  } else if (synchronous() && (member.contributed == round_ || IsFull())) {
+  } else if (synchronous() &&
+             (member.contributed == round_ || (IsFull() && !contribution.abstains))) {
     EndExpectation(worker);
     member.pending = {sequence, contribution.digest, true};
     bystanders_.push_back(worker);
     TellPending(worker, contribution, false, expected);
+  } else if (contribution.abstains) {
+    Abstain(worker, contribution, expected);
   } else {
     Count(worker, contribution, staleness, expected);
   }
@@ -216,8 +221,72 @@ Expected Model::On(const core::Contribution& contribution) {
   return expected;
 }
 
+void Model::Abstain(uint32_t worker, const core::Contribution& contribution, Expected& expected) {
+  Member& member = members_[worker];
+  ++num_abstained_;
+  abstained_.insert(contribution.worker);
+  const bool closes_window =
+      !synchronous() && !bounded() && contribution.closes_round && !counted_.empty();
+  if (!synchronous() && !closes_window) {
+    return Refuse(worker, contribution, Verdict::kAbstained, expected);
+  }
+  EndExpectation(worker);
+  member.contributed = round_;
+  member.pending = {contribution.sequence, contribution.digest, false, true};
+  abstainers_.emplace_back(worker, contribution.incarnation);
+  asked_to_close_ |= contribution.closes_round;
+  FreezeIfDue();
+  if (IsDue()) {
+    Wait(worker, contribution, false, expected);
+  } else if (Dissolves() || AbstainersMayGo()) {
+    Settle(expected);
+    TellFinal(worker, contribution, false, expected);
+  } else {
+    TellPending(worker, contribution, false, expected);
+  }
+}
+
+bool Model::Dissolves() const {
+  return synchronous() && frozen_ && !step_open_ && counted_.empty() && !abstainers_.empty() &&
+         (num_outstanding_ == 0 || asked_to_close_);
+}
+
+bool Model::AbstainersMayGo() const {
+  return frozen_ && !step_open_ && !abstainers_.empty() && num_outstanding_ == 0;
+}
+
+void Model::LetAbstainersGo(Expected& expected) {
+  for (const auto& [worker, incarnation] : abstainers_) {
+    Member& member = members_[worker];
+    member.contributed = 0;
+    const bool is_same = member.joined && member.incarnation == incarnation;
+    if (is_same && member.pending.abstains) End(worker, Verdict::kAbstained, expected);
+  }
+  abstainers_.clear();
+}
+
+void Model::End(uint32_t worker, Verdict verdict, Expected& expected) {
+  Member& member = members_[worker];
+  member.final = {member.pending.sequence, member.pending.digest, verdict, version_};
+  member.pending = {};
+  member.progress_from = now_;
+  AnswerCalls(worker, FinalAnswer(member, false), expected);
+}
+
+void Model::BeginNextRound() {
+  ++round_;
+  counted_.clear();
+  bystanders_.clear();
+  abstainers_.clear();
+  num_abstained_ = 0;
+  abstained_.clear();
+  asked_to_close_ = false;
+  frozen_ = false;
+  num_outstanding_ = 0;
+}
+
 bool Model::MayFreeze() const {
-  return synchronous() && !frozen_ && !step_open_ && !counted_.empty() &&
+  return synchronous() && !frozen_ && !step_open_ && !(counted_.empty() && abstainers_.empty()) &&
          (version_ > 0 || num_live_gradient_ >= closing_.policy.min_workers);
 }
 
@@ -247,15 +316,19 @@ bool Model::IsDue() const {
   if (step_open_ || counted_.empty()) return false;
   const core::AggregationConfig& policy = closing_.policy;
   if (bounded()) return true;
-  if (!synchronous()) return counted_.size() >= policy.gradient_accumulation_steps;
+  if (!synchronous()) {
+    return counted_.size() >= policy.gradient_accumulation_steps || asked_to_close_;
+  }
   if (!frozen_) return false;
+  if (asked_to_close_) return true;
   const bool nobody_else = num_outstanding_ == 0;
   const bool closes_with_fewer = nobody_else && policy.too_few == core::TooFew::kClose;
   switch (policy.close) {
     case CloseRule::kAll:
       return nobody_else;
     case CloseRule::kCount:
-      return counted_.size() >= std::min(policy.close_count, policy.worker_limit()) ||
+      return counted_.size() + abstainers_.size() >=
+                 std::min(policy.close_count, policy.worker_limit()) ||
              closes_with_fewer;
     case CloseRule::kWeight: {
       ExactNumber weight;
@@ -273,6 +346,15 @@ void Model::Settle(Expected& expected) {
   if (IsDue()) {
     expected.step = true;
     step_open_ = true;
+  } else if (Dissolves()) {
+    LetAbstainersGo(expected);
+    for (const uint32_t worker : bystanders_) {
+      const Member& member = members_[worker];
+      if (member.joined && member.pending.bystander) End(worker, Verdict::kRoundClosed, expected);
+    }
+    BeginNextRound();
+  } else if (AbstainersMayGo()) {
+    LetAbstainersGo(expected);
   } else {
     LetGo(expected);  // a step lets go when it is taken
   }
@@ -300,20 +382,16 @@ Expected Model::On(const core::StepTaken& /*taken*/) {
     }
     SetAlarm(one.key.worker);
   }
-  for (const uint32_t worker : bystanders_) {
-    Member& member = members_[worker];
-    if (!member.joined || !member.pending.bystander) continue;
-    member.final = {member.pending.sequence, member.pending.digest, Verdict::kRoundClosed,
-                    version_};
-    member.pending = {};
-    member.progress_from = now_;
-    AnswerCalls(worker, FinalAnswer(member, false), expected);
+  for (const auto& [worker, incarnation] : abstainers_) {
+    const Member& member = members_[worker];
+    const bool is_same = member.joined && member.incarnation == incarnation;
+    if (is_same && member.pending.abstains) End(worker, Verdict::kAbstained, expected);
   }
-  ++round_;
-  counted_.clear();
-  bystanders_.clear();
-  frozen_ = false;
-  num_outstanding_ = 0;
+  for (const uint32_t worker : bystanders_) {
+    const Member& member = members_[worker];
+    if (member.joined && member.pending.bystander) End(worker, Verdict::kRoundClosed, expected);
+  }
+  BeginNextRound();
   LetGo(expected);
   if (next_settings_.has_value()) {
     settings_ = closing_ = *next_settings_;
@@ -329,7 +407,8 @@ void Model::ChangeClosingRule(const Settings& settings) {
   if (rule.close == to.close && rule.close_count == to.close_count &&
       rule.close_weight == to.close_weight && rule.close_seconds == to.close_seconds &&
       rule.too_few == to.too_few && rule.min_workers == to.min_workers &&
-      rule.progress_seconds == to.progress_seconds) {
+      rule.progress_seconds == to.progress_seconds &&
+      rule.workers_may_close == to.workers_may_close) {
     return;
   }
   rule.close = to.close;
@@ -339,6 +418,7 @@ void Model::ChangeClosingRule(const Settings& settings) {
   rule.too_few = to.too_few;
   rule.min_workers = to.min_workers;
   rule.progress_seconds = to.progress_seconds;
+  rule.workers_may_close = to.workers_may_close;
   closing_.config_version = settings.config_version;
   for (uint32_t worker = 0; worker < members_.size(); ++worker) SetAlarm(worker);
 }
@@ -347,8 +427,8 @@ Expected Model::On(const core::Configure& configure) {
   Expected expected;
   const Settings settings{configure.aggregation, configure.schedule.rate().value().learning_rate,
                           configure.config_version};
-  // A synchronous round that nobody could open yet is not open.
-  const bool is_open = synchronous() ? frozen_ : !counted_.empty();
+  // A synchronous round that nobody could open yet is not open, nor is one of abstentions alone.
+  const bool is_open = !counted_.empty() && (frozen_ || !synchronous());
   if (is_open) {
     next_settings_ = settings;
     ChangeClosingRule(settings);

@@ -84,6 +84,9 @@ class Model {
   bool bounded() const { return settings_.policy.mode == core::AggregationMode::kBoundedStaleness; }
   // The contributions of the round that is open, or whose step is being taken.
   const std::vector<Counted>& counted() const { return counted_; }
+  // The abstentions since the version before, and their workers.
+  uint32_t num_abstained() const { return num_abstained_; }
+  const std::set<std::string>& abstained() const { return abstained_; }
   // Workers that are still expected in it, or were when it closed.
   uint64_t num_outstanding() const { return num_outstanding_; }
   bool WasExpected(uint32_t worker) const { return members_[worker].expected_at_open; }
@@ -112,6 +115,7 @@ class Model {
     uint64_t sequence = 0;
     uint32_t digest = 0;
     bool bystander = false;
+    bool abstains = false;
   };
   struct Member {
     bool joined = false;
@@ -196,6 +200,16 @@ class Model {
   // The contribution is part of the open round.
   void Count(uint32_t worker, const core::Contribution& contribution, uint64_t staleness,
              Expected& expected);
+  // The worker has no gradient for the round.
+  void Abstain(uint32_t worker, const core::Contribution& contribution, Expected& expected);
+  // Whether the round ends without a version.
+  bool Dissolves() const;
+  // Whether nobody is expected, so that the workers that abstain are told so.
+  bool AbstainersMayGo() const;
+  void LetAbstainersGo(Expected& expected);
+  // A contribution that waits for the close gets this verdict.
+  void End(uint32_t worker, core::Verdict verdict, Expected& expected);
+  void BeginNextRound();
   bool MayFreeze() const;
   bool IsFull() const;  // Contributions are staged, and no place is left.
   void FreezeIfDue();
@@ -231,6 +245,10 @@ class Model {
   uint64_t num_outstanding_ = 0;
   std::vector<Counted> counted_;
   std::vector<uint32_t> bystanders_;
+  std::vector<std::pair<uint32_t, uint64_t>> abstainers_;  // workers and incarnations
+  uint32_t num_abstained_ = 0;
+  std::set<std::string> abstained_;
+  bool asked_to_close_ = false;
   bool step_open_ = false;
 };
 

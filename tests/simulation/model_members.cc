@@ -207,7 +207,8 @@ void Model::SetAlarm(uint32_t worker) {
 Nanoseconds Model::NextDue() {
   // A change of the policy, or a worker that came back, may have made this possible.
   const bool lets_go = num_live_ > 0 && !held_.empty() && !IsAhead(members_[held_.begin()->second]);
-  Nanoseconds next = MayFreeze() || lets_go || IsDue() ? now_ : kNever;
+  const bool is_due = IsDue() || Dissolves() || AbstainersMayGo();
+  Nanoseconds next = MayFreeze() || lets_go || is_due ? now_ : kNever;
   while (!alarms_.empty()) {
     const auto [time, worker] = alarms_.top();
     Member& member = members_[worker];
@@ -223,7 +224,7 @@ Nanoseconds Model::NextDue() {
     SetAlarm(worker);
   }
   const core::AggregationConfig& policy = closing_.policy;
-  if (frozen_ && !step_open_ && policy.close == core::CloseRule::kDeadline) {
+  if (frozen_ && !step_open_ && !counted_.empty() && policy.close == core::CloseRule::kDeadline) {
     next = std::min(next, counted_.front().time + Seconds(policy.close_seconds));
   }
   return next;

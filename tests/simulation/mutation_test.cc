@@ -60,7 +60,11 @@ TEST(MutationTest, ForgottenRepliesAreFound) {
   Find(Mutation::kForgetReplies, {"repeat_judged_anew", "counted_twice", "old_sequence_taken",
                                   "other_payload_taken", "bound_exceeded"});
 }
-TEST(MutationTest, CountedDuplicateIsFound) { Find(Mutation::kCountDuplicate, {"counted_twice"}); }
+TEST(MutationTest, CountedDuplicateIsFound) {
+  // An abstention that is judged twice is told something else, or ends its round.
+  Find(Mutation::kCountDuplicate,
+       {"counted_twice", "repeat_judged_anew", "answer_wrong", "let_go_early", "counted_unasked"});
+}
 TEST(MutationTest, MissingFenceIsFound) { Find(Mutation::kIgnoreFencing, {"fenced_taken"}); }
 TEST(MutationTest, WrongDenominatorIsFound) {
   Find(Mutation::kWrongDenominator, {"weight_surplus"});
@@ -71,7 +75,12 @@ TEST(MutationTest, UncheckedHistoryIsFound) {
   Find(Mutation::kIgnoreHistory, {"foreign_history_taken"});
 }
 TEST(MutationTest, KeptExpectationIsFound) {
-  Find(Mutation::kKeepExpecting, {"waits_for_expired", "not_closed", "late_wrong"});
+  Find(Mutation::kKeepExpecting,
+       {"waits_for_expired", "not_closed", "late_wrong", "kept_waiting", "answer_wrong"});
+}
+TEST(MutationTest, ExpectedAbstainerIsFound) {
+  Find(Mutation::kExpectAbstainer,
+       {"answer_wrong", "not_closed", "kept_waiting", "waits_for_expired", "counted_unasked"});
 }
 TEST(MutationTest, DroppedAnswerIsFound) { Find(Mutation::kDropAnswer, {"kept_waiting"}); }
 TEST(MutationTest, LateTickIsFound) { Find(Mutation::kOversleep, {"tick_not_asked"}); }

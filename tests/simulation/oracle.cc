@@ -16,8 +16,8 @@ namespace {
 using core::Verdict;
 
 std::string Text(const core::Answer& answer) {
-  constexpr const char* kNames[] = {"APPLIED", "TOO_STALE", "REJECTED_NON_FINITE", "ROUND_CLOSED",
-                                    "PENDING"};
+  constexpr const char* kNames[] = {"APPLIED",      "TOO_STALE", "REJECTED_NON_FINITE",
+                                    "ROUND_CLOSED", "ABSTAINED", "PENDING"};
   return absl::StrCat(kNames[static_cast<size_t>(answer.verdict)], " ", answer.applied_version,
                       answer.replayed ? " again" : "",
                       answer.will_not_count ? " will not count" : "");
@@ -102,6 +102,7 @@ void Oracle::Saw(const core::Event& event, const Payload& payload, const core::E
   const std::vector<Counted> counted = is_step ? model_.counted() : std::vector<Counted>{};
   const Settings settings = model_.settings();
   const uint64_t close_config_version = model_.close_config_version();
+  const Abstained abstained{model_.num_abstained(), model_.abstained()};
   const Expected expected = model_.Handle(event, payload, now);
   const std::string error = effects.status.ok() ? "" : core::ReasonName(effects.status);
   trace_.Say(now, "event", event.index(), model_.version(), effects.waits, effects.fold,
@@ -132,6 +133,7 @@ void Oracle::Saw(const core::Event& event, const Payload& payload, const core::E
   Check((effects.made != nullptr) == is_step, "record_missing", "a record comes with each step");
   if (is_step && effects.made != nullptr) {
     CheckRecord(counted, settings, close_config_version, *effects.made);
+    CheckAbstained(abstained, *effects.made);
   }
   CheckReleased(expected, effects);
   if (effects.step.has_value() && expected.step) CheckOrder(*effects.step);
@@ -323,6 +325,14 @@ void Oracle::CheckRecord(const std::vector<Counted>& counted, const Settings& se
         absl::StrCat("its members are not those of version ", record.version));
   Check(counted.empty() || FromTime(record.opened) == counted.front().time, "record_wrong",
         "opened at another time");
+}
+
+void Oracle::CheckAbstained(const Abstained& abstained, const core::VersionRecord& record) {
+  std::vector<std::string> names(abstained.workers.begin(), abstained.workers.end());
+  if (names.size() > core::kMaxLateNames) names.resize(core::kMaxLateNames);
+  Check(record.num_abstained == abstained.count && record.abstained_workers == names,
+        "record_wrong",
+        absl::StrCat(record.num_abstained, " abstentions, expected ", abstained.count));
 }
 
 void Oracle::CheckCounters(const core::Session& session) {

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "absl/container/flat_hash_map.h"
@@ -64,6 +65,12 @@ class Oracle {
   // `close_config_version` is of the configuration that the closing rule came from.
   void CheckRecord(const std::vector<Counted>& counted, const Settings& settings,
                    uint64_t close_config_version, const core::VersionRecord& record);
+  // The abstentions since the version before.
+  struct Abstained {
+    uint32_t count = 0;
+    std::set<std::string> workers;
+  };
+  void CheckAbstained(const Abstained& abstained, const core::VersionRecord& record);
   void CheckCounters(const core::Session& session);
   void CheckFinal(const Key& key, const core::Answer& answer);
 

@@ -256,12 +256,16 @@ void Server::Contribute(const Request& request, const Caller& caller) {
   input.contribution.base_version = payload.base_version;
   input.contribution.weight = payload.weight;
   input.contribution.may_wait = request.may_wait;
+  input.contribution.closes_round = payload.closes_round;
+  input.contribution.abstains = payload.abstains;
   if (payload.loss.has_value()) input.losses = {*payload.loss};
   const auto gradient = std::make_shared<std::vector<float>>(GradientOf(world_, payload));
   Spoil(world_, payload, *gradient);
   // Some contributions come in one message and are folded one by one; some come over streams and
   // are folded several at a time.
-  if (payload.content % 3 == 0) {
+  if (payload.abstains) {
+    input.losses.clear();
+  } else if (payload.content % 3 == 0) {
     input.gradient = {
         core::Dtype::kFloat32,
         {reinterpret_cast<const char*>(gradient->data()), gradient->size() * sizeof(float)}};

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <iterator>
 
+#include "absl/strings/match.h"
 #include "core/base/check.h"
 
 namespace talweg::simulation {
@@ -14,11 +15,29 @@ using core::AggregationConfig;
 using core::AggregationMode;
 using core::CloseRule;
 
-constexpr absl::string_view kSmallWorlds[] = {
-    "all",          "count",       "count_or_fewer", "weight",           "deadline",
-    "late_welcome", "crowded",     "beginners",      "bounded",          "bounded_limited",
-    "asynchronous", "accumulated", "one_trainer",    "exact_mean",       "by_worker",
-    "trimmed_mean", "median",      "exact_bounded",  "exact_accumulated"};
+constexpr absl::string_view kSmallWorlds[] = {"all",
+                                              "count",
+                                              "count_or_fewer",
+                                              "weight",
+                                              "deadline",
+                                              "late_welcome",
+                                              "crowded",
+                                              "beginners",
+                                              "bounded",
+                                              "bounded_limited",
+                                              "asynchronous",
+                                              "accumulated",
+                                              "one_trainer",
+                                              "exact_mean",
+                                              "by_worker",
+                                              "trimmed_mean",
+                                              "median",
+                                              "exact_bounded",
+                                              "exact_accumulated",
+                                              "abstaining",
+                                              "abstaining_exact",
+                                              "abstaining_bounded",
+                                              "abstaining_windows"};
 constexpr absl::string_view kBigWorlds[] = {"big_synchronous", "big_bounded", "big_asynchronous"};
 
 // A time span that every clock can tell exactly.
@@ -242,7 +261,15 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
   } else if (name == "beginners") {
     SetSynchronous(world, random.Chance(0.5) ? CloseRule::kAll : CloseRule::kDeadline, random);
     policy.min_workers = random.Whole(1, world.num_workers - world.num_observers);
-  } else if (name == "bounded" || name == "exact_bounded") {
+  } else if (name == "abstaining" || name == "abstaining_exact") {
+    constexpr CloseRule kRules[] = {CloseRule::kAll, CloseRule::kCount, CloseRule::kWeight,
+                                    CloseRule::kDeadline};
+    SetSynchronous(world, kRules[random.Below(4)], random);
+    const bool may_be_few = policy.close == CloseRule::kCount || policy.close == CloseRule::kWeight;
+    if (may_be_few && random.Chance(0.5)) policy.too_few = core::TooFew::kClose;
+    if (random.Chance(0.3)) policy.min_workers = random.Whole(1, NumContributors(world));
+    policy.workers_may_close = random.Chance(0.5);
+  } else if (name == "bounded" || name == "exact_bounded" || name == "abstaining_bounded") {
     SetBounded(world, random);
   } else if (name == "bounded_limited") {
     SetBounded(world, random);
@@ -250,7 +277,7 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
     policy.max_staleness = (policy.max_workers - 1) * (2 * policy.max_rounds_ahead + 1);
   } else if (name == "asynchronous") {
     SetAsynchronous(world, 1, random);
-  } else if (name == "accumulated" || name == "exact_accumulated") {
+  } else if (name == "accumulated" || name == "exact_accumulated" || name == "abstaining_windows") {
     SetAsynchronous(world, random.Whole(2, 12), random);
   } else if (name == "one_trainer") {
     world.num_workers = static_cast<uint32_t>(random.Whole(1, 2));
@@ -269,8 +296,13 @@ WorldConfig MakeWorld(absl::string_view name, uint64_t seed) {
     policy.reduction = core::Reduction::kMedian;
     SetStaging(world);
   }
-  const absl::string_view with_arrays[] = {"exact_mean", "by_worker",     "trimmed_mean",
-                                           "median",     "exact_bounded", "exact_accumulated"};
+  if (absl::StartsWith(name, "abstaining")) {
+    world.abstains = random.Chance(0.3) ? random.Between(0.5, 1.0) : random.Between(0.0, 0.5);
+    world.closes = policy.takes_closing() ? random.Between(0.0, 0.1) : random.Between(0.0, 0.01);
+  }
+  const absl::string_view with_arrays[] = {
+      "exact_mean",    "by_worker",         "trimmed_mean",     "median",
+      "exact_bounded", "exact_accumulated", "abstaining_exact", "abstaining_windows"};
   if (std::find(std::begin(with_arrays), std::end(with_arrays), name) != std::end(with_arrays)) {
     world.num_elements = static_cast<uint32_t>(random.Whole(1, 6));
     world.fault_seconds = 40;

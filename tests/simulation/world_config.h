@@ -63,6 +63,8 @@ struct WorldConfig {
   double call_timeout = 20;     // after which the same call is made again
   double asks_not_to_wait = 0;  // share of contributions
   double goes_on_pending = 0;   // share of pending contributions that are not asked about again
+  double abstains = 0;          // share of contributions that are abstentions
+  double closes = 0;            // share of contributions that ask for the close
   double pulls_anew = 0;        // share of verdicts whose parameters a worker does not go on with
   double heartbeat_share = 1;   // of the workers
   bool all_beat_in_calm = true;

@@ -68,7 +68,10 @@ class WireStream {
   ~WireStream();
 
   // Returns false if the stream is over; Finish tells why.
-  bool Write(const v1::StreamStepRequest& frame) { return stream_->Write(frame); }
+  bool Write(const v1::StreamStepRequest& frame) {
+    if (frame.has_header()) abstains_ = frame.header().header().abstain();
+    return stream_->Write(frame);
+  }
   // Writes a header with the fields of `request`.
   bool WriteHeader(const v1::StepRequest& request);
   bool WriteCommit();
@@ -90,7 +93,8 @@ class WireStream {
  private:
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<v1::StreamStepRequest, v1::StreamStepResponse>> stream_;
-  bool granted_ = false;  // for the contribution that comes next
+  bool granted_ = false;   // for the contribution that comes next
+  bool abstains_ = false;  // the contribution under way
   bool finished_ = false;
 };
 

@@ -168,7 +168,8 @@ absl::Status ContributionStream::TakeFrame() {
 
 absl::Status ContributionStream::TakeGrant(const v1::Grant& grant) {
   granted_ = true;
-  const size_t size = queue_.empty() ? grant.num_elements() : queue_.back()->gradient.size();
+  if (queue_.empty() || queue_.back()->options.abstain) return absl::OkStatus();
+  const size_t size = queue_.back()->gradient.size();
   if (grant.num_elements() == size) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("the session has ", grant.num_elements(), " elements, the gradient ", size));

@@ -100,6 +100,7 @@ struct FakeServer {
   bool will_not_count = false;   // a contribution that is pending is told so
   bool answers_pending = false;  // a call that would wait is told at once: pending
   int num_silences = 0;
+  uint64_t abstained = 0;                     // the sequence of the last abstention
   std::optional<std::vector<float>> pending;  // the gradient that waits in the round
   std::vector<v1::JoinRequest> joins;         // every Join that came
   std::vector<v1::SectionKind> chunk_kinds;   // of every chunk that came
@@ -150,7 +151,9 @@ inline absl::Status Judge(FakeServer& server, const v1::ContributionHeader& head
   const bool replayed = header.sequence() == server.last_sequence;
   if (!replayed) {
     server.last_sequence = header.sequence();
-    if (server.round_open) {
+    if (header.abstain()) {
+      server.abstained = header.sequence();
+    } else if (server.round_open) {
       server.pending.emplace(gradient.begin(), gradient.end());
     } else {
       server.Apply(gradient);
@@ -158,13 +161,16 @@ inline absl::Status Judge(FakeServer& server, const v1::ContributionHeader& head
   }
   const bool waits = server.pending.has_value();
   response.set_history(server.history);
-  response.set_verdict(waits ? v1::VERDICT_PENDING : v1::VERDICT_APPLIED);
+  const bool abstained = server.abstained == header.sequence();
+  response.set_verdict(waits       ? v1::VERDICT_PENDING
+                       : abstained ? v1::VERDICT_ABSTAINED
+                                   : v1::VERDICT_APPLIED);
   response.set_replayed(replayed);
   response.set_will_not_count(waits && server.will_not_count);
   response.set_applied_version(waits ? server.version + 1 : server.last_version);
   response.set_data_version(server.version);
   response.set_next_learning_rate(server.next_learning_rate);
-  if (!waits) response.mutable_report()->set_contributors(1);
+  if (!waits && !abstained) response.mutable_report()->set_contributors(1);
   return absl::OkStatus();
 }
 

@@ -137,8 +137,12 @@ class FakeTransport final : public Transport {
       server_->step_connections.insert(connection_);
       response.Clear();
       std::vector<float> gradient(server_->parameters.size());
-      const v1::Section& section = request.sections(0);
-      DecodeFloats(section.dtype(), section.data().data(), absl::MakeSpan(gradient));
+      if (request.header().abstain()) {
+        EXPECT_TRUE(request.sections().empty());
+      } else {
+        const v1::Section& section = request.sections(0);
+        DecodeFloats(section.dtype(), section.data().data(), absl::MakeSpan(gradient));
+      }
       const absl::Status judged = Judge(*server_, request.header(), gradient, response);
       if (!judged.ok()) return judged;
       if (response.verdict() == v1::VERDICT_PENDING && !request.reply().return_pending() &&

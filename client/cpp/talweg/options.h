@@ -36,6 +36,10 @@ struct StepOptions {
   // The version is made with this contribution, however many others are still to come. In the mode
   // SYNCHRONOUS the server refuses it, unless the session's policy says workers_may_close.
   bool closes_round = false;
+  // The worker has no gradient for the coming version, and no round waits for it: Step takes an
+  // empty gradient, no losses and no weight, and still brings the next point. The verdict is
+  // VERDICT_ABSTAINED.
+  bool abstain = false;
   // True if the numbers are no gradient, but what the worker's own steps added to the parameters of
   // version() (local SGD, federated averaging).
   bool difference = false;

@@ -150,6 +150,10 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
   if (options.point != v1::POINT_PARAMETERS && options.point != v1::POINT_LOOKAHEAD) {
     return absl::InvalidArgumentError("a step brings back POINT_PARAMETERS or POINT_LOOKAHEAD");
   }
+  if (options.abstain && (!gradient.empty() || !losses.empty() || options.weight.has_value())) {
+    return absl::InvalidArgumentError(
+        "a worker that abstains has no gradient, no losses and no weight");
+  }
   if (state.waiting.empty()) state.perhaps_judged = false;
   Waiting& waiting = state.waiting.emplace_back();
   waiting.asks_again = options.return_pending;
@@ -164,6 +168,7 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
   header.mutable_losses()->Assign(losses.begin(), losses.end());
   if (options.weight.has_value()) header.set_weight(*options.weight);
   header.set_closes_round(options.closes_round);
+  header.set_abstain(options.abstain);
   state.Aim(contribution, parameters);
   return absl::OkStatus();
 }

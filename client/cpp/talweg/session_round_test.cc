@@ -274,6 +274,29 @@ TEST_P(SessionRoundTest, WeightAndDifferenceTravel) {
   EXPECT_THAT(kinds, ElementsAre(v1::SECTION_KIND_GRADIENT, v1::SECTION_KIND_DIFFERENCE));
 }
 
+TEST_P(SessionRoundTest, AWorkerMayAbstain) {
+  server_->round_open = false;
+  Session session = Join();
+  StepOptions abstain;
+  abstain.abstain = true;
+  for (int repeat = 0; repeat < 2; ++repeat) {
+    const absl::StatusOr<StepResult> result = session.Step({}, parameters(), {}, abstain);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->verdict, v1::VERDICT_ABSTAINED);
+    EXPECT_FALSE(result->applied());
+    ASSERT_TRUE(session.Step(gradient_, parameters()).ok());
+  }
+  const std::vector<v1::ContributionHeader> headers = Headers();
+  ASSERT_EQ(headers.size(), 4u);
+  EXPECT_TRUE(headers[0].abstain());
+  EXPECT_FALSE(headers[1].abstain());
+  EXPECT_EQ(server_->version, 2u);
+  EXPECT_TRUE(absl::IsInvalidArgument(session.Step(gradient_, {}, {}, abstain).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(session.Step({}, {}, {0.5}, abstain).status()));
+  abstain.weight = 1.0f;
+  EXPECT_TRUE(absl::IsInvalidArgument(session.Step({}, {}, {}, abstain).status()));
+}
+
 TEST_P(SessionRoundTest, RolesAreToldAtEveryJoin) {
   Session session = Join();
   Session other = Join({{v1::ROLE_STATISTICS, v1::ROLE_GRADIENT}});

@@ -51,12 +51,17 @@ absl::Status Session::State::CallStep(Contribution& contribution, absl::Duration
   *request.mutable_header() = contribution.header.header();
   *request.mutable_reply() = contribution.header.reply();
   request.mutable_reply()->set_max_reply_bytes(options.max_message_bytes);
-  if (request.sections_size() == 0) request.add_sections();
-  v1::Section& gradient = *request.mutable_sections(0);
-  gradient.set_kind(KindOf(step));
-  gradient.set_dtype(step.gradient_dtype);
-  gradient.mutable_data()->resize(contribution.gradient.size() * DtypeBytes(step.gradient_dtype));
-  EncodeFloats(step.gradient_dtype, contribution.gradient, gradient.mutable_data()->data());
+  const uint64_t gradient_bytes = contribution.gradient.size() * DtypeBytes(step.gradient_dtype);
+  if (step.abstain) {
+    request.clear_sections();
+  } else {
+    if (request.sections_size() == 0) request.add_sections();
+    v1::Section& gradient = *request.mutable_sections(0);
+    gradient.set_kind(KindOf(step));
+    gradient.set_dtype(step.gradient_dtype);
+    gradient.mutable_data()->resize(gradient_bytes);
+    EncodeFloats(step.gradient_dtype, contribution.gradient, gradient.mutable_data()->data());
+  }
   absl::Status status = contribution.waits ? transport->WaitForStep(
                                                  request, response, [&] { return wait.Look(); },
                                                  wait.attempt_timeout())
@@ -83,8 +88,7 @@ absl::Status Session::State::CallStep(Contribution& contribution, absl::Duration
   sections.Swap(response.mutable_sections());
   contribution.num_good = parameters.size();
   if (step.progress) {
-    const uint64_t bytes =
-        gradient.data().size() + parameters.size() * DtypeBytes(step.reply_dtype);
+    const uint64_t bytes = gradient_bytes + parameters.size() * DtypeBytes(step.reply_dtype);
     step.progress(bytes, bytes);
   }
   return absl::OkStatus();
