@@ -33,8 +33,9 @@ bool IsShown(const std::string& name, const ChartColumns& columns) {
   if (name == "contributors") return columns.high > 1;
   if (name == "total_weight") return columns.low < columns.high;
   constexpr std::string_view kSeldom[] = {
-      "num_late",         "num_expired", "num_losses_left_out", "num_non_finite",
-      "first_non_finite", "too_stale",   "rejected_non_finite", "round_closed"};
+      "num_late",       "num_expired",      "num_abstained", "num_losses_left_out",
+      "num_non_finite", "first_non_finite", "too_stale",     "rejected_non_finite",
+      "round_closed"};
   if (std::find(std::begin(kSeldom), std::end(kSeldom), name) != std::end(kSeldom)) {
     return columns.high > 0;
   }
@@ -106,21 +107,14 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
   }
   const size_t head = page.size();
   std::vector<std::string> lines;
+  std::optional<size_t> loss;  // its column, which is the first
   for (size_t column = 0; column < RecordColumns().size(); ++column) {
     const std::string& name = RecordColumns()[column].name;
     const std::vector<ChartPoint> points = Points(column);
     const ChartColumns all = ColumnsOf(points, size.columns);
     if (!IsShown(name, all)) continue;
+    if (name == "loss") loss = column;
     const double current = points.back().value;
-    // Rows are taken by the headline, the open round, a line above and below the loss, and one line
-    // for each other number.
-    const size_t others = RecordColumns().size() + 2 + head;
-    if (name == "loss" && size.rows >= others + kMinLossRows) {
-      page.push_back(absl::StrCat(absl::StrFormat(kLine, name, current), RangeText(points)));
-      const size_t height = std::min(size.rows - others, kMaxLossRows);
-      for (std::string& row : DrawChart(all, height)) page.push_back(std::move(row));
-      continue;
-    }
     std::string line = absl::StrFormat(kLine, name, current);
     // If there is no room for all, the range goes first, then the curve.
     const std::string range = absl::StrCat("  ", RangeText(points));
@@ -135,7 +129,20 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
     }
     lines.push_back(std::move(line));
   }
-  if (page.size() > head) page.emplace_back();
+  // The loss is drawn large if there is room beside the headline, the open round, a line above and
+  // below the loss, and one line for each other number.
+  const size_t others = lines.size() + 1 + head;
+  if (loss.has_value() && size.rows >= others + kMinLossRows) {
+    lines.erase(lines.begin());
+    const std::vector<ChartPoint> points = Points(*loss);
+    page.push_back(
+        absl::StrCat(absl::StrFormat(kLine, "loss", points.back().value), RangeText(points)));
+    const size_t height = std::min(size.rows - others, kMaxLossRows);
+    for (std::string& row : DrawChart(ColumnsOf(points, size.columns), height)) {
+      page.push_back(std::move(row));
+    }
+    page.emplace_back();
+  }
   page.insert(page.end(), lines.begin(), lines.end());
   if (page.size() > size.rows) page.resize(size.rows);
   return page;
