@@ -111,6 +111,8 @@ std::string ValueText(const FieldDescriptor& field, const Message& message) {
     case FieldDescriptor::CPPTYPE_ENUM:
       return std::string(absl::StripPrefix(reflection.GetEnum(message, &field)->name(),
                                            PrefixOf(*field.enum_type())));
+    case FieldDescriptor::CPPTYPE_STRING:
+      return reflection.GetString(message, &field);
     default:
       return "";
   }

@@ -71,7 +71,8 @@ google::protobuf::Message* MutableCase(absl::string_view name, const std::string
 std::string LayoutText(const v1::Layout& layout, int max_tensors);
 // Groups as ParseGroups takes them, without what is at its default; at most `max_groups`.
 std::string GroupsText(const v1::SessionConfig& config, int max_groups);
-// "beta1=0.9 beta2=0.999": numbers, flags and enumerations in their order, without unset ones.
+// "beta1=0.9 beta2=0.999": numbers, flags, enumerations and texts in their order, without unset
+// ones.
 std::string FieldsText(const google::protobuf::Message& message);
 // The policy that a server resolved, its mode first, without what has no meaning in that mode.
 std::string PolicyText(const v1::AggregationPolicy& policy);

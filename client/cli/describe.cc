@@ -180,6 +180,16 @@ std::string SessionTable(const v1::Session& session) {
   if (session.has_state_checksum()) {
     table.AddRow({"checksum", absl::StrFormat("%08x", session.state_checksum())});
   }
+  if (session.has_state_digest()) {
+    const v1::StateDigest& digest = session.state_digest();
+    table.AddRow({"state digest", absl::StrCat(digest.sha256(), " of version ", digest.version(),
+                                               ", ", digest.scheme())});
+    for (const v1::VectorDigest& vector : digest.vectors()) {
+      table.AddRow(
+          {vector.name(), absl::StrCat(vector.sha256(), " of ", GroupDigits(vector.num_elements()),
+                                       " ", vector.type())});
+    }
+  }
   return table.Text();
 }
 

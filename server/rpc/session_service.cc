@@ -88,7 +88,9 @@ Reactor* SessionService::GetSession(grpc::CallbackServerContext* context,
   UnaryCall* call = Begin("talweg.v1.SessionService/GetSession", context, response);
   const auto host = call->call().Enter(*request, request->session_id());
   if (!host.ok()) return call->End(host.status());
-  (*host)->Describe({.checksum = request->include_checksum(), .open_round = true},
+  (*host)->Describe({.checksum = request->include_checksum(),
+                     .digest = request->include_digest(),
+                     .open_round = true},
                     Described(call, response));
   return call;
 }

@@ -2,6 +2,7 @@
 #include "server/wire/report_to_proto.h"
 
 #include "core/base/check.h"
+#include "core/base/sha256.h"
 
 namespace talweg::server {
 
@@ -20,6 +21,7 @@ v1::StepReport ReportToProto(const core::StepNumbers& report) {
   proto.set_num_expired(report.num_expired);
   proto.set_num_non_finite(report.num_non_finite);
   if (report.num_non_finite > 0) proto.set_first_non_finite(report.first_non_finite);
+  if (report.state_digest.has_value()) proto.set_state_digest(core::HexOf(*report.state_digest));
   return proto;
 }
 

@@ -22,6 +22,7 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   report.num_expired = 1;
   report.expired_workers = {"c"};
   report.num_non_finite = 6;
+  report.state_digest.emplace().fill(0xab);
   const v1::StepReport proto = ReportToProto(report);
   EXPECT_EQ(proto.learning_rate(), 0.25);
   EXPECT_EQ(proto.gradient_norm(), 3);
@@ -41,6 +42,9 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   EXPECT_EQ(proto.expired_workers(0), "c");
   EXPECT_EQ(proto.num_non_finite(), 6u);
   EXPECT_TRUE(proto.has_first_non_finite());  // element 0
+  EXPECT_EQ(proto.state_digest(),
+            "abababababababababababababababababababababababababababababababab");
+  EXPECT_FALSE(ReportToProto(core::StepReport()).has_state_digest());
 }
 
 TEST(ReportToProtoTest, LossThatWasNotSentIsNotZero) {
