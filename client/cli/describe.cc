@@ -333,4 +333,32 @@ absl::Status StepError(const StepResult& result) {
       " of the flat vector: go back to older parameters, and take a smaller rate"));
 }
 
+absl::Status OverflowError(uint64_t num_overflowed, uint64_t first_overflowed,
+                           const v1::Layout& layout) {
+  if (num_overflowed == 0) return absl::OkStatus();
+  uint64_t element = first_overflowed;
+  std::string name;
+  for (const v1::Tensor& tensor : layout.tensors()) {
+    uint64_t size = 1;
+    for (const uint64_t dimension : tensor.shape()) size *= dimension;
+    name = tensor.name();
+    if (element < size) break;
+    element -= size;
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      GroupDigits(num_overflowed), num_overflowed == 1 ? " parameter is" : " parameters are",
+      " finite on the server and infinite in this dtype, first element ", element, " of tensor ",
+      name, ": ask for --dtype float32, or bfloat16, which reaches almost as far"));
+}
+
+std::string OneWorkerNote(const v1::SessionConfig& config) {
+  const v1::AggregationPolicy& policy = config.aggregation();
+  if (policy.mode() != v1::AGGREGATION_MODE_ASYNCHRONOUS || policy.max_staleness() > 0 ||
+      policy.max_workers() == 1) {
+    return "";
+  }
+  return "for one worker: it takes only gradients of the current version. For several workers, set "
+         "--aggregation mode=SYNCHRONOUS, or a --max_staleness\n";
+}
+
 }  // namespace talweg

@@ -210,10 +210,11 @@ absl::Status RunCreate(const Arguments& arguments, std::ostream& out) {
   if (!request.ok()) return request.status();
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
-  const absl::Status printed = PrintSession(arguments, client->CreateSession(*request), out);
-  if (printed.ok() && request->validate_only() && !arguments.Has("json")) {
-    out << "a dry run: no session was made\n";
-  }
+  const absl::StatusOr<v1::Session> created = client->CreateSession(*request);
+  const absl::Status printed = PrintSession(arguments, created, out);
+  if (!printed.ok() || arguments.Has("json")) return printed;
+  out << OneWorkerNote(created->config());
+  if (request->validate_only()) out << "a dry run: no session was made\n";
   return printed;
 }
 
@@ -258,6 +259,8 @@ absl::Status RunUpdate(const Arguments& arguments, std::ostream& out) {
   v1::UpdateSessionRequest request;
   request.set_session_id(session->session_id());
   request.set_history(session->history());
+  // An attempt that is given up and looked at late must not undo what somebody set after it.
+  request.set_expected_config_version(session->config_version());
   const std::string method = CaseName(session->config().optimizer(), "method");
   MutableCase(method, "method", *request.mutable_config()->mutable_optimizer());
   std::vector<std::string> paths = arguments.Texts("reset");

@@ -138,7 +138,9 @@ Reactor* SessionService::UpdateSession(grpc::CallbackServerContext* context,
       [request](const core::SessionConfig& current) {
         return MergeConfig(current, request->config(), request->update_mask());
       },
-      Described(call, response));
+      Described(call, response),
+      request->has_expected_config_version() ? std::optional(request->expected_config_version())
+                                             : std::nullopt);
   return call;
 }
 

@@ -54,7 +54,9 @@ class CommandsTest : public testing::ServedTest {
   int Run(std::vector<std::string> words, std::ostream& out, std::ostream& errors) const {
     words.push_back("--server=" + server_->address());
     std::vector<Command> commands = WorkerCommands();
-    for (const Command& command : WatchCommands()) commands.push_back(command);
+    for (const auto& more : {WatchCommands(), SessionCommands(), TensorCommands()}) {
+      commands.insert(commands.end(), more.begin(), more.end());
+    }
     return RunCommandLine(commands, words, out, errors);
   }
   Outcome Run(const std::string& words) const {
@@ -225,6 +227,75 @@ TEST_F(CommandsTest, AWatchThatSeesNoStepForASecondTellsTheOpenRoundOnce) {
   ASSERT_EQ(lines.size(), 1u) << text.str();
   EXPECT_THAT(lines[0],
               StartsWith("waiting  round 1: 1 of 2 contributed (a), expected: b, since "));
+}
+
+TEST_F(CommandsTest, CreateSaysThatADefaultSessionIsForOneWorker) {
+  const std::string made = " --layout w:2 --optimizer adam --learning_rate 0.1 --init w=normal";
+  constexpr const char* kWord = "for one worker: ";
+  EXPECT_THAT(Run("session create a" + made).out, HasSubstr(kWord));
+  EXPECT_THAT(Run("session create b --dry_run" + made).out, HasSubstr(kWord));
+  for (const char* fleet :
+       {" --max_staleness 1", " --aggregation mode=SYNCHRONOUS",
+        " --aggregation mode=BOUNDED_STALENESS", " --aggregation max_workers=1", " --json"}) {
+    const Outcome created = Run("session create c --dry_run" + made + fleet);
+    EXPECT_EQ(created.code, 0) << created.errors;
+    EXPECT_THAT(created.out, Not(HasSubstr(kWord))) << fleet;
+  }
+}
+
+TEST_F(CommandsTest, GetTellsTheDigestOfASmallSessionUnasked) {
+  const std::string small = Run("session get s").out;
+  EXPECT_THAT(small, HasSubstr("state digest"));
+  EXPECT_THAT(small, HasSubstr("talweg.state.v1"));
+  ASSERT_TRUE(wire_->Create(VectorSession("large", (1 << 20) + 1)).ok());
+  const std::string large = Run("session get large").out;
+  EXPECT_THAT(large, Not(HasSubstr("talweg.state.v1")));
+  EXPECT_THAT(large, HasSubstr("--digest"));
+  EXPECT_THAT(Run("session get large --digest").out, HasSubstr("talweg.state.v1"));
+  const auto json = FromJson<v1::Session>(Run("session get s --json").out);
+  EXPECT_EQ(json.state_digest().vectors_size(), 1);
+}
+
+// Somebody else changes the configuration while the update is on its way.
+TEST_F(CommandsTest, UpdateNamesTheConfigurationThatItHasSeen) {
+  EXPECT_EQ(Run("session update s --learning_rate 0.25").code, 0);
+  EXPECT_EQ(Run("session update s --digest_every 3").code, 0);
+  const v1::Session session = wire_->Get("s");
+  EXPECT_EQ(session.config_version(), 3u);
+  EXPECT_EQ(session.config().digests().every_steps(), 3u);
+}
+
+TEST_F(CommandsTest, PullAndStepSayWhatTheDtypeDoesNotReach) {
+  v1::CreateSessionRequest create = VectorSession("big", 2);
+  v1::Tensor& tensor = *create.mutable_config()->mutable_layout()->add_tensors();
+  tensor.set_name("b");
+  tensor.add_shape(2);
+  v1::Section& initial = *create.mutable_initial_values()->mutable_uploaded();
+  initial.set_kind(v1::SECTION_KIND_PARAMETERS);
+  for (const float value : {1, 2, 3, 70000}) initial.add_values(value);
+  ASSERT_TRUE(wire_->Create(create).ok());
+  const std::string file = ::testing::TempDir() + "talweg_overflow.npy";
+  const std::string told =
+      "1 parameter is finite on the server and infinite in this dtype, first "
+      "element 1 of tensor b";
+  const Outcome pulled = Run("pull big --dtype float16 --output " + file);
+  EXPECT_EQ(pulled.code, 1);
+  EXPECT_THAT(pulled.out, HasSubstr("4 elements of version 0"));
+  EXPECT_THAT(pulled.errors, HasSubstr(told));
+  const auto json =
+      FromJson<v1::PullResponse>(Run("pull big --dtype float16 --json --output " + file).out);
+  EXPECT_EQ(json.num_overflowed(), 1u);
+  EXPECT_EQ(json.first_overflowed(), 3u);
+  EXPECT_EQ(Run("pull big --dtype bfloat16 --output " + file).code, 0);
+  // A gradient of zeros.
+  ASSERT_TRUE(wire_->Create(VectorSession("zeros", 4)).ok());
+  ASSERT_EQ(Run("pull zeros --output " + file).code, 0);
+  const Outcome stepped =
+      Run("step big --dtype float16 --gradient " + file + " --output " + file + ".out.npy");
+  EXPECT_EQ(stepped.code, 1);
+  EXPECT_THAT(stepped.out, HasSubstr("APPLIED"));
+  EXPECT_THAT(stepped.errors, HasSubstr(told));
+  EXPECT_EQ(Run("step big --gradient " + file + " --output " + file + ".out.npy").code, 0);
 }
 
 }  // namespace
