@@ -15,6 +15,7 @@
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
 #include "client/cli/tensor_file.h"
+#include "client/cli/typed_config.h"
 #include "client/cpp/talweg/float_bytes.h"
 #include "google/protobuf/util/json_util.h"
 
