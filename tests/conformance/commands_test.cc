@@ -2,12 +2,15 @@
 //
 // Commands of `talweg` against a real server: a worker's place by hand, and what a watched session
 // waits for.
+#include <atomic>
 #include <chrono>
+#include <functional>
 #include <future>
 #include <ostream>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +19,7 @@
 #include "gmock/gmock.h"
 #include "google/protobuf/util/json_util.h"
 #include "gtest/gtest.h"
+#include "server/calls/doorkeeper.h"
 #include "tests/conformance/served_test.h"
 #include "tests/support/wire_client.h"
 
@@ -256,13 +260,41 @@ TEST_F(CommandsTest, GetTellsTheDigestOfASmallSessionUnasked) {
   EXPECT_EQ(json.state_digest().vectors_size(), 1);
 }
 
-// Somebody else changes the configuration while the update is on its way.
-TEST_F(CommandsTest, UpdateNamesTheConfigurationThatItHasSeen) {
-  EXPECT_EQ(Run("session update s --learning_rate 0.25").code, 0);
-  EXPECT_EQ(Run("session update s --digest_every 3").code, 0);
-  const v1::Session session = wire_->Get("s");
-  EXPECT_EQ(session.config_version(), 3u);
-  EXPECT_EQ(session.config().digests().every_steps(), 3u);
+// Before the next update is looked at, lets another one overtake it.
+class Overtaker final : public server::Doorkeeper {
+ public:
+  explicit Overtaker(std::function<void()> overtake) : overtake_(std::move(overtake)) {}
+  absl::Status Admit(const server::CallFacts& call) override {
+    const bool is_update = call.method == "talweg.v1.SessionService/UpdateSession";
+    if (is_update && !has_overtaken_.exchange(true)) overtake_();
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::function<void()> overtake_;
+  std::atomic<bool> has_overtaken_ = false;
+};
+
+TEST_F(CommandsTest, AnUpdateUndoesNothingThatCameAfterWhatItHasSeen) {
+  server::ServerOptions options;
+  Overtaker overtaker([this] {
+    v1::UpdateSessionRequest request;
+    request.set_session_id("s");
+    request.mutable_config()->mutable_schedule()->set_learning_rate(0.125);
+    request.mutable_update_mask()->add_paths("schedule.learning_rate");
+    v1::UpdateSessionResponse response;
+    grpc::ClientContext context;
+    EXPECT_TRUE(wire_->sessions().UpdateSession(&context, request, &response).ok());
+  });
+  options.doorkeepers = {&overtaker};
+  Start(options);
+  EXPECT_TRUE(wire_->Create(VectorSession("s", 3)).ok());
+  ExpectRefused(Run("session update s --learning_rate 0.25"), "CONFIG_CHANGED");
+  EXPECT_EQ(wire_->Get("s").config().schedule().learning_rate(), 0.125);
+  EXPECT_EQ(Run("session update s --learning_rate 0.25 --digest_every 3").code, 0);
+  EXPECT_EQ(wire_->Get("s").config().schedule().learning_rate(), 0.25);
+  EXPECT_EQ(wire_->Get("s").config().digests().every_steps(), 3u);
+  server_.reset();  // before the doorkeeper goes
 }
 
 TEST_F(CommandsTest, PullAndStepSayWhatTheDtypeDoesNotReach) {
