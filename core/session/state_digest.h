@@ -19,7 +19,7 @@
 //
 // Cost: every byte of the parameters and the slots is read once; SHA-256 takes about 0.6 s per GB
 // and thread on x86-64 with its own instructions, with one thread per vector, and a multiple of
-// that without. tests/bench/small_step_bench.cc measures it.
+// that without. tests/bench/digest_bench.cc measures what it adds to a step.
 #pragma once
 
 #include <cstdint>
