@@ -16,7 +16,7 @@ set -euo pipefail
 packages=(
   build-essential ccache cmake ninja-build pkg-config
   protobuf-compiler libprotobuf-dev libabsl-dev libgrpc++-dev protobuf-compiler-grpc
-  libeigen3-dev libopenblas-pthread-dev libhwy-dev libspdlog-dev zlib1g-dev nlohmann-json3-dev
+  libeigen3-dev libopenblas-pthread-dev libhwy-dev libspdlog-dev zlib1g-dev libssl-dev nlohmann-json3-dev
   libisal-dev libzip-dev libgtest-dev libgmock-dev libbenchmark-dev
 )
 # What tests and linters ask for beyond that: the peer of the golden vectors and the benchmarks

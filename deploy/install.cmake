@@ -36,6 +36,7 @@ install(DIRECTORY proto/talweg proto/google
   DESTINATION ${CMAKE_INSTALL_DATADIR}/talweg/proto
   FILES_MATCHING PATTERN "*.proto")
 install(FILES proto/README.md proto/CLIENTS.md DESTINATION ${CMAKE_INSTALL_DATADIR}/talweg/proto)
+install(DIRECTORY proto/vectors DESTINATION ${CMAKE_INSTALL_DATADIR}/talweg/proto)
 
 install(DIRECTORY client/data/mnist DESTINATION ${CMAKE_INSTALL_DATADIR}/talweg)
 

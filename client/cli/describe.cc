@@ -185,6 +185,16 @@ std::string SessionTable(const v1::Session& session) {
   if (session.has_state_checksum()) {
     table.AddRow({"checksum", absl::StrFormat("%08x", session.state_checksum())});
   }
+  if (session.has_state_digest()) {
+    const v1::StateDigest& digest = session.state_digest();
+    table.AddRow({"state digest", absl::StrCat(digest.sha256(), " of version ", digest.version(),
+                                               ", ", digest.scheme())});
+    for (const v1::VectorDigest& vector : digest.vectors()) {
+      table.AddRow(
+          {vector.name(), absl::StrCat(vector.sha256(), " of ", GroupDigits(vector.num_elements()),
+                                       " ", vector.type())});
+    }
+  }
   return table.Text();
 }
 
@@ -340,6 +350,34 @@ absl::Status StepError(const StepResult& result) {
       "version ", result.applied_version, " has ", GroupDigits(result.report->num_non_finite()),
       " parameters that are not finite, the first is element ", result.report->first_non_finite(),
       " of the flat vector: go back to older parameters, and take a smaller rate"));
+}
+
+absl::Status OverflowError(uint64_t num_overflowed, uint64_t first_overflowed,
+                           const v1::Layout& layout) {
+  if (num_overflowed == 0) return absl::OkStatus();
+  uint64_t element = first_overflowed;
+  std::string name;
+  for (const v1::Tensor& tensor : layout.tensors()) {
+    uint64_t size = 1;
+    for (const uint64_t dimension : tensor.shape()) size *= dimension;
+    name = tensor.name();
+    if (element < size) break;
+    element -= size;
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      GroupDigits(num_overflowed), num_overflowed == 1 ? " parameter is" : " parameters are",
+      " finite on the server and infinite in this dtype, first element ", element, " of tensor ",
+      name, ": ask for --dtype float32, or bfloat16, which reaches almost as far"));
+}
+
+std::string OneWorkerNote(const v1::SessionConfig& config) {
+  const v1::AggregationPolicy& policy = config.aggregation();
+  if (policy.mode() != v1::AGGREGATION_MODE_ASYNCHRONOUS || policy.max_staleness() > 0 ||
+      policy.max_workers() == 1) {
+    return "";
+  }
+  return "for one worker: it takes only gradients of the current version. For several workers, set "
+         "--aggregation mode=SYNCHRONOUS, or a --max_staleness\n";
 }
 
 }  // namespace talweg

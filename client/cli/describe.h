@@ -4,6 +4,7 @@
 // command line.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,5 +38,12 @@ absl::Status VerdictError(v1::Verdict verdict);
 // FAILED_PRECONDITION if the contribution was refused, or if it is part of a version whose
 // parameters are not all finite; else OK.
 absl::Status StepError(const StepResult& result);
+// FAILED_PRECONDITION, naming tensor and element, if some of the parameters that came are infinite
+// only in the dtype that was asked for; else OK.
+absl::Status OverflowError(uint64_t num_overflowed, uint64_t first_overflowed,
+                           const v1::Layout& layout);
+// What to set for several workers, as a line, if the configuration of a session suits only one;
+// else empty.
+std::string OneWorkerNote(const v1::SessionConfig& config);
 
 }  // namespace talweg

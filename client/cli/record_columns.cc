@@ -27,7 +27,7 @@ std::string Exactly(double value) {
   return {digits, std::to_chars(digits, digits + sizeof(digits), value).ptr};
 }
 
-// Version, time, and the numbers. Text has six digits, CSV every digit.
+// Version, time, the numbers, and the digest. Text has six digits, CSV every digit.
 const Columns<StepRecord>& AllColumns() {
   using Record = const StepRecord&;
   static const auto& columns = *[] {
@@ -50,6 +50,13 @@ const Columns<StepRecord>& AllColumns() {
                        return number.has_value() ? absl::StrFormat("%.6g", *number) : "";
                      }});
     }
+    all.push_back({"state_digest",
+                   [](Record r) {
+                     return r.report().has_state_digest() ? Word(r.report().state_digest())
+                                                          : Cell{"", "null"};
+                   },
+                   "state_digest", Align::kLeft,
+                   [](Record r) { return r.report().state_digest(); }});
     return new Columns<StepRecord>(std::move(all));
   }();
   return columns;

@@ -32,13 +32,16 @@ v1::StepRecord Record() {
   return record;
 }
 
-// A field that is added to the wire is a column, under its own name.
+// A number that is added to the wire is a column, under its own name.
 TEST(RecordColumnsTest, AreTheNumbersOfTheWire) {
   std::set<std::string> expected;
   const auto add = [&](const google::protobuf::Descriptor& type) {
     for (int index = 0; index < type.field_count(); ++index) {
       const auto& field = *type.field(index);
-      if (field.message_type() == nullptr && !field.is_repeated()) expected.insert(field.name());
+      const bool is_number = field.cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING;
+      if (field.message_type() == nullptr && !field.is_repeated() && is_number) {
+        expected.insert(field.name());
+      }
     }
   };
   add(*v1::StepRecord::descriptor());
@@ -59,21 +62,28 @@ TEST(RecordColumnsTest, ALineForAPerson) {
       "rejected_non_finite=0 round_closed=0 step_seconds=0.5 seconds_since_last=1e+300");
 }
 
+TEST(RecordColumnsTest, ALineEndsWithTheDigestOfTheState) {
+  v1::StepRecord record = Record();
+  record.mutable_report()->set_state_digest("4b24");
+  EXPECT_EQ(RecordLine(record), RecordLine(Record()) + " state_digest=4b24");
+}
+
 TEST(RecordColumnsTest, CsvHasAHeaderAndEveryDigit) {
   v1::StepRecord other = Record();
   other.set_version(13);
   other.mutable_report()->clear_loss();
+  other.mutable_report()->set_state_digest("4b24");
   other.mutable_report()->set_gradient_norm(1.0 / 3);
   EXPECT_EQ(
       RecordsCsv({Record(), other}),
       "version,time,loss,learning_rate,gradient_norm,update_norm,clip_factor,staleness,"
       "contributors,total_weight,num_late,num_expired,num_abstained,num_losses_left_out,"
       "num_non_finite,first_non_finite,too_stale,rejected_non_finite,round_closed,step_seconds,"
-      "seconds_since_last\n"
-      "12,2023-11-14T22:13:20.250000Z,0.1,0.001,2,5e-324,1,3,4,96.5,2,1,5,0,0,,7,0,0,0.5,1e+300\n"
+      "seconds_since_last,state_digest\n"
+      "12,2023-11-14T22:13:20.250000Z,0.1,0.001,2,5e-324,1,3,4,96.5,2,1,5,0,0,,7,0,0,0.5,1e+300,\n"
       "13,2023-11-14T22:13:20.250000Z,,0.001,0.3333333333333333,5e-324,1,3,4,96.5,2,1,5,0,0,,7,0,0,"
       "0."
-      "5,1e+300\n");
+      "5,1e+300,4b24\n");
 }
 
 TEST(RecordColumnsTest, SecondsHaveTheirFraction) {

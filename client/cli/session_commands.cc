@@ -15,11 +15,16 @@
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
 #include "client/cli/tensor_file.h"
+#include "client/cli/typed_config.h"
 #include "client/cpp/talweg/float_bytes.h"
 #include "google/protobuf/util/json_util.h"
 
 namespace talweg {
 namespace {
+
+// A session of at most this many elements is described with its digest unasked: the server reads a
+// few vectors of 4 MiB for it, in some milliseconds.
+constexpr uint64_t kDigestedElements = uint64_t{1} << 20;
 
 // Flags of the configuration that create and update share.
 std::vector<Flag> ConfigFlags() {
@@ -43,6 +48,7 @@ std::vector<Flag> ConfigFlags() {
           {"weight_decay", "DECAY", "decoupled: parameters lose rate times this of themselves"},
           {"coupled_decay", "DECAY", "coupled: gradients gain this much of the parameters"},
           {"average_decay", "SHARE", "of a running average of the parameters, kept at each step"},
+          {"digest_every", "STEPS", "versions between two digests in the series of steps; 0: none"},
           {"groups", "GROUPS",
            "TENSORS=SETTINGS each, such as \"bias*=decay_factor:0 embed=frozen\"; settings: " +
                GroupSettings()}};
@@ -84,7 +90,8 @@ absl::Status ApplyConfigFlags(const Arguments& arguments, v1::SessionConfig& con
       {"clip_value", "clipping", "max_value"},
       {"weight_decay", "weight_decay", "decoupled"},
       {"coupled_decay", "weight_decay", "coupled"},
-      {"average_decay", "average", "decay"}};
+      {"average_decay", "average", "decay"},
+      {"digest_every", "digests", "every_steps"}};
   for (const FieldFlag& row : kFields) {
     if (!arguments.Has(row.flag)) continue;
     google::protobuf::Message& message = *config.GetReflection()->MutableMessage(
@@ -204,18 +211,30 @@ absl::Status RunCreate(const Arguments& arguments, std::ostream& out) {
   if (!request.ok()) return request.status();
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
-  const absl::Status printed = PrintSession(arguments, client->CreateSession(*request), out);
-  if (printed.ok() && request->validate_only() && !arguments.Has("json")) {
-    out << "a dry run: no session was made\n";
-  }
+  const absl::StatusOr<v1::Session> created = client->CreateSession(*request);
+  const absl::Status printed = PrintSession(arguments, created, out);
+  if (!printed.ok() || arguments.Has("json")) return printed;
+  out << OneWorkerNote(created->config());
+  if (request->validate_only()) out << "a dry run: no session was made\n";
   return printed;
 }
 
 absl::Status RunGet(const Arguments& arguments, std::ostream& out) {
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
-  return PrintSession(arguments,
-                      client->GetSession(arguments.positional(0), arguments.Has("checksum")), out);
+  const std::string& session_id = arguments.positional(0);
+  GetSessionOptions options = {.checksum = arguments.Has("checksum"),
+                               .digest = arguments.Has("digest")};
+  absl::StatusOr<v1::Session> session = client->GetSession(session_id, options);
+  if (session.ok() && !options.digest && session->num_elements() <= kDigestedElements) {
+    options.digest = true;
+    session = client->GetSession(session_id, options);
+  }
+  const absl::Status printed = PrintSession(arguments, session, out);
+  if (printed.ok() && !options.digest && !arguments.Has("json")) {
+    out << "no digest of the state, because the session is large: --digest computes it\n";
+  }
+  return printed;
 }
 
 absl::Status RunList(const Arguments& arguments, std::ostream& out) {
@@ -241,6 +260,8 @@ absl::Status RunUpdate(const Arguments& arguments, std::ostream& out) {
   v1::UpdateSessionRequest request;
   request.set_session_id(session->session_id());
   request.set_history(session->history());
+  // An attempt that is given up and looked at late must not undo what somebody set after it.
+  request.set_expected_config_version(session->config_version());
   const std::string method = CaseName(session->config().optimizer(), "method");
   MutableCase(method, "method", *request.mutable_config()->mutable_optimizer());
   std::vector<std::string> paths = arguments.Texts("reset");
@@ -321,8 +342,10 @@ std::vector<Command> SessionCommands() {
       {"session get",
        "ID",
        "Describe a session",
-       "",
-       {{"checksum", "", "also compute the checksum of its whole state"}},
+       "The digest of the state is what two runs that were given the same agree in; sessions of\n"
+       "more than a million elements are told without it.\n",
+       {{"checksum", "", "also compute the checksum of its whole state, history and workers"},
+        {"digest", "", "compute the digest of the state, however large it is"}},
        RunGet},
       {"session list", "", "List all sessions", "", {}, RunList},
       {"session update", "ID", "Change hyper-parameters from the next version on",

@@ -32,6 +32,8 @@ v1::StepResponse ToResponse(const StepResult& result, uint64_t history) {
   response.set_data_version(result.data_version);
   response.set_next_learning_rate(result.next_learning_rate);
   if (result.report.has_value()) *response.mutable_report() = *result.report;
+  response.set_num_overflowed(result.num_overflowed);
+  if (result.num_overflowed > 0) response.set_first_overflowed(result.first_overflowed);
   return response;
 }
 
@@ -110,6 +112,7 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
     }
   }
   status.Update(StepError(*result));
+  status.Update(OverflowError(result->num_overflowed, result->first_overflowed, layout));
   const bool has_point = result->applied() || result->verdict == v1::VERDICT_ABSTAINED;
   if (has_point && !parameters.empty()) {
     status.Update(WriteTensors(arguments.Text("output"), layout, parameters));
@@ -140,17 +143,23 @@ absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
   const absl::Status written =
       WriteTensors(arguments.Text("output"), session->config().layout(), parameters);
   if (!written.ok()) return written;
+  absl::Status status;
   if (arguments.Has("json")) {
     v1::PullResponse response;
     response.set_history(pulled->history);
     response.set_version(pulled->version);
     response.set_num_elements(parameters.size());
     response.set_next_learning_rate(pulled->next_learning_rate);
-    return PrintJson(response, out);
+    response.set_num_overflowed(pulled->num_overflowed);
+    if (pulled->num_overflowed > 0) response.set_first_overflowed(pulled->first_overflowed);
+    status = PrintJson(response, out);
+  } else {
+    out << GroupDigits(parameters.size()) << " elements of version " << pulled->version << " in "
+        << arguments.Text("output") << "\n";
   }
-  out << GroupDigits(parameters.size()) << " elements of version " << pulled->version << " in "
-      << arguments.Text("output") << "\n";
-  return absl::OkStatus();
+  status.Update(
+      OverflowError(pulled->num_overflowed, pulled->first_overflowed, session->config().layout()));
+  return status;
 }
 
 }  // namespace
@@ -165,7 +174,8 @@ std::vector<Command> TensorCommands() {
        "counts. If the session makes versions of many workers, waits for the others: as\n"
        "long as that takes, unless --timeout is given. A worker counts once per version:\n"
        "what it sends again before that version is made is refused then. Ends with 1 if\n"
-       "the verdict refuses the gradient, or if the new parameters are not all finite.\n",
+       "the verdict refuses the gradient, or if the new parameters are not all finite, on the\n"
+       "server or in the --dtype that they come in.\n",
        {{"gradient", "FILE", "the gradient: .npy in one dimension, or .npz by tensor"},
         {"output", "FILE", "where the new parameters go, if the step was taken: .npy or .npz"},
         {"point", "POINT", "what comes back: parameters (default), or lookahead"},
@@ -184,7 +194,8 @@ std::vector<Command> TensorCommands() {
       {"pull",
        "ID",
        "Write the current parameters to a file",
-       "With --min_version, waits as long as that takes, unless --timeout is given.\n",
+       "With --min_version, waits as long as that takes, unless --timeout is given. Ends with 1,\n"
+       "but writes the file, if parameters become infinite in the --dtype that they come in.\n",
        {{"output", "FILE",
          "where they go: FILE.npz has each tensor by its name, else a .npy of one dimension"},
         {"point", "POINT",

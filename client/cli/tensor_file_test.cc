@@ -9,8 +9,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "client/cli/config_text.h"
 #include "client/cli/npy_testing.h"
+#include "client/cli/typed_config.h"
 
 namespace talweg {
 namespace {

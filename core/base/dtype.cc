@@ -2,6 +2,7 @@
 #include "core/base/dtype.h"
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -23,16 +24,29 @@ void ToFloat32(Dtype dtype, const char* bytes, absl::Span<float> values) {
   }
 }
 
-void FromFloat32(Dtype dtype, absl::Span<const float> values, char* bytes) {
+Overflow FromFloat32(Dtype dtype, absl::Span<const float> values, char* bytes) {
   if (dtype == Dtype::kFloat32) {
     if (!values.empty()) std::memcpy(bytes, values.data(), values.size() * sizeof(float));
-    return;
+    return {};
   }
+  const bool is_bfloat16 = dtype == Dtype::kBfloat16;
+  const uint16_t infinity = is_bfloat16 ? 0x7f80 : 0x7c00;
+  const auto overflows = [infinity](float value, uint16_t half) {
+    return (half & 0x7fff) == infinity && std::isfinite(value);
+  };
+  Overflow overflow;
   for (size_t i = 0; i < values.size(); ++i) {
     const uint16_t half =
-        dtype == Dtype::kBfloat16 ? Bfloat16FromFloat32(values[i]) : Float16FromFloat32(values[i]);
+        is_bfloat16 ? Bfloat16FromFloat32(values[i]) : Float16FromFloat32(values[i]);
     std::memcpy(bytes + 2 * i, &half, sizeof(half));
+    overflow.count += overflows(values[i], half) ? 1 : 0;
   }
+  if (overflow.count == 0) return overflow;
+  uint16_t half = 0;
+  do {
+    std::memcpy(&half, bytes + 2 * overflow.first, sizeof(half));
+  } while (!overflows(values[overflow.first], half) && ++overflow.first < values.size());
+  return overflow;
 }
 
 }  // namespace talweg::core

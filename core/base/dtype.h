@@ -5,7 +5,9 @@
 // in core/base/half_float.h. Anyone may call these functions, clients included.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -25,7 +27,20 @@ struct EncodedVector {
 // Reads values.size() numbers.
 void ToFloat32(Dtype dtype, const char* bytes, absl::Span<float> values);
 
+// Numbers that are finite in float32 and infinite in a narrower dtype.
+struct Overflow {
+  uint64_t count = 0;
+  uint64_t first = 0;  // the place of the first of them, if there is one
+
+  // Adds those of a run whose first number stands at `begin`. Runs may come in any order.
+  void Add(const Overflow& run, uint64_t begin) {
+    if (run.count == 0) return;
+    first = count == 0 ? begin + run.first : std::min(first, begin + run.first);
+    count += run.count;
+  }
+};
+
 // Writes values.size() numbers.
-void FromFloat32(Dtype dtype, absl::Span<const float> values, char* bytes);
+Overflow FromFloat32(Dtype dtype, absl::Span<const float> values, char* bytes);
 
 }  // namespace talweg::core

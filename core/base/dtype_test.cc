@@ -5,6 +5,7 @@
 #include "core/base/dtype.h"
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -82,6 +83,28 @@ TEST(DtypeTest, Float32IsCopied) {
   EXPECT_EQ(std::memcmp(back.data(), values.data(), 12), 0);
   ToFloat32(Dtype::kFloat32, nullptr, {});
   FromFloat32(Dtype::kFloat32, {}, nullptr);
+}
+
+TEST(DtypeTest, OverflowIsWhatIsFiniteOnlyInFloat32) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  // 65520 is the first number that float16 rounds to infinity.
+  const std::vector<float> values = {1, kInfinity, 65519, 65520, -70000, std::nanf(""), kLargest};
+  std::string bytes(4 * values.size(), 'x');
+  Overflow overflow = FromFloat32(Dtype::kFloat16, values, bytes.data());
+  EXPECT_EQ(overflow.count, 3u);
+  EXPECT_EQ(overflow.first, 3u);
+  overflow = FromFloat32(Dtype::kBfloat16, values, bytes.data());
+  EXPECT_EQ(overflow.count, 1u);
+  EXPECT_EQ(overflow.first, 6u);
+  EXPECT_EQ(FromFloat32(Dtype::kFloat32, values, bytes.data()).count, 0u);
+
+  Overflow sum;  // of runs that come in any order
+  sum.Add({2, 1}, 100);
+  sum.Add({0, 0}, 0);
+  sum.Add({1, 5}, 20);
+  EXPECT_EQ(sum.count, 3u);
+  EXPECT_EQ(sum.first, 25u);
 }
 
 }  // namespace

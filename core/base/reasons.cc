@@ -67,6 +67,8 @@ constexpr ReasonRow kRows[] = {
      "The pinned version is no longer held; the metadata names the current one."},
     {Reason::kHistoryChanged, "HISTORY_CHANGED", Code::kAborted,
      "The session is on another history; the metadata names it and the version to go on from."},
+    {Reason::kConfigChanged, "CONFIG_CHANGED", Code::kAborted,
+     "The configuration is another one than the caller has seen; the metadata names its version."},
     {Reason::kIncarnationFenced, "INCARNATION_FENCED", Code::kAborted,
      "A newer process joined under this worker's name; final for this process."},
     {Reason::kSessionDeleted, "SESSION_DELETED", Code::kAborted,

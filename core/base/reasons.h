@@ -49,6 +49,7 @@ enum class Reason {
   kVersionGone,
   // ABORTED: the caller belongs to another time.
   kHistoryChanged,
+  kConfigChanged,
   kIncarnationFenced,
   kSessionDeleted,
   // RESOURCE_EXHAUSTED: over a limit of this server.

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "core/base/sha256.h"
 
 namespace talweg::core {
 
@@ -51,6 +52,8 @@ struct StepNumbers {
   // Elements of the new parameters that are not finite, and the first of them.
   uint64_t num_non_finite = 0;
   uint64_t first_non_finite = 0;
+  // Of the state that the step made, if the session wants one of this version.
+  std::optional<Sha256> state_digest = std::nullopt;
 };
 
 // The same with the first names of the late, the expired and the abstaining workers in order, at

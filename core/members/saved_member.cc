@@ -26,6 +26,14 @@ absl::Status ReadNames(ByteReader& reader, std::vector<std::string>& names) {
   return absl::OkStatus();
 }
 
+absl::Status ReadDigest(ByteReader& reader, std::optional<Sha256>& digest) {
+  uint8_t present = 0;
+  TALWEG_RETURN_IF_ERROR(reader.Byte(present));
+  if (present == 0) return absl::OkStatus();
+  for (uint8_t& byte : digest.emplace()) TALWEG_RETURN_IF_ERROR(reader.Byte(byte));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void WriteReport(const std::shared_ptr<const StepReport>& report, uint32_t format,
@@ -51,6 +59,9 @@ void WriteReport(const std::shared_ptr<const StepReport>& report, uint32_t forma
   writer.Uint64(report->first_non_finite);
   writer.Uint32(report->num_abstained);
   WriteNames(report->abstained_workers, writer);
+  writer.Byte(report->state_digest.has_value() ? 1 : 0);
+  if (!report->state_digest.has_value()) return;
+  for (const uint8_t byte : *report->state_digest) writer.Byte(byte);
 }
 
 absl::Status ReadReport(ByteReader& reader, uint32_t format,
@@ -82,6 +93,7 @@ absl::Status ReadReport(ByteReader& reader, uint32_t format,
     TALWEG_RETURN_IF_ERROR(reader.Uint64(read.first_non_finite));
     TALWEG_RETURN_IF_ERROR(reader.Uint32(read.num_abstained));
     TALWEG_RETURN_IF_ERROR(ReadNames(reader, read.abstained_workers));
+    TALWEG_RETURN_IF_ERROR(ReadDigest(reader, read.state_digest));
   }
   report = std::make_shared<const StepReport>(std::move(read));
   return absl::OkStatus();

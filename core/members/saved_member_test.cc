@@ -37,6 +37,7 @@ Report SomeReport() {
   report.abstained_workers = {"i", "j"};
   report.num_non_finite = 6;
   report.first_non_finite = 17;
+  report.state_digest = Sha256{0x4b, 0x24};
   return std::make_shared<const StepReport>(report);
 }
 
@@ -106,6 +107,7 @@ TEST(SavedMemberTest, ARememberedAnswerComesBackWithItsReport) {
   EXPECT_THAT(read.report->abstained_workers, ElementsAre("i", "j"));
   EXPECT_EQ(read.report->num_non_finite, 6u);
   EXPECT_EQ(read.report->first_non_finite, 17u);
+  EXPECT_EQ(read.report->state_digest, (Sha256{0x4b, 0x24}));
 }
 
 TEST(SavedMemberTest, AReportOfFormat3EndsWithTheLateWorkers) {
@@ -117,6 +119,7 @@ TEST(SavedMemberTest, AReportOfFormat3EndsWithTheLateWorkers) {
   EXPECT_TRUE(reader.End().ok());
   EXPECT_THAT(read->late_workers, ElementsAre("x", "y"));
   EXPECT_EQ(read->num_expired, 0u);
+  EXPECT_FALSE(read->state_digest.has_value());
 }
 
 TEST(SavedMemberTest, ACommonReportIsSharedAgain) {

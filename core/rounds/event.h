@@ -12,6 +12,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "core/base/sha256.h"
 #include "core/members/answer.h"
 #include "core/members/member_events.h"
 #include "core/rounds/aggregation_config.h"
@@ -47,6 +48,7 @@ struct StepTaken {
   double update_norm = 0;         // Euclidean
   uint64_t num_non_finite = 0;    // elements of the new parameters that are not finite
   uint64_t first_non_finite = 0;  // the first of them, if there is one
+  std::optional<Sha256> state_digest = std::nullopt;  // if the session wants one of this version
 };
 
 // The schedule and the policy change from the next version on: once the round that is open, if

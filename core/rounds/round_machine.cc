@@ -97,6 +97,7 @@ void RoundMachine::On(const StepTaken& taken, Effects& effects) {
   closed.report.update_norm = taken.update_norm;
   closed.report.num_non_finite = taken.num_non_finite;
   closed.report.first_non_finite = taken.first_non_finite;
+  closed.report.state_digest = taken.state_digest;
   last_step_ = std::make_shared<const StepReport>(std::move(closed.report));
   ++version_;
   effects.made = closed.record;

@@ -238,6 +238,7 @@ constexpr Section kSections[] = {
      .resolve = ResolveGroups,
      .check_change = CheckGroups,
      .memory_bytes = GroupBytes},
+    Plain<&SessionConfig::digests>("digests"),
 };
 
 }  // namespace

@@ -167,10 +167,14 @@ std::unique_ptr<Work> Session::BeginStep(const Effects& effects,
   TALWEG_CHECK(single == nullptr || effects.step->contributors == 1);
   if (work == nullptr) work = std::make_unique<Work>();
   OpenStep& step =
-      open_step_.emplace(OpenStep{std::move(single), std::move(next_parameters_), work.get()});
+      open_step_.emplace(OpenStep{std::move(single), std::move(next_parameters_), work.get(), {}});
   step.to->version = effects.step->number;
   Begin(*work, SessionPart::kSlots, Access::kChanges);
   stepper_.AddStages(*effects.step, SourceOf(step), *parameters_, *step.to, *work);
+  if (config_.digests.value().IsDue(effects.step->number)) {
+    step.digest = std::make_shared<StateDigest>();
+    AddDigestStages(effects.step->number, step.to, stepper_, step.digest, *work);
+  }
   return work;
 }
 
@@ -194,6 +198,13 @@ std::unique_ptr<Work> Session::BeginRead(Point point, std::shared_ptr<Parameters
   return work;
 }
 
+std::unique_ptr<Work> Session::BeginDigest(std::shared_ptr<StateDigest> to) {
+  auto work = std::make_unique<Work>();
+  Begin(*work, SessionPart::kSlots, Access::kReads);
+  AddDigestStages(parameters_->version, parameters_, stepper_, std::move(to), *work);
+  return work;
+}
+
 Ended Session::End(const Work& work, absl::Time now) {
   for (size_t part = 0; part < kNumSessionParts; ++part) {
     const Access access = work.UseOf(part);
@@ -206,6 +217,7 @@ Ended Session::End(const Work& work, absl::Time now) {
   SourceOf(step).Release();
   parameters_ = std::move(step.to);
   Ended ended{stepper_.Result(*parameters_), {}};
+  if (step.digest != nullptr) ended.step->state_digest = step.digest->sha256;
   ended.effects = machine_.Handle(*ended.step, now);
   if (next_config_.has_value()) PutInForce(*std::move(next_config_));
   return ended;

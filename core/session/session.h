@@ -30,6 +30,7 @@
 #include "core/session/round_gradient.h"
 #include "core/session/session_config.h"
 #include "core/session/staged_gradient.h"
+#include "core/session/state_digest.h"
 #include "core/session/stepper.h"
 #include "core/session/work.h"
 
@@ -117,6 +118,8 @@ class Session {
   bool IsParameters(Point point) const;
   // Copies the point to `to`, [num_elements].
   std::unique_ptr<Work> BeginRead(Point point, std::shared_ptr<Parameters> to);
+  // Computes the digest of the state (state_digest.h) into `to`.
+  std::unique_ptr<Work> BeginDigest(std::shared_ptr<StateDigest> to);
   // eta of the coming step.
   double NextLearningRate() const;
 
@@ -152,7 +155,8 @@ class Session {
   struct OpenStep {
     std::unique_ptr<SingleContribution> single;  // null: the gradient is that of the round
     std::shared_ptr<Parameters> to;
-    const Work* work;  // the work that takes the step
+    const Work* work;                     // the work that takes the step
+    std::shared_ptr<StateDigest> digest;  // null: the step computes none
   };
 
   // Where a gradient that is not finite is not.

@@ -46,6 +46,16 @@ struct WeightAverageConfig {
   }
 };
 
+// When a step computes the digest of the state that it makes (state_digest.h).
+struct DigestConfig {
+  uint64_t every_steps = 0;  // at each version that this number divides; 0: at none
+  static auto Fields() {
+    return std::tuple{Field{"every_steps", &DigestConfig::every_steps, Closed(0, 1e9)}};
+  }
+  // Whether the step that makes `version` computes a digest.
+  bool IsDue(uint64_t version) const { return every_steps > 0 && version % every_steps == 0; }
+};
+
 // A value; copies share what never changes. config_sections.h has these members as a list.
 struct SessionConfig {
   std::shared_ptr<const Layout> layout;
@@ -57,6 +67,7 @@ struct SessionConfig {
   ConfigOf<WeightDecayConfig> weight_decay = {};
   ConfigOf<WeightAverageConfig> average = {};
   std::vector<ParameterGroup> groups = {};
+  ConfigOf<DigestConfig> digests = {};
   std::shared_ptr<const GroupMap> group_map = {};  // of `groups` over `layout`
 
   // Checks what no field can say alone, and makes `group_map`. Fails with FIELD_OUT_OF_RANGE,

@@ -20,6 +20,7 @@
 #include "core/session/initial_values.h"
 #include "core/session/session.h"
 #include "core/session/staged_gradient.h"
+#include "core/session/state_digest.h"
 
 namespace talweg::server {
 
@@ -54,12 +55,14 @@ struct SessionDescription {
   std::shared_ptr<const core::StepReport> last_step;  // null before the first
   core::RefusalCounts refusals;
   std::optional<uint32_t> checksum;
+  std::shared_ptr<const core::StateDigest> digest;  // null unless it was asked for
   std::optional<core::RoundDescription> open_round;
 };
 
 // What Describe is to tell beside the rest: what takes time.
 struct DescribeOptions {
   bool checksum = false;    // reads the whole state
+  bool digest = false;      // reads the parameters and the slots
   bool open_round = false;  // looks at every worker
 };
 

@@ -88,7 +88,9 @@ Reactor* SessionService::GetSession(grpc::CallbackServerContext* context,
   UnaryCall* call = Begin("talweg.v1.SessionService/GetSession", context, response);
   const auto host = call->call().Enter(*request, request->session_id());
   if (!host.ok()) return call->End(host.status());
-  (*host)->Describe({.checksum = request->include_checksum(), .open_round = true},
+  (*host)->Describe({.checksum = request->include_checksum(),
+                     .digest = request->include_digest(),
+                     .open_round = true},
                     Described(call, response));
   return call;
 }
@@ -136,7 +138,9 @@ Reactor* SessionService::UpdateSession(grpc::CallbackServerContext* context,
       [request](const core::SessionConfig& current) {
         return MergeConfig(current, request->config(), request->update_mask());
       },
-      Described(call, response));
+      Described(call, response),
+      request->has_expected_config_version() ? std::optional(request->expected_config_version())
+                                             : std::nullopt);
   return call;
 }
 

@@ -226,11 +226,21 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     char* data = section.mutable_data()->data();
     context_.pool.RunPieces(
         core::NumShards(vector.num_elements()),
-        [data, vector](size_t index) {
+        [this, data, vector](size_t index) {
           const core::Shard shard = core::ShardAt(index, vector.num_elements());
-          vector.Write(shard.begin, shard.size(), data + shard.begin * vector.element_bytes());
+          const core::Overflow overflow =
+              vector.Write(shard.begin, shard.size(), data + shard.begin * vector.element_bytes());
+          if (overflow.count == 0) return;
+          MutexLock lock(overflow_mutex_);
+          overflow_.Add(overflow, 0);
         },
-        [this] { End(absl::OkStatus()); });
+        [this] {
+          {
+            MutexLock lock(overflow_mutex_);
+            OverflowToProto(overflow_, response_);
+          }
+          End(absl::OkStatus());
+        });
   }
 
   const ServiceContext context_;
@@ -244,6 +254,8 @@ class StepReactor final : public grpc::ServerUnaryReactor {
   MemoryBudget::Reservation standing_;  // for the request, and then for the reply
   const std::shared_ptr<Handle> handle_ = std::make_shared<Handle>(grpc_);
   uint64_t patience_ = 0;  // the alarm of ArmPatience
+  Mutex overflow_mutex_;
+  core::Overflow overflow_ ABSL_GUARDED_BY(overflow_mutex_);  // of the data written so far
 };
 
 }  // namespace

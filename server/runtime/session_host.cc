@@ -198,10 +198,20 @@ void SessionHost::Remember(absl::Time judged) {
 
 void SessionHost::Describe(const DescribeOptions& options, Done<SessionDescription> done) {
   Enqueue([this, options, done = std::move(done)](absl::Status status, Task finished) mutable {
-    absl::StatusOr<SessionDescription> outcome =
-        ValueOr(status, [&] { return Description(options); });
-    finished();
-    done(std::move(outcome));
+    auto digest = options.digest ? std::make_shared<core::StateDigest>() : nullptr;
+    auto tell = [this, options, digest, done = std::move(done),
+                 finished = std::move(finished)](const absl::Status& begun) mutable {
+      absl::StatusOr<SessionDescription> outcome =
+          ValueOr(begun, [&] { return Description(options); });
+      if (outcome.ok()) outcome->digest = std::move(digest);
+      finished();
+      done(std::move(outcome));
+    };
+    if (!status.ok() || digest == nullptr) return tell(status);
+    Run(session_->BeginDigest(digest),
+        [tell = std::move(tell)](const core::Ended&, absl::Time) mutable {
+          tell(absl::OkStatus());
+        });
   });
 }
 

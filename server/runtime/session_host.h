@@ -16,6 +16,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/base/thread_annotations.h"
@@ -75,11 +76,14 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void Heartbeat(core::Heartbeat heartbeat, Done<JoinOutcome> done);
   void Leave(core::Leave leave, DoneStatus done);
   // `change` makes the new configuration from the newest configuration. Fails as
-  // core::Session::Reconfigure does, and with MEMORY_QUOTA if there is too little memory for it.
+  // core::Session::Reconfigure does, with MEMORY_QUOTA if there is too little memory for it, and
+  // with CONFIG_CHANGED if it would change a configuration that has another number than
+  // `expected_config_version`.
   void Reconfigure(
       uint64_t history,
       absl::AnyInvocable<absl::StatusOr<core::SessionConfig>(const core::SessionConfig&)> change,
-      Done<SessionDescription> done);
+      Done<SessionDescription> done,
+      std::optional<uint64_t> expected_config_version = std::nullopt);
   void Describe(const DescribeOptions& options, Done<SessionDescription> done);
   // The session as bytes (core::Session::Save).
   void Save(Done<std::string> done);
@@ -160,6 +164,10 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   absl::AnyInvocable<Task(absl::Status)> Welcome(const Turn& turn, Done<JoinOutcome> done);
   void Change(std::shared_ptr<Turn> turn, uint64_t history,
               const absl::StatusOr<core::SessionConfig>& config);
+  // CONFIG_CHANGED if `config` differs from the newest configuration, whose number is not
+  // `expected`.
+  absl::Status CheckConfigVersion(std::optional<uint64_t> expected,
+                                  const core::SessionConfig& config) const;
   absl::Status ReserveMemory(const StepInput& input);
   absl::Status ReserveLookahead();
   void Stage(std::shared_ptr<Turn> turn);

@@ -207,5 +207,31 @@ TEST(SessionHostTest, GroupsAreChargedLiveAndRefusedWhereTheyDoNotFit) {
   EXPECT_EQ(budget.used(), plain);
 }
 
+// An update whose answer was lost, and an attempt of it that is looked at after a later update.
+TEST(SessionHostTest, AnUpdateOfAConfigurationThatHasChangedIsRefused) {
+  ComputePool pool(1);
+  TestSession session(pool, 1);
+  session.Start();
+  const auto set_rate = [&](double rate, std::optional<uint64_t> expected) {
+    DescribeReply changed;
+    session.host().Reconfigure(
+        0,
+        [rate](const core::SessionConfig&) -> absl::StatusOr<core::SessionConfig> {
+          return TestConfig(1, rate);
+        },
+        changed.Callback(), expected);
+    return changed.Get();
+  };
+  EXPECT_EQ(set_rate(0.25, 1)->config_version, 2u);
+  EXPECT_EQ(set_rate(0.25, 1)->config_version, 2u);  // the retry: nothing is left to change
+  EXPECT_EQ(set_rate(0.125, 2)->config_version, 3u);
+  const absl::Status late = set_rate(0.25, 1).status();
+  EXPECT_EQ(core::ReasonName(late), "CONFIG_CHANGED");
+  EXPECT_EQ(core::MetadataOf(late), (core::ErrorMetadata{{"config_version", "3"}}));
+  EXPECT_EQ(core::ReasonName(set_rate(0.25, 4).status()), "CONFIG_CHANGED");
+  EXPECT_EQ(session.Describe().config->schedule.rate().value().learning_rate, 0.125);
+  EXPECT_EQ(set_rate(0.5, std::nullopt)->config_version, 4u);
+}
+
 }  // namespace
 }  // namespace talweg::server

@@ -315,6 +315,26 @@ TEST(SessionHostTest, DescriptionTellsWhatHappened) {
   EXPECT_NEAR(description.last_step->gradient_norm, 2 * std::sqrt(10.0), 1e-12);
   EXPECT_NEAR(description.last_step->update_norm, std::sqrt(10.0), 1e-12);
   EXPECT_FALSE(description.checksum.has_value());
+  EXPECT_EQ(description.digest, nullptr);
+}
+
+TEST(SessionHostTest, DigestIsOfTheStepsAndNotOfTheThreads) {
+  std::vector<core::Sha256> digests;
+  for (const size_t num_threads : {1, 2, 4}) {
+    ComputePool pool(num_threads);
+    TestSession session(pool, kManyShards);
+    session.Start();
+    ASSERT_TRUE(session.Step(1, 0.1f).Get().ok());
+    DescribeReply described;
+    // A step that comes meanwhile waits, and is no part of it.
+    session.host().Describe({.digest = true}, described.Callback());
+    auto step = session.Step(2, 0.3f);
+    const SessionDescription description = described.Get().value();
+    ASSERT_TRUE(step.Get().ok());
+    EXPECT_EQ(description.digest->version, 1u);
+    digests.push_back(description.digest->sha256);
+  }
+  EXPECT_THAT(digests, Each(digests.front()));
 }
 
 TEST(SessionHostTest, ChecksumIsOfTheInputsAndNotOfTheThreads) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
@@ -121,9 +122,9 @@ void SessionHost::Leave(core::Leave leave, DoneStatus done) {
 void SessionHost::Reconfigure(
     uint64_t history,
     absl::AnyInvocable<absl::StatusOr<core::SessionConfig>(const core::SessionConfig&)> change,
-    Done<SessionDescription> done) {
-  Enqueue([this, history, change = std::move(change), done = std::move(done)](
-              absl::Status status, Task finished) mutable {
+    Done<SessionDescription> done, std::optional<uint64_t> expected_config_version) {
+  Enqueue([this, history, expected_config_version, change = std::move(change),
+           done = std::move(done)](absl::Status status, Task finished) mutable {
     auto turn = std::make_shared<Turn>(std::move(finished));
     turn->conclude = [this, done = std::move(done)](absl::Status changed) mutable -> Task {
       absl::StatusOr<SessionDescription> outcome = SessionDescription{};
@@ -141,8 +142,25 @@ void SessionHost::Reconfigure(
       turn->status = std::move(status);
       return EndTurn(std::move(turn));
     }
-    Change(std::move(turn), history, change(session_->newest_config()));
+    absl::StatusOr<core::SessionConfig> config = change(session_->newest_config());
+    if (config.ok()) status = CheckConfigVersion(expected_config_version, *config);
+    if (!status.ok()) config = std::move(status);
+    Change(std::move(turn), history, config);
   });
+}
+
+absl::Status SessionHost::CheckConfigVersion(std::optional<uint64_t> expected,
+                                             const core::SessionConfig& config) const {
+  const uint64_t current = session_->config_version();
+  // The same values again are no change: a retry whose first attempt worked is answered like that.
+  if (!expected.has_value() || *expected == current ||
+      core::SameConfig(session_->newest_config(), config)) {
+    return absl::OkStatus();
+  }
+  return MakeError(
+      Reason::kConfigChanged,
+      absl::StrCat("the configuration has version ", current, ", and the caller saw ", *expected),
+      "expected_config_version", {{"config_version", absl::StrCat(current)}});
 }
 
 void SessionHost::Change(std::shared_ptr<Turn> turn, uint64_t history,

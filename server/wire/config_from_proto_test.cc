@@ -68,6 +68,7 @@ TEST(ConfigFromProtoTest, DefaultsAreResolvedAndEchoed) {
   expected.mutable_weight_decay()->set_coupled(0);
   expected.mutable_weight_decay()->set_decoupled(0);
   expected.mutable_average()->set_decay(0);
+  expected.mutable_digests()->set_every_steps(0);
   const v1::SessionConfig echoed = ConfigToProto(*config);
   EXPECT_TRUE(MessageDifferencer::Equals(echoed, expected)) << echoed.DebugString();
 }

@@ -34,17 +34,22 @@ void OutgoingVector::Open(uint64_t begin, uint64_t count, v1::Section& section) 
   section.mutable_data()->resize(count * element_bytes());
 }
 
-void OutgoingVector::Write(uint64_t begin, uint64_t count, char* bytes) const {
+core::Overflow OutgoingVector::Write(uint64_t begin, uint64_t count, char* bytes) const {
   const absl::Span<const float> values = values_->values.span().subspan(begin, count);
-  if (previous_ == nullptr) return core::FromFloat32(dtype_, values, bytes);
+  core::Overflow overflow;
+  if (previous_ == nullptr) {
+    overflow.Add(core::FromFloat32(dtype_, values, bytes), begin);
+    return overflow;
+  }
   const absl::Span<const float> previous = previous_->values.span().subspan(begin, count);
   alignas(core::AlignedBuffer::kAlignment) float update[core::kBlock];
   for (size_t done = 0; done < count; done += core::kBlock) {
     const absl::Span<float> block(update, std::min<size_t>(core::kBlock, count - done));
     core::Subtract(core::Stores::kCached, values.subspan(done, block.size()),
                    previous.subspan(done, block.size()), block);
-    core::FromFloat32(dtype_, block, bytes + done * element_bytes());
+    overflow.Add(core::FromFloat32(dtype_, block, bytes + done * element_bytes()), begin + done);
   }
+  return overflow;
 }
 
 }  // namespace talweg::server

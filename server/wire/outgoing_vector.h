@@ -13,6 +13,14 @@
 
 namespace talweg::server {
 
+// Writes `overflow` to a StepResponse or a PullResponse, over what was there.
+template <class Message>
+void OverflowToProto(const core::Overflow& overflow, Message& message) {
+  message.set_num_overflowed(overflow.count);
+  message.clear_first_overflowed();
+  if (overflow.count > 0) message.set_first_overflowed(overflow.first);
+}
+
 // A vector on its way out, or nothing. Holds the versions that the vector is made of.
 class OutgoingVector {
  public:
@@ -30,8 +38,9 @@ class OutgoingVector {
   // A section of elements [begin, begin + count) except for its bytes, which are sized and not yet
   // written.
   void Open(uint64_t begin, uint64_t count, v1::Section& section) const;
-  // Writes elements [begin, begin + count) to `bytes`. Thread-safe.
-  void Write(uint64_t begin, uint64_t count, char* bytes) const;
+  // Writes elements [begin, begin + count) to `bytes`, and tells which of them the dtype does not
+  // reach, by their places in the vector. Thread-safe.
+  core::Overflow Write(uint64_t begin, uint64_t count, char* bytes) const;
 
  private:
   std::shared_ptr<const core::Parameters> values_;

@@ -98,5 +98,28 @@ TEST(OutgoingVectorTest, APointNamesItselfUnlessItIsTheParameters) {
           v1::SECTION_KIND_PARAMETERS);
 }
 
+// In parameters and in updates, which are written block by block.
+TEST(OutgoingVectorTest, TellsWhatTheDtypeDoesNotReach) {
+  constexpr size_t kMany = 3 * core::kBlock;
+  const auto big = std::make_shared<core::Parameters>(kMany);
+  big->values.data()[core::kBlock + 7] = 70000;
+  big->values.data()[2 * core::kBlock + 1] = -70000;
+  StepOutcome outcome = Outcome();
+  outcome.parameters = big;
+  ReplySpec reply;
+  reply.dtype = core::Dtype::kFloat16;
+  reply.data = ReplySpec::Data::kUpdate;
+  for (const bool is_update : {false, true}) {
+    if (is_update) outcome.previous = std::make_shared<core::Parameters>(kMany);
+    const OutgoingVector vector(outcome, reply);
+    std::string bytes(2 * kMany, 'x');
+    const core::Overflow all = vector.Write(0, kMany, bytes.data());
+    EXPECT_EQ(all.count, 2u);
+    EXPECT_EQ(all.first, core::kBlock + 7);
+    EXPECT_EQ(vector.Write(2 * core::kBlock, 2, bytes.data()).first, 2 * core::kBlock + 1);
+    EXPECT_EQ(vector.Write(0, core::kBlock, bytes.data()).count, 0u);
+  }
+}
+
 }  // namespace
 }  // namespace talweg::server

@@ -58,7 +58,7 @@ bool PullMessages::MakeNext(v1::PullResponse& message) {
   message.set_next_learning_rate(next_learning_rate_);
   v1::Section& section = *message.mutable_section();
   vector_.Open(next_element_, count, section);
-  vector_.Write(next_element_, count, section.mutable_data()->data());
+  OverflowToProto(vector_.Write(next_element_, count, section.mutable_data()->data()), message);
   if (checksums_) message.set_crc32c(core::Crc32c(section.data()));
   next_element_ += count;
   return next_element_ == num_elements;

@@ -112,5 +112,22 @@ TEST(PullMessagesTest, APullFromTheEndHasOneEmptyMessage) {
   EXPECT_FALSE(message.has_crc32c());
 }
 
+TEST(PullMessagesTest, EachMessageTellsWhatItsOwnNumbersOverflow) {
+  const uint64_t count = 2 * kMessageElements;  // in 16 bits
+  const auto values = std::make_shared<core::Parameters>(2 * count);
+  values->values.data()[5] = 70000;
+  values->values.data()[count - 1] = 70000;
+  PullSpec spec;
+  spec.dtype = core::Dtype::kFloat16;
+  PullMessages messages({values, true, 0}, kHistory, spec);
+  v1::PullResponse message;  // used again for each
+  EXPECT_FALSE(messages.MakeNext(message));
+  EXPECT_EQ(message.num_overflowed(), 2u);
+  EXPECT_EQ(message.first_overflowed(), 5u);
+  EXPECT_TRUE(messages.MakeNext(message));
+  EXPECT_EQ(message.num_overflowed(), 0u);
+  EXPECT_FALSE(message.has_first_overflowed());
+}
+
 }  // namespace
 }  // namespace talweg::server

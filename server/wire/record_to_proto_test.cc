@@ -26,7 +26,7 @@ TEST(RecordToProtoTest, CarriesEveryNumber) {
   core::RunRecord record;
   record.version = uint64_t{1} << 40;
   record.time = absl::FromUnixSeconds(1'700'000'000) + absl::Nanoseconds(123'456'789);
-  record.report = {0.25, 3, 0.5, 0.75, 7, 2, -1.5, 4, 2.5, 1, 5, 8, 6, 17};
+  record.report = {0.25, 3, 0.5, 0.75, 7, 2, -1.5, 4, 2.5, 1, 5, 8, 6, 17, core::Sha256{}};
   record.refusals = {1, 2, 3};
   record.step_seconds = 0.125;
   record.seconds_since_last = 2.5;
@@ -35,9 +35,12 @@ TEST(RecordToProtoTest, CarriesEveryNumber) {
             R"("report":{"learning_rate":0.25,"gradient_norm":3,"update_norm":0.75,)"
             R"("staleness":"7","contributors":2,"loss":-1.5,"clip_factor":0.5,)"
             R"("total_weight":2.5,"num_late":1,"num_losses_left_out":4,"num_expired":5,)"
-            R"("num_non_finite":"6","first_non_finite":"17","num_abstained":8},)"
-            R"("step_seconds":0.125,"seconds_since_last":2.5,)"
-            R"("refusals":{"too_stale":"1","rejected_non_finite":"2","round_closed":"3"}})");
+            R"("num_non_finite":"6","first_non_finite":"17","num_abstained":8,)"
+            R"("state_digest":")" +
+                std::string(64, '0') +
+                R"("},)"
+                R"("step_seconds":0.125,"seconds_since_last":2.5,)"
+                R"("refusals":{"too_stale":"1","rejected_non_finite":"2","round_closed":"3"}})");
 }
 
 TEST(RecordToProtoTest, TellsWhoMadeAVersion) {

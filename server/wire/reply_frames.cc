@@ -30,6 +30,7 @@ bool ReplyFrames::MakeNext(v1::StreamStepResponse& frame) {
   v1::Trailer& trailer = *frame.mutable_trailer();
   trailer.Clear();
   trailer.mutable_response()->Swap(&trailer_);
+  OverflowToProto(overflow_, *trailer.mutable_response());
   if (checksums_ && !vector_.empty()) trailer.set_data_crc32c(crc_);
   vector_ = {};
   return true;
@@ -40,7 +41,7 @@ void ReplyFrames::MakeChunk(v1::Chunk& chunk) {
       std::min(kReplyChunkBytes / vector_.element_bytes(), vector_.num_elements() - next_element_);
   v1::Section& section = *chunk.mutable_section();
   vector_.Open(next_element_, count, section);
-  vector_.Write(next_element_, count, section.mutable_data()->data());
+  overflow_.Add(vector_.Write(next_element_, count, section.mutable_data()->data()), 0);
   next_element_ += count;
   chunk.clear_crc32c();
   if (!checksums_) return;

@@ -32,7 +32,8 @@ class ReplyFrames {
   OutgoingVector vector_;
   bool checksums_ = false;
   uint64_t next_element_ = 0;
-  uint32_t crc_ = 0;  // of all data so far
+  uint32_t crc_ = 0;         // of all data so far
+  core::Overflow overflow_;  // likewise
   v1::StepResponse trailer_;
 };
 

@@ -69,5 +69,21 @@ TEST(ReplyFramesTest, ReplyWithoutDataIsATrailer) {
   EXPECT_FALSE(frame.trailer().has_data_crc32c());
 }
 
+TEST(ReplyFramesTest, TheTrailerTellsWhatAllItsDataOverflow) {
+  const auto values = std::make_shared<core::Parameters>(4 * kChunkElements);  // two chunks
+  values->values.data()[3 * kChunkElements] = 70000;
+  values->values.data()[9] = 70000;
+  StepOutcome outcome = OutcomeOf(1);
+  outcome.parameters = values;
+  ReplySpec reply;
+  reply.dtype = core::Dtype::kFloat16;
+  ReplyFrames frames(outcome, kHistory, reply);
+  v1::StreamStepResponse frame;
+  while (!frames.MakeNext(frame)) {
+  }
+  EXPECT_EQ(frame.trailer().response().num_overflowed(), 2u);
+  EXPECT_EQ(frame.trailer().response().first_overflowed(), 9u);
+}
+
 }  // namespace
 }  // namespace talweg::server

@@ -2,6 +2,7 @@
 #include "server/wire/report_to_proto.h"
 
 #include "core/base/check.h"
+#include "core/base/sha256.h"
 
 namespace talweg::server {
 
@@ -21,6 +22,7 @@ v1::StepReport ReportToProto(const core::StepNumbers& report) {
   proto.set_num_abstained(report.num_abstained);
   proto.set_num_non_finite(report.num_non_finite);
   if (report.num_non_finite > 0) proto.set_first_non_finite(report.first_non_finite);
+  if (report.state_digest.has_value()) proto.set_state_digest(core::HexOf(*report.state_digest));
   return proto;
 }
 

@@ -24,6 +24,7 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   report.num_abstained = 2;
   report.abstained_workers = {"d", "e"};
   report.num_non_finite = 6;
+  report.state_digest.emplace().fill(0xab);
   const v1::StepReport proto = ReportToProto(report);
   EXPECT_EQ(proto.learning_rate(), 0.25);
   EXPECT_EQ(proto.gradient_norm(), 3);
@@ -46,6 +47,9 @@ TEST(ReportToProtoTest, CarriesEveryNumber) {
   EXPECT_EQ(proto.abstained_workers(1), "e");
   EXPECT_EQ(proto.num_non_finite(), 6u);
   EXPECT_TRUE(proto.has_first_non_finite());  // element 0
+  EXPECT_EQ(proto.state_digest(),
+            "abababababababababababababababababababababababababababababababab");
+  EXPECT_FALSE(ReportToProto(core::StepReport()).has_state_digest());
 }
 
 TEST(ReportToProtoTest, LossThatWasNotSentIsNotZero) {

@@ -3,12 +3,32 @@
 
 #include <string>
 
+#include "core/base/sha256.h"
+#include "core/session/state_digest.h"
 #include "server/wire/config_from_proto.h"
 #include "server/wire/record_to_proto.h"
 #include "server/wire/report_to_proto.h"
 #include "server/wire/round_to_proto.h"
 
 namespace talweg::server {
+namespace {
+
+v1::StateDigest DigestToProto(const core::StateDigest& digest) {
+  v1::StateDigest proto;
+  proto.set_scheme(std::string(core::kStateDigestScheme));
+  proto.set_version(digest.version);
+  proto.set_sha256(core::HexOf(digest.sha256));
+  for (const core::VectorDigest& vector : digest.vectors) {
+    v1::VectorDigest& told = *proto.add_vectors();
+    told.set_name(vector.name);
+    told.set_type(std::string(vector.type));
+    told.set_num_elements(vector.num_elements);
+    told.set_sha256(core::HexOf(vector.sha256));
+  }
+  return proto;
+}
+
+}  // namespace
 
 void SessionToProto(const SessionDescription& description, v1::Session& proto) {
   proto.set_session_id(description.identity.session_id);
@@ -26,6 +46,9 @@ void SessionToProto(const SessionDescription& description, v1::Session& proto) {
     *proto.mutable_last_step() = ReportToProto(*description.last_step);
   }
   if (description.checksum.has_value()) proto.set_state_checksum(*description.checksum);
+  if (description.digest != nullptr) {
+    *proto.mutable_state_digest() = DigestToProto(*description.digest);
+  }
   *proto.mutable_refusals() = RefusalsToProto(description.refusals);
   if (description.open_round.has_value()) {
     *proto.mutable_open_round() = RoundToProto(*description.open_round);

@@ -59,6 +59,30 @@ TEST(SessionToProtoTest, LastStepAndChecksumAreToldOnlyIfTheyAreThere) {
   EXPECT_EQ(session.state_checksum(), 9u);
 }
 
+TEST(SessionToProtoTest, ADigestIsToldAsSha256sumPrintsIt) {
+  SessionDescription description = Description();
+  v1::Session session;
+  SessionToProto(description, session);
+  EXPECT_FALSE(session.has_state_digest());
+  core::StateDigest digest;
+  digest.version = 12;
+  digest.vectors = {{"parameters", "float32", 6, {0x4b, 0x24}},
+                    {"beta1_product", "float64", 1, {}}};
+  digest.sha256 = {0x0f, 0xa1};
+  description.digest = std::make_shared<const core::StateDigest>(digest);
+  SessionToProto(description, session);
+  const std::string zeros(60, '0');
+  const v1::StateDigest& told = session.state_digest();
+  EXPECT_EQ(told.scheme(), "talweg.state.v1");
+  EXPECT_EQ(told.version(), 12u);
+  EXPECT_EQ(told.sha256(), "0fa1" + zeros);
+  ASSERT_EQ(told.vectors_size(), 2);
+  EXPECT_EQ(told.vectors(0).name(), "parameters");
+  EXPECT_EQ(told.vectors(0).sha256(), "4b24" + zeros);
+  EXPECT_EQ(told.vectors(1).type(), "float64");
+  EXPECT_EQ(told.vectors(0).num_elements(), 6u);
+}
+
 TEST(SessionToProtoTest, SummaryNamesTheMethod) {
   v1::SessionSummary summary;
   SummaryToProto(Description(), summary);

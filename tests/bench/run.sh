@@ -17,6 +17,8 @@ declare -A program=(
   [adam_bandwidth]=adam_bench
   [small_step]=small_step_bench
   [small_streamed_step]=small_step_bench
+  [digest_small]=digest_bench
+  [digest_64m]=digest_bench
   [stream_64m]=stream_bench
   [memory_256m]=memory_bench
   [memory_2g]=memory_bench
@@ -29,8 +31,8 @@ declare -A program=(
   [sim_scale_bounded]=rounds_bench
   [sim_scale_asynchronous]=rounds_bench
 )
-order=(adam_kernel adam_bandwidth small_step small_streamed_step stream_64m memory_256m kernels
-  reduce_16 sim_scale_synchronous sim_scale_bounded sim_scale_asynchronous
+order=(adam_kernel adam_bandwidth small_step small_streamed_step digest_small digest_64m stream_64m
+  memory_256m kernels reduce_16 sim_scale_synchronous sim_scale_bounded sim_scale_asynchronous
   round_overhead fleet_memory_async fleet_memory_sync)
 
 names=("$@")
@@ -65,7 +67,7 @@ for name in "${expanded[@]}"; do
   binary=build/release/bin/${program[$name]}
   case "${program[$name]}" in
     adam_bench) arguments=("$(tests/golden/torch_python.sh || true)" "$name") ;;
-    fleet_bench | kernel_bench | memory_bench | rounds_bench | small_step_bench)
+    digest_bench | fleet_bench | kernel_bench | memory_bench | rounds_bench | small_step_bench)
       arguments=("$name")
       ;;
     *) arguments=() ;;

@@ -2,12 +2,15 @@
 //
 // Commands of `talweg` against a real server: a worker's place by hand, and what a watched session
 // waits for.
+#include <atomic>
 #include <chrono>
+#include <functional>
 #include <future>
 #include <ostream>
 #include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -16,6 +19,7 @@
 #include "gmock/gmock.h"
 #include "google/protobuf/util/json_util.h"
 #include "gtest/gtest.h"
+#include "server/calls/doorkeeper.h"
 #include "tests/conformance/served_test.h"
 #include "tests/support/wire_client.h"
 
@@ -54,7 +58,9 @@ class CommandsTest : public testing::ServedTest {
   int Run(std::vector<std::string> words, std::ostream& out, std::ostream& errors) const {
     words.push_back("--server=" + server_->address());
     std::vector<Command> commands = WorkerCommands();
-    for (const Command& command : WatchCommands()) commands.push_back(command);
+    for (const auto& more : {WatchCommands(), SessionCommands(), TensorCommands()}) {
+      commands.insert(commands.end(), more.begin(), more.end());
+    }
     return RunCommandLine(commands, words, out, errors);
   }
   Outcome Run(const std::string& words) const {
@@ -225,6 +231,103 @@ TEST_F(CommandsTest, AWatchThatSeesNoStepForASecondTellsTheOpenRoundOnce) {
   ASSERT_EQ(lines.size(), 1u) << text.str();
   EXPECT_THAT(lines[0],
               StartsWith("waiting  round 1: 1 of 2 contributed (a), expected: b, since "));
+}
+
+TEST_F(CommandsTest, CreateSaysThatADefaultSessionIsForOneWorker) {
+  const std::string made = " --layout w:2 --optimizer adam --learning_rate 0.1 --init w=normal";
+  constexpr const char* kWord = "for one worker: ";
+  EXPECT_THAT(Run("session create a" + made).out, HasSubstr(kWord));
+  EXPECT_THAT(Run("session create b --dry_run" + made).out, HasSubstr(kWord));
+  for (const char* fleet :
+       {" --max_staleness 1", " --aggregation mode=SYNCHRONOUS",
+        " --aggregation mode=BOUNDED_STALENESS", " --aggregation max_workers=1", " --json"}) {
+    const Outcome created = Run("session create c --dry_run" + made + fleet);
+    EXPECT_EQ(created.code, 0) << created.errors;
+    EXPECT_THAT(created.out, Not(HasSubstr(kWord))) << fleet;
+  }
+}
+
+TEST_F(CommandsTest, GetTellsTheDigestOfASmallSessionUnasked) {
+  const std::string small = Run("session get s").out;
+  EXPECT_THAT(small, HasSubstr("state digest"));
+  EXPECT_THAT(small, HasSubstr("talweg.state.v1"));
+  ASSERT_TRUE(wire_->Create(VectorSession("large", (1 << 20) + 1)).ok());
+  const std::string large = Run("session get large").out;
+  EXPECT_THAT(large, Not(HasSubstr("talweg.state.v1")));
+  EXPECT_THAT(large, HasSubstr("--digest"));
+  EXPECT_THAT(Run("session get large --digest").out, HasSubstr("talweg.state.v1"));
+  const auto json = FromJson<v1::Session>(Run("session get s --json").out);
+  EXPECT_EQ(json.state_digest().vectors_size(), 1);
+}
+
+// Before the next update is looked at, lets another one overtake it.
+class Overtaker final : public server::Doorkeeper {
+ public:
+  explicit Overtaker(std::function<void()> overtake) : overtake_(std::move(overtake)) {}
+  absl::Status Admit(const server::CallFacts& call) override {
+    const bool is_update = call.method == "talweg.v1.SessionService/UpdateSession";
+    if (is_update && !has_overtaken_.exchange(true)) overtake_();
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::function<void()> overtake_;
+  std::atomic<bool> has_overtaken_ = false;
+};
+
+TEST_F(CommandsTest, AnUpdateUndoesNothingThatCameAfterWhatItHasSeen) {
+  server::ServerOptions options;
+  Overtaker overtaker([this] {
+    v1::UpdateSessionRequest request;
+    request.set_session_id("s");
+    request.mutable_config()->mutable_schedule()->set_learning_rate(0.125);
+    request.mutable_update_mask()->add_paths("schedule.learning_rate");
+    v1::UpdateSessionResponse response;
+    grpc::ClientContext context;
+    EXPECT_TRUE(wire_->sessions().UpdateSession(&context, request, &response).ok());
+  });
+  options.doorkeepers = {&overtaker};
+  Start(options);
+  EXPECT_TRUE(wire_->Create(VectorSession("s", 3)).ok());
+  ExpectRefused(Run("session update s --learning_rate 0.25"), "CONFIG_CHANGED");
+  EXPECT_EQ(wire_->Get("s").config().schedule().learning_rate(), 0.125);
+  EXPECT_EQ(Run("session update s --learning_rate 0.25 --digest_every 3").code, 0);
+  EXPECT_EQ(wire_->Get("s").config().schedule().learning_rate(), 0.25);
+  EXPECT_EQ(wire_->Get("s").config().digests().every_steps(), 3u);
+  server_.reset();  // before the doorkeeper goes
+}
+
+TEST_F(CommandsTest, PullAndStepSayWhatTheDtypeDoesNotReach) {
+  v1::CreateSessionRequest create = VectorSession("big", 2);
+  v1::Tensor& tensor = *create.mutable_config()->mutable_layout()->add_tensors();
+  tensor.set_name("b");
+  tensor.add_shape(2);
+  v1::Section& initial = *create.mutable_initial_values()->mutable_uploaded();
+  initial.set_kind(v1::SECTION_KIND_PARAMETERS);
+  for (const float value : {1, 2, 3, 70000}) initial.add_values(value);
+  ASSERT_TRUE(wire_->Create(create).ok());
+  const std::string file = ::testing::TempDir() + "talweg_overflow.npy";
+  const std::string told =
+      "1 parameter is finite on the server and infinite in this dtype, first "
+      "element 1 of tensor b";
+  const Outcome pulled = Run("pull big --dtype float16 --output " + file);
+  EXPECT_EQ(pulled.code, 1);
+  EXPECT_THAT(pulled.out, HasSubstr("4 elements of version 0"));
+  EXPECT_THAT(pulled.errors, HasSubstr(told));
+  const auto json =
+      FromJson<v1::PullResponse>(Run("pull big --dtype float16 --json --output " + file).out);
+  EXPECT_EQ(json.num_overflowed(), 1u);
+  EXPECT_EQ(json.first_overflowed(), 3u);
+  EXPECT_EQ(Run("pull big --dtype bfloat16 --output " + file).code, 0);
+  // A gradient of zeros.
+  ASSERT_TRUE(wire_->Create(VectorSession("zeros", 4)).ok());
+  ASSERT_EQ(Run("pull zeros --output " + file).code, 0);
+  const Outcome stepped =
+      Run("step big --dtype float16 --gradient " + file + " --output " + file + ".out.npy");
+  EXPECT_EQ(stepped.code, 1);
+  EXPECT_THAT(stepped.out, HasSubstr("APPLIED"));
+  EXPECT_THAT(stepped.errors, HasSubstr(told));
+  EXPECT_EQ(Run("step big --gradient " + file + " --output " + file + ".out.npy").code, 0);
 }
 
 }  // namespace

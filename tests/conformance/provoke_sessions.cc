@@ -72,6 +72,27 @@ void ReasonsTest::ProvokeVersionsAndHistories() {
   }
 }
 
+void ReasonsTest::ProvokeUpdates() {
+  {  // CONFIG_CHANGED
+    v1::UpdateSessionRequest update;
+    v1::UpdateSessionResponse updated;
+    update.set_session_id("s");
+    update.set_expected_config_version(77);
+    update.mutable_config()->mutable_schedule()->set_learning_rate(0.125);
+    update.mutable_update_mask()->add_paths("schedule.learning_rate");
+    grpc::ClientContext context;
+    const grpc::Status status = wire_->sessions().UpdateSession(&context, update, &updated);
+    Expect(status, Code::ABORTED, "CONFIG_CHANGED", "expected_config_version");
+    EXPECT_EQ(ErrorOf(status).info.metadata().at("config_version"),
+              std::to_string(wire_->Get("s").config_version()));
+    // What is there already is no change.
+    update.mutable_config()->mutable_schedule()->set_learning_rate(
+        wire_->Get("s").config().schedule().learning_rate());
+    grpc::ClientContext again;
+    EXPECT_TRUE(wire_->sessions().UpdateSession(&again, update, &updated).ok());
+  }
+}
+
 void ReasonsTest::ProvokeDeletion() {
   // SESSION_DELETED: a pull under way when its session goes
   ASSERT_TRUE(wire_->Create(VectorSession("gone", 16 << 20)).ok());

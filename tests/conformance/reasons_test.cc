@@ -26,8 +26,8 @@ TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
         &ReasonsTest::ProvokeSections, &ReasonsTest::ProvokeFrames,
         &ReasonsTest::ProvokeRefusedSteps, &ReasonsTest::ProvokeFencing, &ReasonsTest::ProvokeRoles,
         &ReasonsTest::ProvokeTooManyWorkers, &ReasonsTest::ProvokePagesAndIds,
-        &ReasonsTest::ProvokeVersionsAndHistories, &ReasonsTest::ProvokeDeletion,
-        &ReasonsTest::ProvokeLimits}) {
+        &ReasonsTest::ProvokeVersionsAndHistories, &ReasonsTest::ProvokeUpdates,
+        &ReasonsTest::ProvokeDeletion, &ReasonsTest::ProvokeLimits}) {
     (this->*provoke)();
     ASSERT_FALSE(HasFatalFailure());
   }

@@ -48,6 +48,7 @@ class ReasonsTest : public ::testing::Test {
   // provoke_sessions.cc
   void ProvokePagesAndIds();
   void ProvokeVersionsAndHistories();
+  void ProvokeUpdates();
   void ProvokeDeletion();
   void ProvokeLimits();
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/span.h"
+#include "client/cpp/talweg/client.h"
 #include "core/base/checksum.h"
 #include "core/base/dtype.h"
 #include "core/optimizers/optimizer_testing.h"
@@ -307,6 +309,48 @@ TEST_F(ServingTest, AverageIsPulledBesideTheParameters) {
   unknown.set_point(static_cast<v1::Point>(9));
   std::vector<float> none;
   EXPECT_EQ(ErrorOf(wire_->Pull(unknown, &none)).field, "point");
+}
+
+// By Step, StreamStep and Pull, and by the library that wraps them.
+TEST_F(ServingTest, NumbersThatTheDtypeDoesNotReachAreTold) {
+  v1::CreateSessionRequest create = TwoTensors();
+  create.mutable_initial_values()->mutable_uploaded()->set_values(1, 70000);
+  ASSERT_TRUE(wire_->Create(create).ok());
+  const v1::JoinResponse joined = wire_->Join("s");
+  v1::StepRequest request = StepOf("s", joined, 1, 0, {0, 0, 0});
+  request.mutable_reply()->set_dtype(v1::DTYPE_FLOAT16);
+  v1::StepResponse response;
+  ASSERT_TRUE(wire_->Step(request, &response).ok());
+  EXPECT_EQ(response.num_overflowed(), 1u);
+  EXPECT_EQ(response.first_overflowed(), 1u);
+  EXPECT_EQ(response.report().num_non_finite(), 0u);
+  request.mutable_reply()->set_dtype(v1::DTYPE_BFLOAT16);  // the same answer again
+  ASSERT_TRUE(wire_->Step(request, &response).ok());
+  EXPECT_EQ(response.num_overflowed(), 0u);
+  EXPECT_FALSE(response.has_first_overflowed());
+
+  const Client client = Client::Connect(server_->address()).value();
+  std::vector<float> values(3);
+  PullOptions pull;
+  pull.dtype = v1::DTYPE_FLOAT16;
+  const PulledVersion pulled = client.Pull("s", absl::MakeSpan(values), pull).value();
+  EXPECT_EQ(pulled.num_overflowed, 1u);
+  EXPECT_EQ(pulled.first_overflowed, 1u);
+  EXPECT_TRUE(std::isinf(values[1]));
+  EXPECT_EQ(client.Pull("s", absl::MakeSpan(values))->num_overflowed, 0u);
+
+  Session session = client.Join("s", "a").value();
+  StepOptions options;
+  options.reply_dtype = v1::DTYPE_FLOAT16;
+  for (const bool streams : {false, true}) {
+    options.checksums = streams;
+    ASSERT_TRUE(session.Pull(absl::MakeSpan(values)).ok());
+    EXPECT_EQ(session.num_overflowed(), 0u);
+    const StepResult result = session.Step({0, 0, 0}, absl::MakeSpan(values), {}, options).value();
+    EXPECT_EQ(result.num_overflowed, 1u) << streams;
+    EXPECT_EQ(result.first_overflowed, 1u) << streams;
+    EXPECT_EQ(session.num_overflowed(), 1u);
+  }
 }
 
 }  // namespace

@@ -107,9 +107,9 @@ TEST_F(WatchWireTest, IsNoPartOfTheState) {
   Start();
   Session session = Join("s");
   Step(session, 1);
-  const uint32_t checksum = client_->GetSession("s", true)->state_checksum();
+  const uint32_t checksum = client_->GetSession("s", {.checksum = true})->state_checksum();
   Watch("s");
-  EXPECT_EQ(client_->GetSession("s", true)->state_checksum(), checksum);
+  EXPECT_EQ(client_->GetSession("s", {.checksum = true})->state_checksum(), checksum);
 }
 
 TEST_F(WatchWireTest, FollowsStepByStepUntilTheSessionIsDeleted) {

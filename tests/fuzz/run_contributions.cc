@@ -117,7 +117,8 @@ class Bench {
     if (vector.empty()) return absl::OkStatus();
     v1::Section& section = *answer.add_sections();
     vector.Open(0, vector.num_elements(), section);
-    vector.Write(0, vector.num_elements(), section.mutable_data()->data());
+    server::OverflowToProto(vector.Write(0, vector.num_elements(), section.mutable_data()->data()),
+                            answer);
     return absl::OkStatus();
   }
 

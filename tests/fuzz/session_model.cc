@@ -109,6 +109,18 @@ v1::Section SectionOf(v1::SectionKind kind, v1::Dtype dtype, const std::vector<f
   return section;
 }
 
+// Adds the data of an answer, and tells which of them the dtype does not reach.
+void AddData(v1::SectionKind kind, v1::Dtype dtype, const std::vector<float>& values,
+             v1::StepResponse& answer) {
+  *answer.add_sections() = SectionOf(kind, dtype, values);
+  const std::vector<float> sent = NumbersIn(answer.sections(0));
+  for (size_t index = values.size(); index-- > 0;) {
+    if (!std::isfinite(values[index]) || std::isfinite(sent[index])) continue;
+    answer.set_num_overflowed(answer.num_overflowed() + 1);
+    answer.set_first_overflowed(index);
+  }
+}
+
 }  // namespace
 
 Complaint ComplaintOf(const absl::Status& status) {
@@ -396,9 +408,9 @@ v1::StepResponse SessionModel::Take(const v1::ContributionHeader& header,
   answer.set_next_learning_rate(kRate);
   if (reply.data() == v1::REPLY_DATA_NONE) return answer;
   if (reply.data() == v1::REPLY_DATA_UPDATE && update.has_value()) {
-    *answer.add_sections() = SectionOf(v1::SECTION_KIND_UPDATE, reply.dtype(), *update);
+    AddData(v1::SECTION_KIND_UPDATE, reply.dtype(), *update, answer);
   } else {
-    *answer.add_sections() = SectionOf(v1::SECTION_KIND_PARAMETERS, reply.dtype(), parameters_);
+    AddData(v1::SECTION_KIND_PARAMETERS, reply.dtype(), parameters_, answer);
   }
   return answer;
 }

@@ -8,6 +8,7 @@ shares nothing with what wrote them.
 
 import csv
 import fcntl
+import hashlib
 import json
 import os
 import pathlib
@@ -28,6 +29,7 @@ NUMBERS = ["loss", "learning_rate", "gradient_norm", "update_norm", "clip_factor
            "num_losses_left_out",
            "num_non_finite", "first_non_finite", "too_stale", "rejected_non_finite",
            "round_closed", "step_seconds", "seconds_since_last"]
+DIGEST_EVERY = 4
 
 
 def talweg(*arguments, code=0):
@@ -146,6 +148,7 @@ def check_files(folder, records):
                 continue
             assert float(row[name]) == number(record, name), (name, row[name])
             assert values[name] == float32(number(record, name)), (name, values[name])
+        assert row["state_digest"] == record["report"].get("state_digest", ""), row
     # Again: the same file, not a second one that TensorBoard would draw over the first.
     talweg("session", "export", "run", "--tensorboard", str(board))
     assert list(board.iterdir()) == [event_path]
@@ -238,7 +241,7 @@ def check_terminal(folder):
 def main():
     folder = pathlib.Path(tempfile.mkdtemp())
     talweg("session", "create", "run", "--layout", "w:2", "--optimizer", "gradient_descent",
-           "--learning_rate", "0.5", "--init", "*=constant:0")
+           "--learning_rate", "0.5", "--init", "*=constant:0", "--digest_every", str(DIGEST_EVERY))
     assert talweg("session", "watch", "run", "--once") == ""
     for step in range(1, 13):
         write_npy(folder / f"{step}.npy", [step, -1])
@@ -250,9 +253,20 @@ def main():
     assert [int(record["version"]) for record in records] == list(range(1, 13))
     assert records[3]["report"]["loss"] == 2.5 and "loss" not in records[4]["report"]
     assert records[11]["report"]["gradient_norm"] == (12**2 + 1)**0.5
+    digests = [record["report"].get("state_digest") for record in records]
+    told = [version for version, digest in enumerate(digests, 1) if digest]
+    assert told == [4, 8, 12] and len(set(digests)) == 4, digests
+    # The text of proto/README.md, by hand: 12 steps of rate 0.5 from 0.
+    w = struct.pack("<2f", -0.5 * sum(range(1, 13)), 0.5 * 12)
+    text = ("talweg.state.v1\nversion 12\n"
+            f"parameters float32 2 {hashlib.sha256(w).hexdigest()}\n")
+    assert digests[11] == hashlib.sha256(text.encode()).hexdigest(), digests
+    described = talweg("session", "get", "run")
+    assert digests[11] in described and hashlib.sha256(w).hexdigest() in described, described
     lines = talweg("session", "watch", "run", "--once", "--after_version", "10").splitlines()
     assert len(lines) == 2 and lines[0].startswith("version=11 time=20"), lines
     assert " loss=0.909091 learning_rate=0.5 " in lines[0], lines
+    assert lines[1].endswith(f" state_digest={digests[11]}"), lines
 
     check_files(folder, records)
     check_terminal(folder)

@@ -93,6 +93,8 @@ python_test() {
   PYTHONDONTWRITEBYTECODE=1 "$found" -m compileall -q "$folder/gen"
   PYTHONPATH=$folder/gen "$found" "$folder/worker.py" "$address"
   PYTHONPATH=$folder/gen:$folder "$found" -B "$here/page_test.py" "$address"
+  PYTHONPATH=$folder/gen "$found" -B "$here/digest_test.py" "$address" \
+    "$proto/vectors/state_digest.json"
 }
 
 typescript_test() {

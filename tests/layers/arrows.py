@@ -67,6 +67,7 @@ LIBRARIES = [
         "core/linalg", "client/experiments/mnist", "tests"
     }),
     (("zip.h",), {"client/cli", "tests"}),
+    (("openssl/",), {"core/session", "tests"}),
     (("hwy/",), {"core/kernels", "core/noise", "tests"}),
     (("spdlog/", "fmt/"), {"server", "server/ops", "tests"}),
 ]

@@ -93,10 +93,11 @@ absl::StatusOr<AttachedSession> Client::CreateOrAttach(
 }
 
 absl::StatusOr<v1::Session> Client::GetSession(absl::string_view session_id,
-                                               bool include_checksum) const {
+                                               const GetSessionOptions& options) const {
   v1::GetSessionRequest request;
   request.set_session_id(std::string(session_id));
-  request.set_include_checksum(include_checksum);
+  request.set_include_checksum(options.checksum);
+  request.set_include_digest(options.digest);
   v1::GetSessionResponse response;
   const absl::Status status = CallWithRetry(request, response);
   if (!status.ok()) return status;

@@ -51,6 +51,12 @@ struct AttachedSession {
   bool created = false;
 };
 
+// What is told of a session beside the rest: what takes time.
+struct GetSessionOptions {
+  bool checksum = false;  // `state_checksum`, which reads the whole state
+  bool digest = false;    // `state_digest`, which reads the parameters and the slots
+};
+
 // Which of a session's steps are watched.
 struct WatchOptions {
   uint64_t history = 0;        // 0: the one that is current then
@@ -86,7 +92,7 @@ class Client {
   absl::StatusOr<AttachedSession> CreateOrAttach(const v1::CreateSessionRequest& request) const;
 
   absl::StatusOr<v1::Session> GetSession(absl::string_view session_id,
-                                         bool include_checksum = false) const;
+                                         const GetSessionOptions& options = {}) const;
 
   // All sessions in the order of their ids, page by page.
   absl::StatusOr<std::vector<v1::SessionSummary>> ListSessions() const;

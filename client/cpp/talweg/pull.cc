@@ -9,6 +9,7 @@
 #include "client/cpp/talweg/dtype.h"
 #include "client/cpp/talweg/status.h"
 #include "core/base/checksum.h"
+#include "core/base/dtype.h"
 
 namespace talweg {
 namespace {
@@ -43,7 +44,8 @@ class Puller {
   }
 
   PulledVersion pulled() const {
-    return {request_.history(), request_.version(), next_learning_rate_.value_or(0)};
+    return {request_.history(), request_.version(), next_learning_rate_.value_or(0),
+            overflow_.count, overflow_.first};
   }
   // Grows with every element that is there for the first time, and with every wait.
   const uint64_t& progress() const { return progress_; }
@@ -73,6 +75,7 @@ class Puller {
     request_.set_min_version(options_.min_version);
     request_.set_begin_element(0);
     next_learning_rate_.reset();
+    overflow_ = {};
     return absl::UnavailableError(why);
   }
 
@@ -104,6 +107,7 @@ class Puller {
       return absl::UnavailableError(
           absl::StrCat("elements from ", begin, " on do not fit their checksum"));
     }
+    overflow_.Add({message.num_overflowed(), message.first_overflowed()}, 0);
     DecodeFloats(options_.dtype, data.data(), parameters_.subspan(begin, size));
     request_.set_history(message.history());
     GoOnAt(message.version());
@@ -122,7 +126,8 @@ class Puller {
   const RoundWait& wait_;
   v1::PullRequest request_;  // what is still missing
   std::optional<double> next_learning_rate_;
-  uint64_t farthest_ = 0;  // elements
+  core::Overflow overflow_;  // of what has come
+  uint64_t farthest_ = 0;    // elements
   uint64_t progress_ = 0;
 };
 

@@ -19,6 +19,10 @@ struct PulledVersion {
   uint64_t history = 0;
   uint64_t version = 0;
   double next_learning_rate = 0;  // of the coming step; a lookahead was computed with it
+  // Elements that are finite on the server and came as infinities, because the dtype that was asked
+  // for does not reach them; and the index of the first of them, if there is one.
+  uint64_t num_overflowed = 0;
+  uint64_t first_overflowed = 0;
 };
 
 // The point from which a pull goes on: the elements before `begin_element` are there already, of

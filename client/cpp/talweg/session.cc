@@ -254,6 +254,8 @@ absl::StatusOr<StepResult> Session::Settle() {
   result.data_version = answer.data_version();
   result.next_learning_rate = answer.next_learning_rate();
   if (answer.has_report()) result.report = answer.report();
+  result.num_overflowed = answer.num_overflowed();
+  result.first_overflowed = answer.first_overflowed();
   result.num_attempts = state.waiting.front().num_attempts;
   status = state.Mend(contribution, result);
   if (!status.ok()) {
@@ -264,7 +266,10 @@ absl::StatusOr<StepResult> Session::Settle() {
         absl::StrCat("step ", result.applied_version,
                      " was answered, but its data could not be read: ", status.message()));
   }
-  if (!contribution.parameters.empty()) state.version = result.data_version;
+  if (!contribution.parameters.empty()) {
+    state.version = result.data_version;
+    state.num_overflowed = result.num_overflowed;
+  }
   state.next_learning_rate = result.next_learning_rate;
   if (!result.pending() || !state.waiting.front().asks_again) state.waiting.pop_front();
   return result;
@@ -276,6 +281,7 @@ absl::StatusOr<uint64_t> Session::Pull(absl::Span<float> parameters, const PullO
       *state.transport, state.options.retry, state.session_id, state.history, parameters, options);
   if (!pulled.ok()) return pulled.status();
   state.next_learning_rate = pulled->next_learning_rate;
+  state.num_overflowed = pulled->num_overflowed;
   if (options.point != v1::POINT_AVERAGE) state.version = pulled->version;
   return pulled->version;
 }
@@ -322,6 +328,8 @@ bool Session::replies_wait() const { return state_->replies_wait; }
 uint64_t Session::history() const { return state_->history; }
 uint64_t Session::version() const { return state_->version; }
 double Session::next_learning_rate() const { return state_->next_learning_rate; }
+
+uint64_t Session::num_overflowed() const { return state_->num_overflowed; }
 uint64_t Session::incarnation() const { return state_->incarnation; }
 
 }  // namespace talweg

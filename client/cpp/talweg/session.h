@@ -42,7 +42,11 @@ struct StepResult {
   uint32_t missed_rounds = 0;
   std::string advice;
   double next_learning_rate = 0;  // of the coming step; a lookahead was computed with it
-  int num_attempts = 1;           // calls made and streams begun for this answer
+  // Parameters that are finite on the server and came as infinities, because `reply_dtype` does not
+  // reach them; and the index of the first of them, if there is one.
+  uint64_t num_overflowed = 0;
+  uint64_t first_overflowed = 0;
+  int num_attempts = 1;  // calls made and streams begun for this answer
 
   bool applied() const { return verdict == v1::VERDICT_APPLIED; }
   // Whether the contribution waits for others, or for slower workers. Pending acknowledges nothing.
@@ -139,6 +143,9 @@ class Session {
   // The rate of the step after that version, with which a lookahead was computed; 0 before the
   // first reply.
   double next_learning_rate() const;
+  // How many of the parameters that came last, by a step or a pull, are finite on the server and
+  // came as infinities, because the dtype that was asked for does not reach them.
+  uint64_t num_overflowed() const;
   uint64_t incarnation() const;  // this process among all that had the worker's name
 
  private:

@@ -104,6 +104,11 @@ absl::Status Session::State::Mend(const Contribution& contribution, StepResult& 
   const absl::StatusOr<PulledVersion> pulled = PullParameters(
       *transport, options.retry, session_id, history, contribution.parameters, pull, &start);
   if (!pulled.ok()) return pulled.status();
+  // The answer told the overflow of its own version, whole; the pull tells that of what it pulled.
+  if (pulled->version != result.data_version) {
+    result.num_overflowed = pulled->num_overflowed;
+    result.first_overflowed = pulled->first_overflowed;
+  }
   result.data_version = pulled->version;
   result.next_learning_rate = pulled->next_learning_rate;
   return absl::OkStatus();

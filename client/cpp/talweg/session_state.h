@@ -38,6 +38,7 @@ struct Session::State {
   uint64_t version = 0;
   uint64_t sequence = 0;  // of the last contribution
   double next_learning_rate = 0;
+  uint64_t num_overflowed = 0;  // of the parameters that came last
   bool left = false;
   v1::ContributionHeader header;  // what all contributions have in common
   std::list<Waiting> waiting;     // oldest first; at most two
