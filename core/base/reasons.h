@@ -51,6 +51,8 @@ enum class Reason {
   kHistoryChanged,
   kIncarnationFenced,
   kSessionDeleted,
+  kUploadTakenOver,
+  kUploadExpired,
   // RESOURCE_EXHAUSTED: over a limit of this server.
   kMemoryQuota,
   kTooManySessions,
