@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "client/cpp/talweg/client.h"
 #include "core/base/checksum.h"
 #include "core/base/dtype.h"
 #include "gtest/gtest.h"
@@ -214,6 +215,12 @@ TEST_F(UploadTest, TheFirstCommitOfAnIdMakesTheSession) {
   EXPECT_EQ(ErrorOf(slow.Finish()).reason, "SESSION_EXISTS");
   EXPECT_TRUE(PullAll("s") == std::vector<float>(kElements, 0.0f));
   ExpectHeld(wire_->Get("s").memory_bytes());
+  // An upload that rested meanwhile is told so before another value is sent.
+  BreakOff(Request("t"), values, kChunk);
+  ASSERT_TRUE(wire_->Create(VectorSession("t", kElements)).ok());
+  WireUpload rested(wire_->sessions(), Request("t"));
+  EXPECT_EQ(rested.ReadGrant(), std::nullopt);
+  EXPECT_EQ(ErrorOf(rested.Finish()).reason, "SESSION_EXISTS");
 }
 
 TEST_F(UploadTest, AnUploadResumedWithAnotherFileIsFoundAndBeginsAnew) {
@@ -350,6 +357,47 @@ TEST_F(UploadTest, ManyStreamsOfOneUploadMakeOneSession) {
   for (size_t index = 1; index < streams.size(); ++index) EXPECT_EQ(streams[index].get(), history);
   EXPECT_TRUE(PullAll("s") == values);
   ExpectHeld(wire_->Get("s").memory_bytes());
+}
+
+TEST_F(UploadTest, TheClientGoesOnWhereItsConnectionsBreak) {
+  const std::vector<float> values = Values(12 * kChunk + 3);
+  testing::Proxy proxy(port());
+  int num_breaks = 0;
+  ClientOptions options;
+  options.retry.initial_backoff = absl::Milliseconds(5);
+  options.retry.retrying = [&](const absl::Status&) {
+    if (++num_breaks < 4) proxy.CutAfter(/*from_server=*/false, int64_t{7} << 19);
+  };
+  const Client client = Client::Connect(proxy.address(), options).value();
+  proxy.CutAfter(/*from_server=*/false, int64_t{7} << 19);  // 3.5 MiB
+  int num_first_chunks = 0;
+  const auto made = client.CreateSession(
+      Request("s", values.size()), values,
+      {.progress = [&](uint64_t done, uint64_t) { num_first_chunks += done == 4 * kChunk; }});
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_GE(num_breaks, 3);
+  EXPECT_EQ(num_first_chunks, 1);
+  EXPECT_TRUE(PullAll("s") == values);
+}
+
+TEST_F(UploadTest, ClientsThatAgreeOnOneRequestGetOneSession) {
+  v1::CreateSessionRequest request = Request();
+  v1::Section& section = *request.mutable_initial_values()->mutable_uploaded();
+  section.set_kind(v1::SECTION_KIND_PARAMETERS);
+  section.set_data(Bytes(Values(kElements)));
+  std::vector<std::future<uint64_t>> clients;
+  for (int index = 0; index < 4; ++index) {
+    clients.push_back(std::async(std::launch::async, [&] {
+      ClientOptions options;
+      options.retry.initial_backoff = absl::Milliseconds(5);
+      const auto made = Client::Connect(server_->address(), options)->CreateSession(request);
+      EXPECT_TRUE(made.ok()) << made.status();
+      return made.ok() ? made->history() : 0;
+    }));
+  }
+  const uint64_t history = clients[0].get();
+  for (size_t index = 1; index < clients.size(); ++index) EXPECT_EQ(clients[index].get(), history);
+  EXPECT_TRUE(PullAll("s") == Values(kElements));
 }
 
 }  // namespace
