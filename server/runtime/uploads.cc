@@ -43,6 +43,7 @@ uint64_t Uploads::Claim(const SessionIdentity& identity, Tell tell, Claimed clai
   uint64_t place = 0;
   bool is_new = false;
   Tell holder;
+  Claimed served;
   Claimed outrun;  // that waited
   {
     MutexLock lock(mutex_);
@@ -63,6 +64,7 @@ uint64_t Uploads::Claim(const SessionIdentity& identity, Tell tell, Claimed clai
       entry.tell = std::move(tell);
       entry.last_arrival = env_.MonotonicNow();
       arrived = std::move(entry.resting);
+      served = std::move(claimed);
     }
   }
   if (is_new) {
@@ -70,11 +72,8 @@ uint64_t Uploads::Claim(const SessionIdentity& identity, Tell tell, Claimed clai
     SetAlarm(key, number, env_.MonotonicNow() + patience_);
   }
   if (outrun != nullptr) outrun(TakenOver());
-  if (holder != nullptr) {
-    holder(News::kTakenOver);
-  } else {
-    claimed(HoldOn(key, number, std::move(arrived)));
-  }
+  if (holder != nullptr) holder(News::kTakenOver);
+  if (served != nullptr) served(HoldOn(key, number, std::move(arrived)));
   return place;
 }
 
