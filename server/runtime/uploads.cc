@@ -15,10 +15,7 @@ absl::Status TakenOver() {
 
 }  // namespace
 
-Upload::~Upload() {
-  if (arrived_ != nullptr && arrived_->num_arrived == 0) arrived_.reset();
-  keeper_.let_go(std::move(arrived_));
-}
+Upload::~Upload() { keeper_.let_go(std::move(arrived_)); }
 
 void Upload::Begin(PreparedSession session) {
   arrived_ = std::make_unique<ArrivedValues>(ArrivedValues{std::move(session)});
@@ -123,7 +120,7 @@ void Uploads::LetGo(const Key& key, uint64_t number, std::unique_ptr<ArrivedValu
       entry->tell = std::move(entry->next_tell);
       entry->next_tell = nullptr;
       entry->place = 0;
-    } else if (arrived != nullptr) {
+    } else if (arrived != nullptr && arrived->num_arrived > 0) {
       entry->tell = nullptr;
       entry->resting = std::move(arrived);
     } else {

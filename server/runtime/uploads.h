@@ -38,15 +38,16 @@ struct ArrivedValues {
   uint32_t crc32c = 0;       // of these, as float32
 };
 
-// The hold of one stream on an upload. The destructor lets go: what has arrived stays for the next
-// stream, unless it was discarded or nothing has arrived. Thread-compatible.
+// The hold of one stream on an upload. The destructor lets go: what has arrived, and the memory for
+// the rest, stays for the next stream, unless it was discarded. Thread-compatible.
 class Upload {
  public:
   // The one that keeps the uploads; it outlives the holds.
   struct Keeper {
     std::function<void()> touch;
     std::function<bool()> is_expired;
-    // Called once, with what stays, or null.
+    // Called once, with what stays, or null. If no stream waits, and nothing has arrived, it is not
+    // kept.
     std::function<void(std::unique_ptr<ArrivedValues>)> let_go;
   };
 

@@ -172,6 +172,19 @@ TEST_F(UploadsTest, AStreamThatWaitsIsOutrunByANewerOne) {
   EXPECT_EQ(waits.num_answers, 1);
 }
 
+TEST_F(UploadsTest, MemoryPassesToTheStreamThatWaits) {
+  Stream holder;
+  Stream waits;
+  Claim(holder);
+  Bring(holder, 0);
+  Claim(waits);
+  holder.upload.reset();
+  ASSERT_NE(waits.upload->arrived(), nullptr);
+  EXPECT_EQ(memory_.used(), TestConfig(kElements).MemoryBytes());
+  waits.upload.reset();
+  EXPECT_EQ(memory_.used(), 0u);
+}
+
 TEST_F(UploadsTest, AStreamThatLeavesTheLineGetsNothing) {
   Stream holder;
   Stream leaves;

@@ -281,7 +281,7 @@ TEST_F(UploadTest, MemoryIsReservedBeforeAValueIsSentAndGivenBackWhenTheTimeIsOv
   ASSERT_TRUE(wire_->Create(VectorSession("like", kElements)).ok());
   const uint64_t bytes = wire_->Get("like").memory_bytes();
   // Room for two sessions and a half, and little patience.
-  Start({.memory_bytes = bytes / 2 * 5, .upload_patience = absl::Milliseconds(300)});
+  Start({.memory_bytes = bytes / 2 * 5, .upload_patience = absl::Seconds(1)});
   auto upload = std::make_unique<WireUpload>(wire_->sessions(), Request("a"));
   ASSERT_EQ(upload->ReadGrant(), 0u);
   EXPECT_EQ(server_->session_bytes(), bytes);
