@@ -105,6 +105,7 @@ struct Server::Parts {
         sessions(options.max_sessions),
         env(Pool()),
         factory(sessions, budgets.sessions, env),
+        uploads(env, options.upload_patience),
         door(sessions, stop.gate, Doorkeepers(options)),
         pool(options.num_threads != 0 ? options.num_threads : AvailableCpus()),
         session_service(Context()),
@@ -128,7 +129,7 @@ struct Server::Parts {
   }
   // The pool is made after its environment, which must outlive it.
   ComputePool& Pool() { return pool; }
-  ServiceContext Context() { return {door, sessions, factory, pool, budgets, stop}; }
+  ServiceContext Context() { return {door, sessions, factory, uploads, pool, budgets, stop}; }
 
   StopSignals stop;
   CallLog log;
@@ -136,6 +137,7 @@ struct Server::Parts {
   SessionTable sessions;
   PoolEnv env;
   SessionFactory factory;
+  Uploads uploads;
   Door door;
   ComputePool pool;
   SessionService session_service;
@@ -203,6 +205,8 @@ void Server::NotReady() {
 uint64_t Server::message_bytes() const {
   return parts_->budgets.messages.used() + parts_->budgets.staging.used();
 }
+
+uint64_t Server::session_bytes() const { return parts_->budgets.sessions.used(); }
 
 bool Server::streams_wait() const { return parts_->budgets.staging.AnyoneWaits(); }
 

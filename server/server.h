@@ -24,6 +24,8 @@ struct ServerOptions {
   // replies in one message. 0: a sixth of the memory for sessions, at least 192 MiB.
   uint64_t message_bytes = 0;
   size_t max_sessions = 10000;
+  // How long an upload of initial values is kept after the last chunk, or after its stream broke.
+  absl::Duration upload_patience = absl::Seconds(60);
   bool insecure = false;  // listen beyond loopback without encryption
   // What stands at the door besides the log, in this order. Borrowed; they outlive the server.
   std::vector<Doorkeeper*> doorkeepers = {};
@@ -43,6 +45,8 @@ class Server {
 
   // Bytes that contributions under way hold.
   uint64_t message_bytes() const;
+  // Bytes that sessions hold, uploads of initial values included.
+  uint64_t session_bytes() const;
   // Whether a stream waits for memory.
   bool streams_wait() const;
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <fstream>
 #include <iterator>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,8 +16,8 @@
 #include "client/cli/context.h"
 #include "client/cli/describe.h"
 #include "client/cli/tensor_file.h"
+#include "client/cli/transfer.h"
 #include "client/cli/typed_config.h"
-#include "client/cpp/talweg/float_bytes.h"
 #include "google/protobuf/util/json_util.h"
 
 namespace talweg {
@@ -134,8 +135,15 @@ absl::Status ReadConfigFile(const std::string& path, v1::CreateSessionRequest& r
   return absl::OkStatus();
 }
 
+// What a session is made of: the request and, if they come from a file, the initial values.
+struct CreateInput {
+  v1::CreateSessionRequest request;
+  std::optional<std::vector<float>> initial;
+};
+
 absl::Status ApplyInitialValues(const Arguments& arguments, const v1::Layout& layout,
-                                v1::InitialValues& values) {
+                                v1::InitialValues& values,
+                                std::optional<std::vector<float>>& initial) {
   if (arguments.Has("initial")) {
     // Values of a file leave nothing to be made.
     for (const char* made : {"init", "seed"}) {
@@ -146,11 +154,11 @@ absl::Status ApplyInitialValues(const Arguments& arguments, const v1::Layout& la
     if (layout.tensors().empty()) return UsageError("--initial needs a --layout");
     absl::StatusOr<TensorFile> file = TensorFile::Open(arguments.Text("initial"));
     if (!file.ok()) return file.status();
-    const absl::StatusOr<std::vector<float>> uploaded = file->Read(layout);
-    if (!uploaded.ok()) return uploaded.status();
+    absl::StatusOr<std::vector<float>> read = file->Read(layout);
+    if (!read.ok()) return read.status();
     Tell(file->Note());
-    values.mutable_uploaded()->set_kind(v1::SECTION_KIND_PARAMETERS);
-    AssignFloats(*uploaded, *values.mutable_uploaded()->mutable_data());
+    initial = *std::move(read);
+    return absl::OkStatus();
   }
   if (arguments.Has("init")) {
     values.mutable_seeded()->clear_rules();
@@ -168,8 +176,9 @@ absl::Status ApplyInitialValues(const Arguments& arguments, const v1::Layout& la
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::CreateSessionRequest> CreateRequest(const Arguments& arguments) {
-  v1::CreateSessionRequest request;
+absl::StatusOr<CreateInput> CreateInputOf(const Arguments& arguments) {
+  CreateInput input;
+  v1::CreateSessionRequest& request = input.request;
   if (arguments.Has("config")) {
     const absl::Status read = ReadConfigFile(arguments.Text("config"), request);
     if (!read.ok()) return read;
@@ -193,9 +202,10 @@ absl::StatusOr<v1::CreateSessionRequest> CreateRequest(const Arguments& argument
   }
   absl::Status status = ApplyConfigFlags(arguments, config, paths);
   if (!status.ok()) return status;
-  status = ApplyInitialValues(arguments, config.layout(), *request.mutable_initial_values());
+  status = ApplyInitialValues(arguments, config.layout(), *request.mutable_initial_values(),
+                              input.initial);
   if (!status.ok()) return status;
-  return request;
+  return input;
 }
 
 absl::Status PrintSession(const Arguments& arguments, const absl::StatusOr<v1::Session>& session,
@@ -207,15 +217,19 @@ absl::Status PrintSession(const Arguments& arguments, const absl::StatusOr<v1::S
 }
 
 absl::Status RunCreate(const Arguments& arguments, std::ostream& out) {
-  const absl::StatusOr<v1::CreateSessionRequest> request = CreateRequest(arguments);
-  if (!request.ok()) return request.status();
+  const absl::StatusOr<CreateInput> input = CreateInputOf(arguments);
+  if (!input.ok()) return input.status();
   const absl::StatusOr<Client> client = ConnectAsAsked(arguments);
   if (!client.ok()) return client.status();
-  const absl::StatusOr<v1::Session> created = client->CreateSession(*request);
+  const absl::StatusOr<v1::Session> created =
+      input->initial.has_value()
+          ? client->CreateSession(input->request, *input->initial,
+                                  {.progress = TransferBar(stderr, "upload")})
+          : client->CreateSession(input->request);
   const absl::Status printed = PrintSession(arguments, created, out);
   if (!printed.ok() || arguments.Has("json")) return printed;
   out << OneWorkerNote(created->config());
-  if (request->validate_only()) out << "a dry run: no session was made\n";
+  if (input->request.validate_only()) out << "a dry run: no session was made\n";
   return printed;
 }
 
@@ -308,8 +322,9 @@ std::vector<Flag> CreateFlags() {
   flags.push_back(
       {"init", "RULES", "TENSORS=DISTRIBUTION each, such as \"w*=kaiming b*=constant:0\""});
   flags.push_back({"seed", "NUMBER", "of --init (0)"});
-  flags.push_back({"initial", "FILE",
-                   "initial values instead of --init: .npy in one dimension, or .npz by tensor"});
+  flags.push_back(
+      {"initial", "FILE",
+       "initial values instead of --init, of any size: .npy in one dimension, or .npz by tensor"});
   flags.push_back({"config", "FILE.json", "a CreateSessionRequest as JSON; the flags go on top"});
   flags.push_back({"dry_run", "", "check everything and tell the memory, but make nothing"});
   flags.push_back({"request_id", "TEXT", "makes the same command again return the same session"});

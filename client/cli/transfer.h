@@ -2,7 +2,7 @@
 //
 // What goes to and from a server, and how: the flags --point, --dtype and --checksums of step and
 // pull; --base_version, --weight, --difference and --no_wait of step; --min_version of pull; and
-// their progress bar.
+// the progress bar of step, pull and session create.
 #pragma once
 
 #include <cstdio>

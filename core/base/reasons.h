@@ -52,6 +52,8 @@ enum class Reason {
   kConfigChanged,
   kIncarnationFenced,
   kSessionDeleted,
+  kUploadTakenOver,
+  kUploadExpired,
   // RESOURCE_EXHAUSTED: over a limit of this server.
   kMemoryQuota,
   kTooManySessions,

@@ -18,6 +18,7 @@
 #include "core/rounds/event.h"
 #include "core/rounds/round_description.h"
 #include "core/session/initial_values.h"
+#include "core/session/parameters.h"
 #include "core/session/session.h"
 #include "core/session/staged_gradient.h"
 #include "core/session/state_digest.h"
@@ -38,10 +39,11 @@ struct SessionIdentity {
   absl::Time create_time;
 };
 
-// Where the parameters of version 0 come from: a checked plan, or numbers that are known to be
-// finite in float32 and of the layout's size. The bytes of these numbers must live until the
-// session is made.
-using InitialSource = std::variant<core::InitialValues, core::EncodedVector>;
+// Where the parameters of version 0 come from: a checked plan; numbers that are known to be finite
+// in float32 and of the layout's size, whose bytes must live until the session is made; or the
+// vector itself, filled with such numbers.
+using InitialSource =
+    std::variant<core::InitialValues, core::EncodedVector, std::unique_ptr<core::Parameters>>;
 
 // What a session tells of itself.
 struct SessionDescription {

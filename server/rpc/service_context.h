@@ -12,6 +12,7 @@
 #include "server/runtime/notice.h"
 #include "server/runtime/session_factory.h"
 #include "server/runtime/session_table.h"
+#include "server/runtime/uploads.h"
 
 namespace talweg::server {
 
@@ -47,6 +48,7 @@ struct ServiceContext {
   const Door& door;
   SessionTable& sessions;
   SessionFactory& factory;
+  Uploads& uploads;
   ComputePool& pool;
   Budgets& budgets;
   StopSignals& stop;

@@ -8,6 +8,7 @@
 
 #include "core/base/checksum.h"
 #include "core/base/reasons.h"
+#include "server/rpc/upload_stream.h"
 #include "server/rpc/watch_reactor.h"
 #include "server/wire/config_from_proto.h"
 #include "server/wire/membership.h"
@@ -80,6 +81,11 @@ void SessionService::Create(const v1::CreateSessionRequest& request,
                             if (created->is_new) call->call().SessionCreated(*created->host);
                             created->host->Describe({}, Described(call, &response));
                           });
+}
+
+grpc::ServerBidiReactor<v1::UploadSessionRequest, v1::UploadSessionResponse>*
+SessionService::UploadSession(grpc::CallbackServerContext* context) {
+  return StartUploadStream(context_, *context);
 }
 
 Reactor* SessionService::GetSession(grpc::CallbackServerContext* context,

@@ -24,6 +24,8 @@ class SessionService final : public v1::SessionService::CallbackService {
   grpc::ServerUnaryReactor* CreateSession(grpc::CallbackServerContext* context,
                                           const v1::CreateSessionRequest* request,
                                           v1::CreateSessionResponse* response) override;
+  grpc::ServerBidiReactor<v1::UploadSessionRequest, v1::UploadSessionResponse>* UploadSession(
+      grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* GetSession(grpc::CallbackServerContext* context,
                                        const v1::GetSessionRequest* request,
                                        v1::GetSessionResponse* response) override;

@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "core/base/check.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
 
@@ -34,6 +35,20 @@ absl::StatusOr<std::shared_ptr<core::Parameters>> ParameterPool::Take() {
     }
     vector = *std::move(made);
   }
+  return Share(std::move(vector));
+}
+
+std::shared_ptr<core::Parameters> ParameterPool::Adopt(std::unique_ptr<core::Parameters> vector) {
+  TALWEG_CHECK(vector->values.size() == num_elements_);
+  {
+    MutexLock lock(shelf_->mutex);
+    TALWEG_CHECK(shelf_->alive == 0);
+    ++shelf_->alive;
+  }
+  return Share(std::move(vector));
+}
+
+std::shared_ptr<core::Parameters> ParameterPool::Share(std::unique_ptr<core::Parameters> vector) {
   // Readers that still hold a vector keep the shelf alive when the pool is gone.
   return std::shared_ptr<core::Parameters>(
       vector.release(), [shelf = shelf_](core::Parameters* returned) { shelf->Return(returned); });

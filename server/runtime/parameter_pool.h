@@ -29,6 +29,10 @@ class ParameterPool {
   // MEMORY_QUOTA if the budget or the system has no memory for it.
   absl::StatusOr<std::shared_ptr<core::Parameters>> Take();
 
+  // Gives out a vector that was made elsewhere, of num_elements, as if Take had made it. Must be
+  // the first call: the vector is one of those that the session was charged for.
+  std::shared_ptr<core::Parameters> Adopt(std::unique_ptr<core::Parameters> vector);
+
  private:
   struct Shelf {
     void Return(core::Parameters* returned);
@@ -41,6 +45,7 @@ class ParameterPool {
   };
 
   absl::StatusOr<std::unique_ptr<core::Parameters>> Make(bool charged);
+  std::shared_ptr<core::Parameters> Share(std::unique_ptr<core::Parameters> vector);
 
   // Free vectors that are kept for the next step; any others are given back to the system.
   static constexpr size_t kMaxSpare = 1;

@@ -19,6 +19,13 @@
 
 namespace talweg::server {
 
+// The memory of a session that is not made yet.
+struct PreparedSession {
+  core::SessionConfig config;
+  MemoryBudget::Reservation memory;
+  std::unique_ptr<core::Parameters> values;  // of version 0; zeros, for the caller to fill
+};
+
 // Thread-safe. The constructor's arguments outlive the factory and its sessions.
 class SessionFactory {
  public:
@@ -46,6 +53,11 @@ class SessionFactory {
   void Create(const SessionIdentity& identity, const core::SessionConfig& config,
               InitialSource source, Done done);
 
+  // Takes the memory of a session whose initial values are still to come. Fails with MEMORY_QUOTA.
+  absl::StatusOr<PreparedSession> Prepare(core::SessionConfig config) const;
+  // As the Create above, once `prepared.values` are filled.
+  void Create(const SessionIdentity& identity, PreparedSession prepared, Done done);
+
   // Puts a loaded session back under its id, with the history that the session has. Fails as Create
   // does.
   absl::StatusOr<std::shared_ptr<SessionHost>> Restore(SessionIdentity identity,
@@ -53,7 +65,10 @@ class SessionFactory {
 
  private:
   absl::StatusOr<std::shared_ptr<SessionHost>> Insert(const SessionIdentity& identity,
-                                                      const core::SessionConfig& config);
+                                                      const core::SessionConfig& config,
+                                                      MemoryBudget::Reservation memory);
+  void Create(const SessionIdentity& identity, const core::SessionConfig& config,
+              absl::StatusOr<MemoryBudget::Reservation> memory, InitialSource source, Done done);
 
   SessionTable& table_;
   MemoryBudget& memory_;

@@ -106,10 +106,17 @@ void SessionHost::Create(InitialSource source, DoneStatus done) {
     queue_.Finished();
     tell(std::move(status));
   };
-  absl::StatusOr<std::shared_ptr<core::Parameters>> taken = parameters_.Take();
-  if (!taken.ok()) return fail(taken.status(), std::move(done));
-  std::shared_ptr<core::Parameters> initial = *std::move(taken);
-  RunWork(env_, WorkToFill(initial, std::move(source)),
+  auto work = std::make_shared<core::Work>();
+  std::shared_ptr<core::Parameters> initial;
+  if (auto* filled = std::get_if<std::unique_ptr<core::Parameters>>(&source)) {
+    initial = parameters_.Adopt(std::move(*filled));
+  } else {
+    absl::StatusOr<std::shared_ptr<core::Parameters>> taken = parameters_.Take();
+    if (!taken.ok()) return fail(taken.status(), std::move(done));
+    initial = *std::move(taken);
+    work = WorkToFill(initial, std::move(source));
+  }
+  RunWork(env_, std::move(work),
           [self = shared_from_this(), fail, initial, done = std::move(done)]() mutable {
             std::unique_ptr<core::Session> session;
             try {

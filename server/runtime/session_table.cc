@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
+#include "core/base/status_macros.h"
 
 namespace talweg::server {
 
@@ -49,12 +50,20 @@ absl::Status SessionTable::Insert(std::shared_ptr<SessionHost> host) {
   const std::string& session_id = host->identity().session_id;
   MutexLock lock(mutex_);
   if (sessions_.contains(session_id)) return SessionExists(session_id);
-  if (sessions_.size() >= max_sessions_) {
-    return MakeError(Reason::kTooManySessions, absl::StrCat("the server holds ", sessions_.size(),
-                                                            " sessions, allowed: ", max_sessions_));
-  }
+  TALWEG_RETURN_IF_ERROR(Room(1));
   sessions_.emplace(session_id, std::move(host));
   return absl::OkStatus();
+}
+
+absl::Status SessionTable::CheckRoom(size_t num_more) const {
+  MutexLock lock(mutex_);
+  return Room(num_more);
+}
+
+absl::Status SessionTable::Room(size_t num_more) const {
+  if (sessions_.size() + num_more <= max_sessions_) return absl::OkStatus();
+  return MakeError(Reason::kTooManySessions, absl::StrCat("the server holds ", sessions_.size(),
+                                                          " sessions, allowed: ", max_sessions_));
 }
 
 absl::Status SessionTable::Delete(const std::shared_ptr<SessionHost>& host, uint64_t history) {

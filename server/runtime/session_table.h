@@ -34,6 +34,9 @@ class SessionTable {
   // session has that id (even if the same request made that session: see FindSameRequest).
   absl::Status Insert(std::shared_ptr<SessionHost> host);
 
+  // TOO_MANY_SESSIONS if there is no room for `num_more` more sessions.
+  absl::Status CheckRoom(size_t num_more) const;
+
   // The session that this very request made before; null if the id is free. Fails with
   // SESSION_EXISTS if another request made the session, or if this request carries no request id.
   absl::StatusOr<std::shared_ptr<SessionHost>> FindSameRequest(
@@ -53,6 +56,8 @@ class SessionTable {
   IncarnationCounter& incarnations() { return incarnations_; }
 
  private:
+  absl::Status Room(size_t num_more) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   const size_t max_sessions_;
   IncarnationCounter incarnations_;
   mutable Mutex mutex_;

@@ -20,10 +20,6 @@ namespace talweg::server {
 // Thread-compatible.
 class ContributionAssembler {
  public:
-  // Bounds on the bytes that the numbers of a chunk take in their dtype.
-  static constexpr uint64_t kMaxChunkBytes = uint64_t{4} << 20;
-  static constexpr uint64_t kMinChunkBytes = uint64_t{256} << 10;  // except for the last
-
   // Whether a frame of this kind may come now. FRAME_UNEXPECTED.
   absl::Status CheckOrder(v1::StreamStepRequest::FrameCase frame) const;
 

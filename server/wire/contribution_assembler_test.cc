@@ -7,6 +7,7 @@
 #include "core/base/reasons.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "server/wire/chunk_from_proto.h"
 
 namespace talweg::server {
 namespace {
@@ -15,8 +16,8 @@ using ::testing::Contains;
 using ::testing::Pair;
 using Frame = v1::StreamStepRequest;
 
-constexpr uint64_t kMin = ContributionAssembler::kMinChunkBytes / sizeof(float);
-constexpr uint64_t kMax = ContributionAssembler::kMaxChunkBytes / sizeof(float);
+constexpr uint64_t kMin = kMinChunkBytes / sizeof(float);
+constexpr uint64_t kMax = kMaxChunkBytes / sizeof(float);
 constexpr uint64_t kElements = 3 * kMin + 5;
 
 v1::Chunk ChunkOf(uint64_t begin, uint64_t num_elements) {

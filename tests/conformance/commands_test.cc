@@ -4,6 +4,7 @@
 // waits for.
 #include <atomic>
 #include <chrono>
+#include <cstdio>
 #include <functional>
 #include <future>
 #include <ostream>
@@ -16,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "client/cli/command.h"
+#include "client/cli/tensor_file.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/json_util.h"
 #include "gtest/gtest.h"
@@ -171,6 +173,39 @@ TEST_F(CommandsTest, PlacesOfAnotherHistorySessionOrRoleAreRefused) {
   ExpectRefused(Run("session join other"), "SESSION_NOT_FOUND");
   ExpectRefused(Run("session join s --role search"), "WRONG_METHOD");
   EXPECT_EQ(num_live(), 1u);
+}
+
+// 68 MiB: no message holds them.
+TEST_F(CommandsTest, CreateTakesAFileOfAnySize) {
+  v1::Layout layout;
+  for (const uint64_t rows : {uint64_t{16} << 10, uint64_t{1} << 10}) {
+    v1::Tensor& tensor = *layout.add_tensors();
+    tensor.set_name(absl::StrCat("w", rows));
+    tensor.add_shape(rows);
+    tensor.add_shape(1024);
+  }
+  std::vector<float> values(uint64_t{17} << 20);
+  for (size_t index = 0; index < values.size(); ++index) {
+    values[index] = static_cast<float>(index) * 0x1p-20f;
+  }
+  for (const std::string ending : {"npy", "npz"}) {
+    const std::string path = absl::StrCat(::testing::TempDir(), "/large_initial.", ending);
+    ASSERT_TRUE(WriteTensors(path, layout, values).ok());
+    std::ostringstream out;
+    std::ostringstream errors;
+    const int code =
+        Run({"session", "create", ending, "--layout", "w16384:16384,1024 w1024:1024,1024",
+             "--optimizer", "gradient_descent", "--learning_rate", "0.5", "--initial", path},
+            out, errors);
+    std::remove(path.c_str());
+    ASSERT_EQ(code, 0) << errors.str();
+    EXPECT_THAT(out.str(), HasSubstr(ending));
+    v1::PullRequest pull;
+    pull.set_session_id(ending);
+    std::vector<float> pulled;
+    ASSERT_TRUE(wire_->Pull(pull, &pulled).ok());
+    EXPECT_TRUE(pulled == values) << ending;
+  }
 }
 
 TEST_F(CommandsTest, AWatchThatFollowsNothingTellsTheOpenRoundAtItsEnd) {

@@ -120,6 +120,25 @@ class DoorTest : public testing::ServedTest {
     const auto create = VectorSession(note == "blind" ? "other" : "s", kElements);
     call("talweg.v1.SessionService/CreateSession",
          [&](auto* c) { return wire_->sessions().CreateSession(c, create, &made); });
+    call("talweg.v1.SessionService/UploadSession", [&](auto* c) {
+      const auto stream = wire_->sessions().UploadSession(c);
+      v1::UploadSessionRequest frame;
+      *frame.mutable_create() = testing::UploadOf(create);
+      frame.mutable_create()->set_session_id("uploaded");
+      stream->Write(frame);
+      v1::UploadSessionResponse answer;
+      if (stream->Read(&answer)) {
+        v1::Section& section = *frame.mutable_chunk()->mutable_section();
+        section.set_kind(v1::SECTION_KIND_PARAMETERS);
+        section.set_data(testing::Bytes(kGradient));
+        stream->Write(frame);
+        frame.mutable_commit();
+        stream->Write(frame);
+      }
+      stream->WritesDone();
+      while (stream->Read(&answer)) continue;
+      return stream->Finish();
+    });
     v1::JoinResponse joined;
     auto join = named(v1::JoinRequest());
     join.set_worker("a");
@@ -293,7 +312,8 @@ TEST_F(DoorTest, EveryMethodBeginsOnceAndEndsOnce) {
     EXPECT_TRUE(end.how.status.ok()) << end.how.status;
     EXPECT_GT(end.how.elapsed, absl::ZeroDuration());
     const bool lists = end.method == "talweg.v1.SessionService/ListSessions";
-    EXPECT_EQ(end.how.session_id, lists ? "" : "s");
+    const bool uploads = end.method == "talweg.v1.SessionService/UploadSession";
+    EXPECT_EQ(end.how.session_id, lists ? "" : uploads ? "uploaded" : "s");
     EXPECT_EQ(end.how.bytes_in > 0, !lists);
     if (end.method == "talweg.v1.TrainingService/Step") {
       EXPECT_EQ(end.how.bytes_in, step_bytes_.first);
@@ -339,6 +359,7 @@ TEST_F(DoorTest, AHiddenSessionIsNotFoundByAnyMethod) {
   ASSERT_TRUE(wire_->Create(VectorSession("s", kElements)).ok());
   for (const auto& [method, status] : CallAll("blind")) {
     if (method == "talweg.v1.SessionService/CreateSession" ||
+        method == "talweg.v1.SessionService/UploadSession" ||
         method == "talweg.v1.SessionService/ListSessions") {
       EXPECT_TRUE(status.ok()) << method << status.error_message();
       continue;

@@ -136,4 +136,53 @@ void ReasonsTest::ProvokeInitialValues() {
          "initial_values.uploaded.data");
 }
 
+void ReasonsTest::ProvokeUploads() {
+  const v1::CreateSessionRequest create = UploadOf(VectorSession("x", 3));
+  {  // what CreateSession refuses, before a value is sent
+    v1::CreateSessionRequest bad = create;
+    bad.clear_request_id();
+    Expect(WireUpload(wire_->sessions(), bad).Finish(), Code::INVALID_ARGUMENT, "FIELD_REQUIRED",
+           "create.request_id");
+    bad = VectorSession("x", 3);
+    Expect(WireUpload(wire_->sessions(), bad).Finish(), Code::INVALID_ARGUMENT,
+           "FIELD_OUT_OF_RANGE", "create.initial_values");
+    bad = create;
+    bad.mutable_config()->mutable_layout()->clear_tensors();
+    Expect(WireUpload(wire_->sessions(), bad).Finish(), Code::INVALID_ARGUMENT, "LAYOUT_INVALID",
+           "create.config.layout.tensors");
+    bad = create;
+    bad.set_session_id("s");
+    Expect(WireUpload(wire_->sessions(), bad).Finish(), Code::ALREADY_EXISTS, "SESSION_EXISTS");
+    bad = UploadOf(VectorSession("big", uint64_t{1} << 38));
+    Expect(WireUpload(wire_->sessions(), bad).Finish(), Code::RESOURCE_EXHAUSTED, "MEMORY_QUOTA");
+  }
+  {  // INITIAL_VALUES_INVALID
+    WireUpload upload(wire_->sessions(), create);
+    ASSERT_EQ(upload.ReadGrant(), 0u);
+    upload.WriteChunk(0, v1::DTYPE_FLOAT32, Bytes({1, std::nanf(""), 3}));
+    Expect(upload.Finish(), Code::INVALID_ARGUMENT, "INITIAL_VALUES_INVALID", "chunk.section.data");
+  }
+  {  // CHUNK_CORRUPT, of the whole
+    WireUpload upload(wire_->sessions(), create);
+    ASSERT_EQ(upload.ReadGrant(), 0u);
+    upload.WriteChunk(0, v1::DTYPE_FLOAT32, Bytes({1, 2, 3}));
+    upload.WriteCommit(1);
+    Expect(upload.Finish(), Code::DATA_LOSS, "CHUNK_CORRUPT", "commit.crc32c");
+  }
+  {  // UPLOAD_TAKEN_OVER
+    WireUpload older(wire_->sessions(), create);
+    ASSERT_EQ(older.ReadGrant(), 0u);
+    WireUpload newer(wire_->sessions(), create);
+    ASSERT_EQ(newer.ReadGrant(), 0u);
+    Expect(older.Finish(), Code::ABORTED, "UPLOAD_TAKEN_OVER");
+  }
+  {  // UPLOAD_EXPIRED
+    const auto hasty = StartServer({.upload_patience = absl::Milliseconds(50)});
+    WireClient other(hasty->address());
+    WireUpload upload(other.sessions(), create);
+    ASSERT_EQ(upload.ReadGrant(), 0u);
+    Expect(upload.Finish(), Code::ABORTED, "UPLOAD_EXPIRED");
+  }
+}
+
 }  // namespace talweg::testing

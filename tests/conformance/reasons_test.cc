@@ -23,7 +23,7 @@ TEST_F(ReasonsTest, EveryReasonIsProvokedAndChangesNothing) {
        {&ReasonsTest::ProvokeUnknownFields, &ReasonsTest::ProvokeMissingFields,
         &ReasonsTest::ProvokeValuesOutOfRange, &ReasonsTest::ProvokeLiveChanges,
         &ReasonsTest::ProvokeLayouts, &ReasonsTest::ProvokeInitialValues,
-        &ReasonsTest::ProvokeSections, &ReasonsTest::ProvokeFrames,
+        &ReasonsTest::ProvokeUploads, &ReasonsTest::ProvokeSections, &ReasonsTest::ProvokeFrames,
         &ReasonsTest::ProvokeRefusedSteps, &ReasonsTest::ProvokeFencing, &ReasonsTest::ProvokeRoles,
         &ReasonsTest::ProvokeTooManyWorkers, &ReasonsTest::ProvokePagesAndIds,
         &ReasonsTest::ProvokeVersionsAndHistories, &ReasonsTest::ProvokeUpdates,

@@ -38,6 +38,7 @@ class ReasonsTest : public ::testing::Test {
   void ProvokeLiveChanges();
   void ProvokeLayouts();
   void ProvokeInitialValues();
+  void ProvokeUploads();
   // provoke_contributions.cc
   void ProvokeSections();
   void ProvokeFrames();

@@ -130,7 +130,7 @@ class ProtoStoryTest : public ::testing::Test {
 };
 
 TEST_F(ProtoStoryTest, GoesAsThePageTells) {
-  ASSERT_EQ(calls_.size(), 10u);
+  ASSERT_EQ(calls_.size(), 11u);
   const auto create = RequestOf<v1::CreateSessionRequest>(0, "CreateSession");
   const auto created = Send<v1::CreateSessionResponse>(create);
   history_ = created.session().history();
@@ -243,7 +243,7 @@ TEST_F(ProtoStoryTest, GoesAsThePageTells) {
 }
 
 TEST_F(ProtoStoryTest, AFleetMakesAVersionAsThePageTells) {
-  ASSERT_EQ(calls_.size(), 10u);
+  ASSERT_EQ(calls_.size(), 11u);
   const auto created =
       Send<v1::CreateSessionResponse>(RequestOf<v1::CreateSessionRequest>(8, "CreateSession"));
   history_ = created.session().history();
@@ -266,6 +266,40 @@ TEST_F(ProtoStoryTest, AFleetMakesAVersionAsThePageTells) {
   EXPECT_EQ(last.report().contributors(), 2u);
   ExpectShown(9, Send<v1::ListVersionRecordsResponse>(
                      RequestOf<v1::ListVersionRecordsRequest>(9, "ListVersionRecords")));
+}
+
+TEST_F(ProtoStoryTest, AnUploadMakesASessionAsThePageTells) {
+  ASSERT_EQ(calls_.size(), 11u);
+  EXPECT_EQ(calls_[10].method, "UploadSession");
+  std::vector<v1::UploadSessionRequest> frames;
+  for (absl::string_view json : absl::StrSplit(calls_[10].json, "\n  {", absl::SkipWhitespace())) {
+    const std::string whole = absl::StrCat("{", json);
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(whole, &frames.emplace_back()).ok())
+        << whole;
+  }
+  ASSERT_EQ(frames.size(), 3u);
+  const std::vector<std::string> shown =
+      absl::StrSplit(calls_[10].answer, '\n', absl::SkipWhitespace());
+  ASSERT_EQ(shown.size(), 2u);
+  v1::UploadSessionResponse granted;
+  v1::UploadSessionResponse answer;
+  size_t next = 1;
+  const absl::Status uploaded = transport_->UploadSession(
+      frames[0].create(),
+      [&](const v1::UploadGrant& grant) {
+        *granted.mutable_grant() = grant;
+        ExpectShown(shown[0], granted);
+        return absl::OkStatus();
+      },
+      [&](v1::UploadSessionRequest& frame) {
+        if (next == frames.size()) return false;
+        frame = frames[next++];
+        return true;
+      },
+      *answer.mutable_created(), absl::Seconds(10));
+  ASSERT_TRUE(uploaded.ok()) << uploaded;
+  history_ = answer.created().session().history();
+  ExpectShown(shown[1], answer);
 }
 
 }  // namespace

@@ -261,6 +261,53 @@ class PageTest(unittest.TestCase):
         self.assert_refused("CHUNK_MISPLACED", ["expected_element"], refusals, self.stream,
                             [gap[0], gap[2], gap[3]])
 
+    def upload(self, create, values, stop_after=None):
+        """Brings `values` from the element that the grant names, in chunks of 64 Ki elements.
+
+        Returns that element (None without a grant) and the session. With `stop_after` the commit
+        comes behind so many elements.
+        """
+        waiting = queue.Queue()
+        answers = self.sessions.UploadSession(iter(waiting.get, None))
+        waiting.put(sessions.UploadSessionRequest(create=create))
+        try:
+            first = next(answers)
+            if first.HasField("created"):
+                return None, first.created.session
+            begin = first.grant.begin_element
+            for start in range(begin, stop_after or len(values), 1 << 16):
+                part = values[start:min(start + (1 << 16), len(values))]
+                frame = sessions.UploadSessionRequest()
+                frame.chunk.section.kind = section.SECTION_KIND_PARAMETERS
+                frame.chunk.section.begin_element = start
+                frame.chunk.section.data = struct.pack("<%df" % len(part), *part)
+                waiting.put(frame)
+            commit = sessions.UploadSessionRequest()
+            commit.commit.SetInParent()
+            waiting.put(commit)
+            return begin, next(answers).created.session
+        finally:
+            waiting.put(None)
+
+    def test_an_upload_goes_on_with_the_same_create(self):
+        values = [float(i % 1000) for i in range((3 << 16) + 5)]
+        create = self.create_request(len(values))
+        self.assert_refused("FIELD_OUT_OF_RANGE", ["create.initial_values"], refusals, self.upload,
+                            create, values)
+        create.ClearField("initial_values")
+        # The commit comes too early: what has arrived stays.
+        self.assert_refused("CHUNK_MISPLACED", ["expected_element"], refusals, self.upload, create,
+                            values, stop_after=2 << 16)
+        begin, session = self.upload(create, values)
+        self.assertEqual(begin, 2 << 16)
+        # The answer was lost.
+        begin, again = self.upload(create, values)
+        self.assertIsNone(begin)
+        self.assertEqual(session.history, again.history)
+        pulled = self.training.Pull(training.PullRequest(session_id=self.id))
+        data = b"".join(message.section.data for message in pulled)
+        self.assertEqual(data, struct.pack("<%df" % len(values), *values))
+
     def test_a_client_that_pings_more_often_than_every_ten_seconds_is_cut_off(self):
         self.create(mode=session_pb2.AGGREGATION_MODE_SYNCHRONOUS)
         header = self.join("a")

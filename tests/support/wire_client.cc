@@ -190,6 +190,71 @@ grpc::Status WireStream::Finish() {
   return stream_->Finish();
 }
 
+v1::CreateSessionRequest UploadOf(v1::CreateSessionRequest request) {
+  request.clear_initial_values();
+  return request;
+}
+
+WireUpload::WireUpload(v1::SessionService::Stub& sessions, const v1::CreateSessionRequest& create)
+    : stream_(sessions.UploadSession(&context_)) {
+  v1::UploadSessionRequest frame;
+  *frame.mutable_create() = create;
+  stream_->Write(frame);
+}
+
+WireUpload::~WireUpload() {
+  if (finished_) return;
+  context_.TryCancel();
+  Finish();
+}
+
+std::optional<uint64_t> WireUpload::ReadGrant() {
+  v1::UploadSessionResponse frame;
+  if (!stream_->Read(&frame)) return {};
+  if (frame.has_created()) created_ = frame.created().session();
+  if (!frame.has_grant()) return {};
+  return frame.grant().begin_element();
+}
+
+bool WireUpload::WriteChunk(uint64_t begin_element, v1::Dtype dtype, const std::string& data,
+                            bool checksum) {
+  v1::UploadSessionRequest frame;
+  v1::Section& section = *frame.mutable_chunk()->mutable_section();
+  section.set_kind(v1::SECTION_KIND_PARAMETERS);
+  section.set_begin_element(begin_element);
+  section.set_dtype(dtype);
+  section.set_data(data);
+  if (checksum) frame.mutable_chunk()->set_crc32c(core::Crc32c(data));
+  return stream_->Write(frame);
+}
+
+bool WireUpload::WriteValues(const std::vector<float>& values, uint64_t begin, uint64_t end) {
+  constexpr uint64_t kChunk = uint64_t{1} << 18;
+  for (; begin < end; begin += kChunk) {
+    const uint64_t count = std::min(kChunk, end - begin);
+    const std::string data(reinterpret_cast<const char*>(values.data() + begin),
+                           count * sizeof(float));
+    if (!WriteChunk(begin, v1::DTYPE_FLOAT32, data)) return false;
+  }
+  return true;
+}
+
+bool WireUpload::WriteCommit(std::optional<uint32_t> crc32c) {
+  v1::UploadSessionRequest frame;
+  frame.mutable_commit();
+  if (crc32c.has_value()) frame.mutable_commit()->set_crc32c(*crc32c);
+  return stream_->Write(frame);
+}
+
+grpc::Status WireUpload::Finish() {
+  v1::UploadSessionResponse frame;
+  while (stream_->Read(&frame)) {
+    if (frame.has_created()) created_ = frame.created().session();
+  }
+  finished_ = true;
+  return stream_->Finish();
+}
+
 WireClient::WireClient(const std::string& address) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -95,6 +96,41 @@ class WireStream {
   std::unique_ptr<grpc::ClientReaderWriter<v1::StreamStepRequest, v1::StreamStepResponse>> stream_;
   bool granted_ = false;   // for the contribution that comes next
   bool abstains_ = false;  // the contribution under way
+  bool finished_ = false;
+};
+
+// The request that opens an upload: `request` without its initial values.
+v1::CreateSessionRequest UploadOf(v1::CreateSessionRequest request);
+
+// An UploadSession call, for one thread.
+class WireUpload {
+ public:
+  // Sends the create.
+  WireUpload(v1::SessionService::Stub& sessions, const v1::CreateSessionRequest& create);
+  // Cancels the call unless it was finished.
+  ~WireUpload();
+
+  // Reads the next frame. Returns the element that a grant names; nothing if the stream is over, or
+  // if the frame is the session (created()).
+  std::optional<uint64_t> ReadGrant();
+  // These return false if the stream is over; Finish tells why.
+  bool WriteChunk(uint64_t begin_element, v1::Dtype dtype, const std::string& data,
+                  bool checksum = true);
+  // Elements [begin, end) of `values`, in chunks of 1 MiB.
+  bool WriteValues(const std::vector<float>& values, uint64_t begin, uint64_t end);
+  bool WriteCommit(std::optional<uint32_t> crc32c = std::nullopt);
+  bool Write(const v1::UploadSessionRequest& frame) { return stream_->Write(frame); }
+  // Reads until the stream is over, without half-closing.
+  grpc::Status Finish();
+
+  // The session, if it came.
+  const std::optional<v1::Session>& created() const { return created_; }
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<v1::UploadSessionRequest, v1::UploadSessionResponse>>
+      stream_;
+  std::optional<v1::Session> created_;
   bool finished_ = false;
 };
 

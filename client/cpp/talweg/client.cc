@@ -1,19 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cpp/talweg/client.h"
 
+#include <cstring>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "client/cpp/talweg/dtype.h"
 #include "client/cpp/talweg/grpc_transport.h"
 #include "client/cpp/talweg/random_id.h"
+#include "client/cpp/talweg/upload.h"
 #include "core/base/layout.h"
 
 namespace talweg {
 namespace {
 
 constexpr uint32_t kPageSize = 1000;
+// Initial values that are larger go over a stream.
+constexpr size_t kMaxInlineBytes = size_t{1} << 20;
+
+size_t NumbersBytes(const v1::Section& section) {
+  return section.data().size() + static_cast<size_t>(section.values_size()) * sizeof(float);
+}
+
+// Whether a stream can carry the section: whole elements, from the first one on.
+bool IsWholeVector(const v1::Section& section) {
+  const bool is_list = !section.values().empty();
+  return section.kind() == v1::SECTION_KIND_PARAMETERS && v1::Dtype_IsValid(section.dtype()) &&
+         section.begin_element() == 0 && section.data().size() % DtypeBytes(section.dtype()) == 0 &&
+         (!is_list || (section.data().empty() && DtypeBytes(section.dtype()) == sizeof(float)));
+}
 
 // The name of the method that is set, as in Optimizer; empty if none is set.
 std::string MethodName(const v1::Optimizer& optimizer) {
@@ -71,10 +88,53 @@ absl::Status Client::CallWithRetry(const Request& request, Response& response,
 
 absl::StatusOr<v1::Session> Client::CreateSession(v1::CreateSessionRequest request) const {
   if (request.request_id().empty()) request.set_request_id(RandomId());
+  if (NumbersBytes(request.initial_values().uploaded()) > kMaxInlineBytes) {
+    const v1::Section section = std::move(*request.mutable_initial_values()->mutable_uploaded());
+    if (IsWholeVector(section)) return Upload(std::move(request), section);
+    *request.mutable_initial_values()->mutable_uploaded() = section;  // to be refused
+  }
   v1::CreateSessionResponse response;
   const absl::Status status = CallWithRetry(request, response);
   if (!status.ok()) return status;
   return std::move(*response.mutable_session());
+}
+
+absl::StatusOr<v1::Session> Client::Upload(v1::CreateSessionRequest request,
+                                           const v1::Section& section) const {
+  request.clear_initial_values();
+  const size_t element_bytes = DtypeBytes(section.dtype());
+  // Numbers that stand in a list have float32's bytes.
+  const char* const from = section.values().empty()
+                               ? section.data().data()
+                               : reinterpret_cast<const char*>(section.values().data());
+  const uint64_t num_elements =
+      section.values().empty() ? section.data().size() / element_bytes : section.values().size();
+  return UploadSession(
+      *transport_, options_.retry, request,
+      {section.dtype(), num_elements, [&](uint64_t begin, uint64_t count, char* bytes) {
+         std::memcpy(bytes, from + begin * element_bytes, count * element_bytes);
+       }});
+}
+
+absl::StatusOr<v1::Session> Client::CreateSession(v1::CreateSessionRequest request,
+                                                  absl::Span<const float> initial_values,
+                                                  const UploadOptions& options) const {
+  request.clear_initial_values();
+  const auto fill = [&](uint64_t begin, uint64_t count, char* bytes) {
+    EncodeFloats(options.dtype, initial_values.subspan(begin, count), bytes);
+  };
+  const size_t num_bytes = initial_values.size() * DtypeBytes(options.dtype);
+  if (num_bytes > kMaxInlineBytes) {
+    if (request.request_id().empty()) request.set_request_id(RandomId());
+    return UploadSession(*transport_, options_.retry, request,
+                         {options.dtype, initial_values.size(), fill}, options.progress);
+  }
+  v1::Section& section = *request.mutable_initial_values()->mutable_uploaded();
+  section.set_kind(v1::SECTION_KIND_PARAMETERS);
+  section.set_dtype(options.dtype);
+  section.mutable_data()->resize(num_bytes);
+  fill(0, initial_values.size(), section.mutable_data()->data());
+  return CreateSession(std::move(request));
 }
 
 absl::StatusOr<AttachedSession> Client::CreateOrAttach(

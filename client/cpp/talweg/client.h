@@ -85,6 +85,12 @@ class Client {
   // Makes a session. If there is no `request_id`, a random one is set, so that retries are safe.
   // Fails with SESSION_EXISTS if another request made the session.
   absl::StatusOr<v1::Session> CreateSession(v1::CreateSessionRequest request) const;
+  // The same with these values of version 0, all elements in the order of the layout, in place of
+  // those of the request. Values of any size: above 1 MiB they are uploaded over a stream, also by
+  // the function above, and what breaks is taken up where it ended. A dry run sends no such values.
+  absl::StatusOr<v1::Session> CreateSession(v1::CreateSessionRequest request,
+                                            absl::Span<const float> initial_values,
+                                            const UploadOptions& options = {}) const;
 
   // Makes a session. If a session of that name is there and has the same layout and method, takes
   // that session; its schedule, policy and values stay as they are. FAILED_PRECONDITION, saying
@@ -141,6 +147,8 @@ class Client {
   template <class Request, class Response>
   absl::Status CallWithRetry(const Request& request, Response& response,
                              int* num_attempts = nullptr) const;
+  absl::StatusOr<v1::Session> Upload(v1::CreateSessionRequest request,
+                                     const v1::Section& section) const;
 
   std::shared_ptr<Transport> transport_;
   ClientOptions options_;

@@ -106,6 +106,13 @@ struct FakeServer {
   std::vector<v1::SectionKind> chunk_kinds;   // of every chunk that came
   std::vector<v1::VersionRecord> made;        // what ListVersionRecords tells, two on a page
   std::vector<v1::ListVersionRecordsRequest> record_requests;
+  std::vector<v1::CreateSessionRequest> uploads;  // the create of every stream of an upload
+  std::vector<uint64_t> upload_grants;            // the elements that the grants named
+  std::vector<float> uploaded;                    // what has arrived
+  // After how many frames each stream of an upload breaks off; none: it does not. A stream breaks
+  // with `upload_end`; behind its last frame the answer is lost.
+  std::vector<size_t> upload_frames;
+  absl::Status upload_end = absl::UnavailableError("the stream broke");
   int num_connections = 0;  // transports that were made
   std::set<int> heartbeat_connections;
   std::set<int> step_connections;

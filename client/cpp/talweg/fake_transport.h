@@ -203,6 +203,47 @@ class FakeTransport final : public Transport {
       return absl::OkStatus();
     });
   }
+  // Keeps what arrives of an upload, and breaks its streams as `upload_faults` say.
+  absl::Status UploadSession(const v1::CreateSessionRequest& create, TakeGrant take, NextFrame next,
+                             v1::CreateSessionResponse& response, absl::Duration) override {
+    return Through([&]() -> absl::Status {
+      server_->uploads.push_back(create);
+      size_t frames_left = server_->uploads.size() <= server_->upload_frames.size()
+                               ? server_->upload_frames[server_->uploads.size() - 1]
+                               : SIZE_MAX;
+      if (server_->session.session_id().empty()) {
+        v1::UploadGrant grant;
+        grant.set_begin_element(server_->uploaded.size());
+        grant.set_num_elements(server_->parameters.size());
+        server_->upload_grants.push_back(grant.begin_element());
+        const absl::Status taken = take(grant);
+        if (!taken.ok()) return taken;
+        v1::UploadSessionRequest frame;
+        for (; next(frame); frame.Clear()) {
+          if (frames_left-- == 0) return server_->upload_end;
+          if (frame.has_chunk()) {
+            const v1::Section& section = frame.chunk().section();
+            if (section.begin_element() != server_->uploaded.size() ||
+                frame.chunk().crc32c() != core::Crc32c(section.data())) {
+              return ServerError(absl::StatusCode::kInvalidArgument, "CHUNK_MISPLACED");
+            }
+            const size_t count = section.data().size() / DtypeBytes(section.dtype());
+            server_->uploaded.resize(server_->uploaded.size() + count);
+            DecodeFloats(section.dtype(), section.data().data(),
+                         absl::MakeSpan(server_->uploaded).subspan(section.begin_element()));
+            continue;
+          }
+          if (frame.commit().crc32c() != core::Crc32c(absl::MakeConstSpan(server_->uploaded))) {
+            server_->uploaded.clear();
+            return ServerError(absl::StatusCode::kDataLoss, "CHUNK_CORRUPT");
+          }
+          server_->session.set_session_id(create.session_id());
+        }
+      }
+      *response.mutable_session() = server_->session;
+      return frames_left == 0 ? server_->upload_end : absl::OkStatus();
+    });
+  }
   std::unique_ptr<StepStream> OpenStepStream() override {
     return std::make_unique<FakeStepStream>(server_);
   }

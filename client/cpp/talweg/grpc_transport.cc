@@ -165,6 +165,70 @@ class GrpcTransport final : public Transport {
     return ours.ok() ? FromGrpc(status) : ours;
   }
 
+  absl::Status UploadSession(const v1::CreateSessionRequest& create, TakeGrant take, NextFrame next,
+                             v1::CreateSessionResponse& response, absl::Duration timeout) override {
+    const std::shared_ptr<GrpcConnection> held = connection();
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const auto stream = held->sessions->AsyncUploadSession(&context, &queue, TagOf(kStart));
+    v1::UploadSessionRequest frame;
+    v1::UploadSessionResponse answer;
+    grpc::Status status;
+    absl::Status ours;  // why this side ended it
+    bool writing = false;
+    bool granted = false;
+    bool created = false;
+    for (bool done = false; !done && ours.ok();) {
+      void* tag = nullptr;
+      bool ok = false;
+      ours = ByConnection(*held, Await(
+                                     queue, timeout, [] { return absl::OkStatus(); }, &tag, &ok));
+      if (!ours.ok()) break;
+      switch (OperationOf(tag)) {
+        case kStart:
+          // A call that could not begin is at its end, which says why.
+          if (ok) {
+            *frame.mutable_create() = create;
+            stream->Write(frame, TagOf(kWrite));
+            writing = true;
+          }
+          stream->Read(&answer, TagOf(kRead));
+          break;
+        case kWrite:
+          // A write that failed is followed by the end of the stream.
+          writing = !ok;
+          break;
+        case kRead:
+          if (!ok) {
+            stream->Finish(&status, TagOf(kFinish));
+            break;
+          }
+          if (answer.has_grant()) {
+            ours = take(answer.grant());
+            granted = true;
+          }
+          if (answer.has_created()) {
+            response = answer.created();
+            created = true;
+          }
+          stream->Read(&answer, TagOf(kRead));
+          break;
+        case kFinish:
+          done = true;
+          break;
+      }
+      if (!ours.ok() || done || !granted || writing || created) continue;
+      frame.Clear();
+      writing = next(frame);
+      if (writing) stream->Write(frame, TagOf(kWrite));
+    }
+    if (!ours.ok()) context.TryCancel();
+    Empty(queue);
+    if (!ours.ok()) return ours;
+    if (status.ok() && !created) return absl::UnavailableError("the upload ended early");
+    return FromGrpc(status);
+  }
+
   std::unique_ptr<StepStream> OpenStepStream() override { return OpenGrpcStepStream(connection()); }
 
   absl::Status Watch(const v1::WatchSessionRequest& request, TakeSteps take, Idle idle,

@@ -58,6 +58,14 @@ inline v1::SectionKind KindOf(const StepOptions& options) {
   return options.difference ? v1::SECTION_KIND_DIFFERENCE : v1::SECTION_KIND_GRADIENT;
 }
 
+struct UploadOptions {
+  // How the values travel. The session begins with what is left of them: on the way to 16 bits they
+  // are rounded to nearest, ties to even, and beyond 65504 float16 has infinities, which the server
+  // refuses.
+  v1::Dtype dtype = v1::DTYPE_FLOAT32;
+  ProgressCallback progress;  // unset: none is called
+};
+
 struct PullOptions {
   v1::Point point = v1::POINT_PARAMETERS;  // or POINT_LOOKAHEAD, POINT_AVERAGE
   v1::Dtype dtype = v1::DTYPE_FLOAT32;     // how the numbers travel

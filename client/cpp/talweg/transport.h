@@ -59,6 +59,16 @@ class Transport {
   virtual absl::Status Watch(const v1::WatchSessionRequest& request, TakeSteps take, Idle idle,
                              absl::Duration timeout) = 0;
 
+  using TakeGrant = absl::FunctionRef<absl::Status(const v1::UploadGrant& grant)>;
+  // Makes the next frame; false if there is none.
+  using NextFrame = absl::FunctionRef<bool(v1::UploadSessionRequest& frame)>;
+  // One stream of an upload: sends `create`, hands the grant to `take`, if one comes, and then
+  // sends the frames that `next` makes, until the server answers with the session. `timeout` is how
+  // long nothing may move.
+  virtual absl::Status UploadSession(const v1::CreateSessionRequest& create, TakeGrant take,
+                                     NextFrame next, v1::CreateSessionResponse& response,
+                                     absl::Duration timeout) = 0;
+
   // Opens a stream of contributions, over the connection that calls go over now. Never null: the
   // first events tell if there is no server.
   virtual std::unique_ptr<StepStream> OpenStepStream() = 0;
