@@ -11,6 +11,7 @@
 #include "client/cpp/talweg/fake_step_stream.h"
 #include "client/cpp/talweg/transport.h"
 #include "core/base/checksum.h"
+#include "gtest/gtest.h"
 
 namespace talweg {
 
