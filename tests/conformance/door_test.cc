@@ -243,7 +243,7 @@ class DoorTest : public testing::ServedTest {
       v1::StepRequest streamed = StepOf("s", joined, 2, 0, {});
       EXPECT_TRUE(stream_.WriteHeader(streamed));
       EXPECT_TRUE(stream_.ReadGrant());
-      for (int tries = 0; tries < 10000 && test.recorder_.num_open() < kNum; ++tries) {
+      for (int tries = 0; tries < 10000 && test.recorder_.num_open() != kNum; ++tries) {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }
       EXPECT_EQ(test.recorder_.num_open(), kNum);
