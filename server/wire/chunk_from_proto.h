@@ -9,7 +9,6 @@
 #include "absl/status/statusor.h"
 #include "core/base/dtype.h"
 #include "talweg/v1/section.pb.h"
-#include "talweg/v1/training_service.pb.h"
 
 namespace talweg::server {
 
