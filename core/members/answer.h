@@ -93,7 +93,7 @@ enum class Advice : uint8_t {
   kNone,
   kSendHeartbeats,  // its lease ended while it computed
   kBeFaster,        // rounds closed without it
-  kAllowStaleness,  // others made versions meanwhile, in a session that allows no staleness
+  kAllowStaleness,  // others made more versions meanwhile than the session allows
 };
 
 // The answer to a contribution. It is kept, and given again to a repeat.
@@ -106,8 +106,9 @@ struct Answer {
   std::shared_ptr<const StepReport> report;  // only if it was applied
   // While it is pending: no version will have the contribution as a part, whatever happens.
   bool will_not_count = false;
-  // Only if it was refused: how many rounds in a row closed without its worker, and what to change.
-  uint32_t missed_rounds = 0;
+  // Only if it came too late: how many rounds closed since its worker last had a part in one, or
+  // joined; and what to change.
+  uint64_t missed_rounds = 0;
   Advice advice = Advice::kNone;
   // Only in the first answer to a gradient that is not finite.
   std::optional<GradientFault> fault = std::nullopt;

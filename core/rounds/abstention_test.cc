@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Abstentions: a worker without a gradient takes part in a round and holds up nobody.
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
 #include "core/rounds/rounds_testing.h"
 
 namespace talweg::core {
@@ -100,7 +105,7 @@ TEST(AbstentionTest, IfAllAbstainNoVersionIsMade) {
   EXPECT_EQ(fleet.machine.version(), 0u);
   fleet.Contribute("c");
   EXPECT_EQ(fleet.MembersOf(1), "a c");
-  EXPECT_EQ(fleet.RecordOf(1).abstained_workers, Names{"b"});
+  EXPECT_EQ(fleet.RecordOf(1).abstained_workers, (Names{"a", "b", "c"}));
 }
 
 TEST(AbstentionTest, IfTheOthersAreGoneNoVersionIsMadeEither) {
@@ -187,6 +192,93 @@ TEST(AbstentionTest, AWorkerThatTheRoundNeedsAfterAllMayContribute) {
   }
 }
 
+TEST(AbstentionTest, SoMayOneWhoseGradientCameBehindItsAbstention) {
+  Fleet fleet(Count(3));
+  fleet.JoinAll({"a", "b", "c"});
+  const uint64_t a = fleet.Contribute("a");
+  fleet.Abstain("b");
+  fleet.JoinAll({"b"});
+  const uint64_t behind = fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(behind), "waits");
+  EXPECT_TRUE(fleet.Leave("c").ok());  // now the round needs b after all
+  EXPECT_EQ(fleet.Told(behind), "ROUND_CLOSED 0");
+  fleet.JoinAll({"c"});
+  fleet.Contribute("c");
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(a), "APPLIED 1");
+  EXPECT_EQ(fleet.MembersOf(1), "a c b");
+}
+
+TEST(AbstentionTest, RoundsThatMadeNoVersionAreInTheRecordToo) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  fleet.Abstain("a");
+  fleet.Abstain("b");
+  fleet.Contribute("a");
+  fleet.Abstain("b");
+  EXPECT_EQ(fleet.RecordOf(1).num_abstained, 3u);
+  EXPECT_EQ(fleet.RecordOf(1).abstained_workers, (Names{"a", "b"}));
+}
+
+// Workers abstain, leave, come back and change their minds at random. When all of them contribute
+// and wait for their verdicts, versions are made again.
+TEST(AbstentionTest, NobodyWaitsForEver) {
+  for (uint64_t seed = 0; seed < 4000; ++seed) {
+    std::mt19937_64 random(seed);
+    const auto below = [&](uint64_t bound) { return random() % bound; };
+    AggregationConfig aggregation = Synchronous();
+    if (seed % 5 == 1) aggregation = Count(3);
+    if (seed % 5 == 2) aggregation = Count(4, TooFew::kClose);
+    if (seed % 5 == 3) {
+      aggregation = Synchronous(CloseRule::kWeight);
+      aggregation.close_weight = 4;
+    }
+    if (seed % 5 == 4) {
+      aggregation = Synchronous(CloseRule::kDeadline);
+      aggregation.close_seconds = 5;
+    }
+    aggregation.min_workers = 1 + below(3);
+    aggregation.workers_may_close = below(4) == 0;
+    Fleet fleet(aggregation);
+    const Names names = {"a", "b", "c", "d"};
+    std::map<std::string, bool> is_there;
+    for (int event = 0; event < 40; ++event) {
+      const std::string& worker = names[below(4)];
+      const uint64_t kind = below(8);
+      if (kind == 0) {
+        EXPECT_TRUE(fleet.Join(worker).ok());
+        is_there[worker] = true;
+      } else if (kind == 1) {
+        fleet.Pass(absl::Seconds(static_cast<int64_t>(below(12))));
+      } else if (is_there[worker] && kind == 2) {
+        EXPECT_TRUE(fleet.Leave(worker).ok());
+        is_there[worker] = false;
+      } else if (is_there[worker]) {
+        Contribution one = kind < 5 ? fleet.Gradient(worker) : fleet.Abstention(worker);
+        one.may_wait = below(2) == 0;
+        one.closes_round = aggregation.workers_may_close && below(3) == 0;
+        fleet.Send(one);
+      }
+    }
+    const uint64_t version = fleet.machine.version();
+    for (const std::string& worker : names) {
+      if (!is_there[worker]) {
+        EXPECT_TRUE(fleet.Join(worker).ok());
+      }
+    }
+    std::map<std::string, uint64_t> calls;
+    for (int second = 0; second < 200; ++second) {
+      for (const std::string& worker : names) {
+        const auto call = calls.find(worker);
+        if (call != calls.end() && fleet.Told(call->second) == "waits") continue;
+        calls[worker] = fleet.Contribute(worker);
+      }
+      fleet.PassWithHeartbeatsOf(names, absl::Seconds(1));
+    }
+    ASSERT_GE(fleet.machine.version(), version + 5) << "seed " << seed;
+  }
+}
+
 TEST(AbstentionTest, AWorkerHasOnePartInARound) {
   Fleet fleet(Synchronous());
   fleet.JoinAll({"a", "b"});
@@ -224,19 +316,28 @@ TEST(AbstentionTest, WhatTheWorkerWasToldIsToldAgain) {
   EXPECT_EQ(fleet.Told(fleet.Send(abstention)), "SEQUENCE_REUSED");
 }
 
-TEST(AbstentionTest, IsRefusedIfItComesTooLate) {
-  Fleet fleet(Synchronous());
-  fleet.JoinAll({"a", "b"});
-  const Contribution late = fleet.Abstention("a");
-  EXPECT_TRUE(fleet.Leave("b").ok());
-  fleet.JoinAll({"b"});
-  fleet.Contribute("b");
-  fleet.Contribute("a");
-  ASSERT_EQ(fleet.machine.version(), 1u);
-  Contribution old = fleet.Abstention("a");
-  old.base_version = 0;
-  EXPECT_EQ(fleet.Told(fleet.Send(old)), "ROUND_CLOSED 1");
-  EXPECT_EQ(fleet.Told(fleet.Send(late)), "SEQUENCE_TOO_OLD");
+// A worker without samples may never have asked for parameters.
+TEST(AbstentionTest, IsNeverTooOld) {
+  AggregationConfig windows = Accumulating(2);
+  windows.max_staleness = 1;
+  AggregationConfig bounded = BoundedStaleness(10);
+  bounded.max_workers = 2;
+  bounded.max_staleness = 30;
+  for (const AggregationConfig& aggregation :
+       {Synchronous(), AggregationConfig{}, windows, bounded}) {
+    Fleet fleet(aggregation);
+    fleet.JoinAll({"busy"});
+    for (int step = 0; step < 8; ++step) fleet.Contribute("busy");
+    fleet.JoinAll({"idle"});
+    Contribution old = fleet.Abstention("idle");
+    old.base_version = 0;
+    const uint64_t told = fleet.Send(old);
+    while (fleet.Told(told) == "waits") fleet.Contribute("busy");
+    EXPECT_EQ(fleet.answers[told].verdict, Verdict::kAbstained);
+    Contribution ahead = fleet.Abstention("idle");
+    ahead.base_version = fleet.machine.version() + 1;
+    EXPECT_EQ(fleet.Told(fleet.Send(ahead)), "VERSION_AHEAD");
+  }
 }
 
 TEST(AbstentionTest, StandsThoughItsWorkerLeavesOrIsReplaced) {

@@ -37,7 +37,9 @@ void RoundMachine::On(const Join& join, Effects& effects) {
   effects.status = admitted.status();
   if (!admitted.ok()) return;
   AskForOpening(*admitted);
-  effects.incarnation = workers_[*admitted].incarnation;
+  Worker& worker = workers_[*admitted];
+  if (worker.part_of_version == 0) worker.part_of_version = version_;
+  effects.incarnation = worker.incarnation;
   if (effects.incarnation != admitted_as.incarnation) return;  // It was a repeat.
   effects.durable.emplace_back(MemberAdmitted{admitted_as.worker, admitted_as.incarnation,
                                               admitted_as.roles, admitted_as.nonce});

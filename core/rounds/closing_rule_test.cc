@@ -26,7 +26,7 @@ class ClosingRuleTest : public ::testing::Test {
     const uint32_t index = workers_.Find(name);
     Contribution contribution;
     contribution.worker = name;
-    expectations_.Contributed(workers_[index]);
+    expectations_.Contributed(workers_[index], 1);
     round_.Add(index, contribution, weight, 0, Reduction::kMean, kNow);
   }
   void Freeze() { expectations_.Freeze(round_, workers_, workers_.size(), kNow); }

@@ -26,7 +26,7 @@ std::optional<Verdict> Refusal(const PolicyInForce& policy, const Worker& worker
                                const Contribution& contribution, uint64_t staleness) {
   const uint64_t allowed = policy.aggregation().max_staleness;
   const bool limited = !policy.bounded() || allowed > 0;
-  if (limited && staleness > allowed) {
+  if (limited && staleness > allowed && !contribution.abstains) {
     return allowed == 0 && policy.aggregation().synchronous() ? Verdict::kRoundClosed
                                                               : Verdict::kTooStale;
   }
@@ -159,7 +159,7 @@ void RoundMachine::Abstain(uint32_t index, const Contribution& contribution, Eff
   if (!aggregation().synchronous() && (!closes || policy_.bounded())) {
     return Settle(index, contribution, Verdict::kAbstained, effects);
   }
-  if (mutation_ != Mutation::kExpectAbstainer) expectations_.Contributed(worker);
+  if (mutation_ != Mutation::kExpectAbstainer) expectations_.Contributed(worker, version_ + 1);
   worker.pending = {contribution.sequence, contribution.digest, /*will_not_count=*/false,
                     /*abstains=*/true};
   round_.abstainers.push_back({index, worker.incarnation});
@@ -179,7 +179,7 @@ void RoundMachine::Accept(uint32_t index, const Contribution& contribution, uint
   Worker& worker = workers_[index];
   effects.fold = true;
   effects.weight = OpenRound::WeightOf(contribution, staleness, aggregation());
-  expectations_.Contributed(worker);
+  expectations_.Contributed(worker, version_ + 1);
   worker.pending = {contribution.sequence, contribution.digest, /*will_not_count=*/false};
   round_.Add(index, contribution, effects.weight, staleness, aggregation().reduction, now_);
   CloseIfDue(effects);
@@ -210,12 +210,13 @@ void RoundMachine::Advise(const Worker& worker, Answer& answer) const {
   const bool is_old =
       answer.verdict == Verdict::kRoundClosed || answer.verdict == Verdict::kTooStale;
   if (!is_old) return;
-  answer.missed_rounds = worker.missed_rounds;
+  const bool has_missed = aggregation().synchronous() && version_ > worker.part_of_version;
+  if (has_missed) answer.missed_rounds = version_ - worker.part_of_version;
   if (worker.lease_ended) {
     answer.advice = Advice::kSendHeartbeats;
-  } else if (worker.missed_rounds > 0) {
+  } else if (has_missed) {
     answer.advice = Advice::kBeFaster;
-  } else if (!aggregation().synchronous() && aggregation().max_staleness == 0) {
+  } else if (answer.verdict == Verdict::kTooStale) {
     answer.advice = Advice::kAllowStaleness;
   }
 }

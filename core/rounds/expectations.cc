@@ -115,7 +115,6 @@ Missing Expectations::MissAtClose(Workers& workers) const {
     Worker& worker = workers[index];
     const bool has_expired = have_expired.contains(worker.name);
     if (!has_expired && !is_late(worker)) return;
-    ++worker.missed_rounds;
     worker.lease_ended |= has_expired;
   });
   return missing;

@@ -76,11 +76,12 @@ class Expectations {
     if (frozen_) worker.excluded_from = serial_;
   }
 
-  // The worker has a part in the round: it is expected no longer, and counts once.
-  void Contributed(Worker& worker) {
+  // The worker has a part in the round, which makes `version`: it is expected no longer, and counts
+  // once.
+  void Contributed(Worker& worker, uint64_t version) {
     if (Expects(worker)) --outstanding_;
     worker.contributed_to = serial_;
-    worker.missed_rounds = 0;
+    worker.part_of_version = version;
     worker.lease_ended = false;
   }
   bool HasContributed(const Worker& worker) const { return worker.contributed_to == serial_; }

@@ -38,7 +38,7 @@ TEST_F(ExpectationsTest, NobodyIsExpectedBeforeTheFreeze) {
 }
 
 TEST_F(ExpectationsTest, AContributionBeforeTheFreezeIsNotExpectedAgain) {
-  expectations_.Contributed(Of("a"));
+  expectations_.Contributed(Of("a"), 1);
   Contribution contribution;
   contribution.worker = "a";
   round_.Add(workers_.Find("a"), contribution, 1, 0, Reduction::kMean, kNow);
@@ -66,7 +66,7 @@ TEST_F(ExpectationsTest, AWorkerThatComesAfterTheFreezeIsNotExpected) {
 
 TEST_F(ExpectationsTest, LateIsWhoIsReleasedWithoutAContribution) {
   Freeze();
-  expectations_.Contributed(Of("a"));
+  expectations_.Contributed(Of("a"), 1);
   expectations_.Gone(Of("a"), /*expired=*/false);
   expectations_.Gone(Of("b"), /*expired=*/false);
   expectations_.Release(Of("c"));  // it stands by
@@ -91,7 +91,7 @@ TEST_F(ExpectationsTest, AStalledWorkerIsExpectedInNoRoundBeforeItContributes) {
 }
 
 TEST_F(ExpectationsTest, APartIsOfOneRound) {
-  expectations_.Contributed(Of("a"));
+  expectations_.Contributed(Of("a"), 1);
   EXPECT_TRUE(expectations_.HasContributed(Of("a")));
   EXPECT_TRUE(expectations_.IsFirstOutdated(Of("b")));
   EXPECT_FALSE(expectations_.IsFirstOutdated(Of("b")));

@@ -271,6 +271,41 @@ TEST(LeaseTest, AWorkerThatRoundsDoNotWaitForIsToldToBeFaster) {
   EXPECT_EQ(fleet.last.answer->advice, Advice::kBeFaster);
 }
 
+// Also those for which it was not waited, because its lease had ended before.
+TEST(LeaseTest, EveryRoundThatClosedWithoutAWorkerIsMissed) {
+  Fleet fleet(Synchronous());
+  fleet.JoinAll({"a", "b"});
+  fleet.Contribute("a");
+  fleet.Contribute("b");
+  const Contribution late = fleet.Gradient("b");
+  fleet.Contribute("a");
+  fleet.Pass(absl::Seconds(31));  // b expires
+  for (int round = 3; round <= 50; ++round) fleet.Contribute("a");
+  ASSERT_EQ(fleet.machine.version(), 50u);
+  fleet.Send(late);
+  EXPECT_EQ(fleet.last.answer->missed_rounds, 49u);
+  EXPECT_EQ(fleet.last.answer->advice, Advice::kSendHeartbeats);
+  // Whoever comes later has missed nothing before.
+  fleet.JoinAll({"c"});
+  Contribution old = fleet.Gradient("c");
+  old.base_version = 49;
+  fleet.Send(old);
+  EXPECT_EQ(fleet.last.answer->missed_rounds, 0u);
+}
+
+TEST(LeaseTest, AGradientThatIsOlderThanTheSessionAllowsIsToldWhatToRaise) {
+  AggregationConfig aggregation;
+  aggregation.max_staleness = 2;
+  Fleet fleet(aggregation);
+  fleet.JoinAll({"a", "b"});
+  const Contribution old = fleet.Gradient("b");
+  for (int step = 0; step < 5; ++step) fleet.Contribute("a");
+  fleet.Send(old);
+  EXPECT_EQ(fleet.last.answer->verdict, Verdict::kTooStale);
+  EXPECT_EQ(fleet.last.answer->advice, Advice::kAllowStaleness);
+  EXPECT_EQ(fleet.last.answer->missed_rounds, 0u);  // there are no rounds
+}
+
 TEST(LeaseTest, SeveralWorkersInASessionForOneAreToldSo) {
   Fleet fleet(AggregationConfig{});
   fleet.JoinAll({"a", "b"});

@@ -32,7 +32,7 @@ struct RoundDescription {
   // Workers that were expected when the round froze, have contributed nothing, and are expected no
   // longer: they expired, left, were replaced, made no progress, or sent what was refused.
   WorkerList late;
-  // Workers that abstain from the round; `count` is that of their abstentions.
+  // Workers that have abstained since the version before; `count` is that of their abstentions.
   WorkerList abstained;
   // Workers with a contribution that waits for its verdict and will be refused.
   WorkerList will_not_count;

@@ -75,7 +75,8 @@ void RoundMachine::OrderStep(Effects& effects) {
 
 void RoundMachine::Dissolve(Effects& effects) {
   LetAbstainersGo(effects);
-  const OpenRound round = std::exchange(round_, OpenRound{});
+  OpenRound round = std::exchange(round_, OpenRound{});
+  round_.abstained = std::move(round.abstained);
   expectations_.BeginNextRound();
   for (const OpenRound::Bystander& bystander : round.bystanders) {
     SettleBystander(bystander, effects);
@@ -87,6 +88,12 @@ void RoundMachine::LetAbstainersGo(Effects& effects) {
     expectations_.TakeNoPart(workers_[abstainer.index]);
     SettleAbstainer(abstainer, effects);
   }
+  // A gradient that one of them sent after its abstention was taken for its second part.
+  std::erase_if(round_.bystanders, [&](const OpenRound::Bystander& bystander) {
+    if (expectations_.HasContributed(workers_[bystander.index])) return false;
+    SettleBystander(bystander, effects);
+    return true;
+  });
 }
 
 void RoundMachine::On(const StepTaken& taken, Effects& effects) {

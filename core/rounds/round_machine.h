@@ -44,7 +44,8 @@
 // waiting for more contributions (kWait): then it may need theirs after all, and takes them. In the
 // other modes an abstention is answered at once, except
 // if it closes a window (kAsynchronous): then it is answered with the version that this makes. The
-// record of a version tells the abstentions since the version before.
+// record of a version tells the abstentions since the version before, also those of rounds that
+// made none. A change of the policy takes effect at once while a round has nothing but abstentions.
 //
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts. It starts at the least clock of
 // the live gradient workers (if there are none, at the greatest that there ever was), and every

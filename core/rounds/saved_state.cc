@@ -108,6 +108,7 @@ absl::Status RoundMachine::Load(ByteReader& reader, absl::Time now, uint64_t his
                                                              loaded.workers_.table(), flags));
     Worker& worker = loaded.workers_[index];
     worker.progress_from = now;
+    worker.part_of_version = loaded.version_;
     // Clocks are as they were: only workers that come later begin at the least clock. A worker that
     // had expired or made no progress is counted when it contributes again.
     if ((flags & kCounted) != 0) loaded.clocks_.CountAsSaved(worker);

@@ -57,7 +57,7 @@ struct WorkerRules {
   bool KeepsPlace(const Worker& worker) const { return expectations.HasContributed(worker); }
   void CarryOver(const Worker& older, Worker& newer) const {
     newer.contributed_to = older.contributed_to;
-    newer.missed_rounds = older.missed_rounds;
+    newer.part_of_version = older.part_of_version;
   }
 
  private:

@@ -104,7 +104,7 @@ void StreamMachine::ShowLife() {
 void StreamMachine::SessionMade(const absl::Status& made) {
   if (!made.ok()) return world_.output.End(made);
   // If the worker has abstained and committed, its memory is for the next contribution.
-  if (phase_ == Phase::kOpen) AskForMemory();
+  if (phase_ == Phase::kOpen && !asking_ && staging_ == nullptr) AskForMemory();
 }
 
 void StreamMachine::AskForMemory() {
@@ -123,7 +123,9 @@ void StreamMachine::Granted(MemoryBudget::Reservation memory) {
         MakeError(Reason::kMemoryQuota, "the system has no memory for a contribution"));
   }
   SendGrant();
-  if (phase_ == Phase::kResting) Rest();
+  // While an abstention is judged there is nothing to put there either; and the worker that its
+  // round waits for may be the next in the line.
+  if (phase_ == Phase::kResting || phase_ == Phase::kJudging) Rest();
 }
 
 void StreamMachine::SendGrant() {

@@ -136,6 +136,42 @@ TEST_F(StagingMemoryTest, AStreamThatStopsWatchingIsNotTold) {
   }
 }
 
+TEST_F(StagingMemoryTest, AStreamThatAbstainsLeavesTheMemoryToTheWorkerItWaitsFor) {
+  MemoryBudget budget(kBytes);  // room for one gradient
+  MemoryBudget::Reservation busy =
+      budget.Reserve(kBytes).value();  // a third stream, of another session
+  Seen a_seen, b_seen;
+  FakeOutput a_out(a_seen), b_out(b_seen);
+  StreamQueue a_queue, b_queue;
+  StagingMemory a_memory(budget, a_queue.Post()), b_memory(budget, b_queue.Post());
+  auto world = [&](Seen& seen, FakeOutput& out, StagingMemory& memory) {
+    return StreamMachine::World{
+        out, memory,
+        [&seen](const std::string& id) -> absl::StatusOr<std::unique_ptr<StreamSession>> {
+          return std::make_unique<FakeSession>(seen, id);
+        },
+        [] { return absl::OkStatus(); }, [] { return absl::UnixEpoch(); }};
+  };
+  StreamMachine a(world(a_seen, a_out, a_memory)), b(world(b_seen, b_out, b_memory));
+  const auto run = [&] {
+    while (a_queue.size() + b_queue.size() > 0) {
+      if (a_queue.size() > 0) a_queue.RunNext(a);
+      if (b_queue.size() > 0) b_queue.RunNext(b);
+    }
+  };
+  a.Take(Abstention());
+  a.SessionMade(absl::OkStatus());  // a stands in the line
+  a.Take(Commit());                 // and waits for the round, that is for b
+  b.Take(Header());
+  b.SessionMade(absl::OkStatus());  // b stands behind a
+  run();
+  busy = MemoryBudget::Reservation();
+  run();
+  EXPECT_EQ(b_seen.grants, 1) << "b never gets its memory; a holds " << budget.used();
+  a.LetGo();
+  b.LetGo();
+}
+
 class HostedSessionTest : public StreamMachineTest {
  protected:
   std::unique_ptr<HostedSession> Connect() {

@@ -71,6 +71,7 @@ class UploadMachine {
 
   UploadWorld& world_;
   Phase phase_ = Phase::kBegin;
+  bool is_taken_over_ = false;      // before it was opened
   std::unique_ptr<Upload> upload_;  // while the phase is kOpen
 };
 

@@ -307,5 +307,12 @@ TEST_F(UploadMachineTest, WhatTheSessionCannotBeMadeOfEndsTheStream) {
   ExpectEnd("SESSION_EXISTS");
 }
 
+TEST_F(UploadMachineTest, AStreamThatIsTakenOverBeforeItIsOpenedEnds) {
+  machine_->Take(Create());
+  machine_->Hear(Uploads::News::kTakenOver);
+  machine_->Opened(UploadOf(0));
+  ExpectEnd("UPLOAD_TAKEN_OVER");
+}
+
 }  // namespace
 }  // namespace talweg::server

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/wire/answer_to_proto.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
 #include "core/base/check.h"
 #include "server/wire/report_to_proto.h"
 
@@ -18,8 +22,9 @@ const char* AdviceText(core::Advice advice) {
       return "rounds close without this worker: let them wait longer (aggregation.close, "
              "progress_seconds), allow a max_staleness, or give the worker less to compute";
     case core::Advice::kAllowStaleness:
-      return "the session takes only gradients of the current version, which suits one worker: "
-             "for several, set aggregation.max_staleness or the mode SYNCHRONOUS";
+      return "others made more versions meanwhile than aggregation.max_staleness allows: raise it, "
+             "or pull before each gradient; workers that shall wait for each other want the mode "
+             "SYNCHRONOUS, which is chosen when the session is made";
   }
   core::CheckFailed(__FILE__, __LINE__, "every advice has a text");
 }
@@ -43,7 +48,8 @@ void AnswerToProto(const StepOutcome& outcome, uint64_t history, v1::StepRespons
     fault.set_element(outcome.answer.fault->element);
     fault.set_may_have_overflowed(outcome.answer.fault->may_have_overflowed);
   }
-  response.set_missed_rounds(outcome.answer.missed_rounds);
+  response.set_missed_rounds(static_cast<uint32_t>(
+      std::min<uint64_t>(outcome.answer.missed_rounds, std::numeric_limits<uint32_t>::max())));
   response.set_advice(AdviceText(outcome.answer.advice));
 }
 

@@ -361,13 +361,12 @@ v1::StepResponse SessionModel::Take(const v1::ContributionHeader& header,
   } else {
     answer.set_history(history_);
     answer.set_applied_version(version_);
-    if (header.base_version() != version_) {
+    if (header.base_version() != version_ && !header.abstain()) {
       answer.set_verdict(mode_ == v1::AGGREGATION_MODE_SYNCHRONOUS ? v1::VERDICT_ROUND_CLOSED
                                                                    : v1::VERDICT_TOO_STALE);
     } else if (header.abstain()) {
       answer.set_verdict(v1::VERDICT_ABSTAINED);
-      // A round of abstentions alone is over; a window waits for the next contribution.
-      if (mode_ != v1::AGGREGATION_MODE_SYNCHRONOUS) ++num_abstained_;
+      ++num_abstained_;
     } else if (const auto fault = std::find_if(numbers.begin(), numbers.end(),
                                                [](float value) { return !std::isfinite(value); });
                fault != numbers.end()) {

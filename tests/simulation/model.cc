@@ -45,6 +45,8 @@ void Model::Restore(const Saved& saved, uint64_t history, const Settings& settin
   alarms_ = {};
   step_open_ = false;
   BeginNextRound();
+  num_abstained_ = 0;
+  abstained_.clear();
   for (const auto& [worker, was] : saved.members) {
     Member& member = members_[worker];
     member.joined = true;
@@ -197,7 +199,7 @@ Expected Model::On(const core::Contribution& contribution) {
               expected);
   const uint64_t staleness = version_ - contribution.base_version;
   const bool unlimited = bounded() && policy.max_staleness == 0;
-  if (!unlimited && staleness > policy.max_staleness) {
+  if (!unlimited && staleness > policy.max_staleness && !contribution.abstains) {
     Refuse(worker, contribution,
            policy.max_staleness == 0 && synchronous() ? Verdict::kRoundClosed : Verdict::kTooStale,
            expected);
@@ -263,6 +265,13 @@ void Model::LetAbstainersGo(Expected& expected) {
     if (is_same && member.pending.abstains) End(worker, Verdict::kAbstained, expected);
   }
   abstainers_.clear();
+  // Their gradients that came behind their abstentions may come again.
+  std::erase_if(bystanders_, [&](uint32_t worker) {
+    const Member& member = members_[worker];
+    if (member.contributed == round_) return false;
+    if (member.joined && member.pending.bystander) End(worker, Verdict::kRoundClosed, expected);
+    return true;
+  });
 }
 
 void Model::End(uint32_t worker, Verdict verdict, Expected& expected) {
@@ -278,8 +287,6 @@ void Model::BeginNextRound() {
   counted_.clear();
   bystanders_.clear();
   abstainers_.clear();
-  num_abstained_ = 0;
-  abstained_.clear();
   asked_to_close_ = false;
   frozen_ = false;
   num_outstanding_ = 0;
@@ -392,6 +399,8 @@ Expected Model::On(const core::StepTaken& /*taken*/) {
     if (member.joined && member.pending.bystander) End(worker, Verdict::kRoundClosed, expected);
   }
   BeginNextRound();
+  num_abstained_ = 0;
+  abstained_.clear();
   LetGo(expected);
   if (next_settings_.has_value()) {
     settings_ = closing_ = *next_settings_;

@@ -94,7 +94,9 @@ class Client {
 
   // Makes a session. If a session of that name is there and has the same layout and method, takes
   // that session; its schedule, policy and values stay as they are. FAILED_PRECONDITION, saying
-  // what differs, if it has another layout or method.
+  // what differs, if it has another layout or method. Of several workers that start together with
+  // large values, each holds the memory of a whole session until the first is made: MEMORY_QUOTA or
+  // TOO_MANY_SESSIONS if the server has less. Let one of them create it then.
   absl::StatusOr<AttachedSession> CreateOrAttach(const v1::CreateSessionRequest& request) const;
 
   absl::StatusOr<v1::Session> GetSession(absl::string_view session_id,

@@ -36,8 +36,9 @@ struct StepResult {
   // How many workers contributed, which were late, learning rate, norms, loss. Set if the verdict
   // is APPLIED.
   std::optional<v1::StepReport> report;
-  // If it was refused: where the gradient is not finite; how many rounds in a row have closed
-  // without this worker; and what to change, in words. Unset or empty if there is nothing to say.
+  // If it was refused: where the gradient is not finite; how many rounds have closed since this
+  // worker last had a part in one, or joined; and what to change, in words. Unset or empty if there
+  // is nothing to say.
   std::optional<v1::GradientFault> fault;
   uint32_t missed_rounds = 0;
   std::string advice;
