@@ -57,6 +57,7 @@ void Expectations::Stall(Worker& worker) {
 void Expectations::Gone(Worker& worker, bool expired) {
   if (expired && Expects(worker)) {
     expired_.push_back(worker.name);
+    worker.lease_ended = true;
     Release(worker);
   }
   ReleaseLate(worker);
@@ -100,7 +101,7 @@ WorkerList Expectations::Late(const Workers& workers) const {
   return ListOf(std::move(names));
 }
 
-Missing Expectations::MissAtClose(Workers& workers) const {
+Missing Expectations::MissAtClose(const Workers& workers) const {
   if (outstanding_ == 0 && late_.empty() && expired_.empty()) return {};
   const std::vector<std::string> expired = WithoutContribution(expired_, workers);
   const absl::flat_hash_set<absl::string_view> have_expired(expired.begin(), expired.end());
@@ -110,14 +111,7 @@ Missing Expectations::MissAtClose(Workers& workers) const {
     return Expects(worker) ||
            (released.contains(worker.name) && worker.live && !HasContributed(worker));
   };
-  Missing missing{ListOf(workers, is_late), ListOf(expired)};
-  workers.ForEach([&](uint32_t index) {
-    Worker& worker = workers[index];
-    const bool has_expired = have_expired.contains(worker.name);
-    if (!has_expired && !is_late(worker)) return;
-    worker.lease_ended |= has_expired;
-  });
-  return missing;
+  return {ListOf(workers, is_late), ListOf(expired)};
 }
 
 void Expectations::BeginNextRound() {

@@ -114,9 +114,9 @@ class Expectations {
   // The workers that were expected at the freeze, contributed nothing, and are expected no longer.
   // O(n).
   WorkerList Late(const Workers& workers) const;
-  // The workers that were expected at the freeze and have contributed nothing, as the round closes;
-  // it is counted for each of them. O(n), and O(1) if there are none.
-  Missing MissAtClose(Workers& workers) const;
+  // The workers that were expected at the freeze and have contributed nothing, as the round closes.
+  // O(n), and O(1) if there are none.
+  Missing MissAtClose(const Workers& workers) const;
 
   // The round closes, and the next one expects nobody yet.
   void BeginNextRound();

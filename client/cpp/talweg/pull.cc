@@ -140,10 +140,14 @@ absl::StatusOr<PulledVersion> PullParameters(Transport& transport, const RetryOp
   const RoundWait wait(retry);
   Puller puller(session_id, history, parameters, options, wait);
   if (start != nullptr) puller.GoOnFrom(*start);
-  const absl::Status status = Retry(
+  absl::Status status = Retry(
       options.min_version > 0 ? wait.retry() : retry, transport,
       [&](absl::Duration timeout) { return puller.Attempt(transport, timeout); }, nullptr,
       &puller.progress());
+  if (options.min_version > 0) {
+    status = wait.Explain(std::move(status), absl::StrCat("the session has not come to version ",
+                                                          options.min_version));
+  }
   if (!status.ok()) return status;
   return puller.pulled();
 }

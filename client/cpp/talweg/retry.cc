@@ -4,8 +4,10 @@
 #include <algorithm>
 
 #include "absl/random/random.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cpp/talweg/status.h"
+#include "client/cpp/talweg/told.h"
 
 namespace talweg {
 
@@ -17,6 +19,12 @@ absl::Status RoundWait::Look() const {
 absl::Duration RoundWait::attempt_timeout() const {
   return std::min(std::max(options_.attempt_timeout, options_.round_attempt_timeout),
                   std::max(give_up_ - absl::Now(), absl::ZeroDuration()));
+}
+
+absl::Status RoundWait::Explain(absl::Status status, absl::string_view what) const {
+  if (!absl::IsDeadlineExceeded(status) || !over()) return status;
+  return absl::DeadlineExceededError(
+      absl::StrCat("after ", DurationText(options_.round_timeout), " ", what));
 }
 
 RetryOptions RoundWait::retry() const {

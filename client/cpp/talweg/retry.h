@@ -9,6 +9,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/cpp/talweg/transport.h"
@@ -53,6 +54,9 @@ class RoundWait {
   // How long an attempt that begins now may take. An attempt that lasted that long has met a
   // server: pings would have ended it sooner.
   absl::Duration attempt_timeout() const;
+  // What ended the wait, for a person: `what` ("the version is not made") if its time ran out, and
+  // any other status as it is.
+  absl::Status Explain(absl::Status status, absl::string_view what) const;
   // Options for Retry, with which no attempt begins once the wait is over. Refer to this wait.
   RetryOptions retry() const;
 

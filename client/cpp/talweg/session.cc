@@ -223,6 +223,9 @@ absl::Status Session::Drive(absl::FunctionRef<bool()> reached) {
                                  [](const Waiting& one) { return one.contribution.waits; });
   absl::Status status = Retry(waits ? wait.retry() : state.options.retry, *state.transport, attempt,
                               nullptr, &progress);
+  if (waits)
+    status = wait.Explain(std::move(status),
+                          "the version is not made: the session waits for other workers");
   return Failed(status);
 }
 

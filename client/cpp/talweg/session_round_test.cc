@@ -96,6 +96,8 @@ TEST_P(SessionRoundTest, RoundTimeoutEndsTheWaitAndTheContributionIsResumed) {
   Session session = Join();
   const absl::Status late = session.Step(gradient_, parameters()).status();
   EXPECT_TRUE(absl::IsDeadlineExceeded(late)) << late;
+  EXPECT_EQ(late.message(),
+            "after 20 ms the version is not made: the session waits for other workers");
   server_->CloseRound();
   gradient_.assign(4, 100.0f);  // the library has its copy
   const auto result = session.ResumeStep(parameters());
@@ -356,6 +358,7 @@ TEST(PullRoundTest, RoundTimeoutEndsTheWaitForAVersion) {
   pull.min_version = 9;
   const absl::Status late = client.Pull("mlp", absl::MakeSpan(parameters), pull).status();
   EXPECT_TRUE(absl::IsDeadlineExceeded(late)) << late;
+  EXPECT_EQ(late.message(), "after 20 ms the session has not come to version 9");
 }
 
 }  // namespace
