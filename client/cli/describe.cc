@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "client/cli/config_text.h"
 #include "client/terminal/table.h"
+#include "core/base/bytes_text.h"
 #include "google/protobuf/descriptor.h"
 
 namespace talweg {
@@ -169,7 +170,7 @@ std::string SessionTable(const v1::Session& session) {
   AddSections(config, table);
   table.AddRow({"layout", LayoutText(config.layout(), kShownTensors)});
   table.AddRow({"elements", GroupDigits(session.num_elements())});
-  table.AddRow({"memory", BytesText(session.memory_bytes())});
+  table.AddRow({"memory", core::BytesText(session.memory_bytes())});
   table.AddRow({"workers", absl::StrCat(session.num_workers(), " joined, ",
                                         session.num_live_workers(), " live")});
   const std::string refused = RefusalsText(session.refusals());
@@ -251,7 +252,7 @@ std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions) {
                {"created"}});
   for (const v1::SessionSummary& session : sessions) {
     table.AddRow({session.session_id(), session.optimizer(), GroupDigits(session.version()),
-                  GroupDigits(session.num_elements()), BytesText(session.memory_bytes()),
+                  GroupDigits(session.num_elements()), core::BytesText(session.memory_bytes()),
                   absl::StrCat(session.num_live_workers()), TimeText(session.create_time())});
   }
   return table.Text();
