@@ -2,6 +2,7 @@
 #include "client/cli/describe.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -105,6 +106,21 @@ std::string FaultText(const v1::GradientFault& fault) {
                             "float32 reach further"
                           : "");
 }
+
+// "element 4 of tensor b" for an element of the flat vector.
+std::string PlaceText(uint64_t element, const v1::Layout& layout) {
+  std::string name;
+  for (const v1::Tensor& tensor : layout.tensors()) {
+    uint64_t size = 1;
+    for (const uint64_t dimension : tensor.shape()) size *= dimension;
+    name = tensor.name();
+    if (element < size) break;
+    element -= size;
+  }
+  return absl::StrCat("element ", element, " of tensor ", name);
+}
+
+constexpr absl::string_view kGoBack = ": go back to older parameters, and take a smaller rate";
 
 // Empty if nothing was refused.
 std::string RefusalsText(const v1::RefusalCounts& refusals) {
@@ -343,32 +359,38 @@ absl::Status VerdictError(v1::Verdict verdict) {
       absl::StrCat("the contribution was refused: ", VerdictText(verdict)));
 }
 
-absl::Status StepError(const StepResult& result) {
+absl::Status StepError(const StepResult& result, const v1::Layout& layout) {
   if (!result.report.has_value() || result.report->num_non_finite() == 0) {
     return VerdictError(result.verdict);
   }
   return absl::FailedPreconditionError(absl::StrCat(
       "version ", result.applied_version, " has ", GroupDigits(result.report->num_non_finite()),
-      " parameters that are not finite, the first is element ", result.report->first_non_finite(),
-      " of the flat vector: go back to older parameters, and take a smaller rate"));
+      result.report->num_non_finite() == 1 ? " parameter that is" : " parameters that are",
+      " not finite, first ", PlaceText(result.report->first_non_finite(), layout), kGoBack));
+}
+
+absl::Status NonFiniteError(absl::Span<const float> parameters, uint64_t num_overflowed,
+                            uint64_t first_overflowed, const v1::Layout& layout) {
+  for (uint64_t element = 0; element < parameters.size(); ++element) {
+    const float value = parameters[element];
+    if (std::isfinite(value)) continue;
+    // From the first overflow on, an infinity may be one more.
+    if (num_overflowed > 0 && element >= first_overflowed && !std::isnan(value)) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("parameters that came are not finite on the server, first ",
+                     PlaceText(element, layout), " (", NumberText(value), ")", kGoBack));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status OverflowError(uint64_t num_overflowed, uint64_t first_overflowed,
                            const v1::Layout& layout) {
   if (num_overflowed == 0) return absl::OkStatus();
-  uint64_t element = first_overflowed;
-  std::string name;
-  for (const v1::Tensor& tensor : layout.tensors()) {
-    uint64_t size = 1;
-    for (const uint64_t dimension : tensor.shape()) size *= dimension;
-    name = tensor.name();
-    if (element < size) break;
-    element -= size;
-  }
   return absl::FailedPreconditionError(absl::StrCat(
       GroupDigits(num_overflowed), num_overflowed == 1 ? " parameter is" : " parameters are",
-      " finite on the server and infinite in this dtype, first element ", element, " of tensor ",
-      name, ": ask for --dtype float32, or bfloat16, which reaches almost as far"));
+      " finite on the server and infinite in this dtype, first ",
+      PlaceText(first_overflowed, layout),
+      ": ask for --dtype float32, or bfloat16, which reaches almost as far"));
 }
 
 std::string OneWorkerNote(const v1::SessionConfig& config) {
