@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/ops/log.h"
+#include "server/ops/repeated_flag.h"
 #include "server/server.h"
 #include "spdlog/spdlog.h"
 
@@ -77,6 +79,11 @@ int main(int argc, char** argv) {
       std::puts("talweg-server " TALWEG_VERSION);
       return 0;
     }
+  }
+  const std::string repeated =
+      talweg::server::RepeatedFlag({argv + 1, static_cast<size_t>(std::max(argc - 1, 0))});
+  if (!repeated.empty()) {
+    return Fail(absl::InvalidArgumentError(absl::StrCat("--", repeated, " is given twice")));
   }
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   if (rest.size() > 1) {

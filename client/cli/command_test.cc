@@ -194,6 +194,15 @@ TEST(CommandTest, AServerWithoutAPortIsRefusedAtOnce) {
     EXPECT_EQ(outcome.errors, "talweg session list: --server is \"" + server +
                                   "\", expected HOST:PORT; see talweg session list --help\n");
   }
+  for (const std::string server : {"http://127.0.0.1:50551", "https://localhost:1", "grpc://a:1",
+                                   "127.0.0.1:50551/", "a/b:1", "http://127.0.0.1"}) {
+    const Outcome outcome = RunProgram({"session", "list", "--server=" + server});
+    EXPECT_EQ(outcome.code, 2) << server;
+    EXPECT_THAT(outcome.errors,
+                HasSubstr("--server is \"" + server +
+                          "\", expected HOST:PORT, such as "
+                          "127.0.0.1:50551, without http:// in front or a path behind"));
+  }
   setenv("TALWEG_SERVER", "127.0.0.1", 1);
   EXPECT_THAT(RunProgram({"session", "list"}).errors,
               HasSubstr("$TALWEG_SERVER is \"127.0.0.1\", expected HOST:PORT"));

@@ -2,6 +2,7 @@
 #include "client/cli/config_text.h"
 
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -22,7 +23,7 @@ std::string ValueText(const FieldDescriptor& field, const Message& message) {
   const auto& reflection = *message.GetReflection();
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_DOUBLE:
-      return absl::StrFormat("%g", reflection.GetDouble(message, &field));
+      return NumberText(reflection.GetDouble(message, &field));
     case FieldDescriptor::CPPTYPE_UINT32:
       return absl::StrCat(reflection.GetUInt32(message, &field));
     case FieldDescriptor::CPPTYPE_UINT64:
@@ -77,6 +78,10 @@ bool SaysSomething(const Message& message) {
 }
 
 }  // namespace
+
+std::string NumberText(double number) {
+  return std::isnan(number) ? "nan" : absl::StrFormat("%.6g", number);
+}
 
 std::string EnumPrefix(const EnumDescriptor& type) {
   return std::string(absl::StripSuffix(type.value(0)->name(), "UNSPECIFIED"));

@@ -21,6 +21,9 @@ std::string EnumPrefix(const google::protobuf::EnumDescriptor& type);
 
 // The name of the case of `oneof` that is set; empty if none is.
 std::string CaseName(const google::protobuf::Message& message, const std::string& oneof);
+// A number with at most six digits. What is not a number is "nan", whatever its sign bit says.
+std::string NumberText(double number);
+
 // "w:784,512 scale:scalar", with at most `max_tensors` of the tensors.
 std::string LayoutText(const v1::Layout& layout, int max_tensors);
 // Groups as ParseGroups takes them, without what is at its default; at most `max_groups`.

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <limits>
+
 #include "client/cli/describe.h"
 #include "client/cli/typed_config.h"
 
@@ -21,6 +24,17 @@ TEST(ConfigTextTest, ShowsZerosButNothingUnset) {
       "learning_rate=0 gradient_norm=0 update_norm=0 staleness=0 contributors=1 clip_factor=0 "
       "total_weight=0 num_late=0 num_losses_left_out=0 num_expired=0 num_non_finite=0 "
       "num_abstained=0");
+}
+
+TEST(ConfigTextTest, WhatIsNotANumberHasNoSign) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  v1::StepReport report;
+  report.set_update_norm(std::copysign(nan, -1.0));
+  report.set_loss(-std::numeric_limits<double>::infinity());
+  EXPECT_THAT(FieldsText(report), HasSubstr(" update_norm=nan "));
+  EXPECT_THAT(FieldsText(report), HasSubstr("loss=-inf"));
+  EXPECT_EQ(NumberText(std::copysign(nan, 1.0)), "nan");
+  EXPECT_EQ(NumberText(1234567.0), "1.23457e+06");
 }
 
 TEST(ConfigTextTest, AResolvedPolicyIsToldWithoutWhatItsModeDoesNotUse) {

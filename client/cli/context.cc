@@ -57,15 +57,24 @@ bool HasHostAndPort(absl::string_view server) {
   return !bare && absl::SimpleAtoi(server.substr(colon + 1), &port) && port > 0 && port <= 65535;
 }
 
+// "http://host:1", "host:1/path". Of the names that gRPC takes with a slash, only one for DNS has a
+// port.
+bool IsUrl(absl::string_view server) {
+  return absl::StrContains(server, '/') && !absl::StartsWith(server, "dns:");
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ServerAsAsked(const Arguments& arguments) {
   const char* environment = std::getenv("TALWEG_SERVER");
   if (!arguments.Has("server") && environment == nullptr) return std::string();
   const std::string server = arguments.Has("server") ? arguments.Text("server") : environment;
-  if (!HasHostAndPort(server)) {
-    return UsageError(absl::StrCat(arguments.Has("server") ? "--server" : "$TALWEG_SERVER",
-                                   " is \"", server, "\", expected HOST:PORT"));
+  const bool is_url = IsUrl(server);
+  if (is_url || !HasHostAndPort(server)) {
+    return UsageError(absl::StrCat(
+        arguments.Has("server") ? "--server" : "$TALWEG_SERVER", " is \"", server,
+        "\", expected HOST:PORT",
+        is_url ? ", such as 127.0.0.1:50551, without http:// in front or a path behind" : ""));
   }
   return server;
 }

@@ -2,6 +2,7 @@
 #include "client/cli/describe.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <iterator>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "absl/time/time.h"
 #include "client/cli/config_text.h"
 #include "client/terminal/table.h"
+#include "core/base/bytes_text.h"
 #include "google/protobuf/descriptor.h"
 
 namespace talweg {
@@ -105,6 +107,21 @@ std::string FaultText(const v1::GradientFault& fault) {
                           : "");
 }
 
+// "element 4 of tensor b" for an element of the flat vector.
+std::string PlaceText(uint64_t element, const v1::Layout& layout) {
+  std::string name;
+  for (const v1::Tensor& tensor : layout.tensors()) {
+    uint64_t size = 1;
+    for (const uint64_t dimension : tensor.shape()) size *= dimension;
+    name = tensor.name();
+    if (element < size) break;
+    element -= size;
+  }
+  return absl::StrCat("element ", element, " of tensor ", name);
+}
+
+constexpr absl::string_view kGoBack = ": go back to older parameters, and take a smaller rate";
+
 // Empty if nothing was refused.
 std::string RefusalsText(const v1::RefusalCounts& refusals) {
   std::vector<std::string> parts;
@@ -169,7 +186,7 @@ std::string SessionTable(const v1::Session& session) {
   AddSections(config, table);
   table.AddRow({"layout", LayoutText(config.layout(), kShownTensors)});
   table.AddRow({"elements", GroupDigits(session.num_elements())});
-  table.AddRow({"memory", BytesText(session.memory_bytes())});
+  table.AddRow({"memory", core::BytesText(session.memory_bytes())});
   table.AddRow({"workers", absl::StrCat(session.num_workers(), " joined, ",
                                         session.num_live_workers(), " live")});
   const std::string refused = RefusalsText(session.refusals());
@@ -251,7 +268,7 @@ std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions) {
                {"created"}});
   for (const v1::SessionSummary& session : sessions) {
     table.AddRow({session.session_id(), session.optimizer(), GroupDigits(session.version()),
-                  GroupDigits(session.num_elements()), BytesText(session.memory_bytes()),
+                  GroupDigits(session.num_elements()), core::BytesText(session.memory_bytes()),
                   absl::StrCat(session.num_live_workers()), TimeText(session.create_time())});
   }
   return table.Text();
@@ -342,32 +359,38 @@ absl::Status VerdictError(v1::Verdict verdict) {
       absl::StrCat("the contribution was refused: ", VerdictText(verdict)));
 }
 
-absl::Status StepError(const StepResult& result) {
+absl::Status StepError(const StepResult& result, const v1::Layout& layout) {
   if (!result.report.has_value() || result.report->num_non_finite() == 0) {
     return VerdictError(result.verdict);
   }
   return absl::FailedPreconditionError(absl::StrCat(
       "version ", result.applied_version, " has ", GroupDigits(result.report->num_non_finite()),
-      " parameters that are not finite, the first is element ", result.report->first_non_finite(),
-      " of the flat vector: go back to older parameters, and take a smaller rate"));
+      result.report->num_non_finite() == 1 ? " parameter that is" : " parameters that are",
+      " not finite, first ", PlaceText(result.report->first_non_finite(), layout), kGoBack));
+}
+
+absl::Status NonFiniteError(absl::Span<const float> parameters, uint64_t num_overflowed,
+                            uint64_t first_overflowed, const v1::Layout& layout) {
+  for (uint64_t element = 0; element < parameters.size(); ++element) {
+    const float value = parameters[element];
+    if (std::isfinite(value)) continue;
+    // From the first overflow on, an infinity may be one more.
+    if (num_overflowed > 0 && element >= first_overflowed && !std::isnan(value)) continue;
+    return absl::FailedPreconditionError(
+        absl::StrCat("parameters that came are not finite on the server, first ",
+                     PlaceText(element, layout), " (", NumberText(value), ")", kGoBack));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status OverflowError(uint64_t num_overflowed, uint64_t first_overflowed,
                            const v1::Layout& layout) {
   if (num_overflowed == 0) return absl::OkStatus();
-  uint64_t element = first_overflowed;
-  std::string name;
-  for (const v1::Tensor& tensor : layout.tensors()) {
-    uint64_t size = 1;
-    for (const uint64_t dimension : tensor.shape()) size *= dimension;
-    name = tensor.name();
-    if (element < size) break;
-    element -= size;
-  }
   return absl::FailedPreconditionError(absl::StrCat(
       GroupDigits(num_overflowed), num_overflowed == 1 ? " parameter is" : " parameters are",
-      " finite on the server and infinite in this dtype, first element ", element, " of tensor ",
-      name, ": ask for --dtype float32, or bfloat16, which reaches almost as far"));
+      " finite on the server and infinite in this dtype, first ",
+      PlaceText(first_overflowed, layout),
+      ": ask for --dtype float32, or bfloat16, which reaches almost as far"));
 }
 
 std::string OneWorkerNote(const v1::SessionConfig& config) {

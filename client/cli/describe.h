@@ -36,8 +36,13 @@ std::string VerdictText(v1::Verdict verdict);
 // one; else OK.
 absl::Status VerdictError(v1::Verdict verdict);
 // FAILED_PRECONDITION if the contribution was refused, or if it is part of a version whose
-// parameters are not all finite; else OK.
-absl::Status StepError(const StepResult& result);
+// parameters, as its report says, are not all finite; then tensor and element are named. Else OK.
+absl::Status StepError(const StepResult& result, const v1::Layout& layout);
+// FAILED_PRECONDITION, naming tensor and element, if some of the `parameters` that came are not
+// finite and this is no overflow of the dtype that was asked for; else OK. Behind the first
+// overflow only what is not a number is found: an infinity there may be an overflow too.
+absl::Status NonFiniteError(absl::Span<const float> parameters, uint64_t num_overflowed,
+                            uint64_t first_overflowed, const v1::Layout& layout);
 // FAILED_PRECONDITION, naming tensor and element, if some of the parameters that came are infinite
 // only in the dtype that was asked for; else OK.
 absl::Status OverflowError(uint64_t num_overflowed, uint64_t first_overflowed,

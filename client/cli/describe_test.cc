@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/describe.h"
 
+#include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -109,21 +111,51 @@ TEST(DescribeTest, AVerdictThatRefusesIsAnErrorThatNamesIt) {
   EXPECT_FALSE(VerdictError(static_cast<v1::Verdict>(9)).ok());
 }
 
+// Two tensors, "w" with four elements and "b" with two.
+v1::Layout TwoTensors() {
+  v1::Layout layout;
+  for (const auto& [name, size] : {std::pair{"w", 4}, {"b", 2}}) {
+    v1::Tensor& tensor = *layout.add_tensors();
+    tensor.set_name(name);
+    tensor.add_shape(size);
+  }
+  return layout;
+}
+
 TEST(DescribeTest, AVersionThatIsNotFiniteIsAnError) {
   StepResult result;
   result.verdict = v1::VERDICT_APPLIED;
   result.applied_version = 4;
   result.report.emplace();
-  EXPECT_TRUE(StepError(result).ok());
+  EXPECT_TRUE(StepError(result, TwoTensors()).ok());
   result.report->set_num_non_finite(1200);
-  result.report->set_first_non_finite(7);
-  EXPECT_EQ(
-      StepError(result).message(),
-      "version 4 has 1,200 parameters that are not finite, the first is element 7 of the flat "
-      "vector: go back to older parameters, and take a smaller rate");
+  result.report->set_first_non_finite(5);
+  EXPECT_EQ(StepError(result, TwoTensors()).message(),
+            "version 4 has 1,200 parameters that are not finite, first element 1 of tensor b: go "
+            "back to older parameters, and take a smaller rate");
   StepResult refused;
   refused.verdict = v1::VERDICT_TOO_STALE;
-  EXPECT_FALSE(StepError(refused).ok());
+  EXPECT_FALSE(StepError(refused, TwoTensors()).ok());
+}
+
+TEST(DescribeTest, ParametersThatCameAreSearchedForWhatIsNoOverflow) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  const v1::Layout layout = TwoTensors();
+  const auto told = [&](std::vector<float> parameters, uint64_t num = 0, uint64_t first = 0) {
+    return std::string(NonFiniteError(parameters, num, first, layout).message());
+  };
+  EXPECT_EQ(told({1, 2, 3, 4, 5, 6}), "");
+  EXPECT_EQ(told({}), "");
+  EXPECT_EQ(
+      told({1, 2, 3, 4, 5, -kInfinity}),
+      "parameters that came are not finite on the server, first element 1 of tensor b (-inf): "
+      "go back to older parameters, and take a smaller rate");
+  EXPECT_THAT(told({1, -kNan, 3, 4, 5, kInfinity}), HasSubstr("first element 1 of tensor w (nan)"));
+  // OverflowError tells of overflows.
+  EXPECT_EQ(told({1, 2, kInfinity, 4, kInfinity, 6}, 2, 2), "");
+  EXPECT_THAT(told({kInfinity, 2, kInfinity, 4, 5, 6}, 1, 2), HasSubstr("element 0 of tensor w"));
+  EXPECT_THAT(told({1, 2, kInfinity, kNan, 5, 6}, 1, 2), HasSubstr("element 3 of tensor w (nan)"));
 }
 
 TEST(DescribeTest, ARefusalTellsWhereAndWhatToChange) {

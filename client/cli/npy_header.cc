@@ -45,9 +45,14 @@ class Literals {
     SkipSpace();
     return rest_.empty();
   }
-  // A string in quotes of either kind. No key and no type has a backslash.
+  // A string in quotes of either kind, also with the u in front that programs on Python 2 wrote. No
+  // key and no type has a backslash.
   std::optional<std::string> String() {
     SkipSpace();
+    if (rest_.size() > 1 && (rest_[0] == 'u' || rest_[0] == 'U') &&
+        (rest_[1] == '\'' || rest_[1] == '"')) {
+      rest_.remove_prefix(1);
+    }
     if (rest_.empty() || (rest_[0] != '\'' && rest_[0] != '"')) return std::nullopt;
     const size_t end = rest_.find(rest_[0], 1);
     if (end == absl::string_view::npos) return std::nullopt;

@@ -104,6 +104,8 @@ TEST(NpyTest, ReadsTheHeadersOfOtherPrograms) {
         "{\"shape\":(6 ,),\"descr\":\"<f4\",\"fortran_order\":False}",
         "{ 'descr' :'=f4' , 'fortran_order' : False, 'shape':( 6, ) , } \n",
         "{'descr': 'float32', 'fortran_order': False, 'shape': (6L,), }",  // Python 2's long
+        "{'descr': u'<f4', 'fortran_order': False, 'shape': (6,), }",      // Python 2's text
+        "{u'descr': U\"<f4\", u'fortran_order': False, u'shape': (6,), }",
         "{'descr': '|f4', 'fortran_order': False, 'shape': (6,), }",
         "{'descr': 'f4',\n 'fortran_order': False,\n 'shape': (6,)\n}\n"}) {
     for (const int version : {1, 2, 3}) {
@@ -144,6 +146,10 @@ TEST(NpyTest, HeadersThatNumpyRefusesAreRefusedForTheirTrueReason) {
               HasSubstr("goes on behind its dictionary: 7"));
   EXPECT_THAT(HeaderRefusal("{'descr': '<f4' 'fortran_order': False, 'shape': (6,)}"),
               HasSubstr("no dictionary"));
+  for (const std::string type : {"u", "u<f4", "uu'<f4'", "u '<f4'", "b'<f4'"}) {
+    EXPECT_THAT(HeaderRefusal("{'descr': " + type + ", 'fortran_order': False, 'shape': (6,)}"),
+                HasSubstr("descr is no type"));
+  }
   EXPECT_THAT(HeaderRefusal("{'descr': '<f\\x34', 'fortran_order': False, 'shape': (6,)}"),
               HasSubstr("descr is no type"));
   std::string other = FormatNpy(kValues);

@@ -2,11 +2,12 @@
 #include "client/cli/record_columns.h"
 
 #include <charconv>
+#include <cmath>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "client/cli/config_text.h"
 #include "client/experiments/plots/columns.h"
 
 namespace talweg {
@@ -21,8 +22,9 @@ std::string TimeText(const StepRecord& record, const char* format) {
       absl::UTCTimeZone());
 }
 
-// The shortest digits that name this float64.
+// The shortest digits that name this float64; "nan" also if its sign bit is set.
 std::string Exactly(double value) {
+  if (std::isnan(value)) return "nan";
   char digits[32];
   return {digits, std::to_chars(digits, digits + sizeof(digits), value).ptr};
 }
@@ -47,7 +49,7 @@ const Columns<StepRecord>& AllColumns() {
                      column.name, Align::kRight,
                      [value](Record r) {
                        const std::optional<double> number = value(r);
-                       return number.has_value() ? absl::StrFormat("%.6g", *number) : "";
+                       return number.has_value() ? NumberText(*number) : "";
                      }});
     }
     all.push_back({"state_digest",

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/cli/record_columns.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <limits>
 #include <set>
 
@@ -84,6 +86,14 @@ TEST(RecordColumnsTest, CsvHasAHeaderAndEveryDigit) {
       "13,2023-11-14T22:13:20.250000Z,,0.001,0.3333333333333333,5e-324,1,3,4,96.5,2,1,5,0,0,,7,0,0,"
       "0."
       "5,1e+300,4b24\n");
+}
+
+TEST(RecordColumnsTest, WhatIsNotANumberHasNoSign) {
+  v1::StepRecord record = Record();
+  record.mutable_report()->set_update_norm(
+      std::copysign(std::numeric_limits<double>::quiet_NaN(), -1.0));
+  EXPECT_THAT(RecordLine(record), ::testing::HasSubstr(" update_norm=nan "));
+  EXPECT_THAT(RecordsCsv({record}), ::testing::HasSubstr(",2,nan,1,"));
 }
 
 TEST(RecordColumnsTest, SecondsHaveTheirFraction) {

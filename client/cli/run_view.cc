@@ -54,6 +54,12 @@ std::string RangeText(absl::Span<const ChartPoint> points) {
   return low < high ? absl::StrFormat("%.4g … %.4g", low, high) : "";
 }
 
+// The newest value, as a line shows it: what is not a number has no sign.
+double Newest(absl::Span<const ChartPoint> points) {
+  const double value = points.back().value;
+  return std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value;
+}
+
 }  // namespace
 
 void RunView::Take(const v1::WatchSessionResponse& message, absl::Time now) {
@@ -114,8 +120,7 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
     const ChartColumns all = ColumnsOf(points, size.columns);
     if (!IsShown(name, all)) continue;
     if (name == "loss") loss = column;
-    const double current = points.back().value;
-    std::string line = absl::StrFormat(kLine, name, current);
+    std::string line = absl::StrFormat(kLine, name, Newest(points));
     // If there is no room for all, the range goes first, then the curve.
     const std::string range = absl::StrCat("  ", RangeText(points));
     const size_t range_width = std::max(TextWidth(range), kRangeWidth);
@@ -135,8 +140,7 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
   if (loss.has_value() && size.rows >= others + kMinLossRows) {
     lines.erase(lines.begin());
     const std::vector<ChartPoint> points = Points(*loss);
-    page.push_back(
-        absl::StrCat(absl::StrFormat(kLine, "loss", points.back().value), RangeText(points)));
+    page.push_back(absl::StrCat(absl::StrFormat(kLine, "loss", Newest(points)), RangeText(points)));
     const size_t height = std::min(size.rows - others, kMaxLossRows);
     for (std::string& row : DrawChart(ColumnsOf(points, size.columns), height)) {
       page.push_back(std::move(row));

@@ -41,6 +41,19 @@ TEST(RunViewTest, TellsThatThereIsNoStepYet) {
   EXPECT_EQ(Text(view.Page({80, 24}, kNow)), "mlp  no step yet");
 }
 
+TEST(RunViewTest, WhatIsNotANumberHasNoSign) {
+  RunView view("mlp");
+  v1::WatchSessionResponse message = Steps(1, 3);
+  v1::StepReport& report = *message.mutable_records(2)->mutable_report();
+  report.set_loss(std::copysign(NAN, -1.0));
+  report.set_gradient_norm(std::copysign(NAN, -1.0));
+  view.Take(message, kNow);
+  const std::string page = Text(view.Page({80, 24}, kNow));
+  EXPECT_THAT(page, HasSubstr("loss                      nan"));
+  EXPECT_THAT(page, HasSubstr("gradient_norm             nan"));
+  EXPECT_THAT(page, Not(HasSubstr("-nan")));
+}
+
 TEST(RunViewTest, TellsWhatTheOpenRoundWaitsForUntilTheNextStep) {
   RunView view("mlp");
   v1::OpenRound round;

@@ -111,9 +111,18 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
       out << "no new parameters before the last contribution to them; nothing written\n";
     }
   }
-  status.Update(StepError(*result));
-  status.Update(OverflowError(result->num_overflowed, result->first_overflowed, layout));
   const bool has_point = result->applied() || result->verdict == v1::VERDICT_ABSTAINED;
+  absl::Status judged = StepError(*result, layout);
+  absl::Status came = result->pending() ? absl::OkStatus()
+                                        : NonFiniteError(parameters, result->num_overflowed,
+                                                         result->first_overflowed, layout);
+  // The parameters that came with a refusal are not written, but may say why it was refused.
+  if (!has_point && !judged.ok() && !came.ok()) {
+    judged = absl::Status(judged.code(), absl::StrCat(judged.message(), "; ", came.message()));
+  }
+  status.Update(judged);
+  status.Update(came);
+  status.Update(OverflowError(result->num_overflowed, result->first_overflowed, layout));
   if (has_point && !parameters.empty()) {
     status.Update(WriteTensors(arguments.Text("output"), layout, parameters));
   }
@@ -157,6 +166,8 @@ absl::Status RunPull(const Arguments& arguments, std::ostream& out) {
     out << GroupDigits(parameters.size()) << " elements of version " << pulled->version << " in "
         << arguments.Text("output") << "\n";
   }
+  status.Update(NonFiniteError(parameters, pulled->num_overflowed, pulled->first_overflowed,
+                               session->config().layout()));
   status.Update(
       OverflowError(pulled->num_overflowed, pulled->first_overflowed, session->config().layout()));
   return status;
@@ -195,7 +206,8 @@ std::vector<Command> TensorCommands() {
        "ID",
        "Write the current parameters to a file",
        "With --min_version, waits as long as that takes, unless --timeout is given. Ends with 1,\n"
-       "but writes the file, if parameters become infinite in the --dtype that they come in.\n",
+       "but writes the file, if parameters are not finite, on the server or in the --dtype that\n"
+       "they come in.\n",
        {{"output", "FILE",
          "where they go: FILE.npz has each tensor by its name, else a .npy of one dimension"},
         {"point", "POINT",

@@ -115,6 +115,20 @@ absl::StatusOr<std::string> NamedField(const std::string& word, const Descriptor
   return absl::StrCat(type.field(position)->name(), "=", word);
 }
 
+// The words of "0.8,beta2=0.9"; none in an empty text. UsageError if a place between or behind the
+// commas is empty: whoever skips a field in that way expects the next value to keep its place.
+absl::StatusOr<std::vector<std::string>> WordsOf(absl::string_view text) {
+  if (absl::StripAsciiWhitespace(text).empty()) return std::vector<std::string>();
+  std::vector<std::string> words = absl::StrSplit(text, ',');
+  for (size_t index = 0; index < words.size(); ++index) {
+    if (!absl::StripAsciiWhitespace(words[index]).empty()) continue;
+    return UsageError(absl::StrCat("the value at place ", index + 1, " of \"", text,
+                                   "\" is empty: to leave a field out, name those that follow, "
+                                   "as in FIELD=VALUE"));
+  }
+  return words;
+}
+
 }  // namespace
 
 absl::StatusOr<v1::Layout> ParseLayout(absl::string_view text) {
@@ -160,7 +174,7 @@ absl::Status ParseGroups(absl::string_view text, v1::SessionConfig& config) {
     v1::ParameterGroup& group = *config.add_groups();
     // Within a group a colon stands for the equals sign.
     std::vector<std::string> settings;
-    for (const absl::string_view setting : absl::StrSplit(parts[1], ',', absl::SkipWhitespace())) {
+    for (const absl::string_view setting : absl::StrSplit(parts[1], ',')) {
       settings.push_back(absl::StrJoin(absl::StrSplit(setting, absl::MaxSplits(':', 1)), "="));
     }
     const auto set = SetFields(absl::StrJoin(settings, ","), group);
@@ -171,8 +185,10 @@ absl::Status ParseGroups(absl::string_view text, v1::SessionConfig& config) {
 }
 
 absl::StatusOr<std::vector<std::string>> SetFields(absl::string_view text, Message& message) {
+  const absl::StatusOr<std::vector<std::string>> words = WordsOf(text);
+  if (!words.ok()) return words.status();
   std::vector<std::string> names;
-  for (const absl::string_view field : absl::StrSplit(text, ',', absl::SkipWhitespace())) {
+  for (const std::string& field : *words) {
     const absl::Status set = SetField(field, message);
     if (!set.ok()) return set;
     const absl::Status noted = Note(field, names);
@@ -231,9 +247,10 @@ absl::StatusOr<ChosenCase> SetCase(absl::string_view text, const std::string& on
   ChosenCase choice = {parts[0], {}};
   if (parts.size() == 1) return choice;
   const Descriptor& type = *chosen->GetDescriptor();
-  const std::vector<std::string> words = absl::StrSplit(parts[1], ',', absl::SkipWhitespace());
+  const absl::StatusOr<std::vector<std::string>> words = WordsOf(parts[1]);
+  if (!words.ok()) return words.status();
   bool named = false;  // whether a field with a name came already
-  for (const std::string& word : words) {
+  for (const std::string& word : *words) {
     const absl::StatusOr<std::string> field =
         NamedField(word, type, named ? -1 : static_cast<int>(choice.fields.size()));
     if (!field.ok()) return field.status();

@@ -12,7 +12,8 @@
 //
 // The bare name of a flag means true: "amsgrad", "kaiming:gaussian". Behind a colon, bare values
 // fill the fields in the order of the proto, and come before fields with a name: "adam:0.8,0.9" is
-// "adam:beta1=0.8,beta2=0.9". No field may be given twice.
+// "adam:beta1=0.8,beta2=0.9". No field may be given twice, and none skipped by an empty place:
+// write "adam:beta2=0.9" for "adam:,0.9".
 //
 // Every error is a UsageError that names what could have been typed instead.
 #pragma once

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
+#include "absl/strings/str_cat.h"
 #include "client/cli/arguments.h"
 #include "client/cli/config_text.h"
 
@@ -137,6 +140,37 @@ TEST(TypedConfigTest, BareValuesFillTheFieldsInTheirOrder) {
             "GradientDescent has no field for the value \"1\"; it has: none");
   EXPECT_THAT(Complaint(SetCase("cosine:final_fraction=0.1,100", "decay", schedule).status()),
               HasSubstr("\"100\" must stand before the fields with a name"));
+}
+
+TEST(TypedConfigTest, AnEmptyPlaceDoesNotLetTheNextValueSlideForward) {
+  constexpr char kAdvice[] =
+      " is empty: to leave a field out, name those that follow, as in FIELD=VALUE";
+  v1::Optimizer optimizer;
+  for (const auto& [text, place] : {std::pair{",0.9", 1},
+                                    {"0.8,,0.9", 2},
+                                    {"0.8, ,0.9", 2},
+                                    {"0.8,", 2},
+                                    {",", 1},
+                                    {"beta2=0.9,,amsgrad", 2}}) {
+    EXPECT_EQ(Complaint(SetCase(absl::StrCat("adam:", text), "method", optimizer).status()),
+              absl::StrCat("the value at place ", place, " of \"", text, "\"", kAdvice));
+  }
+  v1::Schedule schedule;
+  EXPECT_THAT(Complaint(SetCase("cosine:,0.1", "decay", schedule).status()),
+              HasSubstr("the value at place 1 of \",0.1\" is empty"));
+  v1::SeededValues values;
+  EXPECT_THAT(Complaint(ParseInit("w=normal:,0.02", values)),
+              HasSubstr("the value at place 1 of \",0.02\" is empty"));
+  v1::AggregationPolicy policy;
+  EXPECT_THAT(Complaint(SetFields("close=ALL,,close_count=2", policy).status()),
+              HasSubstr("the value at place 2 of \"close=ALL,,close_count=2\" is empty"));
+  v1::SessionConfig config;
+  EXPECT_THAT(Complaint(ParseGroups("b=frozen,,decay_factor:0", config)),
+              HasSubstr("the value at place 2"));
+  // With nothing behind the colon or the equals sign, no place is empty.
+  EXPECT_TRUE(SetCase("adam:", "method", optimizer).ok());
+  EXPECT_TRUE(ParseGroups("b=", config).ok());
+  EXPECT_TRUE(SetFields("", policy).ok());
 }
 
 TEST(TypedConfigTest, NoFieldIsTakenTwice) {

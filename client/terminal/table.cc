@@ -2,10 +2,8 @@
 #include "client/terminal/table.h"
 
 #include <algorithm>
-#include <iterator>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 
 namespace talweg {
@@ -56,15 +54,6 @@ std::string GroupDigits(uint64_t value) {
     grouped += digits[i];
   }
   return grouped;
-}
-
-std::string BytesText(uint64_t bytes) {
-  constexpr absl::string_view kUnits[] = {"KiB", "MiB", "GiB", "TiB"};
-  if (bytes < 1024) return absl::StrCat(bytes, " bytes");
-  double value = static_cast<double>(bytes) / 1024;
-  size_t unit = 0;
-  for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit) value /= 1024;
-  return absl::StrFormat("%.1f %s", value, kUnits[unit]);
 }
 
 size_t TextWidth(absl::string_view text) {

@@ -34,8 +34,6 @@ class Table {
 
 // "1,234,567".
 std::string GroupDigits(uint64_t value);
-// "5.1 MiB".
-std::string BytesText(uint64_t bytes);
 // How many characters a UTF-8 text has.
 size_t TextWidth(absl::string_view text);
 

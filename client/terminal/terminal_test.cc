@@ -30,9 +30,6 @@ TEST(TableTest, WritesNumbersForPeople) {
   EXPECT_EQ(GroupDigits(0), "0");
   EXPECT_EQ(GroupDigits(999), "999");
   EXPECT_EQ(GroupDigits(1234567), "1,234,567");
-  EXPECT_EQ(BytesText(1023), "1023 bytes");
-  EXPECT_EQ(BytesText(1536), "1.5 KiB");
-  EXPECT_EQ(BytesText(uint64_t{5} << 40), "5.0 TiB");
 }
 
 class ProgressTest : public ::testing::Test {

@@ -7,6 +7,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "core/base/bytes_text.h"
 #include "core/base/reasons.h"
 #include "core/base/shard.h"
 #include "core/base/status_macros.h"
@@ -47,11 +48,12 @@ absl::Status CheckReplySize(const ReplySpec& reply, uint64_t num_elements,
                      "reply.max_reply_bytes");
   }
   if (ReplyMemory(needed) > replies.limit()) {
-    return MakeError(Reason::kReplyTooLarge,
-                     absl::StrCat("the reply needs up to ", needed, " bytes for ", num_elements,
-                                  " elements, the server has ", replies.limit() / 2,
-                                  " for all replies; StreamStep needs less"),
-                     "reply.data");
+    return MakeError(
+        Reason::kReplyTooLarge,
+        absl::StrCat("the reply needs up to ", core::BytesText(needed), " for ", num_elements,
+                     " elements, the server has ", core::BytesText(replies.limit() / 2),
+                     " for all replies; StreamStep needs less"),
+        "reply.data");
   }
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/bytes_text.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
 
@@ -112,7 +113,9 @@ void MemoryBudget::Serve() {
 absl::Status MemoryBudget::Short(uint64_t bytes, uint64_t used) const {
   return core::MakeError(
       core::Reason::kMemoryQuota,
-      absl::StrCat("asked for ", bytes, " bytes; ", used, " of ", limit_, " are in use"), "",
+      absl::StrCat("asked for ", core::BytesText(bytes), "; ", core::BytesText(used), " of ",
+                   core::BytesText(limit_), " are in use"),
+      "",
       {{"asked_bytes", absl::StrCat(bytes)},
        {"used_bytes", absl::StrCat(used)},
        {"allowed_bytes", absl::StrCat(limit_)}});

@@ -4,6 +4,7 @@
 // waits for.
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <functional>
 #include <future>
@@ -363,6 +364,43 @@ TEST_F(CommandsTest, PullAndStepSayWhatTheDtypeDoesNotReach) {
   EXPECT_THAT(stepped.out, HasSubstr("APPLIED"));
   EXPECT_THAT(stepped.errors, HasSubstr(told));
   EXPECT_EQ(Run("step big --gradient " + file + " --output " + file + ".out.npy").code, 0);
+}
+
+// A session whose version 1 is not finite: the update is larger than the largest float32.
+TEST_F(CommandsTest, PullAndStepSayThatParametersAreNotFinite) {
+  v1::CreateSessionRequest create = VectorSession("gone", 2);
+  v1::Tensor& tensor = *create.mutable_config()->mutable_layout()->add_tensors();
+  tensor.set_name("b");
+  tensor.add_shape(2);
+  create.mutable_config()->mutable_schedule()->set_learning_rate(10);
+  ASSERT_TRUE(wire_->Create(create).ok());
+  const std::string file = ::testing::TempDir() + "talweg_not_finite.npy";
+  const std::string output = file + ".out.npy";
+  ASSERT_TRUE(WriteTensors(file, create.config().layout(), {0, 0, 0, -3e38f}).ok());
+  EXPECT_EQ(Run("pull gone --output " + output).code, 0);
+  const std::string told = "not finite, first element 1 of tensor b: go back to older parameters";
+  const Outcome made = Run("step gone --gradient " + file);
+  EXPECT_EQ(made.code, 1);
+  EXPECT_THAT(made.errors, HasSubstr("version 1 has 1 parameter that is " + told));
+
+  const auto expect_told = [&](const Outcome& outcome, bool writes) {
+    EXPECT_EQ(outcome.code, 1) << outcome.out;
+    EXPECT_THAT(outcome.errors, HasSubstr("not finite on the server, first element 1 of tensor b "
+                                          "(inf): go back to older parameters"));
+    absl::StatusOr<TensorFile> opened = TensorFile::Open(output);
+    EXPECT_EQ(opened.ok(), writes) << outcome.out;
+    if (writes) {
+      EXPECT_THAT(*opened->Read(create.config().layout()), ::testing::Contains(INFINITY));
+    }
+    std::remove(output.c_str());
+  };
+  expect_told(Run("pull gone --output " + output), true);
+  expect_told(Run("pull gone --dtype float16 --json --output " + output), true);
+  expect_told(Run("step gone --abstain --output " + output), true);
+  const Outcome refused =
+      Run("step gone --gradient " + file + " --base_version 0 --output " + output);
+  EXPECT_THAT(refused.errors, HasSubstr("the contribution was refused: TOO_STALE; "));
+  expect_told(refused, false);
 }
 
 }  // namespace

@@ -272,6 +272,22 @@ TEST_F(ServingTest, HalvesAndListsOfNumbersTravelBothWays) {
   EXPECT_EQ(step.verdict(), v1::VERDICT_REJECTED_NON_FINITE);
 }
 
+TEST_F(ServingTest, AReplyLargerThanTheServersMemoryForRepliesIsToldInUnits) {
+  server::ServerOptions options;
+  options.message_bytes = uint64_t{1} << 20;
+  Start(options);
+  ASSERT_TRUE(wire_->Create(VectorSession("s", uint64_t{3} << 17)).ok());
+  v1::StepRequest request = StepOf("s", wire_->Join("s"), 1, 0, {});
+  request.clear_sections();
+  request.mutable_header()->set_abstain(true);
+  const testing::WireError error = ErrorOf(wire_->Step(request));
+  EXPECT_EQ(error.reason, "REPLY_TOO_LARGE");
+  EXPECT_EQ(error.field, "reply.data");
+  EXPECT_EQ(error.message,
+            "the reply needs up to 1.5 MiB for 393216 elements, the server has 512.0 KiB for all "
+            "replies; StreamStep needs less");
+}
+
 TEST_F(ServingTest, AverageIsPulledBesideTheParameters) {
   v1::CreateSessionRequest create = TwoTensors();
   create.mutable_config()->mutable_average()->set_decay(0.5);

@@ -3,6 +3,7 @@
 // The steps of a session, as a watcher is told them (watchers that do not read: operator_test.cc).
 // Through the C++ client, so without gRPC's types.
 #include <atomic>
+#include <cmath>
 #include <future>
 #include <memory>
 #include <string>
@@ -101,6 +102,56 @@ TEST_F(WatchWireTest, TellsEachStepAsItsContributorWasTold) {
   EXPECT_LE(last, absl::Now() + absl::Seconds(1));
   EXPECT_EQ(Watch("s", {.after_version = 8}).size(), 2u);
   EXPECT_TRUE(Watch("s", {.after_version = 100}).empty());
+}
+
+// The default policy takes gradients of the current version only, so of several workers it refuses
+// most.
+TEST_F(WatchWireTest, RefusalsAndVersionsTogetherAreWhatTheWorkersSent) {
+  constexpr int kWorkers = 4;
+  constexpr int kSteps = 25;  // of each worker
+  Start();
+  Join("s");
+  std::vector<Session> workers;
+  for (int index = 0; index < kWorkers; ++index) {
+    workers.push_back(*client_->Join("s", std::string(1, static_cast<char>('b' + index))));
+  }
+  std::atomic<uint64_t> applied{0};
+  std::atomic<uint64_t> refused{0};
+  const auto step = [&](Session& worker, std::vector<float> gradient) {
+    std::vector<float> parameters(2);
+    const absl::StatusOr<StepResult> result = worker.Step(gradient, absl::MakeSpan(parameters));
+    ASSERT_TRUE(result.ok()) << result.status();
+    if (result->applied()) ++applied;
+    if (result->verdict == v1::VERDICT_TOO_STALE) ++refused;
+  };
+  // All at version 0: one is taken.
+  for (Session& worker : workers) step(worker, {1, 1});
+  EXPECT_EQ(applied, 1u);
+  EXPECT_EQ(refused, 3u);
+  std::vector<std::thread> threads;
+  for (Session& worker : workers) {
+    threads.emplace_back([&step, &worker] {
+      for (int count = 1; count < kSteps; ++count) step(worker, {1, 1});
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(applied + refused, uint64_t{kWorkers * kSteps});
+  // A gradient that is not finite is counted apart. The step after it tells of all before.
+  std::vector<float> parameters(2);
+  ASSERT_TRUE(workers[0].Pull(absl::MakeSpan(parameters)).ok());
+  EXPECT_EQ(workers[0].Step({NAN, 1}, absl::MakeSpan(parameters))->verdict,
+            v1::VERDICT_REJECTED_NON_FINITE);
+  step(workers[0], {1, 1});
+
+  const v1::Session session = *client_->GetSession("s");
+  EXPECT_EQ(session.version(), applied);
+  EXPECT_EQ(session.refusals().too_stale(), refused);
+  EXPECT_EQ(session.refusals().rejected_non_finite(), 1u);
+  EXPECT_EQ(session.refusals().round_closed(), 0u);
+  EXPECT_EQ(session.version() + session.refusals().too_stale(), uint64_t{kWorkers * kSteps + 1});
+  const v1::StepRecord last = Watch("s").back();
+  EXPECT_EQ(last.version(), session.version());
+  EXPECT_EQ(last.refusals().SerializeAsString(), session.refusals().SerializeAsString());
 }
 
 TEST_F(WatchWireTest, IsNoPartOfTheState) {

@@ -25,6 +25,12 @@ fail() {
 
 [[ $("$server" --version) == "talweg-server $version" ]] || fail "--version: $("$server" --version)"
 
+# Of two addresses neither is silently dropped.
+status=0
+"$server" --address="$address" --address=127.0.0.1:0 >twice 2>&1 </dev/null || status=$?
+((status == 2)) || fail "a flag that is given twice ends with $status"
+[[ $(<twice) == "talweg-server: --address is given twice" ]] || fail "of a second flag: $(<twice)"
+
 # The port is taken: one line that says so and what to do, nothing of gRPC's.
 status=0
 "$server" --address="$address" >taken 2>&1 </dev/null || status=$?

@@ -4,12 +4,18 @@
     page_test.py ADDRESS, with the generated code on the path
 """
 
+import pathlib
 import queue
+import re
 import struct
 import sys
+import threading
+import time
 import unittest
+import unittest.mock
 
 import grpc
+import worker
 from talweg.v1 import section_pb2 as section
 from talweg.v1 import session_pb2
 from talweg.v1 import session_service_pb2 as sessions
@@ -18,6 +24,7 @@ from talweg.v1 import training_service_pb2 as training
 from talweg.v1 import training_service_pb2_grpc
 
 ADDRESS = sys.argv.pop(1)
+PAGE = pathlib.Path(__file__).parents[2] / "proto" / "CLIENTS.md"
 LARGE = [("grpc.max_receive_message_length", 65 << 20), ("grpc.max_send_message_length", 65 << 20)]
 GRADIENT = section.SECTION_KIND_GRADIENT
 DIFFERENCE = section.SECTION_KIND_DIFFERENCE
@@ -157,6 +164,58 @@ class PageTest(unittest.TestCase):
             self.assert_refused("SEQUENCE_REUSED", [], self.step, header, 1, **other)
         self.step(header, 3, base_version=1)
         self.assert_refused("SEQUENCE_TOO_OLD", [], self.step, header, 1)
+
+    def test_a_reduction_without_weights_takes_no_weight_of_1_either(self):
+        for reduction, more in ((session_pb2.REDUCTION_MEDIAN, {}),
+                                (session_pb2.REDUCTION_TRIMMED_MEAN, {"trim_fraction": 0.0})):
+            self.id = "%s_%d" % (self._testMethodName, reduction)
+            self.create(mode=session_pb2.AGGREGATION_MODE_SYNCHRONOUS, reduction=reduction,
+                        max_workers=2, **more)
+            header = self.join()
+            self.assert_refused("FIELD_OUT_OF_RANGE", [], self.step, header, 1, weight=1.0)
+            self.assertEqual(self.step(header, 1).verdict, APPLIED)
+
+    def test_every_program_joins_with_a_nonce(self):
+        programs = re.findall("```(go|java|python|typescript)\n(.*?)```", PAGE.read_text(), re.S)
+        self.assertEqual(len(programs), 4)
+        for language, text in programs:
+            self.assertIn("nonce", text.lower(), language)
+
+    def test_the_worker_of_the_page_keeps_its_lease_while_it_computes(self):
+        self.create(lease_seconds=1)
+        joined = self.sessions.Join(sessions.JoinRequest(session_id=self.id, worker="a"))
+        stopped = threading.Event()
+        beats = threading.Thread(target=worker.beat,
+                                 args=(self.sessions, self.id, "a", joined, stopped))
+        beats.start()
+        live = sessions.GetSessionRequest(session_id=self.id)
+        try:
+            time.sleep(2.5)
+            self.assertEqual(self.sessions.GetSession(live).session.num_live_workers, 1)
+        finally:
+            stopped.set()
+            beats.join(5)
+        self.assertFalse(beats.is_alive())
+        time.sleep(1.5)
+        self.assertEqual(self.sessions.GetSession(live).session.num_live_workers, 0)
+
+    def test_the_worker_of_the_page_draws_its_pauses_at_random(self):
+        class Unavailable(grpc.RpcError):
+            def code(self):
+                return grpc.StatusCode.UNAVAILABLE
+
+        def pauses():
+            call = unittest.mock.Mock(side_effect=Unavailable)
+            with unittest.mock.patch.object(worker.time, "sleep") as sleep:
+                with self.assertRaises(Unavailable):
+                    worker.retry(call, None)
+            return [pause.args[0] for pause in sleep.call_args_list]
+
+        first, second = pauses(), pauses()
+        self.assertNotEqual(first, second)
+        for index, pause in enumerate(first):
+            middle = min(0.1 * 2**index, 5)
+            self.assertTrue(middle / 2 <= pause <= 1.5 * middle, first)
 
     def test_a_repeat_may_ask_for_other_data(self):
         self.create()

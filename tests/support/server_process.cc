@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/server_process.h"
 
+#include <algorithm>
 #include <stdexcept>
 
 namespace talweg::testing {
 
 ServerProcess::ServerProcess(const std::vector<std::string>& flags) {
-  std::vector<std::string> arguments = {"--address=127.0.0.1:0"};
-  arguments.insert(arguments.end(), flags.begin(), flags.end());
+  std::vector<std::string> arguments = flags;
+  const bool has_address = std::any_of(flags.begin(), flags.end(), [](const std::string& flag) {
+    return flag.rfind("--address=", 0) == 0;
+  });
+  if (!has_address) arguments.emplace_back("--address=127.0.0.1:0");
   ChildStreams streams;
   streams.input = ChildStreams::Input::kInherited;
   streams.errors_with_output = false;

@@ -17,7 +17,8 @@ namespace talweg::testing {
 class ServerProcess {
  public:
   // Starts TALWEG_SERVER_BINARY with `flags` and waits until it listens. Throws std::runtime_error
-  // if it does not. The server ends at the latest when the thread that calls this ends.
+  // if it does not. Without an --address=... among them it takes a free port. The server ends at
+  // the latest when the thread that calls this ends.
   explicit ServerProcess(const std::vector<std::string>& flags = {});
 
   const std::string& address() const { return address_; }

@@ -66,7 +66,7 @@ class GrpcTransport final : public Transport {
       if (!go_on.ok()) return go_on;
       if (absl::Now() < deadline) continue;
       return absl::UnavailableError(absl::StrCat("no talweg-server answers at ", address_,
-                                                 " within ", DurationText(timeout)));
+                                                 " within ", DurationText(timeout), WhyNot(*held)));
     }
   }
 
@@ -289,6 +289,20 @@ class GrpcTransport final : public Transport {
   }
 
  private:
+  // ": the name of this host is not known ..." from the last attempt to connect; empty if none has
+  // ended. gRPC tells it only to a call, and to that at once.
+  static std::string WhyNot(const GrpcConnection& held) {
+    if (held.channel->GetState(/*try_to_connect=*/false) != GRPC_CHANNEL_TRANSIENT_FAILURE) {
+      return "";
+    }
+    grpc::ClientContext context;
+    SetTimeout(context, kIdle);  // in case that an attempt is under way by now
+    v1::GetSessionResponse response;
+    const grpc::Status status = held.sessions->GetSession(&context, {}, &response);
+    if (status.error_code() != grpc::StatusCode::UNAVAILABLE) return "";
+    return absl::StrCat(": ", ConnectionText(status.error_message()));
+  }
+
   std::shared_ptr<GrpcConnection> connection() {
     const std::lock_guard<std::mutex> lock(mutex_);
     return connection_;

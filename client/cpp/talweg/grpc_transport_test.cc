@@ -230,6 +230,21 @@ void ExpectStreamedIn(int num_attempts, const std::string& address, std::vector<
   EXPECT_EQ(parameters, gradient);
 }
 
+TEST(ConnectGrpcTest, SaysWhyNoConnectionCameToStand) {
+  const auto told = [](absl::string_view address) {
+    const auto transport = ConnectGrpc(address, kMaxMessageBytes, absl::Seconds(2));
+    EXPECT_TRUE(absl::IsUnavailable(transport.status())) << transport.status();
+    return std::string(transport.status().message());
+  };
+  EXPECT_THAT(told("127.0.0.1:1"),
+              ::testing::StartsWith("no talweg-server answers at 127.0.0.1:1 within 2 s: nothing "
+                                    "listens at this address: "));
+  // By RFC 7686 a resolver refuses these names itself, so the test asks no other machine.
+  EXPECT_THAT(told("nowhere.onion:1"),
+              ::testing::StartsWith("no talweg-server answers at nowhere.onion:1 within 2 s: the "
+                                    "name of this host is not known: "));
+}
+
 TEST_F(GrpcTransportTest, StreamThatHangsIsBegunAgain) { ExpectStreamedIn(2, address_, {1.0}); }
 
 // ContributionStream looks so before each contribution.
