@@ -101,6 +101,9 @@ int main(int argc, char** argv) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
 
+  if (absl::GetFlag(FLAGS_max_sessions) == 0) {
+    return Fail(absl::InvalidArgumentError("--max_sessions is 0, allowed: 1 or more"));
+  }
   talweg::server::ServerOptions options;
   options.address = absl::GetFlag(FLAGS_address);
   options.insecure = absl::GetFlag(FLAGS_insecure);

@@ -207,9 +207,9 @@ std::string SessionTable(const v1::Session& session) {
     table.AddRow({"state digest", absl::StrCat(digest.sha256(), " of version ", digest.version(),
                                                ", ", digest.scheme())});
     for (const v1::VectorDigest& vector : digest.vectors()) {
-      table.AddRow(
-          {vector.name(), absl::StrCat(vector.sha256(), " of ", GroupDigits(vector.num_elements()),
-                                       " ", vector.type())});
+      table.AddRow({absl::StrCat("  of ", vector.name()),
+                    absl::StrCat(vector.sha256(), " of ", GroupDigits(vector.num_elements()), " ",
+                                 vector.type())});
     }
   }
   return table.Text();
@@ -280,6 +280,7 @@ std::string StepTable(const StepResult& result) {
       {"verdict", absl::StrCat(VerdictText(result.verdict), result.replayed ? ", replayed" : "",
                                result.will_not_count ? ", will not count" : "")});
   const char* version = result.applied() ? "made version" : "judged at version";
+  if (result.verdict == v1::VERDICT_ABSTAINED) version = "now at version";
   if (result.verdict == v1::VERDICT_PENDING) version = "waits for version";
   table.AddRow({version, absl::StrCat(result.applied_version)});
   if (result.report.has_value()) {
@@ -390,7 +391,9 @@ absl::Status OverflowError(uint64_t num_overflowed, uint64_t first_overflowed,
       GroupDigits(num_overflowed), num_overflowed == 1 ? " parameter is" : " parameters are",
       " finite on the server and infinite in this dtype, first ",
       PlaceText(first_overflowed, layout),
-      ": ask for --dtype float32, or bfloat16, which reaches almost as far"));
+      "; what came has infinities there: pull with --dtype float32, or bfloat16, which reaches "
+      "almost "
+      "as far"));
 }
 
 std::string OneWorkerNote(const v1::SessionConfig& config) {

@@ -122,7 +122,13 @@ absl::Status RunStep(const Arguments& arguments, std::ostream& out) {
   }
   status.Update(judged);
   status.Update(came);
-  status.Update(OverflowError(result->num_overflowed, result->first_overflowed, layout));
+  const absl::Status overflow =
+      OverflowError(result->num_overflowed, result->first_overflowed, layout);
+  // Nobody shall take the step again for this.
+  status.Update(overflow.ok() || !result->applied()
+                    ? overflow
+                    : absl::Status(overflow.code(),
+                                   absl::StrCat("the step was taken, but ", overflow.message())));
   if (has_point && !parameters.empty()) {
     status.Update(WriteTensors(arguments.Text("output"), layout, parameters));
   }

@@ -159,7 +159,8 @@ absl::Status SessionHost::CheckConfigVersion(std::optional<uint64_t> expected,
   }
   return MakeError(
       Reason::kConfigChanged,
-      absl::StrCat("the configuration has version ", current, ", and the caller saw ", *expected),
+      absl::StrCat("the configuration has version ", current, " by now, and the caller saw ",
+                   *expected, ": look at the session again before you change it"),
       "expected_config_version", {{"config_version", absl::StrCat(current)}});
 }
 

@@ -31,6 +31,12 @@ status=0
 ((status == 2)) || fail "a flag that is given twice ends with $status"
 [[ $(<twice) == "talweg-server: --address is given twice" ]] || fail "of a second flag: $(<twice)"
 
+# A server without room for a session is of no use.
+status=0
+"$server" --address=127.0.0.1:0 --max_sessions=0 >none 2>&1 </dev/null || status=$?
+((status == 2)) || fail "--max_sessions=0 ends with $status"
+[[ $(<none) == "talweg-server: --max_sessions is 0, allowed: 1 or more" ]] || fail "$(<none)"
+
 # The port is taken: one line that says so and what to do, nothing of gRPC's.
 status=0
 "$server" --address="$address" >taken 2>&1 </dev/null || status=$?
