@@ -156,6 +156,8 @@ TEST_F(UploadsTest, ANewerStreamWaitsUntilTheOlderOneHasLetGo) {
   Stream newest;
   Claim(newest);
   EXPECT_THAT(newer.news, ElementsAre(News::kTakenOver));
+  newer.upload.reset();  // while the stream that it goes to is there
+  EXPECT_NE(newest.upload, nullptr);
 }
 
 TEST_F(UploadsTest, AStreamThatWaitsIsOutrunByANewerOne) {
