@@ -116,7 +116,7 @@ absl::StatusOr<std::string> NamedField(const std::string& word, const Descriptor
 }
 
 // The words of "0.8,beta2=0.9"; none in an empty text. UsageError if a place between or behind the
-// commas is empty: whoever skips a field in that way expects the next value to keep its place.
+// commas is empty: a person who skips a field in that way expects the next value to keep its place.
 absl::StatusOr<std::vector<std::string>> WordsOf(absl::string_view text) {
   if (absl::StripAsciiWhitespace(text).empty()) return std::vector<std::string>();
   std::vector<std::string> words = absl::StrSplit(text, ',');

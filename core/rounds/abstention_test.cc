@@ -13,13 +13,6 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-AggregationConfig Count(uint64_t count, TooFew too_few = TooFew::kWait) {
-  AggregationConfig aggregation = Synchronous(CloseRule::kCount);
-  aggregation.close_count = count;
-  aggregation.too_few = too_few;
-  return aggregation;
-}
-
 TEST(AbstentionTest, ARoundDoesNotWaitForAWorkerThatAbstains) {
   Fleet fleet(Synchronous());
   fleet.JoinAll({"a", "b", "c"});
@@ -122,8 +115,7 @@ TEST(AbstentionTest, IfTheOthersAreGoneNoVersionIsMadeEither) {
 }
 
 TEST(AbstentionTest, NoDeadlineRunsBeforeTheFirstContribution) {
-  AggregationConfig aggregation = Synchronous(CloseRule::kDeadline);
-  aggregation.close_seconds = 5;
+  AggregationConfig aggregation = Deadline(5);
   Fleet fleet(aggregation);
   fleet.JoinAll({"a", "b", "c"});
   const uint64_t a = fleet.Abstain("a");
@@ -155,8 +147,7 @@ TEST(AbstentionTest, CountsForTheCountButDoesNotCloseAlone) {
 }
 
 TEST(AbstentionTest, DoesNotReachAWeight) {
-  AggregationConfig aggregation = Synchronous(CloseRule::kWeight);
-  aggregation.close_weight = 2;
+  AggregationConfig aggregation = Weight(2);
   aggregation.too_few = TooFew::kClose;
   Fleet fleet(aggregation);
   fleet.JoinAll({"a", "b", "c"});
@@ -168,8 +159,7 @@ TEST(AbstentionTest, DoesNotReachAWeight) {
 }
 
 TEST(AbstentionTest, AWorkerThatTheRoundNeedsAfterAllMayContribute) {
-  AggregationConfig aggregation = Synchronous(CloseRule::kWeight);
-  aggregation.close_weight = 3;
+  AggregationConfig aggregation = Weight(3);
   for (const bool leaves : {false, true}) {
     Fleet fleet(aggregation);
     fleet.JoinAll({"a", "b", "c"});
@@ -229,14 +219,8 @@ TEST(AbstentionTest, NobodyWaitsForEver) {
     AggregationConfig aggregation = Synchronous();
     if (seed % 5 == 1) aggregation = Count(3);
     if (seed % 5 == 2) aggregation = Count(4, TooFew::kClose);
-    if (seed % 5 == 3) {
-      aggregation = Synchronous(CloseRule::kWeight);
-      aggregation.close_weight = 4;
-    }
-    if (seed % 5 == 4) {
-      aggregation = Synchronous(CloseRule::kDeadline);
-      aggregation.close_seconds = 5;
-    }
+    if (seed % 5 == 3) aggregation = Weight(4);
+    if (seed % 5 == 4) aggregation = Deadline(5);
     aggregation.min_workers = 1 + below(3);
     aggregation.workers_may_close = below(4) == 0;
     Fleet fleet(aggregation);

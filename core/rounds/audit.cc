@@ -122,8 +122,7 @@ absl::Status RoundAudit::Check() const {
   status.Update(Differ("places", machine_.round_.places.size(), machine_.round_.members.size()));
   if (!machine_.clocks_.Are(clocks)) status.Update(absl::InternalError("clocks differ"));
   const bool closes =
-      MustClose(machine_.closing(), machine_.round_, machine_.expectations_, machine_.now_) ||
-      AbstainersMayGo(machine_.round_, machine_.expectations_);
+      IsDue(machine_.closing(), machine_.round_, machine_.expectations_, machine_.now_);
   if (!machine_.closed_.has_value() && closes) due = std::min(due, machine_.now_);
   if (machine_.NextTick() > std::max(due, machine_.now_)) {
     status.Update(absl::InternalError(absl::StrCat(

@@ -36,8 +36,8 @@ bool MustClose(const AggregationConfig& config, const OpenRound& round,
                const Expectations& expectations, absl::Time now) {
   const size_t count = round.members.size();
   if (count == 0) {
-    return !round.abstainers.empty() && expectations.frozen() &&
-           (expectations.outstanding() == 0 || round.asked_to_close);
+    return AbstainersMayGo(round, expectations) ||
+           (round.has_begun() && expectations.frozen() && round.asked_to_close);
   }
   if (config.mode == AggregationMode::kBoundedStaleness) return true;
   if (config.mode == AggregationMode::kAsynchronous) {

@@ -42,6 +42,12 @@ inline bool AbstainersMayGo(const OpenRound& round, const Expectations& expectat
   return expectations.frozen() && expectations.outstanding() == 0 && !round.abstainers.empty();
 }
 
+// Whether the round closes, or lets its abstainers go.
+inline bool IsDue(const AggregationConfig& config, const OpenRound& round,
+                  const Expectations& expectations, absl::Time now) {
+  return MustClose(config, round, expectations, now) || AbstainersMayGo(round, expectations);
+}
+
 // When time alone closes the round; InfiniteFuture if it never does.
 absl::Time CloseDeadline(const AggregationConfig& config, const OpenRound& round,
                          const Expectations& expectations);

@@ -6,26 +6,6 @@
 namespace talweg::core {
 namespace {
 
-AggregationConfig Count(uint64_t count, TooFew too_few = TooFew::kWait) {
-  AggregationConfig aggregation = Synchronous(CloseRule::kCount);
-  aggregation.close_count = count;
-  aggregation.too_few = too_few;
-  return aggregation;
-}
-
-AggregationConfig Weight(double weight, TooFew too_few = TooFew::kWait) {
-  AggregationConfig aggregation = Synchronous(CloseRule::kWeight);
-  aggregation.close_weight = weight;
-  aggregation.too_few = too_few;
-  return aggregation;
-}
-
-AggregationConfig Deadline(double seconds) {
-  AggregationConfig aggregation = Synchronous(CloseRule::kDeadline);
-  aggregation.close_seconds = seconds;
-  return aggregation;
-}
-
 TEST(ClosingTest, AllClosesWhenAllLiveMembersHaveContributed) {
   Fleet fleet(Synchronous());
   fleet.JoinAll({"a", "b", "c"});

@@ -9,12 +9,6 @@
 namespace talweg::core {
 namespace {
 
-AggregationConfig Count(uint64_t count) {
-  AggregationConfig aggregation = Synchronous(CloseRule::kCount);
-  aggregation.close_count = count;
-  return aggregation;
-}
-
 TEST(ConfigureTest, TakesEffectAtOnceWhereNoRoundIsOpen) {
   Fleet fleet(Synchronous());
   fleet.JoinAll({"a"});

@@ -118,17 +118,13 @@ void RoundMachine::Judge(uint32_t index, const Contribution& contribution, Effec
 void RoundMachine::Settle(uint32_t index, const Contribution& contribution, Verdict verdict,
                           Effects& effects) {
   Worker& worker = workers_[index];
-  worker.pending = {};
-  worker.settled = {contribution.sequence, version_, nullptr, contribution.digest, verdict};
-  refusals_.Count(verdict);
-  effects.durable.emplace_back(OutcomeOf(worker));
+  Conclude(worker, contribution.sequence, contribution.digest, verdict, effects);
   // A worker whose gradient was too old is told the version to go on from, and is still waited for:
   // if each round closed while it takes the gradient of the last, it would come too late for all of
   // them. But it is waited for only once.
   const bool waited_for = verdict != Verdict::kRejectedNonFinite && expectations_.Expects(worker) &&
                           expectations_.IsFirstOutdated(worker);
   if (!waited_for) expectations_.ReleaseLate(worker);
-  worker.progress_from = now_;
   clocks_.Advance(worker);
   worker.held = false;
   if (clocks_.IsAhead(worker, RoundsAhead())) clocks_.Hold(index, worker);

@@ -285,7 +285,7 @@ TEST(LeaseTest, EveryRoundThatClosedWithoutAWorkerIsMissed) {
   fleet.Send(late);
   EXPECT_EQ(fleet.last.answer->missed_rounds, 49u);
   EXPECT_EQ(fleet.last.answer->advice, Advice::kSendHeartbeats);
-  // Whoever comes later has missed nothing before.
+  // A worker that joins later has missed nothing before.
   fleet.JoinAll({"c"});
   Contribution old = fleet.Gradient("c");
   old.base_version = 49;

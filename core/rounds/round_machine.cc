@@ -29,10 +29,7 @@ Effects RoundMachine::Handle(const Event& event, absl::Time now) {
 
 absl::Time RoundMachine::NextTick() const {
   // The round may be due already: the worker that was missing had expired, and came back.
-  if (!closed_.has_value() && (MustClose(closing(), round_, expectations_, now_) ||
-                               AbstainersMayGo(round_, expectations_))) {
-    return now_;
-  }
+  if (!closed_.has_value() && IsDue(closing(), round_, expectations_, now_)) return now_;
   absl::Time next = std::min(workers_.NextLook(), CloseDeadline(closing(), round_, expectations_));
   if (mutation_ == Mutation::kOversleep) next += absl::Seconds(1);
   return next;
@@ -163,12 +160,17 @@ void RoundMachine::SettleBystander(const OpenRound::Bystander& bystander, Effect
 }
 
 void RoundMachine::SettlePending(Worker& worker, Verdict verdict, Effects& effects) {
-  worker.settled = {worker.pending.sequence, version_, nullptr, worker.pending.digest, verdict};
+  Conclude(worker, worker.pending.sequence, worker.pending.digest, verdict, effects);
+  AnswerCalls(worker, SettledAnswer(worker, false), effects);
+}
+
+void RoundMachine::Conclude(Worker& worker, uint64_t sequence, uint32_t digest, Verdict verdict,
+                            Effects& effects) {
+  worker.settled = {sequence, version_, nullptr, digest, verdict};
   worker.pending = {};
   worker.progress_from = now_;
   refusals_.Count(verdict);
   effects.durable.emplace_back(OutcomeOf(worker));
-  AnswerCalls(worker, SettledAnswer(worker, false), effects);
 }
 
 uint64_t RoundMachine::RoundsAhead() const {

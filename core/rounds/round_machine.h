@@ -42,10 +42,10 @@
 // else is expected, or when one of them asks for the close; no version is made, and all of them are
 // answered at the version that stands. So are they if nobody else is expected and the round goes on
 // waiting for more contributions (kWait): then it may need theirs after all, and takes them. In the
-// other modes an abstention is answered at once, except
-// if it closes a window (kAsynchronous): then it is answered with the version that this makes. The
-// record of a version tells the abstentions since the version before, also those of rounds that
-// made none. A change of the policy takes effect at once while a round has nothing but abstentions.
+// other modes an abstention is answered at once, except if it closes a window (kAsynchronous): then
+// it is answered with the version that this makes. The record of a version tells the abstentions
+// since the version before, also those of rounds that made none. A change of the policy takes
+// effect at once while a round has nothing but abstentions.
 //
 // Clocks (kBoundedStaleness). A worker's clock counts its verdicts. It starts at the least clock of
 // the live gradient workers (if there are none, at the greatest that there ever was), and every
@@ -221,6 +221,9 @@ class RoundMachine {
   void SettleAbstainer(const OpenRound::Bystander& abstainer, Effects& effects);
   void SettleBystander(const OpenRound::Bystander& bystander, Effects& effects);
   void SettlePending(Worker& worker, Verdict verdict, Effects& effects);
+  // A sequence got a final verdict and is part of no version.
+  void Conclude(Worker& worker, uint64_t sequence, uint32_t digest, Verdict verdict,
+                Effects& effects);
   // Answers the workers whose answers are held no longer.
   void LetGo(Effects& effects);
 

@@ -41,6 +41,26 @@ inline AggregationConfig Synchronous(CloseRule close = CloseRule::kAll) {
   return aggregation;
 }
 
+inline AggregationConfig Count(uint64_t count, TooFew too_few = TooFew::kWait) {
+  AggregationConfig aggregation = Synchronous(CloseRule::kCount);
+  aggregation.close_count = count;
+  aggregation.too_few = too_few;
+  return aggregation;
+}
+
+inline AggregationConfig Weight(double weight, TooFew too_few = TooFew::kWait) {
+  AggregationConfig aggregation = Synchronous(CloseRule::kWeight);
+  aggregation.close_weight = weight;
+  aggregation.too_few = too_few;
+  return aggregation;
+}
+
+inline AggregationConfig Deadline(double seconds) {
+  AggregationConfig aggregation = Synchronous(CloseRule::kDeadline);
+  aggregation.close_seconds = seconds;
+  return aggregation;
+}
+
 inline AggregationConfig BoundedStaleness(uint64_t max_rounds_ahead) {
   AggregationConfig aggregation;
   aggregation.mode = AggregationMode::kBoundedStaleness;

@@ -18,8 +18,8 @@ struct Worker : Member {
   bool lease_ended = false;  // while a round expected it, since its last part in one
   absl::Time progress_from;  // of its last verdict, or of its arrival
   uint64_t clock = 0;        // verdicts, with bounded staleness
-  uint64_t part_of_version =
-      0;                        // the last one that it had a part in, or that it found when it came
+  // The last version that it had a part in, or that it found when it came.
+  uint64_t part_of_version = 0;
   uint64_t contributed_to = 0;  // serial of the last round that it is part of
   uint64_t excluded_from = 0;   // serial of the last round that does not expect it any more
   uint64_t outdated_in = 0;     // serial of the last round in which its gradient was too old

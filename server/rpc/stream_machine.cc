@@ -104,10 +104,11 @@ void StreamMachine::ShowLife() {
 void StreamMachine::SessionMade(const absl::Status& made) {
   if (!made.ok()) return world_.output.End(made);
   // If the worker has abstained and committed, its memory is for the next contribution.
-  if (phase_ == Phase::kOpen && !asking_ && staging_ == nullptr) AskForMemory();
+  if (phase_ == Phase::kOpen && staging_ == nullptr) AskForMemory();
 }
 
 void StreamMachine::AskForMemory() {
+  if (asking_) return;
   asking_ = true;
   const absl::Status asked = world_.memory.Ask(session_->num_elements() * sizeof(float));
   if (!asked.ok()) world_.output.End(asked);
@@ -168,8 +169,6 @@ void StreamMachine::Judged(const absl::StatusOr<StepOutcome>& outcome, bool more
     // again.
     world_.output.SendGrant(session_->num_elements());
     Rest();
-  } else if (asking_) {
-    // It abstained while it stands in the line.
   } else if (staging_ == nullptr || may_be_read || world_.memory.OthersWait()) {
     staging_.reset();
     AskForMemory();

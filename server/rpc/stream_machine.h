@@ -147,6 +147,7 @@ class StreamMachine {
   absl::Status TakeChunk(const v1::Chunk& chunk);
   absl::Status TakeCommit();
   void ShowLife();
+  // Does nothing if the stream stands in the line for memory already.
   void AskForMemory();
   // Tells the client that there is memory, unless it has a grant that it has not used.
   void SendGrant();

@@ -16,14 +16,6 @@ namespace talweg::server {
 using core::MakeError;
 using core::Reason;
 
-namespace {
-
-absl::Status TakenOver() {
-  return MakeError(Reason::kUploadTakenOver, "a newer stream goes on with this upload");
-}
-
-}  // namespace
-
 void UploadMachine::Take(const v1::UploadSessionRequest& frame) {
   const absl::Status taken = TakeFrame(frame);
   if (!taken.ok()) world_.End(taken);
@@ -100,7 +92,7 @@ void UploadMachine::Opened(absl::StatusOr<std::unique_ptr<Upload>> upload) {
   // If the stream has given up meanwhile, the upload is let go at the end of this function.
   if (phase_ != Phase::kOpening) return;
   if (!upload.ok()) return world_.End(upload.status());
-  if (is_taken_over_) return world_.End(TakenOver());
+  if (is_taken_over_) return world_.End(UploadTakenOver());
   upload_ = *std::move(upload);
   phase_ = Phase::kOpen;
   const ArrivedValues& arrived = *upload_->arrived();
@@ -117,7 +109,7 @@ void UploadMachine::Hear(Uploads::News news) {
   // This stream may have become the holder without having heard of it yet.
   if (news == Uploads::News::kTakenOver && phase_ == Phase::kOpening) is_taken_over_ = true;
   if (phase_ != Phase::kOpen) return;
-  if (news == Uploads::News::kTakenOver) return world_.End(TakenOver());
+  if (news == Uploads::News::kTakenOver) return world_.End(UploadTakenOver());
   if (!upload_->IsExpired()) return;
   upload_->Discard();
   world_.End(

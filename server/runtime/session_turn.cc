@@ -263,7 +263,7 @@ void SessionHost::Judge(std::shared_ptr<Turn> turn) {
   core::ContributionInput contributed{input.contribution, std::move(input.losses),
                                       input.is_difference, std::move(turn->gradient)};
   // The host's own staging is needed for the next contribution.
-  contributed.returns_gradient = contributed.gradient != nullptr && contributed.gradient == staged_;
+  contributed.returns_gradient = contributed.gradient == staged_;
   turn->judged = env_.MonotonicNow();
   core::Outcome outcome = session_->Contribute(contributed, turn->judged);
   Follow(std::move(turn), std::move(contributed.contribution), std::move(outcome));

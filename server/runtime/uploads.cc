@@ -7,13 +7,10 @@
 #include "core/base/reasons.h"
 
 namespace talweg::server {
-namespace {
 
-absl::Status TakenOver() {
+absl::Status UploadTakenOver() {
   return core::MakeError(core::Reason::kUploadTakenOver, "a newer stream goes on with this upload");
 }
-
-}  // namespace
 
 Upload::~Upload() { keeper_.let_go(std::move(arrived_)); }
 
@@ -68,7 +65,7 @@ uint64_t Uploads::Claim(const SessionIdentity& identity, Tell tell, Claimed clai
     DropResting(identity.session_id);
     SetAlarm(key, number, env_.MonotonicNow() + patience_);
   }
-  if (outrun != nullptr) outrun(TakenOver());
+  if (outrun != nullptr) outrun(UploadTakenOver());
   if (holder != nullptr) holder(News::kTakenOver);
   if (served != nullptr) served(HoldOn(key, number, std::move(arrived)));
   return place;

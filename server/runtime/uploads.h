@@ -22,6 +22,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/calls/session_calls.h"
@@ -37,6 +38,9 @@ struct ArrivedValues {
   uint64_t num_arrived = 0;  // elements at the front of session.values
   uint32_t crc32c = 0;       // of these, as float32
 };
+
+// The error UPLOAD_TAKEN_OVER.
+absl::Status UploadTakenOver();
 
 // The hold of one stream on an upload. The destructor lets go: what has arrived, and the memory for
 // the rest, stays for the next stream, unless it was discarded. Thread-compatible.
