@@ -11,6 +11,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 namespace talweg::core {
@@ -20,21 +21,43 @@ using PhiloxKey = std::array<uint32_t, 2>;
 
 PhiloxWords Philox(PhiloxWords counter, PhiloxKey key);
 
-// What a draw is for. Draws of two domains under one seed never share a counter. Domain 0 is
-// reserved for perturbations, which use x and y for the pair and the generation.
-enum class NoiseDomain : uint16_t { kInitialValues = 1 };
+// What a draw is for. Draws of two domains under one seed never share a counter. The domains of
+// perturbations use x for the pair and y for the generation.
+enum class NoiseDomain : uint16_t {
+  kDenseNormal = 0,
+  kInitialValues = 1,
+  kLowRankNormal = 2,
+  kDenseRademacher = 3,
+  kLowRankRademacher = 4,
+  kDataSeed = 5,
+};
 
 // Low word first.
 constexpr PhiloxKey KeyOfSeed(uint64_t seed) {
   return {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)};
 }
 
-// Counter of block `block` (< 2^48), which holds elements 4 block to 4 block + 3 of the flat
-// vector: (block's low 32 bits, domain << 16 | block's high 16 bits, x, y).
+// Counter of block `block` (< 2^48): (block's low 32 bits, domain << 16 | block's high 16 bits, x,
+// y).
 constexpr PhiloxWords CounterOf(NoiseDomain domain, uint64_t block, uint32_t x = 0,
                                 uint32_t y = 0) {
   return {static_cast<uint32_t>(block),
           static_cast<uint32_t>(domain) << 16 | static_cast<uint32_t>(block >> 32), x, y};
 }
+
+// k0 and k1 of each round. A key is computed with once and then serves any number of blocks.
+struct PhiloxRoundKeys {
+  explicit constexpr PhiloxRoundKeys(PhiloxKey key) {
+    for (size_t round = 0; round < 10; ++round) {
+      k0[round] = key[0];
+      k1[round] = key[1];
+      key[0] += 0x9E3779B9;
+      key[1] += 0xBB67AE85;
+    }
+  }
+  // 64 bits wide, because the vector code computes in lanes of 64 bits. The high halves are zero.
+  std::array<uint64_t, 10> k0 = {};
+  std::array<uint64_t, 10> k1 = {};
+};
 
 }  // namespace talweg::core

@@ -20,6 +20,15 @@ TEST(PhiloxTest, GivesRandom123sKnownAnswers) {
             (PhiloxWords{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
+TEST(PhiloxTest, RoundKeysAreTheKeysOfTheRounds) {
+  constexpr PhiloxRoundKeys kKeys({0xffffffff, 1});
+  uint32_t k0 = 0xffffffff, k1 = 1;
+  for (size_t round = 0; round < 10; ++round, k0 += 0x9E3779B9, k1 += 0xBB67AE85) {
+    EXPECT_EQ(k0, kKeys.k0[round]);
+    EXPECT_EQ(k1, kKeys.k1[round]);
+  }
+}
+
 TEST(PhiloxTest, EveryBitOfCounterAndKeyChangesAboutHalfOfTheOutput) {
   const PhiloxWords counter = {1, 2, 3, 4};
   const PhiloxKey key = {5, 6};
@@ -56,10 +65,15 @@ TEST(PhiloxTest, SeedAndBlockReachTheirWordsWhole) {
             (PhiloxWords{0x12345678, 0x0001abcd, 7, 9}));
 }
 
-// Domain 0 is left to perturbations: no counter of initial values may look like theirs.
-TEST(PhiloxTest, InitialValuesNeverShareACounterWithDomainZero) {
+// The numbers are part of the definition: other languages write them out.
+TEST(PhiloxTest, DomainsHaveTheirNumbersAndNeverShareACounter) {
+  constexpr NoiseDomain kDomains[] = {
+      NoiseDomain::kDenseNormal,     NoiseDomain::kInitialValues,     NoiseDomain::kLowRankNormal,
+      NoiseDomain::kDenseRademacher, NoiseDomain::kLowRankRademacher, NoiseDomain::kDataSeed};
   for (const uint64_t block : {uint64_t{0}, uint64_t{1} << 32, (uint64_t{1} << 48) - 1}) {
-    EXPECT_NE(CounterOf(NoiseDomain::kInitialValues, block)[1] >> 16, 0u);
+    for (uint32_t number = 0; number < 6; ++number) {
+      EXPECT_EQ(number, CounterOf(kDomains[number], block)[1] >> 16);
+    }
   }
 }
 
