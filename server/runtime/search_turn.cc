@@ -87,8 +87,12 @@ void SessionHost::AnswerOrParkAsk(Turn& turn, core::Outcome& outcome) {
     parked_asks_.emplace(turn.ask.ticket, ParkedAsk{turn.ask.worker, std::move(turn.ask_done)});
     return;
   }
-  absl::StatusOr<AskOutcome> answer = std::move(outcome.effects.status);
-  if (outcome.search->asked.has_value()) answer = AskOutcomeOf(*std::move(outcome.search->asked));
+  absl::StatusOr<AskOutcome> answer = AskOutcome{};
+  if (outcome.effects.status.ok()) {
+    answer = AskOutcomeOf(*std::move(outcome.search->asked));
+  } else {
+    answer = std::move(outcome.effects.status);
+  }
   turn.answers.Add([done = std::move(turn.ask_done), answer = std::move(answer)]() mutable {
     done(std::move(answer));
   });
