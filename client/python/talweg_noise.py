@@ -24,6 +24,15 @@ DENSE_NORMAL, INITIAL_VALUES, LOW_RANK_NORMAL = 0, 1, 2
 DENSE_RADEMACHER, LOW_RANK_RADEMACHER, DATA_SEED = 3, 4, 5
 RADEMACHER = (DENSE_RADEMACHER, LOW_RANK_RADEMACHER)
 
+# The coefficients, float32, highest power first.
+_LOG = np.array([7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1,
+                 1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1,
+                 3.3333331174e-1], F)
+_LOG2 = np.array([0.693359375, 2.12194440e-4], F)  # their sum is log 2
+_SINE = np.array([-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1], F)
+_COSINE = np.array([2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2, -0.5, 1], F)
+_ANGLE = np.array([float.fromhex("0x1.921fb6p-32")], F)  # (pi / 2) 2^-32
+
 _LOW, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 _TILE = 1 << 15  # blocks that are made at a time, so that they stay in the cache
 _RUN = 64  # pairs that are summed in float32 before float64 takes over
@@ -42,10 +51,10 @@ def philox(counter, key):
     return np.stack([c0, c1, c2, c3]).astype(np.uint32)
 
 
-def _polynomial(x, *coefficients):
-    value = F(coefficients[0])
+def _polynomial(x, coefficients):
+    value = coefficients[0]
     for coefficient in coefficients[1:]:
-        value = value * x + F(coefficient)
+        value = value * x + coefficient
     return value
 
 
@@ -56,13 +65,10 @@ def _log_of_share(k):
     e = ((bits >> np.uint32(23)).astype(np.int32) - np.int32(158)).astype(F)
     f = mantissa - F(1)
     square = f * f
-    p = _polynomial(f, 7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1,
-                    1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1,
-                    3.3333331174e-1)
-    rest = p * f * square
-    rest = rest - e * F(2.12194440e-4)
+    rest = _polynomial(f, _LOG) * f * square
+    rest = rest - e * _LOG2[1]
     rest = rest - F(0.5) * square
-    return (f + rest) + e * F(0.693359375)
+    return (f + rest) + e * _LOG2[0]
 
 
 def _box_muller(a, b):
@@ -70,12 +76,10 @@ def _box_muller(a, b):
     k = (a >> np.uint32(1) | np.uint32(1)).astype(np.int32).astype(F)
     radius = np.sqrt(F(-2) * _log_of_share(k))
     y = (b << np.uint32(2) | np.uint32(2)).view(np.int32).astype(F)
-    y = y * F(float.fromhex("0x1.921fb6p-32"))
+    y = y * _ANGLE[0]
     square = y * y
-    sine = _polynomial(square, -1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1)
-    sine = sine * square * y + y
-    cosine = _polynomial(square, 2.443315711809948e-5, -1.388731625493765e-3,
-                         4.166664568298827e-2, -0.5, 1)
+    sine = _polynomial(square, _SINE) * square * y + y
+    cosine = _polynomial(square, _COSINE)
     quarters = b + np.uint32(1 << 29) >> np.uint32(30)
     odd = (quarters & np.uint32(1)).astype(bool)
     turned = np.where(odd, sine, cosine), np.where(odd, cosine, sine)
