@@ -79,10 +79,13 @@ function boxMuller(a, b, to, at) {
   const square = f(y * y);
   const sine = f(f(f(polynomial(square, SINE) * square) * y) + y);
   const cosine = polynomial(square, COSINE);
-  const quadrant = (b + 0x20000000 >>> 0) >>> 30;
-  const turned = [[cosine, sine], [-sine, cosine], [-cosine, -sine], [sine, -cosine]][quadrant];
-  to[at] = radius * turned[0];
-  to[at + 1] = radius * turned[1];
+  // The nearest multiple of a quarter turn.
+  switch ((b + 0x20000000 >>> 0) >>> 30) {
+    case 0: to[at] = radius * cosine; to[at + 1] = radius * sine; break;
+    case 1: to[at] = radius * -sine; to[at + 1] = radius * cosine; break;
+    case 2: to[at] = radius * -cosine; to[at + 1] = radius * -sine; break;
+    default: to[at] = radius * sine; to[at + 1] = radius * -cosine;
+  }
 }
 
 // The four normals of four words.
