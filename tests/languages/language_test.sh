@@ -10,7 +10,7 @@
 # ADDRESS.
 #
 # noise_go, noise_java and noise_node instead hold what client/ has of proto/NOISE.md against
-# proto/vectors/noise.json.
+# proto/vectors/noise.json, and noise_page does it with the formulas of the page.
 #
 # Exit code 77 (skipped) if a tool of the language is missing; but 1 if TALWEG_EVERY_LANGUAGE is set,
 # as in CI. `deploy/install-deps.sh --all` installs what comes from Debian.
@@ -162,13 +162,25 @@ noise_java_test() {
   java -cp "$folder" NoiseTest "$proto/vectors/noise.json"
 }
 
+# The formulas of proto/NOISE.md, read from there.
+noise_page_test() {
+  local python found=
+  for python in python3 /usr/bin/python3; do
+    "$python" -c 'import numpy' 2>/dev/null || continue
+    found=$python
+    break
+  done
+  [[ -n $found ]] || missing "no python3 has numpy"
+  "$found" -B "$here/noise_page_test.py" "$proto/NOISE.md" "$proto/vectors/noise.json"
+}
+
 noise_node_test() {
   need node
   node "$here/noise_test.mjs" "$proto/vectors/noise.json"
 }
 
 case "$language" in
-  noise_go | noise_java | noise_node)
+  noise_go | noise_java | noise_node | noise_page)
     "${language}_test"
     exit
     ;;
