@@ -131,6 +131,7 @@ LossSpread SpreadOf(absl::Span<const double> losses) {
     if (as_before || as_behind) ++spread.num_ties;
   }
   std::erase_if(sorted, [](double loss) { return std::isinf(loss); });
+  spread.num_finite = sorted.size();
   if (sorted.empty()) return spread;
   spread.mean = MeanOf(sorted);
   spread.deviation = std::sqrt(VarianceOf(sorted, spread.mean));

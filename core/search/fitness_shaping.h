@@ -64,6 +64,7 @@ std::vector<uint32_t> DoubledRanks(absl::Span<const double> losses);
 
 // What a report says of losses. Infinite ones are left out of everything but `num_ties`.
 struct LossSpread {
+  size_t num_finite = 0;  // if it is 0, so are the next four
   double mean = 0, deviation = 0, min = 0, max = 0;
   uint32_t num_ties = 0;  // losses that are equal to another one
 };
