@@ -281,7 +281,8 @@ export function weigh(losses, {difference = 'CENTRAL', scale = 'GRADIENT', shapi
   } else if (shaping === 'Z_SCORE') {
     subtracted = sumOf(values) / count;
     const variance = sumOf(values.map((v) => (v - subtracted) * (v - subtracted))) / count;
-    factor = variance > 0 ? factor / Math.sqrt(variance) : 0;
+    // The mean is rounded, so that equal losses may have a variance above 0.
+    factor = values.every((v) => v === values[0]) ? 0 : factor / Math.sqrt(variance);
   } else if (shaping !== 'NONE') {
     throw new RangeError(`shaping ${shaping}`);
   } else if (!directional && baseline === 'MEAN') {

@@ -296,7 +296,8 @@ def weigh(losses, sigma, *, difference="CENTRAL", scale="GRADIENT", shaping="NON
     mean = _sum(flat) / count
     if shaping == "Z_SCORE":
         variance = _sum((flat - mean) ** 2) / count
-        factor = factor / math.sqrt(variance) if variance > 0 else 0.0
+        # The mean is rounded, so that equal losses may have a variance above 0.
+        factor = 0.0 if (flat == flat[0]).all() else factor / math.sqrt(variance)
     elif shaping != "NONE":
         raise ValueError(f"unknown shaping {shaping}")
     if difference == "CENTRAL":

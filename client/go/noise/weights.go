@@ -91,10 +91,10 @@ func (c Weighing) Weigh(losses []float64) (weights []float32, factor float64, er
 	case ZScore:
 		subtracted = sum(losses, 0, false) / count
 		variance := sum(losses, subtracted, true) / count
-		if variance > 0 {
-			factor /= math.Sqrt(variance)
-		} else {
+		if allEqual(losses) { // the rounded mean may give them a variance
 			factor = 0
+		} else {
+			factor /= math.Sqrt(variance)
 		}
 	default:
 		if c.Baseline == Mean {
@@ -161,6 +161,15 @@ func doubledRanks(losses []float64) []float64 {
 		ranks[i] = float64(smaller + notLarger - 1)
 	}
 	return ranks
+}
+
+func allEqual(losses []float64) bool {
+	for _, loss := range losses {
+		if loss != losses[0] {
+			return false
+		}
+	}
+	return true
 }
 
 // sum adds loss - mean, or its square, in order.

@@ -72,8 +72,10 @@ public final class Weights {
         for (int i = 0; i < squares.length; i++) {
           squares[i] = (values[i] - centre) * (values[i] - centre);
         }
-        double variance = mean(squares);
-        factor = variance > 0 ? factor / Math.sqrt(variance) : 0;
+        double first = values[0];
+        boolean equal = Arrays.stream(values).allMatch(value -> value == first);
+        // The mean is rounded, so that equal losses may have a variance above 0.
+        factor = equal ? 0 : factor / Math.sqrt(mean(squares));
         break;
       default:
         if (!directional && config.baseline == Baseline.MEAN) centre = mean(values);
