@@ -214,7 +214,8 @@ export class Noise {
     return moved.map(sign > 0 ? (d, i) => w[i] + d : (d, i) => w[i] - d);
   }
 
-  // g: the sum over the counted pairs, times `factor`. counted: [[pair, weight], ...], no pair twice.
+  // g: the sum over the counted pairs, times `factor`; for matrices of low rank, times factor /
+  // sqrt(rank). counted: [[pair, weight], ...], no pair twice.
   estimate(generation, counted, factor) {
     const runs = new Map();  // each has 64 pairs, some of which may not count
     for (const [pair, weight] of [...counted].sort(([p], [q]) => p - q)) {
@@ -223,12 +224,16 @@ export class Noise {
       runs.get(run).push([pair, f(weight)]);
     }
     const total = new Float64Array(this.numElements);
+    const factors = new Float64Array(this.numElements).fill(factor);
+    for (const {element, size, matrix} of this.parts) {
+      if (matrix) factors.fill(factor / Math.sqrt(this.rank), element, element + size);
+    }
     for (const run of runs.values()) {
       const sum = new Float32Array(this.numElements);
       for (const [pair, weight] of run) this.accumulate(sum, generation, pair, weight, weight);
       for (let i = 0; i < total.length; ++i) total[i] += sum[i];
     }
-    return Float32Array.from(total, (value) => value * factor);
+    return Float32Array.from(total, (value, i) => value * factors[i]);
   }
 }
 
@@ -254,7 +259,7 @@ function doubledRanks(losses) {
 // scale: TUTORIAL, GRADIENT. shaping: NONE, CENTERED_RANKS, Z_SCORE (not DIRECTIONAL). baseline, of
 // ONE_SIDED without shaping: NONE, MEAN, or EVALUATED (the loss `evaluated`).
 export function weigh(losses, {difference = 'CENTRAL', scale = 'GRADIENT', shaping = 'NONE',
-                               baseline = 'NONE', maximize = false, sigma, rank = 0, evaluated}) {
+                               baseline = 'NONE', maximize = false, sigma, evaluated}) {
   const central = difference === 'CENTRAL', directional = difference === 'DIRECTIONAL';
   const sign = maximize ? -1 : 1, count = losses.length, n = central ? count / 2 : count;
   if (count === 0 || !Number.isInteger(n)) throw new RangeError(`${count} losses, ${difference}`);
@@ -266,7 +271,6 @@ export function weigh(losses, {difference = 'CENTRAL', scale = 'GRADIENT', shapi
   if (scale === 'TUTORIAL') factor = (directional ? sigma * sigma : sigma) / n;
   else if (scale === 'GRADIENT') factor = directional ? 1 / n : 1 / (n * sigma);
   else throw new RangeError(`scale ${scale}`);
-  if (rank > 0) factor /= Math.sqrt(rank);
 
   let subtracted = 0, halved = 2;
   if (shaping === 'CENTERED_RANKS') {
@@ -277,7 +281,8 @@ export function weigh(losses, {difference = 'CENTRAL', scale = 'GRADIENT', shapi
   } else if (shaping === 'Z_SCORE') {
     subtracted = sumOf(values) / count;
     const variance = sumOf(values.map((v) => (v - subtracted) * (v - subtracted))) / count;
-    factor = variance > 0 ? factor / Math.sqrt(variance) : 0;
+    // The mean is rounded, so that equal losses may have a variance above 0.
+    factor = values.every((v) => v === values[0]) ? 0 : factor / Math.sqrt(variance);
   } else if (shaping !== 'NONE') {
     throw new RangeError(`shaping ${shaping}`);
   } else if (!directional && baseline === 'MEAN') {
@@ -293,14 +298,17 @@ export function weigh(losses, {difference = 'CENTRAL', scale = 'GRADIENT', shapi
   return {weights, factor};
 }
 
-// Random search: losses [n] of the counted pairs, and the loss of the unmoved point. Returns
-// {position, weight, factor} of the pair that the estimate is made of, or null: g = 0.
-export function weighIfBetter(losses, evaluated, noise, maximize = false) {
+// Random search: losses [n] of the counted pairs, and the loss of the unmoved point. Returns the
+// position of the first of the best pairs if it is better: g is then minus its displacement. Otherwise
+// returns -1: g is 0.
+export function betterPair(losses, evaluated, maximize = false) {
   const sign = maximize ? -1 : 1;
-  let position = 0;
-  for (let i = 1; i < losses.length; ++i) {
-    if (sign * losses[i] < sign * losses[position]) position = i;
+  let best = -1, bound = sign * evaluated;
+  for (const [i, loss] of losses.entries()) {
+    if (sign * loss < bound) {
+      best = i;
+      bound = sign * loss;
+    }
   }
-  if (!(sign * losses[position] < sign * evaluated)) return null;
-  return {position, weight: -(noise.rank > 0 ? noise.matrixSigma : noise.sigma), factor: 1};
+  return best;
 }

@@ -162,6 +162,14 @@ class Noise:
         """What a matrix is scaled with: sigma / sqrt(rank), float32."""
         return F(np.float64(self.sigma) / np.sqrt(np.float64(max(self.rank, 1))))
 
+    def _is_matrix(self, shape):
+        return self.rank > 0 and len(shape) >= 2
+
+    def _tensors(self):
+        """Each tensor's first element of the flat vector, and its shape; one tensor if DENSE."""
+        shapes = self.shapes if self.rank else [(self.num_elements,)]
+        return zip(itertools.accumulate(map(math.prod, shapes), initial=0), shapes)
+
     def _terms(self, generation, pair):
         """Yields (slice of the flat vector, A, B) with A = [r, rows], B = [r, cols] float32.
 
@@ -170,17 +178,16 @@ class Noise:
         low_rank = LOW_RANK_RADEMACHER if self.rademacher else LOW_RANK_NORMAL
         dense = DENSE_RADEMACHER if self.rademacher else DENSE_NORMAL
         domain = low_rank if self.rank else dense
-        element = taken = 0
+        taken = 0
 
         def take(count):
             nonlocal taken
             taken += count
             return numbers(self.seed, domain, pair, generation, taken - count, count)
 
-        for shape in self.shapes if self.rank else [(self.num_elements,)]:
-            part = slice(element, element + math.prod(shape))
-            element = part.stop
-            if self.rank and len(shape) >= 2:
+        for begin, shape in self._tensors():
+            part = slice(begin, begin + math.prod(shape))
+            if self._is_matrix(shape):
                 a = take(self.rank * shape[0]).reshape(self.rank, -1)
                 yield part, a, take(self.rank * math.prod(shape[1:])).reshape(self.rank, -1)
             else:
@@ -206,9 +213,10 @@ class Noise:
         return w + moved if sign > 0 else w - moved
 
     def estimate(self, generation, weights, factor):
-        """g, float32 [num_elements]: the sum over the counted pairs.
+        """g, float32 [num_elements]: the sum over the counted pairs, times the factor.
 
-        weights: {pair: weight}, of the counted pairs only; weights are rounded to float32.
+        weights: {pair: weight}, of the counted pairs only; weights are rounded to float32. Matrices
+        of low rank take factor / sqrt(rank).
         """
         total = np.zeros(self.num_elements, np.float64)
         for _, run in itertools.groupby(sorted(weights), lambda pair: pair // _RUN):
@@ -221,7 +229,11 @@ class Noise:
                     else:
                         _add_products(s[part], w, a, b)
             total += s
-        return (total * np.float64(factor)).astype(F)
+        factors = np.full(self.num_elements, factor, np.float64)
+        for begin, shape in self._tensors():
+            if self._is_matrix(shape):
+                factors[begin:begin + math.prod(shape)] = factor / math.sqrt(self.rank)
+        return (total * factors).astype(F)
 
 
 def _add_products(to, scale, a, b):
@@ -240,7 +252,7 @@ def _sum(values):
 
 
 def weigh(losses, sigma, *, difference="CENTRAL", scale="GRADIENT", shaping="NONE",
-          baseline="NONE", evaluated=None, maximize=False, rank=0):
+          baseline="NONE", evaluated=None, maximize=False):
     """Losses of the counted pairs, in the order of the pairs -> (weights float32 [n], factor).
 
     losses: float64 [n, 2] (L+, L-) if CENTRAL; [n] if ONE_SIDED; [n] derivatives if DIRECTIONAL.
@@ -264,8 +276,6 @@ def weigh(losses, sigma, *, difference="CENTRAL", scale="GRADIENT", shaping="NON
         factor = 1.0 / (n * sigma)
     else:
         raise ValueError(f"unknown scale {scale}")
-    if rank:
-        factor = factor / math.sqrt(rank)
 
     flat = losses.reshape(-1)
     count = len(flat)
@@ -286,7 +296,8 @@ def weigh(losses, sigma, *, difference="CENTRAL", scale="GRADIENT", shaping="NON
     mean = _sum(flat) / count
     if shaping == "Z_SCORE":
         variance = _sum((flat - mean) ** 2) / count
-        factor = factor / math.sqrt(variance) if variance > 0 else 0.0
+        # The mean is rounded, so that equal losses may have a variance above 0.
+        factor = 0.0 if (flat == flat[0]).all() else factor / math.sqrt(variance)
     elif shaping != "NONE":
         raise ValueError(f"unknown shaping {shaping}")
     if difference == "CENTRAL":
@@ -297,13 +308,12 @@ def weigh(losses, sigma, *, difference="CENTRAL", scale="GRADIENT", shaping="NON
     return (losses - mean).astype(F), factor
 
 
-def weigh_if_better(losses, evaluated, noise, *, maximize=False):
+def better_pair(losses, evaluated, *, maximize=False):
     """Random search: losses float64 [n] of the counted pairs, and the loss of the unmoved point.
 
-    Returns (position of the pair that counts, its weight float32, factor), or None: g = 0.
+    Returns the position of the first of the best pairs if it is better: g is then minus its
+    displacement. Otherwise returns None: g is 0.
     """
     losses = np.asarray(losses, np.float64) * (-1.0 if maximize else 1.0)
     best = int(np.argmin(losses))
-    if not losses[best] < (-evaluated if maximize else evaluated):
-        return None
-    return best, -(noise.matrix_sigma if noise.rank else noise.sigma), 1.0
+    return best if losses[best] < (-evaluated if maximize else evaluated) else None

@@ -201,10 +201,10 @@ def weights():
     for number, losses in enumerate(sets):
         evaluated = np.float64(0.3) * (number + 1)
         for place, choice in enumerate(choices()):
-            sigma, rank = F((0.01, 0.3)[place % 2]), (0, 1, 2, 3, 4, 7)[(place + number) % 6]
+            sigma = F((0.01, 0.3)[place % 2])
             taken = losses if choice["difference"] == "CENTRAL" else losses[:, 0]
-            made, factor = tn.weigh(taken, sigma, rank=rank, evaluated=evaluated, **choice)
-            rows.append({"losses": number, **choice, "sigma": bits(sigma), "rank": rank,
+            made, factor = tn.weigh(taken, sigma, evaluated=evaluated, **choice)
+            rows.append({"losses": number, **choice, "sigma": bits(sigma),
                          "evaluated": bits(evaluated), "weights": bits(made),
                          "factor": bits(np.float64(factor))})
     return {"losses": [bits(losses) for losses in sets], "rows": rows}
@@ -213,15 +213,12 @@ def weights():
 def if_better():
     rows = []
     for losses in loss_sets():
-        for rank, maximize in ((0, False), (0, True), (1, False), (3, True)):
+        for maximize in (False, True):
             best = (losses[:, 0].max() if maximize else losses[:, 0].min())
             for evaluated in (best, np.nextafter(best, -np.inf), np.nextafter(best, np.inf)):
-                noise = tn.Noise(LAYOUT, 1, 0.02, rank)
-                found = tn.weigh_if_better(losses[:, 0], evaluated, noise, maximize=maximize)
+                found = tn.better_pair(losses[:, 0], evaluated, maximize=maximize)
                 rows.append({"losses": bits(losses[:, 0]), "evaluated": bits(evaluated),
-                             "maximize": maximize, "sigma": bits(noise.sigma), "rank": rank,
-                             "position": -1 if found is None else found[0],
-                             "weight": "" if found is None else bits(found[1])})
+                             "maximize": maximize, "position": -1 if found is None else found})
     return rows
 
 

@@ -90,7 +90,6 @@ public final class NoiseTest {
     config.baseline = Weights.Baseline.valueOf(text(row, "baseline"));
     config.maximize = (Boolean) get(row, "maximize");
     config.sigma = floats(text(row, "sigma"))[0];
-    config.rank = (int) whole(row, "rank");
     config.evaluated = doubles(text(row, "evaluated"))[0];
     List<?> sets = (List<?>) get(vectors.get("weights"), "losses");
     double[] losses = doubles((String) sets.get((int) whole(row, "losses")));
@@ -104,13 +103,9 @@ public final class NoiseTest {
   }
 
   private static void ifBetter(Object row) {
-    int position = Weights.ifBetter(doubles(text(row, "losses")),
+    int position = Weights.betterPair(doubles(text(row, "losses")),
         doubles(text(row, "evaluated"))[0], (Boolean) get(row, "maximize"));
     want(row, Integer.toString(position), Long.toString(whole(row, "position")));
-    if (position < 0) return;
-    Noise noise = new Noise(new int[0][], 0, floats(text(row, "sigma"))[0],
-        (int) whole(row, "rank"), false);
-    want(row, hex(noise.weightIfBetter()), text(row, "weight"));
   }
 
   private static void refusals() {

@@ -58,8 +58,8 @@ func (p *Perturbation) Perturb(w []float32, generation, pair uint32) (plus, minu
 	return plus, minus
 }
 
-// Estimate returns g, [NumElements]: the sum over the counted pairs, times factor. No pair may
-// stand there twice.
+// Estimate returns g, [NumElements]: the sum over the counted pairs, times factor; for matrices of
+// low rank, times factor / sqrt(rank). No pair may stand there twice.
 func (p *Perturbation) Estimate(generation uint32, counted []Counted, factor float64) []float32 {
 	counted = append([]Counted(nil), counted...)
 	sort.Slice(counted, func(i, j int) bool { return counted[i].Pair < counted[j].Pair })
@@ -80,8 +80,15 @@ func (p *Perturbation) Estimate(generation uint32, counted []Counted, factor flo
 			}
 		}
 	}
-	for i := range s {
-		s[i] = float32(total[i] * factor)
+	begin := 0
+	for _, shape := range p.Shapes {
+		times := factor
+		if p.isMatrix(shape) {
+			times /= math.Sqrt(float64(p.Rank))
+		}
+		for end := begin + product(shape); begin < end; begin++ {
+			s[begin] = float32(total[begin] * times)
+		}
 	}
 	return s
 }
@@ -94,7 +101,7 @@ func (p *Perturbation) visit(generation, pair uint32, dense func(begin int, eps 
 	begin := 0
 	for _, shape := range p.Shapes {
 		size := product(shape)
-		if p.Rank == 0 || len(shape) < 2 {
+		if !p.isMatrix(shape) {
 			eps := make([]float32, size)
 			stream.Read(eps)
 			dense(begin, eps)
@@ -110,6 +117,8 @@ func (p *Perturbation) visit(generation, pair uint32, dense func(begin int, eps 
 		begin += size
 	}
 }
+
+func (p *Perturbation) isMatrix(shape []int) bool { return p.Rank > 0 && len(shape) >= 2 }
 
 func (p *Perturbation) domain() int {
 	switch {

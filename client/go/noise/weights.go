@@ -55,7 +55,6 @@ type Weighing struct {
 	Baseline   Baseline
 	Maximize   bool
 	Sigma      float32
-	Rank       int
 	Evaluated  float64 // the loss of the unmoved point, for the baseline of that name
 }
 
@@ -92,10 +91,10 @@ func (c Weighing) Weigh(losses []float64) (weights []float32, factor float64, er
 	case ZScore:
 		subtracted = sum(losses, 0, false) / count
 		variance := sum(losses, subtracted, true) / count
-		if variance > 0 {
-			factor /= math.Sqrt(variance)
-		} else {
+		if allEqual(losses) { // the rounded mean may give them a variance
 			factor = 0
+		} else {
+			factor /= math.Sqrt(variance)
 		}
 	default:
 		if c.Baseline == Mean {
@@ -120,23 +119,19 @@ func (c Weighing) Weigh(losses []float64) (weights []float32, factor float64, er
 	return weights, factor, nil
 }
 
-// IfBetter is random search: losses of the counted pairs, and that of the unmoved point. If the best
-// pair is better, ok is set, and position and weight say what the estimate is made of, with factor 1.
-func (p *Perturbation) IfBetter(losses []float64, evaluated float64, maximize bool) (
-	position int, weight float32, ok bool) {
-	losses = negatedIf(maximize, append(append([]float64(nil), losses...), evaluated))
-	evaluated = losses[len(losses)-1]
-	losses = losses[:len(losses)-1]
-	for i, loss := range losses {
-		if loss < losses[position] {
-			position = i
+// BetterPair is random search: losses of the counted pairs, and that of the unmoved point. It returns
+// the first of the best pairs if that is better: g is then minus its displacement. Otherwise it
+// returns -1, and g is 0.
+func BetterPair(losses []float64, evaluated float64, maximize bool) int {
+	best := -1
+	losses = negatedIf(maximize, append([]float64{evaluated}, losses...))
+	bound := losses[0]
+	for i, loss := range losses[1:] {
+		if loss < bound {
+			best, bound = i, loss
 		}
 	}
-	weight = -p.Sigma
-	if p.Rank > 0 {
-		weight = -p.MatrixSigma()
-	}
-	return position, weight, len(losses) > 0 && losses[position] < evaluated
+	return best
 }
 
 func (c Weighing) scaled(n float64) float64 {
@@ -152,9 +147,6 @@ func (c Weighing) scaled(n float64) float64 {
 	default:
 		factor = 1 / (n * sigma)
 	}
-	if c.Rank > 0 {
-		factor /= math.Sqrt(float64(c.Rank))
-	}
 	return factor
 }
 
@@ -169,6 +161,15 @@ func doubledRanks(losses []float64) []float64 {
 		ranks[i] = float64(smaller + notLarger - 1)
 	}
 	return ranks
+}
+
+func allEqual(losses []float64) bool {
+	for _, loss := range losses {
+		if loss != losses[0] {
+			return false
+		}
+	}
+	return true
 }
 
 // sum adds loss - mean, or its square, in order.

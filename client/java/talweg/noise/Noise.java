@@ -47,11 +47,6 @@ public final class Noise {
     return sum;
   }
 
-  /** What a lone pair of random search is weighted with, so that the estimate is -dW. */
-  public float weightIfBetter() {
-    return -(rank > 0 ? matrixSigma() : sigma);
-  }
-
   /** dW, [numElements]. */
   public float[] displacement(long generation, long pair) {
     float[] moved = new float[numElements()];
@@ -74,7 +69,10 @@ public final class Noise {
     return moved;
   }
 
-  /** g, [numElements]: the sum over the counted pairs with their weights, times the factor. */
+  /**
+   * g, [numElements]: the sum over the counted pairs with their weights, times the factor; for
+   * matrices of low rank, times factor / sqrt(rank).
+   */
   public float[] estimate(long generation, SortedMap<Long, Float> counted, double factor) {
     double[] total = new double[numElements()];
     float[] sum = new float[total.length];
@@ -87,7 +85,11 @@ public final class Noise {
       add(sum, generation, entry.getKey(), entry.getValue(), entry.getValue());
     }
     flush(sum, total);
-    for (int i = 0; i < sum.length; i++) sum[i] = (float) (total[i] * factor);
+    int i = 0;
+    for (int[] shape : shapes) {
+      double times = isMatrix(shape) ? factor / Math.sqrt(rank) : factor;
+      for (int end = i + product(shape); i < end; i++) sum[i] = (float) (total[i] * times);
+    }
     return sum;
   }
 

@@ -25,7 +25,6 @@ public final class Weights {
     public Baseline baseline = Baseline.NONE;
     public boolean maximize;
     public float sigma;
-    public int rank; // 0: DENSE
     public double evaluated; // the loss of the unmoved point, for the baseline of that name
   }
 
@@ -73,8 +72,10 @@ public final class Weights {
         for (int i = 0; i < squares.length; i++) {
           squares[i] = (values[i] - centre) * (values[i] - centre);
         }
-        double variance = mean(squares);
-        factor = variance > 0 ? factor / Math.sqrt(variance) : 0;
+        double first = values[0];
+        boolean equal = Arrays.stream(values).allMatch(value -> value == first);
+        // The mean is rounded, so that equal losses may have a variance above 0.
+        factor = equal ? 0 : factor / Math.sqrt(mean(squares));
         break;
       default:
         if (!directional && config.baseline == Baseline.MEAN) centre = mean(values);
@@ -90,8 +91,11 @@ public final class Weights {
     return new Weights(weights, factor);
   }
 
-  /** Random search: the pair that is counted, with weightIfBetter() and factor 1; or -1: g = 0. */
-  public static int ifBetter(double[] losses, double evaluated, boolean maximize) {
+  /**
+   * Random search: the position of the first of the best pairs if it is better than the unmoved
+   * point; g is then minus its displacement. Otherwise -1: g is 0.
+   */
+  public static int betterPair(double[] losses, double evaluated, boolean maximize) {
     int best = -1;
     double bound = evaluated;
     for (int i = 0; i < losses.length; i++) {
@@ -111,7 +115,7 @@ public final class Weights {
     } else {
       factor = directional ? 1 / n : 1 / (n * sigma);
     }
-    return config.rank > 0 ? factor / Math.sqrt(config.rank) : factor;
+    return factor;
   }
 
   private static double mean(double[] values) {
