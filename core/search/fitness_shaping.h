@@ -20,8 +20,8 @@
 //
 // A rank R / (2 (N - 1)) - 1/2 is in [-1/2, 1/2], and equal losses share the average rank; a
 // weight is a whole number, so that no rounding can favour one of them. With one loss, or with
-// Z_SCORE if all losses are equal, c is 0. (The losses are compared: their mean is rounded, so that
-// their variance need not be 0.)
+// Z_SCORE if all losses are equal or their variance is 0, c is 0. (The losses are compared: their
+// mean is rounded, so that their variance need not be 0.)
 //
 // IF_BETTER takes the pair with the smallest loss, the first one if there are several, if that loss
 // is below the loss at the parameters: g = -dW of that pair, else 0. Gradient descent at rate 1 then
