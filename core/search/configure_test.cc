@@ -120,5 +120,20 @@ TEST(ConfigureTest, AShorterLeaseOfWorkersCounts) {
   EXPECT_EQ(population.machine.num_live_workers(), 0u);
 }
 
+TEST(ConfigureTest, AShorterLeaseThatComesWithTheNextGenerationCountsForThoseThatWaited) {
+  Population population(Configured(Strategy(1), 1, /*lease_seconds=*/1000));
+  population.JoinAll({"a", "b", "c"});
+  EXPECT_EQ(population.Ask("a"), "1: 0");
+  const uint64_t b = population.Wait("b");
+  const uint64_t c = population.Wait("c");
+  population.Configure(Configured(Strategy(1), 2, /*lease_seconds=*/5));
+  EXPECT_EQ(population.Tell("a", 0, {1, 2}), "ACCEPTED 1");
+  EXPECT_EQ(population.Told(b), "2: 0");
+  population.Break(c);
+  EXPECT_EQ(population.machine.num_live_workers(), 3u);
+  population.Pass(absl::Seconds(5));
+  EXPECT_EQ(population.machine.num_live_workers(), 2u);  // those whose lease began before
+}
+
 }  // namespace
 }  // namespace talweg::core

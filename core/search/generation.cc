@@ -139,6 +139,10 @@ TellCounts Generation::TakePairs(const Tell& tell, uint32_t lease, absl::Time no
     Pair& pair = pairs_[number];
     if (pair.state == State::kTold || pair.state == State::kDropped) {
       ++counts.num_repeated;
+      if (mutation_ == SearchMutation::kSecondLossWins && pair.state == State::kTold) {
+        std::copy_n(tell.losses.begin() + static_cast<ptrdiff_t>(index * per_pair), per_pair,
+                    losses_.begin() + static_cast<ptrdiff_t>(number * per_pair));
+      }
       continue;
     }
     const PairStatus status = tell.statuses.empty() ? PairStatus::kOk : tell.statuses[index];
@@ -149,6 +153,10 @@ TellCounts Generation::TakePairs(const Tell& tell, uint32_t lease, absl::Time no
       if (status != PairStatus::kNonFinite && IsFiniteLoss(losses[i])) continue;
       ++not_finite;
       losses[i] = config_.WorstLoss();
+    }
+    if (mutation_ == SearchMutation::kCountHalfPair && not_finite == 1 && per_pair == 2) {
+      not_finite = 0;
+      for (double& loss : losses) loss = IsFiniteLoss(loss) ? loss : 0;
     }
     const bool failed = status == PairStatus::kFailed ||
                         (not_finite > 0 && config_.non_finite == NonFinitePolicy::kRetry);

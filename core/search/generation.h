@@ -21,6 +21,7 @@
 #include "core/base/byte_io.h"
 #include "core/search/search_config.h"
 #include "core/search/search_event.h"
+#include "core/search/search_mutation.h"
 
 namespace talweg::core {
 
@@ -95,6 +96,9 @@ class Generation {
   void Save(ByteWriter& writer) const;
   absl::Status Load(ByteReader& reader, absl::Time now);
 
+  // Tests only: a deliberate bug.
+  void SwitchOn(SearchMutation mutation) { mutation_ = mutation; }
+
  private:
   enum class State : uint8_t { kFree, kLeased, kTold, kDropped, kNone };
   struct Pair {
@@ -106,8 +110,8 @@ class Generation {
   // One evaluation, of a pair or of the parameters, has failed, and the failure counts. Returns
   // whether it is dropped.
   bool Fail(Pair& pair) const;
-  static bool FailureCounts(const Pair& pair, uint32_t lease) {
-    return lease != 0 && pair.holder == lease;
+  bool FailureCounts(const Pair& pair, uint32_t lease) const {
+    return (lease != 0 && pair.holder == lease) || mutation_ == SearchMutation::kCountFailureTwice;
   }
   TellCounts TakeEvaluation(const Tell& tell, uint32_t lease);
   TellCounts TakePairs(const Tell& tell, uint32_t lease, absl::Time now);
@@ -131,6 +135,7 @@ class Generation {
   uint32_t num_non_finite_ = 0;
   uint64_t num_examples_ = 0;
   absl::Time first_told_ = absl::InfiniteFuture();
+  SearchMutation mutation_ = SearchMutation::kNone;
 };
 
 }  // namespace talweg::core

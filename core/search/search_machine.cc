@@ -28,14 +28,19 @@ SearchEffects SearchMachine::Handle(const SearchEvent& event, absl::Time now) {
 }
 
 absl::Time SearchMachine::NextTick() const {
-  return std::min(workers_.NextLook(), open_->Deadline());
+  const absl::Time due = std::min(workers_.NextLook(), open_->Deadline());
+  return mutation_ == SearchMutation::kOversleep ? due + absl::Seconds(1) : due;
 }
 
 // --- Workers.
 
 absl::StatusOr<uint32_t> SearchMachine::FindSearcher(uint64_t history, const std::string& worker,
                                                      uint64_t incarnation) {
-  TALWEG_RETURN_IF_ERROR(CheckHistory(history));
+  if (mutation_ != SearchMutation::kIgnoreHistory) TALWEG_RETURN_IF_ERROR(CheckHistory(history));
+  if (mutation_ == SearchMutation::kIgnoreFencing) {
+    const uint32_t named = workers_.table().Find(worker);
+    if (named != Attendance<Searcher>::kNone) incarnation = workers_[named].incarnation;
+  }
   TALWEG_ASSIGN_OR_RETURN(const uint32_t index,
                           workers_.FindAndRenew(worker, incarnation, Rules()));
   if (workers_[index].roles.Has(Role::kSearch)) return index;
@@ -206,7 +211,9 @@ void SearchMachine::On(const Tell& tell, SearchEffects& effects) {
   TellAnswer& answer = effects.told.emplace();
   const size_t per_pair = configuration_.search.losses_per_pair();
   const PairRange range{tell.first_pair, static_cast<uint32_t>(tell.losses.size() / per_pair)};
-  if (tell.generation < open_->number() || finished()) {
+  const bool is_late =
+      tell.generation < open_->number() && mutation_ != SearchMutation::kCountLate;
+  if (is_late || finished()) {
     answer.verdict = TellVerdict::kLate;
   } else if (tell.evaluate ? !open_->config().evaluates(version_) || !open_->EvaluationWasLeased()
                            : !open_->WasLeased(range)) {
@@ -239,8 +246,16 @@ void SearchMachine::CloseIfDue(SearchEffects& effects) {
 }
 
 void SearchMachine::OpenNext() {
-  if (next_.has_value()) configuration_ = *std::exchange(next_, std::nullopt);
-  open_ = std::make_unique<Generation>(open_->number() + 1, version_, configuration_.search);
+  if (next_.has_value()) {
+    configuration_ = *std::exchange(next_, std::nullopt);
+    workers_.LookAtAll(now_);  // Leases of workers may have become shorter.
+  }
+  Open(open_->number() + 1);
+}
+
+void SearchMachine::Open(uint32_t number) {
+  open_ = std::make_unique<Generation>(number, version_, configuration_.search);
+  open_->SwitchOn(mutation_);
 }
 
 void SearchMachine::OrderStep(SearchEffects& effects) {
@@ -257,8 +272,11 @@ void SearchMachine::OrderStep(SearchEffects& effects) {
   record->evaluated = open_->evaluated();
   record->opened = opened_;
   record->closed = now_;
-  auto shaped = std::make_shared<const ShapedLosses>(
+  auto shaped = std::make_shared<ShapedLosses>(
       Shape(config, {record->pairs, record->losses, record->evaluated, record->sigma}));
+  if (mutation_ == SearchMutation::kWrongDivisor) {
+    shaped->factor *= static_cast<double>(record->pairs.size()) / record->num_pairs;
+  }
 
   SearchNumbers numbers;
   const LossSpread spread = SpreadOf(record->losses);
@@ -352,11 +370,12 @@ void SearchMachine::On(const ConfigureSearch& configure, SearchEffects& effects)
   }
   // Its number is another: a lease that was given before a restart, which forgot it, is for the
   // generation before, and its losses were measured as that one said.
-  const uint32_t number = open_->number() + (finished() ? 0 : 1);
+  const bool keeps_number = finished() || mutation_ == SearchMutation::kKeepNumber;
+  const uint32_t number = open_->number() + (keeps_number ? 0 : 1);
   next_.reset();
   configuration_ = configure;
-  open_ = std::make_unique<Generation>(number, version_, configuration_.search);
-  // Deadlines may have become shorter, and there may be more to lease.
+  Open(number);
+  // Leases of workers may have become shorter, and there may be more to evaluate.
   workers_.LookAtAll(now_);
   ServeWaiting(effects);
 }

@@ -52,6 +52,7 @@
 #include "core/search/generation.h"
 #include "core/search/generation_description.h"
 #include "core/search/search_event.h"
+#include "core/search/search_mutation.h"
 #include "core/search/searcher.h"
 
 namespace talweg::core {
@@ -90,6 +91,12 @@ class SearchMachine {
   // the saved one.
   absl::Status Load(ByteReader& reader, absl::Time now, uint64_t history = 0);
 
+  // Tests only: a deliberate bug.
+  void SwitchOn(SearchMutation mutation) {
+    mutation_ = mutation;
+    open_->SwitchOn(mutation);
+  }
+
  private:
   // A generation that has closed, while its step is taken.
   struct Closed {
@@ -109,7 +116,7 @@ class SearchMachine {
   void On(const Tell& tell, SearchEffects& effects);
   void On(const ConfigureSearch& configure, SearchEffects& effects);
 
-  SearcherRules Rules() { return {*open_, now_, LeaseEnd()}; }
+  SearcherRules Rules() { return {*open_, now_, LeaseEnd(), mutation_}; }
   absl::Time LeaseEnd() const {
     return now_ + absl::Seconds(static_cast<int64_t>(configuration_.lease_seconds));
   }
@@ -124,6 +131,7 @@ class SearchMachine {
   void CloseIfDue(SearchEffects& effects);
   void OrderStep(SearchEffects& effects);
   void OpenNext();
+  void Open(uint32_t number);
   std::optional<double> SignalToNoise(double gradient_norm) const;
 
   uint64_t history_;
@@ -141,6 +149,7 @@ class SearchMachine {
   std::deque<std::pair<uint32_t, uint64_t>> waiting_;
   std::optional<Closed> closed_;
   std::shared_ptr<const StepReport> last_step_;
+  SearchMutation mutation_ = SearchMutation::kNone;
 };
 
 }  // namespace talweg::core

@@ -10,6 +10,7 @@
 #include "core/members/attendance.h"
 #include "core/members/member.h"
 #include "core/search/generation.h"
+#include "core/search/search_mutation.h"
 
 namespace talweg::core {
 
@@ -28,6 +29,7 @@ struct SearcherRules {
   Generation& open;
   absl::Time time;
   absl::Time renewed_lease_end;
+  SearchMutation mutation = SearchMutation::kNone;
 
   absl::Time now() const { return time; }
   absl::Time lease_end() const { return renewed_lease_end; }
@@ -35,10 +37,19 @@ struct SearcherRules {
   void BeginsToLive(Searcher& /*worker*/) const {}
   // A newer incarnation takes the lease over; otherwise others get its pairs.
   void CeasesToLive(Searcher& worker, Departure why) const {
-    if (why != Departure::kReplaced) GiveBack(worker);
+    if (why == Departure::kExpired && mutation == SearchMutation::kKeepDeadLease) {
+      worker.expires = absl::InfiniteFuture();
+    } else if (why != Departure::kReplaced) {
+      GiveBack(worker);
+    }
   }
   void IsLookedAt(Searcher& worker) const {
-    if (worker.expires <= time) GiveBack(worker);
+    if (worker.expires > time) return;
+    if (mutation == SearchMutation::kKeepLease) {
+      worker.expires = absl::InfiniteFuture();
+    } else {
+      GiveBack(worker);
+    }
   }
   absl::Time LookAgainBy(const Searcher& worker) const { return worker.expires; }
   bool KeepsPlace(const Searcher& /*worker*/) const { return false; }

@@ -193,6 +193,7 @@ class Session {
 
   // Tests only: a deliberate bug of the machine.
   void SwitchOn(Mutation mutation) { rounds_->SwitchOn(mutation); }
+  void SwitchOn(SearchMutation mutation) { search_->SwitchOn(mutation); }
 
  private:
   // The step that is under way.
