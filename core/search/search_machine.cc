@@ -220,6 +220,12 @@ void SearchMachine::On(const Tell& tell, SearchEffects& effects) {
       if (!effects.step.has_value()) ServeWaiting(effects);
     }
   }
+  if (effects.step.has_value()) {
+    closed_->teller = *found;
+    closed_->capacity = tell.capacity;
+  } else if (tell.capacity > 0) {
+    answer.next = LeaseTo(*found, tell.capacity);
+  }
   answer.version = version_ + (effects.step.has_value() ? 1 : 0);
   answer.generation = open_->number() + (effects.step.has_value() ? 1 : 0);
   answer.finished = configuration_.search.IsFinishedAt(answer.version);
@@ -289,7 +295,7 @@ void SearchMachine::OrderStep(SearchEffects& effects) {
   order.contributors = numbers.num_counted;
   order.total_weight = numbers.num_counted;
   effects.step = SearchOrder{order, record->generation, record->sigma, shaped};
-  closed_ = Closed{std::move(record), std::move(report), numbers, std::move(shaped)};
+  closed_ = Closed{std::move(record), std::move(report), numbers, std::move(shaped), 0, 0};
 }
 
 // With g = sum_p a_p eps_p, a_p = c w_p, over n pairs, and E eps_p = 0, E |eps_p|^2 = d:
@@ -331,6 +337,7 @@ void SearchMachine::On(const StepTaken& taken, SearchEffects& effects) {
   effects.made = std::move(closed.record);
   effects.durable.emplace_back(GenerationMade{effects.made});
   OpenNext();
+  if (closed.capacity > 0) effects.next = LeaseTo(closed.teller, closed.capacity);
   ServeWaiting(effects);
 }
 

@@ -27,13 +27,15 @@ declare -A program=(
   [round_overhead]=fleet_bench
   [fleet_memory_async]=fleet_bench
   [fleet_memory_sync]=fleet_bench
+  [ask_tell]=search_bench
+  [es_traffic]=search_bench
   [sim_scale_synchronous]=rounds_bench
   [sim_scale_bounded]=rounds_bench
   [sim_scale_asynchronous]=rounds_bench
 )
 order=(adam_kernel adam_bandwidth small_step small_streamed_step digest_small digest_64m stream_64m
   memory_256m kernels reduce_16 sim_scale_synchronous sim_scale_bounded sim_scale_asynchronous
-  round_overhead fleet_memory_async fleet_memory_sync)
+  round_overhead fleet_memory_async fleet_memory_sync ask_tell es_traffic)
 
 names=("$@")
 ((${#names[@]} > 0)) || names=("${order[@]}")
@@ -67,7 +69,7 @@ for name in "${expanded[@]}"; do
   binary=build/release/bin/${program[$name]}
   case "${program[$name]}" in
     adam_bench) arguments=("$(tests/golden/torch_python.sh || true)" "$name") ;;
-    digest_bench | fleet_bench | kernel_bench | memory_bench | rounds_bench | small_step_bench)
+    digest_bench | fleet_bench | kernel_bench | memory_bench | rounds_bench | search_bench | small_step_bench)
       arguments=("$name")
       ;;
     *) arguments=() ;;
