@@ -22,6 +22,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/resource_quota.h"
 #include "server/ops/call_log.h"
+#include "server/rpc/search_service.h"
 #include "server/rpc/session_service.h"
 #include "server/rpc/training_service.h"
 #include "server/runtime/clock.h"
@@ -109,7 +110,8 @@ struct Server::Parts {
         door(sessions, stop.gate, Doorkeepers(options)),
         pool(options.num_threads != 0 ? options.num_threads : AvailableCpus()),
         session_service(Context()),
-        training_service(Context()) {}
+        training_service(Context()),
+        search_service(Context()) {}
 
   static uint64_t SessionBytes(const ServerOptions& options) {
     return options.memory_bytes != 0 ? options.memory_bytes : DefaultMemoryBytes();
@@ -142,6 +144,7 @@ struct Server::Parts {
   ComputePool pool;
   SessionService session_service;
   TrainingService training_service;
+  SearchService search_service;
   std::unique_ptr<grpc::Server> grpc;
   std::string address;
 };
@@ -182,6 +185,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(const ServerOptions& optio
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.RegisterService(&parts->session_service);
   builder.RegisterService(&parts->training_service);
+  builder.RegisterService(&parts->search_service);
   parts->grpc = builder.BuildAndStart();
   if (parts->grpc == nullptr || port == 0) {
     return absl::UnavailableError(absl::StrCat("cannot listen on ", options.address, ": ",

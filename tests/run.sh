@@ -74,7 +74,7 @@ count() { tr '\n\t' '  ' <"$results" | sed -n "s/.*<testsuite [^>]* $1=\"\([0-9]
 [[ -f $results ]] || no_tests "ctest left no report"
 total=$(count tests)
 mapfile -t not_tested < <(sed -n \
-  's/.*<testcase name="languages_\([a-z]*\)_test".* status="notrun".*/\1/p' "$results")
+  's/.*<testcase name="languages_\([a-z_]*\)_test".* status="notrun".*/\1/p' "$results")
 failed=$(($(count failures) + $(count disabled) + $(count skipped) - ${#not_tested[@]}))
 passed=$((total - failed - ${#not_tested[@]}))
 for language in "${not_tested[@]}"; do

@@ -155,6 +155,22 @@ std::string PolicyText(const v1::AggregationPolicy& policy) {
   return absl::StrJoin(words, " ");
 }
 
+std::string SearchText(const v1::SearchPolicy& policy) {
+  const Descriptor& type = *v1::SearchPolicy::descriptor();
+  std::vector<std::string> words;
+  for (int i = 0; i < type.field_count(); ++i) {
+    const FieldDescriptor& field = *type.field(i);
+    // A choice that the method does not use stands at its first value, and so do most others.
+    const bool is_first = field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM &&
+                          policy.GetReflection()->GetEnumValue(policy, &field) <= 1;
+    const bool is_usual = is_first && field.name() != "scale" && field.name() != "shaping";
+    const std::string value = ValueText(field, policy);
+    if (is_usual || value == "0" || (field.name() == "sigma_decay" && value == "1")) continue;
+    words.push_back(absl::StrCat(field.name(), "=", value));
+  }
+  return absl::StrJoin(words, " ");
+}
+
 std::string CaseText(const Message& message, const std::string& oneof) {
   const std::string name = CaseName(message, oneof);
   if (name.empty()) return "";

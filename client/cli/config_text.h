@@ -33,6 +33,8 @@ std::string GroupsText(const v1::SessionConfig& config, int max_groups);
 std::string FieldsText(const google::protobuf::Message& message);
 // The policy that a server resolved, its mode first, without what has no meaning in that mode.
 std::string PolicyText(const v1::AggregationPolicy& policy);
+// A resolved policy of a session that searches, without what it does not use.
+std::string SearchText(const v1::SearchPolicy& policy);
 // Any section of a configuration: its fields, unless all are 0 or false, and its kind, if it has
 // one, "learning_rate=0.1 warmup_steps=0  cosine total_steps=10 ...". Empty if the section says
 // nothing.

@@ -78,6 +78,26 @@ std::string ClosingText(const v1::OpenRound& round) {
   return absl::StrJoin(parts, ", ");
 }
 
+// "12 of 50 told, 38 leased to 3 workers, 2 workers wait".
+std::string PairsText(const v1::OpenGeneration& generation) {
+  std::string text = absl::StrCat(GroupDigits(generation.num_told()), " of ",
+                                  GroupDigits(generation.num_pairs()), " told");
+  if (generation.num_leased() > 0) {
+    absl::StrAppend(&text, ", ", GroupDigits(generation.num_leased()), " leased to ",
+                    generation.num_leases(), generation.num_leases() == 1 ? " worker" : " workers");
+  }
+  if (generation.num_dropped() > 0) absl::StrAppend(&text, ", ", generation.num_dropped(), " dropped");
+  if (generation.needs_evaluation()) absl::StrAppend(&text, ", W itself is to be evaluated");
+  if (generation.num_waiting() > 0) {
+    absl::StrAppend(&text, ", ", generation.num_waiting(),
+                    generation.num_waiting() == 1 ? " worker waits" : " workers wait");
+  }
+  if (generation.has_closes_in_seconds()) {
+    absl::StrAppendFormat(&text, ", closes in %.1f s at the latest", generation.closes_in_seconds());
+  }
+  return text;
+}
+
 using Names = google::protobuf::RepeatedPtrField<std::string>;
 
 std::string NamedText(uint64_t count, const Names& names) {
@@ -151,7 +171,11 @@ struct SectionRow {
 constexpr SectionRow kSectionRows[] = {
     {"layout", "", nullptr},
     {"aggregation", "policy",
-     [](const v1::SessionConfig& config) { return PolicyText(config.aggregation()); }},
+     [](const v1::SessionConfig& config) {
+       return config.has_search() ? "" : PolicyText(config.aggregation());
+     }},
+    {"search", "search",
+     [](const v1::SessionConfig& config) { return SearchText(config.search()); }},
     {"groups", "groups",
      [](const v1::SessionConfig& config) { return GroupsText(config, kShownGroups); }},
 };
@@ -193,12 +217,15 @@ std::string SessionTable(const v1::Session& session) {
   if (!refused.empty()) table.AddRow({"refused", refused});
   table.AddRow({"config version", absl::StrCat(session.config_version())});
   table.AddRow({"created", TimeText(session.create_time())});
-  if (session.has_open_round()) {
-    for (const auto& [name, text] : OpenRoundTexts(session.open_round())) {
-      table.AddRow({name, text});
+  if (const std::optional<OpenWork> open = OpenWorkOf(session)) {
+    for (const auto& [name, text] : OpenWorkTexts(*open)) table.AddRow({name, text});
+  }
+  if (session.has_last_step()) {
+    table.AddRow({"last step", FieldsText(session.last_step())});
+    if (session.last_step().has_search()) {
+      table.AddRow({"last generation", FieldsText(session.last_step().search())});
     }
   }
-  if (session.has_last_step()) table.AddRow({"last step", FieldsText(session.last_step())});
   if (session.has_state_checksum()) {
     table.AddRow({"checksum", absl::StrFormat("%08x", session.state_checksum())});
   }
@@ -255,6 +282,33 @@ std::string OpenRoundLine(const v1::OpenRound& round) {
   const std::string closing = ClosingText(round);
   if (closing == "ALL") return line + ", closes when all have contributed";
   return closing.empty() ? line : absl::StrCat(line, ", closes: ", closing);
+}
+
+std::optional<OpenWork> OpenWorkOf(const v1::Session& session) {
+  if (session.has_open_round()) return session.open_round();
+  if (session.has_open_generation()) return session.open_generation();
+  return std::nullopt;
+}
+
+std::vector<std::pair<std::string, std::string>> OpenWorkTexts(const OpenWork& open) {
+  if (const auto* round = std::get_if<v1::OpenRound>(&open)) return OpenRoundTexts(*round);
+  const auto& generation = std::get<v1::OpenGeneration>(open);
+  std::string head = absl::StrCat(generation.generation(), ", at version ", generation.version());
+  if (generation.has_open_seconds()) {
+    absl::StrAppendFormat(&head, ", for %.1f s", generation.open_seconds());
+  }
+  return {{"open generation", head}, {"pairs", PairsText(generation)}};
+}
+
+std::string OpenWorkLine(const OpenWork& open) {
+  if (const auto* round = std::get_if<v1::OpenRound>(&open)) return OpenRoundLine(*round);
+  const auto& generation = std::get<v1::OpenGeneration>(open);
+  std::string line =
+      absl::StrCat("waiting  generation ", generation.generation(), ": ", PairsText(generation));
+  if (generation.has_open_seconds()) {
+    absl::StrAppendFormat(&line, ", since %.0f s", generation.open_seconds());
+  }
+  return line;
 }
 
 std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions) {
@@ -398,8 +452,8 @@ absl::Status OverflowError(uint64_t num_overflowed, uint64_t first_overflowed,
 
 std::string OneWorkerNote(const v1::SessionConfig& config) {
   const v1::AggregationPolicy& policy = config.aggregation();
-  if (policy.mode() != v1::AGGREGATION_MODE_ASYNCHRONOUS || policy.max_staleness() > 0 ||
-      policy.max_workers() == 1) {
+  if (config.has_search() || policy.mode() != v1::AGGREGATION_MODE_ASYNCHRONOUS ||
+      policy.max_staleness() > 0 || policy.max_workers() == 1) {
     return "";
   }
   return "for one worker: it takes only gradients of the current version. For several workers, set "

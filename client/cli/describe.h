@@ -5,8 +5,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -23,6 +25,15 @@ std::vector<std::pair<std::string, std::string>> OpenRoundTexts(const v1::OpenRo
 // The same on one line: "waiting  round 8: 2 of 3 contributed (a b), expected: c, since 12 s,
 // closes when all have contributed", without line end.
 std::string OpenRoundLine(const v1::OpenRound& round);
+
+// What makes the next version of a session: a round or, if it searches, a generation.
+using OpenWork = std::variant<v1::OpenRound, v1::OpenGeneration>;
+// Not set if nothing waits.
+std::optional<OpenWork> OpenWorkOf(const v1::Session& session);
+// As the two functions above, for either.
+std::vector<std::pair<std::string, std::string>> OpenWorkTexts(const OpenWork& open);
+std::string OpenWorkLine(const OpenWork& open);
+
 std::string SessionsTable(absl::Span<const v1::SessionSummary> sessions);
 std::string StepTable(const StepResult& result);
 // One line per version: which workers made it, with which weights, how stale they were, which

@@ -11,11 +11,15 @@ bool OpenRoundWatch::ShouldAsk(absl::Time now) {
   return true;
 }
 
-bool OpenRoundWatch::IsNews(v1::OpenRound round) {
-  round.clear_open_seconds();
-  round.clear_frozen_seconds();
-  if (round.has_closes_in_seconds()) round.set_closes_in_seconds(0);
-  std::string news = round.SerializeAsString();
+bool OpenRoundWatch::IsNews(OpenWork open) {
+  if (auto* round = std::get_if<v1::OpenRound>(&open)) round->clear_frozen_seconds();
+  std::string news = std::visit(
+      [](auto& work) {
+        work.clear_open_seconds();
+        if (work.has_closes_in_seconds()) work.set_closes_in_seconds(0);
+        return work.SerializeAsString();
+      },
+      open);
   if (news == last_news_) return false;
   last_news_ = std::move(news);
   return true;

@@ -7,7 +7,7 @@
 #include <string>
 
 #include "absl/time/time.h"
-#include "talweg/v1/session.pb.h"
+#include "client/cli/describe.h"
 
 namespace talweg {
 
@@ -25,9 +25,9 @@ class OpenRoundWatch {
   // no question was asked for as long.
   bool ShouldAsk(absl::Time now);
 
-  // Whether `round` has something else to tell than the round that was news last. Time that has
+  // Whether `open` has something else to tell than the round that was news last. Time that has
   // passed is no news.
-  bool IsNews(v1::OpenRound round);
+  bool IsNews(OpenWork open);
 
  private:
   absl::Time last_step_;

@@ -72,7 +72,7 @@ void RunView::Take(const v1::WatchSessionResponse& message, absl::Time now) {
     }
     records_.push_back(record);
     last_news_ = now;
-    round_.reset();
+    open_.reset();
   }
 }
 
@@ -106,8 +106,8 @@ std::string RunView::Headline(absl::Time now) const {
 
 std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const {
   std::vector<std::string> page = {Headline(now)};
-  if (round_.has_value()) {
-    for (const auto& [name, text] : OpenRoundTexts(*round_)) {
+  if (open_.has_value()) {
+    for (const auto& [name, text] : OpenWorkTexts(*open_)) {
       page.push_back(absl::StrFormat("%-18s %s", name, text));
     }
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "client/cli/describe.h"
 #include "client/terminal/chart.h"
 #include "client/terminal/screen.h"
 #include "talweg/v1/session_service.pb.h"
@@ -28,9 +29,9 @@ class RunView {
   // Adds the records of `message`. Messages come in the order of their versions.
   void Take(const v1::WatchSessionResponse& message, absl::Time now);
 
-  // Shows what the open round waits for until the next record comes; nothing is shown if `round` is
+  // Shows what the session waits for until the next record comes; nothing is shown if `open` is
   // unset.
-  void ShowRound(std::optional<v1::OpenRound> round) { round_ = std::move(round); }
+  void ShowRound(std::optional<OpenWork> open) { open_ = std::move(open); }
 
   // The page at `now`, in lines that fit `size`.
   std::vector<std::string> Page(TerminalSize size, absl::Time now) const;
@@ -44,7 +45,7 @@ class RunView {
   const std::string session_id_;
   std::vector<v1::StepRecord> records_;
   absl::Time last_news_ = absl::InfinitePast();  // when the newest record came here
-  std::optional<v1::OpenRound> round_;           // what the session waits for since last_news_
+  std::optional<OpenWork> open_;                 // what the session waits for since last_news_
 };
 
 }  // namespace talweg

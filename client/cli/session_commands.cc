@@ -41,6 +41,10 @@ std::vector<Flag> ConfigFlags() {
            "how a fleet makes versions, such as mode=SYNCHRONOUS,close=COUNT,close_count=3; see "
            "above",
            /*repeatable=*/true},
+          {"search", "FIELD=VALUE,...",
+           "how the session searches without gradients, such as "
+           "method=EVOLUTION_STRATEGY,num_pairs=100,sigma=0.02; see above",
+           /*repeatable=*/true},
           {"max_staleness", "VERSIONS", "largest age of a contribution that still counts"},
           {"lease_seconds", "SECONDS", "how long a silent worker is called live"},
           {"accumulation_steps", "NUMBER", "contributions whose mean makes a step (1)"},
@@ -102,10 +106,16 @@ absl::Status ApplyConfigFlags(const Arguments& arguments, v1::SessionConfig& con
     if (!set.ok()) return set;
     paths.push_back(absl::StrCat(row.message, ".", row.field));
   }
-  for (const std::string& fields : arguments.Texts("aggregation")) {
-    const auto set = SetFields(fields, *config.mutable_aggregation());
-    if (!set.ok()) return set.status();
-    for (const std::string& field : *set) paths.push_back(absl::StrCat("aggregation.", field));
+  for (const char* const message_name : {"aggregation", "search"}) {
+    for (const std::string& fields : arguments.Texts(message_name)) {
+      google::protobuf::Message& message = *config.GetReflection()->MutableMessage(
+          &config, config.GetDescriptor()->FindFieldByName(message_name));
+      const auto set = SetFields(fields, message);
+      if (!set.ok()) return set.status();
+      for (const std::string& field : *set) {
+        paths.push_back(absl::StrCat(message_name, ".", field));
+      }
+    }
   }
   if (arguments.Has("groups")) {
     config.clear_groups();
@@ -297,11 +307,11 @@ absl::Status RunDelete(const Arguments& arguments, std::ostream& out) {
 }
 
 // Lines of at most 90 characters, cut at commas.
-std::string AggregationHelp() {
+std::string FieldsHelp(absl::string_view flag, const google::protobuf::Descriptor& type) {
   constexpr size_t kLineCharacters = 90;
-  std::string text = "\nFields of --aggregation:\n";
+  std::string text = absl::StrCat("\nFields of --", flag, ":\n");
   std::string line = " ";
-  const std::string names = FieldNames(*v1::AggregationPolicy::descriptor());
+  const std::string names = FieldNames(type);
   for (const absl::string_view name : absl::StrSplit(names, ", ")) {
     if (line.size() + name.size() > kLineCharacters) {
       absl::StrAppend(&text, line, "\n");
@@ -311,6 +321,11 @@ std::string AggregationHelp() {
   }
   line.back() = '\n';
   return text + line;
+}
+
+std::string PoliciesHelp() {
+  return FieldsHelp("aggregation", *v1::AggregationPolicy::descriptor()) +
+         FieldsHelp("search", *v1::SearchPolicy::descriptor());
 }
 
 std::vector<Flag> CreateFlags() {
@@ -351,8 +366,13 @@ std::vector<Command> SessionCommands() {
        "      --clip_norm 1 --weight_decay 0.01 --groups \"b=decay_factor:0\" \\\n"
        "      --aggregation mode=SYNCHRONOUS,close=COUNT,close_count=3\n"
        "Behind a colon, bare values fill the fields in their order: --init \"w=normal:0,0.02\",\n"
-       "--optimizer adam:0.8,0.9. No field may be given twice.\n" +
-           AggregationHelp(),
+       "--optimizer adam:0.8,0.9. No field may be given twice.\n"
+       "A session that searches (proto/NOISE.md) still names the optimizer that steps:\n"
+       "  talweg session create es --layout \"w:1000\" --optimizer adam --learning_rate 0.01 \\\n"
+       "      --init \"w=normal\" \\\n"
+       "      --search "
+       "method=EVOLUTION_STRATEGY,num_pairs=50,sigma=0.05,shaping=CENTERED_RANKS\n" +
+           PoliciesHelp(),
        CreateFlags(), RunCreate},
       {"session get",
        "ID",
@@ -366,8 +386,8 @@ std::vector<Command> SessionCommands() {
       {"session update", "ID", "Change hyper-parameters from the next version on",
        "  talweg session update mlp --learning_rate 0.0001 --set beta1=0.95\n"
        "A changed closing rule (close, close_count, ..., progress_seconds) holds for the open\n"
-       "round, too.\n" +
-           AggregationHelp(),
+       "round, too. A changed search holds from the next generation on.\n" +
+           PoliciesHelp(),
        UpdateFlags(), RunUpdate},
       {"session delete", "ID", "Forget a session", "", {}, RunDelete},
   };

@@ -39,11 +39,10 @@ absl::StatusOr<WatchOptions> WatchOptionsOf(const Arguments& arguments) {
   return options;
 }
 
-// The open round of the session; nothing if no round waits, or if the server does not say.
-std::optional<v1::OpenRound> OpenRoundOf(const Client& client, const std::string& session_id) {
+// What makes the session's next version; nothing if nothing waits, or if the server does not say.
+std::optional<OpenWork> OpenWorkIn(const Client& client, const std::string& session_id) {
   const absl::StatusOr<v1::Session> session = client.GetSession(session_id);
-  if (!session.ok() || !session->has_open_round()) return std::nullopt;
-  return session->open_round();
+  return session.ok() ? OpenWorkOf(*session) : std::nullopt;
 }
 
 // One line per record. While nothing moves, or at the end if the watch follows nothing, one line
@@ -69,23 +68,27 @@ class LineWatch {
   absl::Status Tell(const v1::WatchSessionResponse& message) {
     for (const v1::StepRecord& record : message.records()) {
       round_watch_.StepTaken(absl::Now());
-      const absl::Status printed = Print(record, RecordLine);
+      const absl::Status printed = Print(record);
       if (!printed.ok()) return printed;
     }
     return Flush();
   }
 
   absl::Status TellRound() {
-    const std::optional<v1::OpenRound> round = OpenRoundOf(client_, session_id_);
-    if (!round.has_value() || !round_watch_.IsNews(*round)) return absl::OkStatus();
-    const absl::Status printed = Print(*round, OpenRoundLine);
+    const std::optional<OpenWork> open = OpenWorkIn(client_, session_id_);
+    if (!open.has_value() || !round_watch_.IsNews(*open)) return absl::OkStatus();
+    absl::Status printed;
+    if (json_) {
+      printed = std::visit([this](const auto& work) { return PrintJsonLine(work, out_); }, *open);
+    } else {
+      out_ << OpenWorkLine(*open) << "\n";
+    }
     return printed.ok() ? Flush() : printed;
   }
 
-  template <class Message>
-  absl::Status Print(const Message& message, std::string (*line)(const Message& message)) {
-    if (json_) return PrintJsonLine(message, out_);
-    out_ << line(message) << "\n";
+  absl::Status Print(const v1::StepRecord& record) {
+    if (json_) return PrintJsonLine(record, out_);
+    out_ << RecordLine(record) << "\n";
     return absl::OkStatus();
   }
 
@@ -115,7 +118,7 @@ absl::Status WatchPage(const Client& client, const std::string& session_id, Watc
     screen->Draw(view.Page(size, now), size);
   };
   options.idle = [&] {
-    if (round_watch.ShouldAsk(absl::Now())) view.ShowRound(OpenRoundOf(client, session_id));
+    if (round_watch.ShouldAsk(absl::Now())) view.ShowRound(OpenWorkIn(client, session_id));
     draw();
   };
   const absl::Status status =
@@ -131,7 +134,7 @@ absl::Status WatchPage(const Client& client, const std::string& session_id, Watc
     next_draw = absl::InfinitePast();
     draw();
   } else if (status.ok()) {
-    view.ShowRound(OpenRoundOf(client, session_id));
+    view.ShowRound(OpenWorkIn(client, session_id));
     for (const std::string& line : view.Page(SizeOfTerminal(stdout), absl::Now())) {
       std::cout << line << "\n";
     }
@@ -235,7 +238,7 @@ std::vector<Command> WatchCommands() {
        "On a terminal: curves of loss, norms, rate and times, redrawn in place. Ctrl-C ends it.\n"
        "Elsewhere one line per step; with --json each is a StepRecord of the wire.\n"
        "If nothing moves for a second, also whom the open round waits for: one line whenever that\n"
-       "changes, with --json an OpenRound of the wire.\n",
+       "changes, with --json an OpenRound or OpenGeneration of the wire.\n",
        {{"once", "", "show what is there, and end"},
         {"after_version", "VERSION", "only steps that made a later version (0)"},
         {"lines", "", "one line per step on a terminal, too"}},

@@ -33,6 +33,30 @@ inline bool IsRefusal(Verdict verdict) {
 // At most this many late workers are named. Their number is always told.
 inline constexpr size_t kMaxLateNames = 16;
 
+// What people want to know about a step of a search, in numbers. The message SearchReport in
+// proto/talweg/v1/search.proto says what each of them is.
+struct SearchNumbers {
+  uint32_t generation = 0;
+  uint32_t num_pairs = 0;
+  uint32_t num_counted = 0;
+  uint32_t num_dropped = 0;
+  uint32_t num_non_finite = 0;
+  uint32_t num_ties = 0;
+  double loss_mean = 0;
+  double loss_deviation = 0;
+  double loss_min = 0;
+  double loss_max = 0;
+  std::optional<double> evaluated_loss;
+  float sigma = 0;
+  double weight_norm = 0;
+  std::optional<double> signal_to_noise;
+  std::optional<double> gradient_learning_rate;
+  uint64_t num_examples = 0;
+  std::optional<bool> accepted;
+
+  bool operator==(const SearchNumbers&) const = default;
+};
+
 // What people want to know about a step, in numbers.
 struct StepNumbers {
   double learning_rate = 0;
@@ -54,6 +78,7 @@ struct StepNumbers {
   uint64_t first_non_finite = 0;
   // Of the state that the step made, if the session wants one of this version.
   std::optional<Sha256> state_digest = std::nullopt;
+  std::shared_ptr<const SearchNumbers> search = nullptr;  // null unless the session searches
 };
 
 // The same with the first names of the late, the expired and the abstaining workers in order, at

@@ -22,6 +22,7 @@ class Roles {
     for (const Role role : roles) bits_ |= Bit(role);
   }
 
+  constexpr void Add(Role role) { bits_ |= Bit(role); }
   constexpr bool Has(Role role) const { return (bits_ & Bit(role)) != 0; }
   constexpr bool empty() const { return bits_ == 0; }
   friend constexpr bool operator==(Roles, Roles) = default;

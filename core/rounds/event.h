@@ -12,9 +12,9 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
-#include "core/base/sha256.h"
 #include "core/members/answer.h"
 #include "core/members/member_events.h"
+#include "core/members/step.h"
 #include "core/rounds/aggregation_config.h"
 #include "core/schedules/schedule.h"
 
@@ -36,19 +36,6 @@ struct Contribution {
   bool abstains = false;      // There is no gradient: the round shall not wait for this worker.
   uint64_t ticket = 0;        // names the call that asks, in Released and CallEnded; new, never 0
   bool may_wait = true;       // If not, the answer is kPending instead of a wait for other workers.
-};
-
-// Time has passed: everything that is due by now happens.
-struct Tick {};
-
-// The step that was ordered is taken, and the parameters of the next version stand.
-struct StepTaken {
-  double gradient_norm = 0;       // Euclidean, of what is trained, before it was clipped
-  double clip_factor = 1;         // the smallest factor by which clipping by norm scaled a gradient
-  double update_norm = 0;         // Euclidean
-  uint64_t num_non_finite = 0;    // elements of the new parameters that are not finite
-  uint64_t first_non_finite = 0;  // the first of them, if there is one
-  std::optional<Sha256> state_digest = std::nullopt;  // if the session wants one of this version
 };
 
 // The schedule and the policy change from the next version on: once the round that is open, if
@@ -89,18 +76,6 @@ struct VersionRecord {
   std::vector<std::string> expired_workers;    // at most kMaxLateNames
   uint32_t num_abstained = 0;                  // likewise
   std::vector<std::string> abstained_workers;  // at most kMaxLateNames
-};
-
-// The step to take.
-struct StepOrder {
-  uint64_t number = 0;        // it makes this version
-  double learning_rate = 0;   // eta
-  uint32_t contributors = 1;  // contributions that its gradient is reduced from
-  double total_weight = 1;    // divisor of the weighted sum
-  // The contributions in the order of their workers' names, each by the place in which it was
-  // folded, from 0 on. Set only if all are staged and the order counts.
-  std::vector<uint32_t> by_worker;
-  uint32_t trim = 0;  // contributions that a trimmed mean leaves out at each end
 };
 
 // What must survive a crash before anybody is told what follows from the event.

@@ -11,6 +11,7 @@
 #include "core/base/check.h"
 #include "core/base/reasons.h"
 #include "core/base/status_macros.h"
+#include "core/session/run_series.h"
 
 namespace talweg::core {
 namespace {
@@ -43,6 +44,10 @@ void SetOptimizer(SectionValue value, SessionConfig& config) {
 
 uint64_t OptimizerBytes(const SessionConfig& config) {
   return config.method->state_bytes(*config.optimizer, config.Space());
+}
+
+bool IsPlainDescent(const SessionConfig& config) {
+  return config.method->name == "gradient_descent";
 }
 
 // ---- schedule ----
@@ -203,6 +208,73 @@ uint64_t GroupBytes(const SessionConfig& config) {
   return bytes;
 }
 
+// ---- search ----
+
+// An estimate under the tutorial's own rule has the tutorial's unit; every other rule expects a
+// gradient.
+std::unique_ptr<Config> DefaultSearch(const SessionConfig& config) {
+  SearchConfig defaults;
+  if (!IsPlainDescent(config)) defaults.scale = EstimateScale::kGradient;
+  return std::make_unique<ConfigOf<SearchConfig>>(defaults);
+}
+
+absl::Status OutOfRange(absl::string_view field, absl::string_view why) {
+  return MakeError(Reason::kFieldOutOfRange, why, field);
+}
+
+// IF_BETTER promises the point that was measured: nothing may be done to the step.
+absl::Status CheckKeepsPoint(const SessionConfig& config) {
+  constexpr absl::string_view kWhy =
+      "acceptance IF_BETTER moves to the point that was measured, and so needs ";
+  if (!IsPlainDescent(config)) {
+    return OutOfRange("optimizer", absl::StrCat(kWhy, "gradient_descent"));
+  }
+  const RateConfig& rate = config.schedule.rate().value();
+  if (config.schedule.kind().name != "constant" || rate.learning_rate != 1 ||
+      rate.warmup_steps != 0) {
+    return OutOfRange("schedule", absl::StrCat(kWhy, "the constant learning rate 1"));
+  }
+  const ClippingConfig& clipping = config.clipping.value();
+  if (clipping.max_norm > 0 || clipping.max_value > 0) {
+    return OutOfRange("clipping", absl::StrCat(kWhy, "no clipping"));
+  }
+  const WeightDecayConfig& decay = config.weight_decay.value();
+  if (decay.coupled > 0 || decay.decoupled > 0) {
+    return OutOfRange("weight_decay", absl::StrCat(kWhy, "no decay"));
+  }
+  if (!config.groups.empty()) return OutOfRange("groups", absl::StrCat(kWhy, "no groups"));
+  return absl::OkStatus();
+}
+
+// A session that searches has no rounds, so of their policy it uses the leases of workers alone.
+absl::Status ResolveSearch(SessionConfig& config) {
+  if (!config.searches()) return absl::OkStatus();
+  AggregationConfig used;
+  used.lease_seconds = config.aggregation.value().lease_seconds;
+  used.max_workers = config.aggregation.value().max_workers;
+  const ConfigOf<AggregationConfig> expected(used);
+  for (const FieldInfo& field : expected.Fields()) {
+    if (expected.Get(field.name) == config.aggregation.Get(field.name)) continue;
+    return OutOfRange(absl::StrCat("aggregation.", field.name),
+                      absl::StrCat(field.name, " is for rounds, and the session searches"));
+  }
+  return config.search.value().keeps_best() ? CheckKeepsPoint(config) : absl::OkStatus();
+}
+
+uint64_t SearchBytes(const SessionConfig& config) {
+  if (!config.searches()) return 0;
+  return config.search.value().MemoryBytes() + RunSeries::kCapacity * sizeof(SearchNumbers);
+}
+
+constexpr Section SearchSection() {
+  Section section = Plain<&SessionConfig::search>("search");
+  section.default_fields = DefaultSearch;
+  section.is_said = [](const SessionConfig& config) { return config.searches(); };
+  section.resolve = ResolveSearch;
+  section.memory_bytes = SearchBytes;
+  return section;
+}
+
 // ---- the table ----
 
 constexpr Section kSections[] = {
@@ -239,6 +311,7 @@ constexpr Section kSections[] = {
      .check_change = CheckGroups,
      .memory_bytes = GroupBytes},
     Plain<&SessionConfig::digests>("digests"),
+    SearchSection(),
 };
 
 }  // namespace

@@ -71,6 +71,11 @@ struct Section {
   // The fields of an entry with their defaults. Null: the section is no list.
   std::unique_ptr<Config> (*default_entry)() = nullptr;
 
+  // Whether the section says anything. If not, its defaults stand, and neither replies nor saved
+  // states have it. Null: it always does.
+  bool (*is_said)(const SessionConfig& config) = nullptr;
+  bool IsSaid(const SessionConfig& config) const { return is_said == nullptr || is_said(config); }
+
   SectionView (*view)(const SessionConfig& config);
   // `value` is whole and its fields are valid.
   void (*set)(SectionValue value, SessionConfig& config);

@@ -255,8 +255,11 @@ absl::StatusOr<uint32_t> ReadStateFormat(ByteReader& reader) {
 
 void WriteConfig(const SessionConfig& config, ByteWriter& writer) {
   WriteLayout(*config.layout, writer);
-  writer.Uint64(Sections().size());
+  const auto is_said = [&](const Section& section) { return section.IsSaid(config); };
+  writer.Uint64(
+      static_cast<uint64_t>(std::count_if(Sections().begin(), Sections().end(), is_said)));
   for (const Section& section : Sections()) {
+    if (!is_said(section)) continue;
     ByteWriter body;
     WriteSection(section.view(config), section, body);
     writer.Text(section.name);

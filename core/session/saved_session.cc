@@ -71,7 +71,14 @@ void Session::WriteState(ByteWriter& writer) {
   for (const bool is_changing : is_changing_) TALWEG_CHECK(!is_changing);
   WriteConfig(newest_config(), writer);
   writer.Uint64(config_version_);
-  machine_.Save(writer, kStateFormat);
+  if (search_.has_value()) {
+    // The open generation is saved too, and with it the configuration that it is evaluated under.
+    writer.Uint64(search_->config_version());
+    if (next_config_.has_value()) WriteConfig(config_, writer);
+    search_->Save(writer);
+  } else {
+    rounds_->Save(writer, kStateFormat);
+  }
   writer.Floats(parameters_->values.span());
   SlotWriter slots(writer);
   stepper_.VisitSlots(slots);
@@ -109,18 +116,40 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Load(absl::string_view bytes, 
   auto parameters = std::make_shared<Parameters>(num_elements);
   auto session = std::make_unique<Session>(std::move(config), /*history=*/1, parameters);
   TALWEG_RETURN_IF_ERROR(reader.Uint64(session->config_version_));
-  session->machine_.Handle(
-      Configure{session->config_.schedule, session->config_.aggregation.value(),
-                session->config_version_},
-      now);
-  TALWEG_RETURN_IF_ERROR(session->machine_.Load(reader, now, history, format));
-  parameters->version = session->machine_.version();
+  TALWEG_RETURN_IF_ERROR(session->searches() ? session->LoadSearch(reader, format, now, history)
+                                             : session->LoadRounds(reader, format, now, history));
+  parameters->version = session->version();
   TALWEG_RETURN_IF_ERROR(reader.Floats(parameters->values.span()));
   SlotReader slots(reader);
   session->stepper_.VisitSlots(slots);
   TALWEG_RETURN_IF_ERROR(slots.status());
   TALWEG_RETURN_IF_ERROR(reader.End());
   return session;
+}
+
+absl::Status Session::LoadRounds(ByteReader& reader, uint32_t format, absl::Time now,
+                                 uint64_t history) {
+  rounds_->Handle(Configure{config_.schedule, config_.aggregation.value(), config_version_}, now);
+  return rounds_->Load(reader, now, history, format);
+}
+
+absl::Status Session::LoadSearch(ByteReader& reader, uint32_t format, absl::Time now,
+                                 uint64_t history) {
+  uint64_t in_force = 0;
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(in_force));
+  if (in_force != config_version_) {
+    next_config_ = config_;
+    TALWEG_ASSIGN_OR_RETURN(config_, ReadConfig(reader, format));
+    TALWEG_RETURN_IF_ERROR(CheckLiveChange(config_, *next_config_));
+    stepper_.Configure();
+  }
+  ConfigureSearch configuration = SearchConfiguration(config_);
+  configuration.config_version = in_force;
+  search_.emplace(/*history=*/1, configuration);
+  TALWEG_RETURN_IF_ERROR(search_->Load(reader, now, history));
+  if (!next_config_.has_value()) return absl::OkStatus();
+  Follow(search_->Handle(SearchConfiguration(*next_config_), now));
+  return absl::OkStatus();
 }
 
 uint32_t Session::Checksum() {

@@ -15,6 +15,16 @@
 namespace talweg::core {
 namespace {
 
+// For events that rounds and searches have in common.
+SearchEvent ForSearch(const Event& event) {
+  if (const auto* join = std::get_if<Join>(&event)) return *join;
+  if (const auto* heartbeat = std::get_if<Heartbeat>(&event)) return *heartbeat;
+  if (const auto* leave = std::get_if<Leave>(&event)) return *leave;
+  if (const auto* ended = std::get_if<CallEnded>(&event)) return *ended;
+  TALWEG_CHECK(std::holds_alternative<Tick>(event));
+  return Tick{};
+}
+
 // Turns what a worker's own steps added to the parameters into a gradient.
 void AddNegation(std::shared_ptr<StagedGradient> gradient, Work& work) {
   const size_t size = gradient->size();
@@ -27,16 +37,24 @@ void AddNegation(std::shared_ptr<StagedGradient> gradient, Work& work) {
 
 Session::Session(SessionConfig config, uint64_t history, std::shared_ptr<Parameters> initial)
     : config_(std::move(config)),
-      machine_(history, {config_.schedule, config_.aggregation.value(), config_version_}),
       parameters_(std::move(initial)),
       stepper_(config_, *parameters_),
       round_(config_.aggregation.value(), num_elements()) {
   TALWEG_CHECK(parameters_->values.size() == num_elements() && config_.group_map != nullptr);
+  if (!config_.searches()) {
+    rounds_.emplace(history,
+                    Configure{config_.schedule, config_.aggregation.value(), config_version_});
+    return;
+  }
+  search_.emplace(history, SearchConfiguration(config_));
+  estimate_ = std::make_unique<LossEstimate>(config_.search.value(), *config_.layout);
+  measures_ = std::make_unique<ParameterMeasures>(num_elements());
 }
 
 // --- Decisions.
 
 absl::Status Session::Prepare(bool has_weight, AllocateParameters allocate) {
+  TALWEG_RETURN_IF_ERROR(CheckSearches(false));
   const AggregationConfig& aggregation = config_.aggregation.value();
   if (has_weight && !aggregation.takes_weights()) {
     return MakeError(Reason::kFieldOutOfRange,
@@ -64,8 +82,8 @@ Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
                                       input.is_difference, contribution.closes_round, abstains);
   if (!input.losses.empty()) contribution.loss = input.losses.front();
 
-  const bool is_first = machine_.num_folded() == 0;
-  Outcome outcome{machine_.Handle(contribution, now), nullptr};
+  const bool is_first = rounds_->num_folded() == 0;
+  Outcome outcome{rounds_->Handle(contribution, now), nullptr};
   Effects& effects = outcome.effects;
   if (!contribution.finite && effects.answer.has_value() && !effects.answer->replayed &&
       effects.answer->verdict == Verdict::kRejectedNonFinite) {
@@ -89,7 +107,9 @@ Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
     }
   }
   if (effects.step.has_value()) {
-    outcome.work = BeginStep(effects, std::move(single), std::move(outcome.work));
+    GradientSource& source = single != nullptr ? static_cast<GradientSource&>(*single) : round_;
+    TALWEG_CHECK(single == nullptr || effects.step->contributors == 1);
+    outcome.work = BeginStep(*effects.step, source, std::move(single), std::move(outcome.work));
   } else if (effects.fold && (input.returns_gradient || num_unfolded() >= kMaxFold)) {
     if (outcome.work == nullptr) outcome.work = std::make_unique<Work>();
     round_.AddFoldStage(*outcome.work);
@@ -110,9 +130,10 @@ GradientFault Session::FaultOf(const StagedGradient& gradient) const {
 Outcome Session::Handle(const Event& event, absl::Time now) {
   TALWEG_CHECK(!std::holds_alternative<Contribution>(event) &&
                !std::holds_alternative<StepTaken>(event));
-  Outcome outcome{machine_.Handle(event, now), nullptr};
+  if (search_.has_value()) return Follow(search_->Handle(ForSearch(event), now));
+  Outcome outcome{rounds_->Handle(event, now), nullptr};
   if (outcome.effects.step.has_value()) {
-    outcome.work = BeginStep(outcome.effects, nullptr, nullptr);
+    outcome.work = BeginStep(*outcome.effects.step, round_, nullptr, nullptr);
     Begin(*outcome.work, SessionPart::kRoundSums, Access::kChanges);
   }
   return outcome;
@@ -121,17 +142,26 @@ Outcome Session::Handle(const Event& event, absl::Time now) {
 Reconfigured Session::Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now) {
   Reconfigured outcome;
   absl::Status& status = outcome.effects.status;
-  if (history != 0) status = machine_.CheckHistory(history);
+  if (history != 0) status = CheckHistory(history);
   if (status.ok()) status = CheckLiveChange(newest_config(), config);
   if (!status.ok() || SameConfig(newest_config(), config)) return outcome;
   outcome.change = Configure{config.schedule, config.aggregation.value(), ++config_version_};
-  outcome.effects = machine_.Handle(*outcome.change, now);
-  if (machine_.config_version() == config_version_) {
-    PutInForce(config);
-  } else {
-    next_config_ = config;
+  next_config_ = config;
+  if (search_.has_value()) {
+    Outcome followed = Follow(search_->Handle(SearchConfiguration(config), now));
+    outcome.effects = std::move(followed.effects);
+    outcome.search = std::move(followed.search);
+    return outcome;
   }
+  outcome.effects = rounds_->Handle(*outcome.change, now);
+  FollowPolicy();
   return outcome;
+}
+
+void Session::FollowPolicy() {
+  if (next_config_.has_value() && policy_config_version() == config_version_) {
+    PutInForce(*std::move(next_config_));
+  }
 }
 
 void Session::PutInForce(SessionConfig config) {
@@ -141,7 +171,9 @@ void Session::PutInForce(SessionConfig config) {
 }
 
 void Session::ReleaseUnusedMemory() {
-  if (machine_.num_folded() == 0) next_parameters_.reset();
+  if (rounds_ ? rounds_->num_folded() == 0 : !search_->has_losses()) {
+    next_parameters_.reset();
+  }
 }
 
 // --- Work.
@@ -155,25 +187,24 @@ void Session::Begin(Work& work, SessionPart part, Access access) {
   if (access == Access::kChanges) is_changing_[index] = true;
 }
 
-GradientSource& Session::SourceOf(OpenStep& step) {
-  if (step.single != nullptr) return *step.single;
-  return round_;
-}
-
-std::unique_ptr<Work> Session::BeginStep(const Effects& effects,
+std::unique_ptr<Work> Session::BeginStep(const StepOrder& order, GradientSource& source,
                                          std::unique_ptr<SingleContribution> single,
                                          std::unique_ptr<Work> work) {
   TALWEG_CHECK(!open_step_.has_value() && next_parameters_ != nullptr);
-  TALWEG_CHECK(single == nullptr || effects.step->contributors == 1);
   if (work == nullptr) work = std::make_unique<Work>();
-  OpenStep& step =
-      open_step_.emplace(OpenStep{std::move(single), std::move(next_parameters_), work.get(), {}});
-  step.to->version = effects.step->number;
+  OpenStep& step = open_step_.emplace(
+      OpenStep{&source, std::move(single), std::move(next_parameters_), work.get(), {}});
+  step.to->version = order.number;
   Begin(*work, SessionPart::kSlots, Access::kChanges);
-  stepper_.AddStages(*effects.step, SourceOf(step), *parameters_, *step.to, *work);
-  if (config_.digests.value().IsDue(effects.step->number)) {
+  stepper_.AddStages(order, source, *parameters_, *step.to, *work);
+  if (measures_ != nullptr) {
+    work->AddShards(num_elements(), [this, to = step.to](Shard shard) {
+      measures_->Measure(shard, to->values.span());
+    });
+  }
+  if (config_.digests.value().IsDue(order.number)) {
     step.digest = std::make_shared<StateDigest>();
-    AddDigestStages(effects.step->number, step.to, stepper_, step.digest, *work);
+    AddDigestStages(order.number, step.to, stepper_, step.digest, *work);
   }
   return work;
 }
@@ -214,12 +245,13 @@ Ended Session::End(const Work& work, absl::Time now) {
   if (!open_step_.has_value() || open_step_->work != &work) return {};
   OpenStep step = *std::move(open_step_);
   open_step_.reset();
-  SourceOf(step).Release();
+  step.source->Release();
   parameters_ = std::move(step.to);
   Ended ended{stepper_.Result(*parameters_), {}};
   if (step.digest != nullptr) ended.step->state_digest = step.digest->sha256;
-  ended.effects = machine_.Handle(*ended.step, now);
-  if (next_config_.has_value()) PutInForce(*std::move(next_config_));
+  if (search_.has_value()) return EndSearchStep(*ended.step, now);
+  ended.effects = rounds_->Handle(*ended.step, now);
+  FollowPolicy();
   return ended;
 }
 
@@ -231,7 +263,9 @@ bool Session::IsParameters(Point point) const {
 }
 
 double Session::NextLearningRate() const {
-  return machine_.schedule().LearningRate(machine_.version() + 1);
+  const Schedule& schedule =
+      rounds_ ? rounds_->schedule() : search_->configuration().schedule;
+  return schedule.LearningRate(version() + 1);
 }
 
 void Session::ReadPoint(Point point, Shard shard, absl::Span<const float> from,

@@ -9,6 +9,10 @@
 // what `effects.durable` names, runs the work, hands the work back to End, and keeps what the
 // effects of End name.
 //
+// A session is trained by gradients or by search, as its configuration says. RoundMachine decides in
+// the first case, SearchMachine in the second; both make versions, and everything behind the source of
+// the gradient is the same. A call that is for the other kind fails with WRONG_METHOD.
+//
 // A version is immutable once it is visible: a step writes the next version beside it, and readers
 // keep the version that they hold. The order of a step's arithmetic is told in stepper.h.
 #pragma once
@@ -26,6 +30,9 @@
 #include "core/base/byte_io.h"
 #include "core/rounds/event.h"
 #include "core/rounds/round_machine.h"
+#include "core/search/search_machine.h"
+#include "core/session/loss_estimate.h"
+#include "core/session/parameter_measures.h"
 #include "core/session/parameters.h"
 #include "core/session/round_gradient.h"
 #include "core/session/session_config.h"
@@ -52,18 +59,22 @@ struct ContributionInput {
 struct Outcome {
   Effects effects;
   std::unique_ptr<Work> work;  // null: there is nothing to compute
+  // Of a session that searches: what `effects` has no place for. Null in every other session.
+  std::unique_ptr<SearchEffects> search = nullptr;
 };
 
 // What follows from a change of the configuration.
 struct Reconfigured {
   std::optional<Configure> change;  // not set if it was refused, or if nothing differs
   Effects effects;
+  std::unique_ptr<SearchEffects> search = nullptr;  // as in Outcome
 };
 
 // What follows from work that has ended.
 struct Ended {
   std::optional<StepTaken> step;  // set if a version was made
   Effects effects;
+  std::unique_ptr<SearchEffects> search = nullptr;  // as in Outcome
 };
 
 // Thread-compatible.
@@ -91,8 +102,23 @@ class Session {
   // the round folds it.
   Outcome Contribute(ContributionInput& input, absl::Time now);
 
-  // As RoundMachine::Handle, for every event except Contribution, StepTaken and Configure.
+  // As RoundMachine::Handle or SearchMachine::Handle, for every event except Contribution, StepTaken
+  // and Configure.
   Outcome Handle(const Event& event, absl::Time now);
+
+  // --- Only if the session searches; see CheckSearches.
+
+  // OK, or WRONG_METHOD.
+  absl::Status CheckSearches(bool searches) const;
+  // The roles of a worker that joins and asked for `roles`; none: the role that trains the session.
+  // Fails with WRONG_METHOD, naming the field, if a role is for the other kind of session.
+  absl::StatusOr<Roles> CheckRoles(Roles roles) const;
+  // Leases something to evaluate, as SearchMachine does. No work follows.
+  Outcome Ask(const core::Ask& ask, absl::Time now);
+  // Allocates the memory of the step that a Tell may order, as Prepare does.
+  absl::Status PrepareTell(AllocateParameters allocate);
+  // Takes losses, after PrepareTell.
+  Outcome Tell(const core::Tell& tell, absl::Time now);
 
   // Changes hyper-parameters from the next version on: at once or, if a round is open, when that
   // round has closed. `history` 0 stands for the current history. Fails with HISTORY_CHANGED, and
@@ -128,7 +154,25 @@ class Session {
   // version at the latest.
   const SessionConfig& newest_config() const { return next_config_ ? *next_config_ : config_; }
   uint64_t config_version() const { return config_version_; }
-  const RoundMachine& machine() const { return machine_; }
+  bool searches() const { return search_.has_value(); }
+  // Only if the session does not search; only if it does.
+  const RoundMachine& machine() const { return *rounds_; }
+  const SearchMachine& search() const { return *search_; }
+  // What both have.
+  uint64_t history() const { return rounds_ ? rounds_->history() : search_->history(); }
+  uint64_t version() const { return rounds_ ? rounds_->version() : search_->version(); }
+  absl::Time NextTick() const { return rounds_ ? rounds_->NextTick() : search_->NextTick(); }
+  absl::Status CheckHistory(uint64_t history) const {
+    return rounds_ ? rounds_->CheckHistory(history) : search_->CheckHistory(history);
+  }
+  size_t num_workers() const { return rounds_ ? rounds_->num_workers() : search_->num_workers(); }
+  size_t num_live_workers() const {
+    return rounds_ ? rounds_->num_live_workers() : search_->num_live_workers();
+  }
+  const std::shared_ptr<const StepReport>& last_step() const {  // null before the first
+    return rounds_ ? rounds_->last_step() : search_->last_step();
+  }
+  RefusalCounts refusals() const { return rounds_ ? rounds_->refusals() : RefusalCounts(); }
   const std::shared_ptr<const Parameters>& parameters() const { return parameters_; }
   size_t num_elements() const { return config_.layout->num_elements(); }
 
@@ -148,12 +192,13 @@ class Session {
   uint32_t Checksum();
 
   // Tests only: a deliberate bug of the machine.
-  void SwitchOn(Mutation mutation) { machine_.SwitchOn(mutation); }
+  void SwitchOn(Mutation mutation) { rounds_->SwitchOn(mutation); }
 
  private:
   // The step that is under way.
   struct OpenStep {
-    std::unique_ptr<SingleContribution> single;  // null: the gradient is that of the round
+    GradientSource* source;
+    std::unique_ptr<SingleContribution> single;  // the source, if it is a single contribution
     std::shared_ptr<Parameters> to;
     const Work* work;                     // the work that takes the step
     std::shared_ptr<StateDigest> digest;  // null: the step computes none
@@ -161,8 +206,16 @@ class Session {
 
   // Where a gradient that is not finite is not.
   GradientFault FaultOf(const StagedGradient& gradient) const;
-  GradientSource& SourceOf(OpenStep& step);
-  std::unique_ptr<Work> BeginStep(const Effects& effects,
+  uint64_t policy_config_version() const {
+    return rounds_ ? rounds_->config_version() : search_->config_version();
+  }
+  ConfigureSearch SearchConfiguration(const SessionConfig& config) const;
+  // What follows from what the search decided (session_search.cc).
+  Outcome Follow(SearchEffects decided);
+  Ended EndSearchStep(const StepTaken& taken, absl::Time now);
+  // Puts the newest configuration in force if the policy has begun to decide by it.
+  void FollowPolicy();
+  std::unique_ptr<Work> BeginStep(const StepOrder& order, GradientSource& source,
                                   std::unique_ptr<SingleContribution> single,
                                   std::unique_ptr<Work> work);
   void Begin(Work& work, SessionPart part, Access access);
@@ -170,15 +223,22 @@ class Session {
   void ReadPoint(Point point, Shard shard, absl::Span<const float> from,
                  absl::Span<float> to) const;
   void WriteState(ByteWriter& writer);
+  absl::Status LoadRounds(ByteReader& reader, uint32_t format, absl::Time now, uint64_t history);
+  absl::Status LoadSearch(ByteReader& reader, uint32_t format, absl::Time now, uint64_t history);
 
   SessionConfig config_;
   std::optional<SessionConfig> next_config_;  // in force with the next version
   uint64_t config_version_ = 1;               // of the newest configuration
-  RoundMachine machine_;
+  // Exactly one of these two decides.
+  std::optional<RoundMachine> rounds_;
+  std::optional<SearchMachine> search_;
   std::shared_ptr<const Parameters> parameters_;  // of the current version
   Stepper stepper_;
   RoundGradient round_;
-  // The vector of the next version; null unless a round is open.
+  // Only if the session searches.
+  std::unique_ptr<LossEstimate> estimate_;
+  std::unique_ptr<ParameterMeasures> measures_;
+  // The vector of the next version; null unless a round is open, or losses were told.
   std::shared_ptr<Parameters> next_parameters_;
 
   // Of the work under way.

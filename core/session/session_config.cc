@@ -87,6 +87,14 @@ ParameterSpace SessionConfig::Space() const {
   return space;
 }
 
+uint64_t SessionConfig::NumTrained() const {
+  uint64_t trained = 0;
+  group_map->ForEachRun({0, layout->num_elements()}, [&](Shard run, size_t group) {
+    if (group == 0 || !groups[group - 1].config.value().frozen) trained += run.size();
+  });
+  return trained;
+}
+
 uint64_t SessionConfig::MemoryBytes() const {
   uint64_t bytes = 3 * layout->num_elements() * sizeof(float) + layout->memory_bytes();
   for (const Section& section : Sections()) {

@@ -15,6 +15,7 @@
 #include "core/optimizers/registry.h"
 #include "core/rounds/aggregation_config.h"
 #include "core/schedules/schedule.h"
+#include "core/search/search_config.h"
 #include "core/session/parameter_groups.h"
 
 namespace talweg::core {
@@ -68,6 +69,7 @@ struct SessionConfig {
   ConfigOf<WeightAverageConfig> average = {};
   std::vector<ParameterGroup> groups = {};
   ConfigOf<DigestConfig> digests = {};
+  ConfigOf<SearchConfig> search = {};
   std::shared_ptr<const GroupMap> group_map = {};  // of `groups` over `layout`
 
   // Checks what no field can say alone, and makes `group_map`. Fails with FIELD_OUT_OF_RANGE,
@@ -81,6 +83,9 @@ struct SessionConfig {
 
   // The layout and the roles of its tensors, which the method is made for. Only after Resolve.
   ParameterSpace Space() const;
+  // How many elements of the parameters are in no frozen group. Only after Resolve.
+  uint64_t NumTrained() const;
+  bool searches() const { return search.value().searches(); }
 
   // Bytes that the session needs: slots, two versions of the parameters, one staged gradient, sums
   // of gradients and the average if they are kept, the groups and their map, the names and shapes

@@ -17,6 +17,8 @@
 #include "core/base/dtype.h"
 #include "core/rounds/event.h"
 #include "core/rounds/round_description.h"
+#include "core/search/generation_description.h"
+#include "core/search/search_event.h"
 #include "core/session/initial_values.h"
 #include "core/session/parameters.h"
 #include "core/session/session.h"
@@ -59,13 +61,14 @@ struct SessionDescription {
   std::optional<uint32_t> checksum;
   std::shared_ptr<const core::StateDigest> digest;  // null unless it was asked for
   std::optional<core::RoundDescription> open_round;
+  std::optional<core::GenerationDescription> open_generation;
 };
 
 // What Describe is to tell beside the rest: what takes time.
 struct DescribeOptions {
   bool checksum = false;    // reads the whole state
   bool digest = false;      // reads the parameters and the slots
-  bool open_round = false;  // looks at every worker
+  bool open_round = false;  // or the open generation; looks at every worker
 };
 
 // A contribution as it came from the wire. The bytes of its gradient must live until the answer, or
@@ -101,6 +104,25 @@ struct PointOutcome {
   std::shared_ptr<const core::Parameters> values;
   bool is_parameters = true;  // whether the point is the parameters themselves
   double next_learning_rate = 0;
+};
+
+// What there is to evaluate, and what of the session an evaluation needs to know.
+struct AskOutcome {
+  core::AskAnswer answer;
+  uint64_t history = 0;
+  core::SearchConfig config;  // of the open generation
+  bool at_lookahead = false;  // where its perturbations start from: else from the parameters
+};
+
+struct TellOutcome {
+  core::TellAnswer answer;
+  uint64_t history = 0;
+};
+
+// A generation that has closed, with the configuration that it was evaluated and applied with.
+struct ClosedGeneration {
+  std::shared_ptr<const core::GenerationRecord> record;
+  std::shared_ptr<const core::SessionConfig> config;
 };
 
 // What a worker learns when it joins or shows that it lives.

@@ -263,7 +263,7 @@ class ListeningEnv final : public PoolEnv {
  public:
   using PoolEnv::PoolEnv;
   void Keep(const Decision& decision, Task kept) override {
-    if (const auto* life = std::get_if<core::Heartbeat>(&decision.event)) {
+    if (const auto* life = std::get_if<core::Heartbeat>(decision.event)) {
       MutexLock lock(mutex_);
       life_.push_back(*life);
     }

@@ -16,22 +16,28 @@ void Answers::FailAll(const absl::Status& status) {
 }
 
 void Answers::Tell(size_t piece) {
-  const size_t end = std::min((piece + 1) * kPieceSize, entries_.size());
+  const size_t end = std::min((piece + 1) * kPieceSize, size());
   for (size_t place = piece * kPieceSize; place < end; ++place) {
-    Entry& entry = entries_[place];
-    if (!entry.answer.ok()) {
-      // Moved, not copied: copies share memory, and are destroyed on different threads.
-      entry.done(std::move(entry.answer).status());
-      continue;
+    if (place < entries_.size()) {
+      Tell(entries_[place]);
+    } else {
+      others_[place - entries_.size()]();
     }
-    core::Answer answer = *std::move(entry.answer);
-    const bool is_of_step = along_.previous != nullptr && !answer.replayed &&
-                            answer.verdict == core::Verdict::kApplied &&
-                            answer.applied_version == along_.previous->version + 1;
-    entry.done(
-        StepOutcome{std::move(answer), along_.parameters, is_of_step ? along_.previous : nullptr,
-                    entry.wants_lookahead ? along_.lookahead : nullptr, along_.next_learning_rate});
   }
+}
+
+void Answers::Tell(Entry& entry) {
+  if (!entry.answer.ok()) {
+    // Moved, not copied: copies share memory, and are destroyed on different threads.
+    return entry.done(std::move(entry.answer).status());
+  }
+  core::Answer answer = *std::move(entry.answer);
+  const bool is_of_step = along_.previous != nullptr && !answer.replayed &&
+                          answer.verdict == core::Verdict::kApplied &&
+                          answer.applied_version == along_.previous->version + 1;
+  entry.done(
+      StepOutcome{std::move(answer), along_.parameters, is_of_step ? along_.previous : nullptr,
+                  entry.wants_lookahead ? along_.lookahead : nullptr, along_.next_learning_rate});
 }
 
 }  // namespace talweg::server

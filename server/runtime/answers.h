@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/calls/session_calls.h"
@@ -27,6 +28,9 @@ class Answers {
   void Add(ParkedCall call, absl::StatusOr<core::Answer> answer) {
     Add(std::move(call.done), std::move(answer), call.wants_lookahead);
   }
+
+  // The same for a call that needs nothing that goes along with answers.
+  void Add(absl::AnyInvocable<void()> tell) { others_.push_back(std::move(tell)); }
 
   // Whether a call that has an answer wants the lookahead.
   bool AnyWantsLookahead() const {
@@ -49,7 +53,7 @@ class Answers {
   void SetAlong(Along along) { along_ = std::move(along); }
 
   size_t num_pieces() const {
-    return std::max<size_t>(1, (entries_.size() + kPieceSize - 1) / kPieceSize);
+    return std::max<size_t>(1, (size() + kPieceSize - 1) / kPieceSize);
   }
   // Tells the calls of a piece.
   void Tell(size_t piece);
@@ -57,13 +61,18 @@ class Answers {
  private:
   static constexpr size_t kPieceSize = 16;
 
+  size_t size() const { return entries_.size() + others_.size(); }
+
   struct Entry {
     StepDone done;
     absl::StatusOr<core::Answer> answer;
     bool wants_lookahead = false;
   };
 
+  void Tell(Entry& entry);
+
   std::vector<Entry> entries_;
+  std::vector<absl::AnyInvocable<void()>> others_;
   Along along_;
 };
 

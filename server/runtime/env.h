@@ -21,8 +21,11 @@ namespace talweg::server {
 struct Decision {
   const SessionIdentity& identity;
   const core::Session& session;  // after the event
-  const core::Event& event;
+  // What happened. One of the two is null: `search_event` unless it is an Ask or a Tell.
+  const core::Event* event;
+  const core::SearchEvent* search_event;
   const core::Effects& effects;
+  const core::SearchEffects* search;  // null unless the session searches
   absl::Time time;  // of the decision
 };
 
@@ -52,7 +55,7 @@ class Env {
   virtual void Cancel(uint64_t alarm) = 0;
 
   // The host hands in every decision of a session's machine, in the order of the decisions. Keep
-  // calls `kept` once, as soon as what `decision.effects.durable` names survives everything that
+  // calls `kept` once, as soon as what `effects.durable` and `search->durable` name survives everything that
   // the session's policy promises to survive; if nothing must be kept, it calls `kept` at once, on
   // this thread. Until then nobody is told of the decision, and a version that the decision made is
   // not visible.

@@ -29,6 +29,17 @@ struct ParkedCall {
   StepDone done;
 };
 
+// Called once with the answer to an ask.
+using AskDone = absl::AnyInvocable<void(absl::StatusOr<AskOutcome>)>;
+
+struct ParkedAsk {
+  std::string worker;
+  AskDone done;
+};
+
+// The asks that wait for something to evaluate, by ticket, and so in the order in which they came.
+using ParkedAsks = std::map<uint64_t, ParkedAsk>;
+
 // Thread-compatible: it belongs to the operation under way.
 class ParkedCalls {
  public:

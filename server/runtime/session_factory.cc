@@ -79,7 +79,7 @@ void SessionFactory::Create(const SessionIdentity& identity, const core::Session
 
 absl::StatusOr<std::shared_ptr<SessionHost>> SessionFactory::Restore(
     SessionIdentity identity, std::unique_ptr<core::Session> session) {
-  identity.history = session->machine().history();
+  identity.history = session->history();
   const core::SessionConfig& config = session->newest_config();
   TALWEG_ASSIGN_OR_RETURN(MemoryBudget::Reservation memory, memory_.Reserve(config.MemoryBytes()));
   TALWEG_ASSIGN_OR_RETURN(std::shared_ptr<SessionHost> host,

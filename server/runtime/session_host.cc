@@ -49,6 +49,7 @@ SessionHost::SessionHost(SessionIdentity identity, core::SessionConfig config,
                          MemoryBudget::Reservation memory, Env& env)
     : identity_(std::move(identity)),
       num_elements_(config.layout->num_elements()),
+      searches_(config.searches()),
       env_(env),
       parameters_(num_elements_, memory.budget()),
       records_(config.aggregation.value().RecordBytes(), env.WallNow() - env.MonotonicNow()),
@@ -89,7 +90,7 @@ OperationQueue::Operation SessionHost::WhenQueueIsEmpty() {
 // alarm stays as it is if the tick has moved to a later time.
 void SessionHost::SetAlarm() {
   if (session_ == nullptr) return;
-  const absl::Time next = deleted() ? absl::InfiniteFuture() : session_->machine().NextTick();
+  const absl::Time next = deleted() ? absl::InfiniteFuture() : session_->NextTick();
   if (next >= alarm_time_ && next != absl::InfiniteFuture()) return;
   env_.Cancel(alarm_);
   alarm_time_ = next;
@@ -154,6 +155,7 @@ void SessionHost::Delete() {
   deletion_.Give();
   feed_->Close();
   records_.Close();
+  generations_.Close();
   versions_.End(Deleted());
   EnqueueNothing();
 }
@@ -197,9 +199,9 @@ void SessionHost::Publish() {
 
 void SessionHost::Remember(absl::Time judged) {
   const absl::Time now = env_.MonotonicNow();
-  feed_->Append({session_->machine().version(), env_.WallNow(), *session_->machine().last_step(),
+  feed_->Append({session_->version(), env_.WallNow(), *session_->last_step(),
                  absl::ToDoubleSeconds(now - judged), absl::ToDoubleSeconds(now - published_),
-                 session_->machine().refusals()});
+                 session_->refusals()});
   published_ = now;
 }
 
@@ -223,20 +225,21 @@ void SessionHost::Describe(const DescribeOptions& options, Done<SessionDescripti
 }
 
 SessionDescription SessionHost::Description(const DescribeOptions& options) {
-  const core::RoundMachine& machine = session_->machine();
   SessionDescription description;
   description.identity = identity_;
   description.config = session_->newest_config();
   description.config_version = session_->config_version();
-  description.version = machine.version();
+  description.version = session_->version();
   description.memory_bytes = charge_.bytes();
-  description.num_workers = static_cast<uint32_t>(machine.num_workers());
-  description.num_live_workers = static_cast<uint32_t>(machine.num_live_workers());
-  description.last_step = machine.last_step();
-  description.refusals = machine.refusals();
+  description.num_workers = static_cast<uint32_t>(session_->num_workers());
+  description.num_live_workers = static_cast<uint32_t>(session_->num_live_workers());
+  description.last_step = session_->last_step();
+  description.refusals = session_->refusals();
   if (options.checksum) description.checksum = session_->Checksum();
-  if (options.open_round) {
-    description.open_round = machine.DescribeRound(env_.MonotonicNow());
+  if (options.open_round && searches_) {
+    description.open_generation = session_->search().Describe(env_.MonotonicNow());
+  } else if (options.open_round) {
+    description.open_round = session_->machine().DescribeRound(env_.MonotonicNow());
   }
   return description;
 }

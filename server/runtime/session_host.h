@@ -29,6 +29,7 @@
 #include "server/calls/session_calls.h"
 #include "server/runtime/answers.h"
 #include "server/runtime/env.h"
+#include "server/runtime/generation_records.h"
 #include "server/runtime/host_mutation.h"
 #include "server/runtime/memory_budget.h"
 #include "server/runtime/mutex.h"
@@ -70,6 +71,11 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // The caller no longer waits for the answer. If the contribution was not judged yet, it is
   // treated as if it had never come. If the call was not answered yet, it ends as CANCELLED.
   void Abandon(uint64_t ticket);
+  // Asks for something to evaluate. Returns the call's ticket, for Abandon. Fails with WRONG_METHOD if
+  // the session does not search, and else as core::SearchMachine does.
+  uint64_t Ask(core::Ask ask, AskDone done);
+  // Tells losses. Fails likewise, and with MEMORY_QUOTA.
+  void Tell(core::Tell tell, Done<TellOutcome> done);
   // `issue` makes the incarnation of `join`. It is called when the operation begins, so that later
   // joins get larger incarnations.
   void Join(core::Join join, absl::AnyInvocable<uint64_t()> issue, Done<JoinOutcome> done);
@@ -109,6 +115,9 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   const std::shared_ptr<StepFeed>& feed() const { return feed_; }
   // The records of the versions; reading them does not wait for the queue.
   const VersionRecords& records() const { return records_; }
+  // The generations that have closed; reading them does not wait for the queue. Empty unless the
+  // session searches.
+  const GenerationRecords& generations() const { return generations_; }
   // For waiting until a version is visible. If the session is deleted or drained, the wait ends
   // with SESSION_DELETED or with the status of Drain.
   VersionLine& versions() { return versions_; }
@@ -125,6 +134,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   Notice& deletion() { return deletion_; }
 
   uint64_t num_elements() const { return num_elements_; }
+  bool searches() const { return searches_; }
 
   // Tests only: a deliberate bug. Call it before the first operation.
   void SwitchOn(HostMutation mutation) { mutation_ = mutation; }
@@ -174,7 +184,9 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void Judge(std::shared_ptr<Turn> turn);
   void AnswerOrPark(Turn& turn, core::Effects& effects);
   void Follow(std::shared_ptr<Turn> turn, const core::Event& event, core::Outcome outcome);
-  void Keep(const core::Event& event, const core::Effects& effects, absl::Time time, Task kept);
+  void Keep(const core::Event& event, const core::Effects& effects,
+            const core::SearchEffects* search, absl::Time time, Task kept);
+  void Keep(const Decision& decision, Task kept);
   void EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::Time now);
   // Warns if a version has parameters that are not finite, and the version before had none.
   void WarnOnce(const core::StepTaken& taken);
@@ -183,13 +195,35 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void EndTurn(std::shared_ptr<Turn> turn);
   void Conclude(std::shared_ptr<Turn> turn, std::shared_ptr<const core::Parameters> lookahead);
 
+  // --- Operations of a session that searches (search_turn.cc).
+
+  void FollowSearch(std::shared_ptr<Turn> turn, core::SearchEvent event, core::Outcome outcome);
+  // What follows from a decision once it is kept: calls are answered, and work runs.
+  void Proceed(std::shared_ptr<Turn> turn, core::Outcome& outcome);
+  void AnswerOrParkAsk(Turn& turn, core::Outcome& outcome);
+  AskOutcome AskOutcomeOf(core::AskAnswer answer) const;
+  // Answers the asks that waited and have a lease now.
+  void CollectGiven(core::SearchEffects* search, Turn& turn);
+  // Ends an ask that waits; false if no ask has this ticket.
+  bool FailAsk(uint64_t ticket, const absl::Status& status, Turn& turn);
+  void ReleaseAllAsks(const absl::Status& status, Turn& turn);
+  // A generation closes: notes its configuration, which may not be in force any more once its step
+  // is taken.
+  void NoteClosingConfig();
+  // The worker whose call of this ticket waits, whatever the call is; empty if none does. And ends
+  // such a call.
+  std::string WorkerThatWaits(uint64_t ticket) const;
+  void FailParked(uint64_t ticket, const absl::Status& status, Turn& turn);
+
   const SessionIdentity identity_;
   const uint64_t num_elements_;
+  const bool searches_;
   Env& env_;
   ParameterPool parameters_;
   Notice deletion_;
   const std::shared_ptr<StepFeed> feed_ = std::make_shared<StepFeed>();
   VersionRecords records_;
+  GenerationRecords generations_;
   VersionLine versions_;
   VisibleVersion visible_;
   AbandonedTickets abandoned_;
@@ -207,6 +241,11 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   bool parameters_are_finite_ = true;
   absl::Time published_;  // when the visible version became visible, by the monotonic clock
   ParkedCalls parked_;
+  ParkedAsks parked_asks_;
+  // The configuration of the generation that closed last, and its number; only if the session
+  // searches.
+  std::shared_ptr<const core::SessionConfig> closing_config_;
+  uint64_t closing_config_version_ = 0;
   // Memory for the lookahead that a parked call wants; null if no parked call wants it.
   std::shared_ptr<core::Parameters> lookahead_;
   uint64_t alarm_ = 0;

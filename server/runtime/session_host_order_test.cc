@@ -28,7 +28,7 @@ std::string NameOf(const Decision& decision) {
   constexpr const char* kEvents[] = {"join",  "heartbeat", "leave", "contribution",
                                      "ended", "tick",      "step",  "configure"};
   constexpr const char* kChanges[] = {"admitted", "refused", "configured", "made"};
-  std::string name = kEvents[decision.event.index()];
+  std::string name = kEvents[decision.event->index()];
   for (const core::DurableChange& change : decision.effects.durable) {
     name += std::string(" ") + kChanges[change.index()];
   }

@@ -11,6 +11,7 @@
 #include "core/base/shard.h"
 #include "core/base/status_macros.h"
 #include "server/runtime/session_host.h"
+#include "server/runtime/session_turn.h"
 
 namespace talweg::server {
 
@@ -33,27 +34,6 @@ std::shared_ptr<core::Work> WorkToStage(std::shared_ptr<core::StagedGradient> gr
 
 }  // namespace
 
-struct SessionHost::Turn {
-  explicit Turn(Task over) : finished(std::move(over)) {}
-
-  Task finished;
-  absl::Time judged;                                 // the time of the decision
-  std::shared_ptr<const core::Parameters> previous;  // before the step, if a step is taken
-  Answers answers;
-
-  // Of an event that is no contribution.
-  absl::Status status;
-  uint64_t incarnation = 0;  // of a worker that joins or shows that it lives
-  // Called at the end, while the session still belongs to the operation. Returns the task that
-  // tells the caller, which runs when the session belongs to the next operation. May be empty.
-  absl::AnyInvocable<Task(absl::Status)> conclude;
-
-  // Of a contribution.
-  StepInput input;
-  StepDone done;
-  std::shared_ptr<core::StagedGradient> gradient;
-};
-
 // --- Events that are no contribution.
 
 void SessionHost::EnqueueNothing() {
@@ -74,7 +54,14 @@ void SessionHost::Join(core::Join join, absl::AnyInvocable<uint64_t()> issue,
   Enqueue([this, join = std::move(join), issue = std::move(issue), done = std::move(done)](
               absl::Status status, Task finished) mutable {
     auto turn = std::make_shared<Turn>(std::move(finished));
-    if (status.ok()) join.incarnation = issue();
+    if (status.ok()) {
+      const absl::StatusOr<core::Roles> roles = session_->CheckRoles(join.roles);
+      status = roles.status();
+      if (status.ok()) {
+        join.roles = *roles;
+        join.incarnation = issue();
+      }
+    }
     turn->conclude = Welcome(*turn, std::move(done));
     RunEvent(std::move(status), std::move(join), std::move(turn));
   });
@@ -97,7 +84,7 @@ absl::AnyInvocable<SessionHost::Task(absl::Status)> SessionHost::Welcome(const T
     if (status.ok()) {
       const core::AggregationConfig& aggregation = session_->config().aggregation.value();
       outcome =
-          JoinOutcome{session_->machine().history(), session_->machine().version(),
+          JoinOutcome{session_->history(), session_->version(),
                       turn.incarnation, aggregation.lease_seconds, aggregation.replies_wait()};
     } else {
       outcome = std::move(status);
@@ -137,7 +124,7 @@ void SessionHost::Reconfigure(
         done(std::move(outcome));
       };
     };
-    if (status.ok() && history != 0) status = session_->machine().CheckHistory(history);
+    if (status.ok() && history != 0) status = session_->CheckHistory(history);
     if (!status.ok()) {
       turn->status = std::move(status);
       return EndTurn(std::move(turn));
@@ -174,7 +161,8 @@ void SessionHost::Change(std::shared_ptr<Turn> turn, uint64_t history,
     outcome.effects.status = config.status();
   }
   if (outcome.change.has_value()) {
-    return Follow(std::move(turn), *outcome.change, {std::move(outcome.effects), nullptr});
+    return Follow(std::move(turn), *outcome.change,
+                  {std::move(outcome.effects), nullptr, std::move(outcome.search)});
   }
   turn->status = std::move(outcome.effects.status);
   EndTurn(std::move(turn));
@@ -185,12 +173,10 @@ void SessionHost::Abandon(uint64_t ticket) {
   Enqueue([this, ticket](absl::Status status, Task finished) {
     abandoned_.Remove(ticket);
     auto turn = std::make_shared<Turn>(std::move(finished));
-    std::optional<ParkedCall> call;
-    if (status.ok()) call = parked_.Unpark(ticket);
-    if (!call.has_value()) return EndTurn(std::move(turn));
-    core::CallEnded ended{call->worker, ticket};
-    turn->answers.Add(*std::move(call), absl::CancelledError("nobody waits for this step"));
-    RunEvent(std::move(status), std::move(ended), std::move(turn));
+    const std::string worker = status.ok() ? WorkerThatWaits(ticket) : "";
+    if (worker.empty()) return EndTurn(std::move(turn));
+    FailParked(ticket, absl::CancelledError("nobody waits for this answer"), *turn);
+    RunEvent(std::move(status), core::CallEnded{worker, ticket}, std::move(turn));
   });
 }
 
@@ -283,9 +269,12 @@ void SessionHost::AnswerOrPark(Turn& turn, core::Effects& effects) {
 
 // --- What follows: keep, compute, keep, publish, answer.
 
-void SessionHost::Keep(const core::Event& event, const core::Effects& effects, absl::Time time,
-                       Task kept) {
-  const Decision decision{identity_, *session_, event, effects, time};
+void SessionHost::Keep(const core::Event& event, const core::Effects& effects,
+                       const core::SearchEffects* search, absl::Time time, Task kept) {
+  Keep({identity_, *session_, &event, nullptr, effects, search, time}, std::move(kept));
+}
+
+void SessionHost::Keep(const Decision& decision, Task kept) {
   if (mutation_ != HostMutation::kAnswerBeforeDurable) {
     return env_.Keep(decision, std::move(kept));
   }
@@ -298,28 +287,38 @@ void SessionHost::Follow(std::shared_ptr<Turn> turn, const core::Event& event,
   const bool changed = std::holds_alternative<core::Configure>(event);
   const auto decided = std::make_shared<core::Outcome>(std::move(outcome));
   const absl::Time time = turn->judged;
-  Keep(event, decided->effects, time, [this, turn = std::move(turn), decided, changed]() mutable {
-    core::Effects& effects = decided->effects;
-    if (turn->done) {
-      AnswerOrPark(*turn, effects);
-    } else {
-      turn->status = std::move(effects.status);
-      if (effects.incarnation != 0) turn->incarnation = effects.incarnation;
-    }
-    if (changed) Publish();  // the rate of the coming step may be another
-    Collect(effects.released, *turn);
-    if (decided->work == nullptr) return EndTurn(std::move(turn));
-    if (effects.step.has_value()) turn->previous = session_->parameters();
-    Run(std::move(decided->work),
-        [this, turn](core::Ended ended, absl::Time now) { EndStep(turn, std::move(ended), now); });
-  });
+  Keep(event, decided->effects, decided->search.get(), time,
+       [this, turn = std::move(turn), decided, changed]() mutable {
+         if (changed) Publish();  // the rate of the coming step may be another
+         Proceed(std::move(turn), *decided);
+       });
+}
+
+void SessionHost::Proceed(std::shared_ptr<Turn> turn, core::Outcome& outcome) {
+  core::Effects& effects = outcome.effects;
+  if (turn->done) {
+    AnswerOrPark(*turn, effects);
+  } else if (turn->ask_done) {
+    AnswerOrParkAsk(*turn, outcome);
+  } else {
+    turn->status = std::move(effects.status);
+    if (effects.incarnation != 0) turn->incarnation = effects.incarnation;
+  }
+  Collect(effects.released, *turn);
+  CollectGiven(outcome.search.get(), *turn);
+  if (outcome.work == nullptr) return EndTurn(std::move(turn));
+  if (effects.step.has_value()) turn->previous = session_->parameters();
+  if (searches_) NoteClosingConfig();
+  Run(std::move(outcome.work),
+      [this, turn](core::Ended ended, absl::Time now) { EndStep(turn, std::move(ended), now); });
 }
 
 void SessionHost::EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::Time now) {
   if (!ended.step.has_value()) return EndTurn(std::move(turn));  // it was a fold
   const auto made = std::make_shared<const core::Ended>(std::move(ended));
-  Keep(*made->step, made->effects, now, [this, turn, made] {
+  Keep(*made->step, made->effects, made->search.get(), now, [this, turn, made] {
     records_.Append(*made->effects.made);
+    if (made->search != nullptr) generations_.Append({made->search->made, closing_config_});
     WarnOnce(*made->step);
     charge_.VersionWasMade(*session_);
     if (mutation_ == HostMutation::kAnswerBeforeVisible && !turn->conclude) {
@@ -338,6 +337,7 @@ void SessionHost::EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::T
     }
     Remember(turn->judged);
     Collect(made->effects.released, *turn);
+    CollectGiven(made->search.get(), *turn);
     EndTurn(turn);
   });
 }
@@ -345,14 +345,14 @@ void SessionHost::EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::T
 void SessionHost::WarnOnce(const core::StepTaken& taken) {
   const bool finite = taken.num_non_finite == 0;
   if (parameters_are_finite_ && !finite) {
-    env_.WarnOfNonFinite(identity_, session_->machine().version(),
-                         *session_->machine().last_step());
+    env_.WarnOfNonFinite(identity_, session_->version(), *session_->last_step());
   }
   parameters_are_finite_ = finite;
 }
 
 void SessionHost::Collect(const std::vector<core::Released>& released, Turn& turn) {
   for (const core::Released& one : released) {
+    if (FailAsk(one.ticket, one.status, turn)) continue;
     std::optional<ParkedCall> call = parked_.Unpark(one.ticket);
     TALWEG_CHECK(call.has_value());
     absl::StatusOr<core::Answer> answer = one.answer;
@@ -367,9 +367,11 @@ void SessionHost::ReleaseAll(const absl::Status& status, Turn& turn) {
     const core::CallEnded ended{call.worker, ticket};
     const absl::Time now = env_.MonotonicNow();
     // Nothing else follows from this event, and it may be forgotten.
-    Keep(ended, session_->Handle(ended, now).effects, now, [] {});
+    const core::Outcome outcome = session_->Handle(ended, now);
+    Keep(ended, outcome.effects, outcome.search.get(), now, [] {});
     turn.answers.Add(std::move(call), status);
   }
+  ReleaseAllAsks(status, turn);
 }
 
 void SessionHost::EndTurn(std::shared_ptr<Turn> turn) {

@@ -30,6 +30,11 @@ class VersionLine {
 
   // The session has reached `version`. Versions never go back.
   void Reach(uint64_t version);
+  // The version that was reached last.
+  uint64_t reached() const {
+    MutexLock lock(mutex_);
+    return version_;
+  }
   // Ends all waits with `status`, and likewise every wait that would begin later. The status of the
   // first call of End counts.
   void End(const absl::Status& status);
@@ -37,7 +42,7 @@ class VersionLine {
  private:
   using Key = std::pair<uint64_t, uint64_t>;  // version, place
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   uint64_t version_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status end_ ABSL_GUARDED_BY(mutex_);  // OK: End was not called yet
   uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -138,6 +138,7 @@ v1::SessionConfig ConfigToProto(const core::SessionConfig& config) {
   }
   const Reflection& reflection = *proto.GetReflection();
   for (const core::Section& section : core::Sections()) {
+    if (!section.IsSaid(config)) continue;
     const FieldDescriptor& field = FieldOf(section);
     const core::SectionView view = section.view(config);
     for (const core::SectionView::Entry& entry : view.entries) {

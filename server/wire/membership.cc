@@ -2,6 +2,7 @@
 #include "server/wire/membership.h"
 
 #include <set>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
@@ -29,14 +30,13 @@ absl::StatusOr<core::Roles> RolesFromProto(const v1::JoinRequest& request) {
                        absl::StrCat("roles has ", v1::Role_Name(role), " twice"), "roles");
     }
   }
-  if (seen.count(v1::ROLE_SEARCH) > 0) {
-    return MakeError(Reason::kWrongMethod, "the session is trained by gradients, not by search",
-                     "roles");
+  core::Roles roles;
+  for (const auto& [role, named] : {std::pair{core::Role::kGradient, v1::ROLE_GRADIENT},
+                                    std::pair{core::Role::kStatistics, v1::ROLE_STATISTICS},
+                                    std::pair{core::Role::kSearch, v1::ROLE_SEARCH}}) {
+    if (seen.count(named) > 0) roles.Add(role);
   }
-  const bool gradient = seen.empty() || seen.count(v1::ROLE_GRADIENT) > 0;
-  const bool statistics = seen.count(v1::ROLE_STATISTICS) > 0;
-  if (gradient && statistics) return core::Roles{core::Role::kGradient, core::Role::kStatistics};
-  return gradient ? core::Roles{core::Role::kGradient} : core::Roles{core::Role::kStatistics};
+  return roles;
 }
 
 }  // namespace

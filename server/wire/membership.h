@@ -21,8 +21,8 @@ absl::Status CheckMember(const std::string& worker, uint64_t history, uint64_t i
 absl::StatusOr<core::Heartbeat> HeartbeatFromProto(const v1::HeartbeatRequest& request);
 absl::StatusOr<core::Leave> LeaveFromProto(const v1::LeaveRequest& request);
 
-// A worker that joins, without its incarnation. A worker that names no role brings gradients.
-// FIELD_REQUIRED, FIELD_OUT_OF_RANGE, WRONG_METHOD.
+// A worker that joins, without its incarnation. A worker that names no role has none here: the
+// session says which one it has. Fails with FIELD_REQUIRED or FIELD_OUT_OF_RANGE.
 absl::StatusOr<core::Join> JoinFromProto(const v1::JoinRequest& request);
 
 void JoinToProto(const JoinOutcome& outcome, v1::JoinResponse& proto);

@@ -3,6 +3,7 @@
 
 #include "core/base/check.h"
 #include "core/base/sha256.h"
+#include "server/wire/search_to_proto.h"
 
 namespace talweg::server {
 
@@ -23,6 +24,7 @@ v1::StepReport ReportToProto(const core::StepNumbers& report) {
   proto.set_num_non_finite(report.num_non_finite);
   if (report.num_non_finite > 0) proto.set_first_non_finite(report.first_non_finite);
   if (report.state_digest.has_value()) proto.set_state_digest(core::HexOf(*report.state_digest));
+  if (report.search != nullptr) *proto.mutable_search() = SearchReportToProto(*report.search);
   return proto;
 }
 

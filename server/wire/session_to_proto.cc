@@ -9,6 +9,7 @@
 #include "server/wire/record_to_proto.h"
 #include "server/wire/report_to_proto.h"
 #include "server/wire/round_to_proto.h"
+#include "server/wire/search_to_proto.h"
 
 namespace talweg::server {
 namespace {
@@ -52,6 +53,9 @@ void SessionToProto(const SessionDescription& description, v1::Session& proto) {
   *proto.mutable_refusals() = RefusalsToProto(description.refusals);
   if (description.open_round.has_value()) {
     *proto.mutable_open_round() = RoundToProto(*description.open_round);
+  }
+  if (description.open_generation.has_value()) {
+    *proto.mutable_open_generation() = GenerationToProto(*description.open_generation);
   }
 }
 

@@ -8,4 +8,5 @@ python=$(./torch_python.sh)
 "$python" -B make_golden.py --check
 "$python" -B make_extremes.py --check
 "$python" -B ../../proto/vectors/make_state_digest.py --check
+"$python" -B ../../proto/vectors/make_noise.py --check
 exec "$python" -B make_session_golden.py --check

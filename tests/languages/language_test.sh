@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 #   tests/languages/language_test.sh LANGUAGE FOLDER [ADDRESS]
+#   tests/languages/language_test.sh noise_LANGUAGE FOLDER
 #
 # Generates code for LANGUAGE (go java python typescript, or names for the others) from proto/talweg
 # in the empty folder FOLDER, with the commands of proto/CLIENTS.md, adds what that page shows for
 # the language, and compiles both. Python and TypeScript also run: as workers of the server at
 # ADDRESS.
+#
+# noise_go, noise_java and noise_node instead hold what client/ has of proto/NOISE.md against
+# proto/vectors/noise.json, and noise_page does it with the formulas of the page.
 #
 # Exit code 77 (skipped) if a tool of the language is missing; but 1 if TALWEG_EVERY_LANGUAGE is set,
 # as in CI. `deploy/install-deps.sh --all` installs what comes from Debian.
@@ -125,7 +129,61 @@ names_test() {
     grep -q 'TLWSession : GPBMessage' "$folder/objc/talweg/v1/Session.pbobjc.h"
 }
 
+noise_go_test() {
+  need go gofmt
+  local go=(env GO111MODULE=on GOFLAGS='' GOPROXY=off GOTOOLCHAIN=local go)
+  local machine fused
+  (
+    cd client/go
+    [[ -z $(gofmt -l .) ]] || {
+      gofmt -d .
+      exit 1
+    }
+    "${go[@]}" vet ./noise
+    "${go[@]}" test -count=1 ./noise
+  )
+  # Other machines have instructions that round x*y + z once. None may be among ours.
+  for machine in arm64 ppc64le; do
+    (cd client/go && GOARCH=$machine "${go[@]}" build -gcflags=-S ./noise) >"$folder/$machine.s" 2>&1
+    grep -qE '(noise|weights|perturbation)\.go:[0-9]+\).*MUL' "$folder/$machine.s" || {
+      echo "noise_go: $folder/$machine.s shows no product" >&2
+      exit 1
+    }
+    if fused=$(grep -E '\)\s+W?FN?M(ADD|SUB)' "$folder/$machine.s"); then
+      printf 'noise_go: fused on %s:\n%s\n' "$machine" "$fused" >&2
+      exit 1
+    fi
+  done
+}
+
+noise_java_test() {
+  need javac java
+  javac -Xlint:all -Werror -d "$folder" client/java/talweg/noise/*.java "$here/NoiseTest.java"
+  java -cp "$folder" NoiseTest "$proto/vectors/noise.json"
+}
+
+# The formulas of proto/NOISE.md, read from there.
+noise_page_test() {
+  local python found=
+  for python in python3 /usr/bin/python3; do
+    "$python" -c 'import numpy' 2>/dev/null || continue
+    found=$python
+    break
+  done
+  [[ -n $found ]] || missing "no python3 has numpy"
+  "$found" -B "$here/noise_page_test.py" "$proto/NOISE.md" "$proto/vectors/noise.json"
+}
+
+noise_node_test() {
+  need node
+  node "$here/noise_test.mjs" "$proto/vectors/noise.json"
+}
+
 case "$language" in
+  noise_go | noise_java | noise_node | noise_page)
+    "${language}_test"
+    exit
+    ;;
   go | java | python | typescript | names) "${language}_test" ;;
   *)
     echo "language_test: no test is called '$language'" >&2

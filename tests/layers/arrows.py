@@ -40,6 +40,9 @@ ARROWS["client/terminal"] = set()
 ARROWS["client/process"] = set()
 ARROWS["client/cpp/talweg"] = LEAVES | {"proto"}
 ARROWS["client/cpp/example"] = ARROWS["client/cpp/talweg"] | {"client/cpp/talweg"}
+# A replay takes the steps of the server: it alone links the optimizers, and reads the configuration
+# of a session as the server does.
+ARROWS["client/replay"] = CORE | {"proto", "server/calls", "server/wire"}
 ARROWS["client/experiments/plots"] = {"client/terminal"}
 ARROWS["client/experiments/runs"] = ARROWS["client/cpp/example"]
 ARROWS["client/experiments/mnist"] = ARROWS["client/cpp/example"] | {

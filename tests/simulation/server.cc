@@ -169,8 +169,8 @@ void Server::CalmDown() {
 
 void Server::Saw(const server::Decision& decision) {
   ++totals_.events;
-  const auto* contribution = std::get_if<core::Contribution>(&decision.event);
-  if (const auto* configure = std::get_if<core::Configure>(&decision.event)) {
+  const auto* contribution = std::get_if<core::Contribution>(decision.event);
+  if (const auto* configure = std::get_if<core::Configure>(decision.event)) {
     kept_settings_ = ToSettings(*configure);
   }
   if (decision.effects.made != nullptr) {
@@ -182,7 +182,7 @@ void Server::Saw(const server::Decision& decision) {
       }
     }
   }
-  oracle_.Saw(decision.event,
+  oracle_.Saw(*decision.event,
               contribution != nullptr ? asked_.at(contribution->ticket).payload : Payload{},
               decision.effects, decision.session, FromTime(decision.time));
 }

@@ -24,6 +24,7 @@
 #include "client/cpp/talweg/retry.h"
 #include "client/cpp/talweg/session.h"
 #include "client/cpp/talweg/status.h"
+#include "talweg/v1/search_service.pb.h"
 #include "talweg/v1/session_service.pb.h"
 
 namespace talweg {
@@ -117,6 +118,13 @@ class Client {
   absl::Status WatchSession(
       absl::string_view session_id, const WatchOptions& options,
       absl::FunctionRef<absl::Status(const v1::WatchSessionResponse& message)> take) const;
+
+  // Hands the generations of a session that searches to `take`, each once, in the order of the
+  // versions that they made: the losses that a replay needs. As WatchSession, and fails with
+  // VERSION_GONE if the server does not keep the generation behind `after_version` any more.
+  absl::Status WatchGenerations(
+      absl::string_view session_id, const WatchOptions& options,
+      absl::FunctionRef<absl::Status(const v1::WatchGenerationsResponse& message)> take) const;
 
   // Tells which workers made which version: the records that the server keeps, by version.
   absl::StatusOr<std::vector<v1::VersionRecord>> VersionRecords(

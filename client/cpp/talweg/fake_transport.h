@@ -116,6 +116,18 @@ class FakeTransport final : public Transport {
     const absl::Status go_on = idle();
     return go_on.ok() ? Call(request, response, absl::InfiniteDuration()) : go_on;
   }
+  // A FakeServer trains by gradients.
+  absl::Status WaitForLease(const v1::AskRequest&, v1::AskResponse&, Idle,
+                            absl::Duration) override {
+    return ServerError(absl::StatusCode::kFailedPrecondition, "WRONG_METHOD");
+  }
+  absl::Status Call(const v1::TellRequest&, v1::TellResponse&, absl::Duration) override {
+    return ServerError(absl::StatusCode::kFailedPrecondition, "WRONG_METHOD");
+  }
+  absl::Status WatchGenerations(const v1::WatchGenerationsRequest&, TakeGeneration, Idle,
+                                absl::Duration) override {
+    return ServerError(absl::StatusCode::kFailedPrecondition, "WRONG_METHOD");
+  }
   absl::Status Call(const v1::ListVersionRecordsRequest& request,
                     v1::ListVersionRecordsResponse& response, absl::Duration) override {
     return Through([&] {

@@ -48,6 +48,7 @@ std::shared_ptr<GrpcConnection> DialGrpc(const std::string& address, uint64_t ma
       grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
   connection->sessions = v1::SessionService::NewStub(connection->channel);
   connection->training = v1::TrainingService::NewStub(connection->channel);
+  connection->search = v1::SearchService::NewStub(connection->channel);
   return connection;
 }
 

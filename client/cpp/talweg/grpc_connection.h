@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "talweg/v1/search_service.grpc.pb.h"
 #include "talweg/v1/session_service.grpc.pb.h"
 #include "talweg/v1/training_service.grpc.pb.h"
 
@@ -21,6 +22,7 @@ struct GrpcConnection {
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::SessionService::Stub> sessions;
   std::unique_ptr<v1::TrainingService::Stub> training;
+  std::unique_ptr<v1::SearchService::Stub> search;
 };
 
 // A new connection to `address`, which is dialled in the background. Messages either way have at

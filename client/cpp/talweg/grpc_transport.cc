@@ -118,19 +118,18 @@ class GrpcTransport final : public Transport {
 
   absl::Status WaitForStep(const v1::StepRequest& request, v1::StepResponse& response, Idle idle,
                            absl::Duration timeout) override {
-    const std::shared_ptr<GrpcConnection> held = connection();
-    grpc::ClientContext context;
-    grpc::CompletionQueue queue;
-    const auto call = held->training->AsyncStep(&context, request, &queue);
-    grpc::Status status;
-    call->Finish(&response, &status, nullptr);
-    void* tag = nullptr;
-    bool ok = false;
-    // Why this side ended it.
-    absl::Status ours = ByConnection(*held, Await(queue, timeout, idle, &tag, &ok));
-    if (!ours.ok()) context.TryCancel();
-    Empty(queue);
-    return ours.ok() ? FromGrpc(status) : ours;
+    return Wait(&GrpcConnection::training, &v1::TrainingService::Stub::AsyncStep, request, response,
+                idle, timeout);
+  }
+  absl::Status WaitForLease(const v1::AskRequest& request, v1::AskResponse& response, Idle idle,
+                            absl::Duration timeout) override {
+    return Wait(&GrpcConnection::search, &v1::SearchService::Stub::AsyncAsk, request, response,
+                idle, timeout);
+  }
+  absl::Status Call(const v1::TellRequest& request, v1::TellResponse& response,
+                    absl::Duration timeout) override {
+    return Unary(&GrpcConnection::search, &v1::SearchService::Stub::Tell, request, response,
+                 timeout);
   }
   absl::Status Call(const v1::ListVersionRecordsRequest& request,
                     v1::ListVersionRecordsResponse& response, absl::Duration timeout) override {
@@ -233,39 +232,19 @@ class GrpcTransport final : public Transport {
 
   absl::Status Watch(const v1::WatchSessionRequest& request, TakeSteps take, Idle idle,
                      absl::Duration timeout) override {
-    const std::shared_ptr<GrpcConnection> held = connection();
-    grpc::ClientContext context;
-    SetTimeout(context, timeout);
-    grpc::CompletionQueue queue;
-    const auto reader = held->sessions->PrepareAsyncWatchSession(&context, request, &queue);
-    absl::Status ended;  // by this side
-    // Whether the operation that was begun worked.
-    const auto await = [&] {
-      void* tag = nullptr;
-      bool ok = false;
-      while (queue.AsyncNext(&tag, &ok, absl::ToChronoTime(absl::Now() + kIdle)) ==
-             grpc::CompletionQueue::TIMEOUT) {
-        if (!ended.ok()) continue;
-        ended = idle();
-        if (!ended.ok()) context.TryCancel();
-      }
-      return ok;
-    };
-    v1::WatchSessionResponse message;
-    reader->StartCall(nullptr);
-    bool open = await();
-    while (open && ended.ok()) {
-      reader->Read(&message, nullptr);
-      open = await();
-      if (open && ended.ok()) ended = take(message);
-    }
-    if (!ended.ok()) context.TryCancel();
-    grpc::Status status;
-    reader->Finish(&status, nullptr);
-    await();
-    queue.Shutdown();
-    await();  // the queue's own end
-    return ended.ok() ? FromGrpc(status) : ended;
+    return Follow<v1::WatchSessionResponse>(
+        [&](GrpcConnection& held, grpc::ClientContext& context, grpc::CompletionQueue& queue) {
+          return held.sessions->PrepareAsyncWatchSession(&context, request, &queue);
+        },
+        take, idle, timeout);
+  }
+  absl::Status WatchGenerations(const v1::WatchGenerationsRequest& request, TakeGeneration take,
+                                Idle idle, absl::Duration timeout) override {
+    return Follow<v1::WatchGenerationsResponse>(
+        [&](GrpcConnection& held, grpc::ClientContext& context, grpc::CompletionQueue& queue) {
+          return held.search->PrepareAsyncWatchGenerations(&context, request, &queue);
+        },
+        take, idle, timeout);
   }
 
   bool Rest(absl::Duration duration) override {
@@ -289,6 +268,64 @@ class GrpcTransport final : public Transport {
   }
 
  private:
+  // A unary call that may take long, looked after meanwhile.
+  template <class Stub, class Begin, class Request, class Response>
+  absl::Status Wait(std::unique_ptr<Stub> GrpcConnection::*stub, Begin begin,
+                    const Request& request, Response& response, Idle idle,
+                    absl::Duration timeout) {
+    const std::shared_ptr<GrpcConnection> held = connection();
+    grpc::ClientContext context;
+    grpc::CompletionQueue queue;
+    const auto call = (((*held).*stub).get()->*begin)(&context, request, &queue);
+    grpc::Status status;
+    call->Finish(&response, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    // Why this side ended it.
+    absl::Status ours = ByConnection(*held, Await(queue, timeout, idle, &tag, &ok));
+    if (!ours.ok()) context.TryCancel();
+    Empty(queue);
+    return ours.ok() ? FromGrpc(status) : ours;
+  }
+
+  // A stream of messages that goes on for as long as the server and `take` have it go on.
+  template <class Message, class Prepare, class Take>
+  absl::Status Follow(const Prepare& prepare, const Take& take, Idle idle, absl::Duration timeout) {
+    const std::shared_ptr<GrpcConnection> held = connection();
+    grpc::ClientContext context;
+    SetTimeout(context, timeout);
+    grpc::CompletionQueue queue;
+    const auto reader = prepare(*held, context, queue);
+    absl::Status ended;  // by this side
+    // Whether the operation that was begun worked.
+    const auto await = [&] {
+      void* tag = nullptr;
+      bool ok = false;
+      while (queue.AsyncNext(&tag, &ok, absl::ToChronoTime(absl::Now() + kIdle)) ==
+             grpc::CompletionQueue::TIMEOUT) {
+        if (!ended.ok()) continue;
+        ended = idle();
+        if (!ended.ok()) context.TryCancel();
+      }
+      return ok;
+    };
+    Message message;
+    reader->StartCall(nullptr);
+    bool open = await();
+    while (open && ended.ok()) {
+      reader->Read(&message, nullptr);
+      open = await();
+      if (open && ended.ok()) ended = take(message);
+    }
+    if (!ended.ok()) context.TryCancel();
+    grpc::Status status;
+    reader->Finish(&status, nullptr);
+    await();
+    queue.Shutdown();
+    await();  // the queue's own end
+    return ended.ok() ? FromGrpc(status) : ended;
+  }
+
   // ": the name of this host is not known ..." from the last attempt to connect; empty if none has
   // ended. gRPC tells it only to a call, and to that at once.
   static std::string WhyNot(const GrpcConnection& held) {

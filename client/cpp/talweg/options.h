@@ -19,7 +19,7 @@ namespace talweg {
 using ProgressCallback = std::function<void(uint64_t done_bytes, uint64_t total_bytes)>;
 
 struct JoinOptions {
-  std::vector<v1::Role> roles;  // each at most once; empty: ROLE_GRADIENT
+  std::vector<v1::Role> roles;  // each at most once; empty: what trains the session
 };
 
 struct StepOptions {

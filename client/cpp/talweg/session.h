@@ -15,6 +15,7 @@
 #include "absl/types/span.h"
 #include "client/cpp/talweg/options.h"
 #include "client/cpp/talweg/status.h"
+#include "talweg/v1/search_service.pb.h"
 #include "talweg/v1/training_service.pb.h"
 
 namespace talweg {
@@ -123,6 +124,20 @@ class Session {
   // Waits for the answer to the oldest contribution that was submitted. FAILED_PRECONDITION if
   // there is none.
   absl::StatusOr<StepResult> AwaitStep();
+
+  // --- Search, for a worker that joined with ROLE_SEARCH a session that searches.
+
+  // Asks for at most `capacity` (>= 1) pairs to evaluate, and waits until there is something, within
+  // RetryOptions::round_timeout. The answer is a lease, or that the search is finished. A worker that
+  // holds a lease gets it again. perturbation.h draws what a lease names; its parameters are those of
+  // `version`: Pull() brings them, or a replay.
+  absl::StatusOr<v1::AskResponse> Ask(uint32_t capacity);
+  // Tells losses: `request` says generation, pairs and losses, and the rest is filled in here. A call
+  // that was lost is made again: the first loss of a pair counts.
+  absl::StatusOr<v1::TellResponse> Tell(v1::TellRequest request);
+  // The losses of all that `lease` names, as TellRequest::losses has them.
+  absl::StatusOr<v1::TellResponse> Tell(const v1::EvaluationLease& lease,
+                                        absl::Span<const float> losses, uint64_t num_examples = 0);
 
   // Fills `parameters` ([num_elements]) with the current version and returns its number, which
   // version() returns from then on, unless the point is the average. A large pull goes on where a

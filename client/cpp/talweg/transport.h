@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/cpp/talweg/step_stream.h"
+#include "talweg/v1/search_service.pb.h"
 #include "talweg/v1/session_service.pb.h"
 #include "talweg/v1/training_service.pb.h"
 
@@ -51,6 +52,11 @@ class Transport {
   // The same for a step that waits for other workers.
   virtual absl::Status WaitForStep(const v1::StepRequest& request, v1::StepResponse& response,
                                    Idle idle, absl::Duration timeout) = 0;
+  // An ask, which waits for something to evaluate.
+  virtual absl::Status WaitForLease(const v1::AskRequest& request, v1::AskResponse& response,
+                                    Idle idle, absl::Duration timeout) = 0;
+  virtual absl::Status Call(const v1::TellRequest& request, v1::TellResponse& response,
+                            absl::Duration timeout) = 0;
   virtual absl::Status Call(const v1::ListVersionRecordsRequest& request,
                             v1::ListVersionRecordsResponse& response, absl::Duration timeout) = 0;
   virtual absl::Status Pull(const v1::PullRequest& request, TakeMessage take, Idle idle,
@@ -58,6 +64,13 @@ class Transport {
   // With `follow` the stream has no end of its own, and `timeout` may be infinite.
   virtual absl::Status Watch(const v1::WatchSessionRequest& request, TakeSteps take, Idle idle,
                              absl::Duration timeout) = 0;
+
+  using TakeGeneration =
+      absl::FunctionRef<absl::Status(const v1::WatchGenerationsResponse& message)>;
+  // The same for closed generations.
+  virtual absl::Status WatchGenerations(const v1::WatchGenerationsRequest& request,
+                                        TakeGeneration take, Idle idle,
+                                        absl::Duration timeout) = 0;
 
   using TakeGrant = absl::FunctionRef<absl::Status(const v1::UploadGrant& grant)>;
   // Makes the next frame; false if there is none.

@@ -1,0 +1,3 @@
+module talweg/client/go
+
+go 1.19

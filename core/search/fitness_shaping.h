@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What each counted pair weighs in the estimate of the gradient,
+//
+//   g = c sum_p w_p eps_p          (core/noise/perturbation.h draws eps and sums)
+//
+// with n counted pairs, losses in double that MAXIMIZE has negated, and sigma as float32, widened:
+//
+//   differences    no shaping                     scale TUTORIAL      scale GRADIENT
+//   CENTRAL        w = float((L+ - L-) / 2)       c = sigma / n       c = 1 / (n sigma)
+//   ONE_SIDED      w = float(L+ - b)              c = sigma / n       c = 1 / (n sigma)
+//   DIRECTIONAL    w = float(D)                   c = sigma^2 / n     c = 1 / n
+//
+//   baseline b: NONE 0; MEAN the mean of the losses; EVALUATED the loss at the parameters themselves
+//
+//   shaping Z_SCORE            one-sided: w = float(L - mean); c <- c / deviation (population)
+//   shaping CENTERED_RANKS     R = 2 #(smaller losses) + #(equal losses, itself excluded)
+//     CENTRAL     w = R+ - R-,        c <- c / (4 (N - 1)),  N = 2n losses
+//     ONE_SIDED   w = R - (N - 1),    c <- c / (2 (N - 1)),  N = n losses
+//
+//   perturbation LOW_RANK of rank r: c <- c / sqrt(r)
+//
+// A rank R / (2 (N - 1)) - 1/2 is in [-1/2, 1/2], and equal losses share the average rank; a
+// weight is a whole number, so that no rounding can favour one of them. If all losses are equal, c
+// is 0. IF_BETTER takes the one pair with the smallest loss, if that is below the loss at the
+// parameters, with the weight -sigma (low rank: -float(sigma / sqrt(r))) and c = 1: gradient descent
+// at rate 1 then makes exactly the point that was evaluated.
+//
+// Sources: Salimans et al. 2017, arXiv:1703.03864 (centred ranks); the page proto/NOISE.md has the
+// same definitions for other languages.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "core/noise/perturbation.h"
+#include "core/search/search_config.h"
+
+namespace talweg::core {
+
+// What the weights of a generation are made of.
+struct ToldLosses {
+  absl::Span<const uint32_t> pairs;  // that count, ascending; at least one
+  // Of these pairs, as they were told: for CENTRAL the losses at W + dW and W - dW of each pair in
+  // turn, else one number for each pair.
+  absl::Span<const double> losses;
+  std::optional<double> evaluated;  // the loss at the parameters, if it was evaluated
+  float sigma = 0;
+};
+
+struct ShapedLosses {
+  std::vector<PairWeight> weights;  // ascending; empty: the estimate is 0
+  double factor = 0;
+};
+
+// O(n log n) with ranks, else O(n). If the configuration needs the evaluated loss, it must be there.
+ShapedLosses Shape(const SearchConfig& config, const ToldLosses& told);
+
+// R of each loss, as above: whole numbers in [0, 2 (N - 1)]. NaN must not be among the losses.
+std::vector<uint32_t> DoubledRanks(absl::Span<const double> losses);
+
+// What a report says of losses. Infinite ones are left out of everything but `num_ties`.
+struct LossSpread {
+  double mean = 0, deviation = 0, min = 0, max = 0;
+  uint32_t num_ties = 0;  // losses that are equal to another one
+};
+LossSpread SpreadOf(absl::Span<const double> losses);
+
+}  // namespace talweg::core

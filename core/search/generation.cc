@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/search/generation.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "core/base/check.h"
+#include "core/base/reasons.h"
+#include "core/base/status_macros.h"
+
+namespace talweg::core {
+namespace {
+
+// Weights are float32, so a loss beyond its range counts as infinite.
+bool IsFiniteLoss(double loss) {
+  return std::abs(loss) <= static_cast<double>(std::numeric_limits<float>::max());
+}
+
+}  // namespace
+
+Generation::Generation(uint32_t number, uint64_t version, const SearchConfig& config)
+    : number_(number),
+      version_(version),
+      config_(config),
+      sigma_(config.SigmaAt(version)),
+      pairs_(config.num_pairs),
+      losses_(config.num_pairs * config.losses_per_pair()) {
+  if (!config.evaluates(version)) evaluation_.state = State::kNone;
+}
+
+// --- Leases.
+
+void Generation::LeaseEvaluation(uint32_t lease) {
+  TALWEG_CHECK(EvaluationIsFree());
+  evaluation_.state = State::kLeased;
+  evaluation_.holder = lease;
+  has_begun_ = true;
+}
+
+bool Generation::HasFreePair() {
+  while (next_free_ < num_pairs() && pairs_[next_free_].state != State::kFree) ++next_free_;
+  return next_free_ < num_pairs();
+}
+
+std::optional<PairRange> Generation::Lease(uint32_t lease, uint32_t capacity) {
+  if (!HasFreePair()) return std::nullopt;
+  PairRange range{next_free_, 0};
+  while (range.count < capacity && next_free_ < num_pairs() &&
+         pairs_[next_free_].state == State::kFree) {
+    Pair& pair = pairs_[next_free_++];
+    pair.state = State::kLeased;
+    pair.holder = lease;
+    ++range.count;
+  }
+  has_begun_ = true;
+  num_leased_ += range.count;
+  ever_leased_ = std::max(ever_leased_, next_free_);
+  return range;
+}
+
+bool Generation::IsHeld(uint32_t lease, PairRange range) const {
+  const auto holds = [&](const Pair& pair) {
+    return pair.state == State::kLeased && pair.holder == lease;
+  };
+  if (range.count == 0) return holds(evaluation_);
+  const auto begin = pairs_.begin() + range.first;
+  return std::any_of(begin, begin + range.count, holds);
+}
+
+void Generation::Return(uint32_t lease, PairRange range) {
+  if (range.count == 0 && evaluation_.state == State::kLeased && evaluation_.holder == lease) {
+    evaluation_.state = State::kFree;
+  }
+  for (uint32_t number = range.first; number < range.first + range.count; ++number) {
+    Pair& pair = pairs_[number];
+    if (pair.state != State::kLeased || pair.holder != lease) continue;
+    pair.state = State::kFree;
+    --num_leased_;
+    next_free_ = std::min(next_free_, number);
+  }
+}
+
+// --- Losses.
+
+void Generation::Settle(Pair& pair, State state) {
+  if (pair.state == State::kLeased) --num_leased_;
+  pair.state = state;
+  if (state == State::kTold) ++num_told_;
+  if (state == State::kDropped) ++num_dropped_;
+}
+
+bool Generation::Fail(Pair& pair, uint32_t lease) const {
+  if (++pair.failures >= config_.max_failures) return true;
+  // Somebody else who holds it may still succeed.
+  if (pair.state == State::kLeased && pair.holder == lease) pair.state = State::kFree;
+  return false;
+}
+
+TellCounts Generation::Take(const Tell& tell, uint32_t lease, absl::Time now) {
+  TellCounts counts;
+  const auto status_of = [&](size_t index) {
+    return tell.statuses.empty() ? PairStatus::kOk : tell.statuses[index];
+  };
+  if (tell.evaluate) {
+    if (!NeedsEvaluation()) {
+      counts.num_repeated = 1;
+      return counts;
+    }
+    const double loss = tell.losses.front();
+    num_examples_ += tell.num_examples;
+    if (status_of(0) == PairStatus::kOk && IsFiniteLoss(loss)) {
+      evaluated_loss_ = loss;
+      evaluation_.state = State::kTold;
+      counts.num_accepted = 1;
+      return counts;
+    }
+    // There is no divisor that could follow: it is evaluated again, whatever the policy says.
+    if (status_of(0) != PairStatus::kFailed) ++num_non_finite_;
+    if (Fail(evaluation_, lease)) {
+      evaluation_.state = State::kDropped;
+      counts.num_dropped = 1;
+    } else {
+      counts.num_to_retry = 1;
+    }
+    return counts;
+  }
+  const size_t per_pair = config_.losses_per_pair();
+  const size_t num_told = tell.losses.size() / per_pair;
+  for (size_t index = 0; index < num_told; ++index) {
+    const auto number = static_cast<uint32_t>(tell.first_pair + index);
+    Pair& pair = pairs_[number];
+    if (pair.state == State::kTold || pair.state == State::kDropped) {
+      ++counts.num_repeated;
+      continue;
+    }
+    PairStatus status = status_of(index);
+    const auto losses = tell.losses.begin() + static_cast<ptrdiff_t>(index * per_pair);
+    const auto kept = losses_.begin() + static_cast<ptrdiff_t>(number * per_pair);
+    std::copy(losses, losses + static_cast<ptrdiff_t>(per_pair), kept);
+    if (status != PairStatus::kFailed) {
+      uint32_t not_finite = 0;
+      for (size_t i = 0; i < per_pair; ++i) {
+        // A worker that says so may have no number for it.
+        if (status != PairStatus::kNonFinite && IsFiniteLoss(losses[static_cast<ptrdiff_t>(i)])) {
+          continue;
+        }
+        ++not_finite;
+        kept[static_cast<ptrdiff_t>(i)] = config_.WorstLoss();
+      }
+      num_non_finite_ += not_finite;
+      if (not_finite > 0 && config_.non_finite == NonFinitePolicy::kDrop) {
+        Settle(pair, State::kDropped);
+        ++counts.num_dropped;
+        continue;
+      }
+      if (not_finite == 0 || config_.non_finite == NonFinitePolicy::kWorst) {
+        Settle(pair, State::kTold);
+        ++counts.num_accepted;
+        first_told_ = std::min(first_told_, now);
+        continue;
+      }
+    }
+    const bool was_leased = pair.state == State::kLeased;
+    if (Fail(pair, lease)) {
+      Settle(pair, State::kDropped);
+      ++counts.num_dropped;
+      continue;
+    }
+    ++counts.num_to_retry;
+    if (pair.state != State::kFree) continue;
+    if (was_leased) --num_leased_;
+    next_free_ = std::min(next_free_, number);
+  }
+  if (counts.num_accepted + counts.num_to_retry + counts.num_dropped > 0) {
+    num_examples_ += tell.num_examples;
+  }
+  return counts;
+}
+
+// --- The close.
+
+bool Generation::IsLost() const {
+  if (config_.needs_evaluation() && evaluation_.state == State::kDropped) return true;
+  return num_dropped_ == num_pairs();
+}
+
+bool Generation::MustClose(absl::Time now) const {
+  if (num_told_ == 0) return false;
+  if (NeedsEvaluation() && (config_.needs_evaluation() || config_.close == GenerationClose::kAll)) {
+    return false;
+  }
+  if (num_told_ + num_dropped_ == num_pairs()) return true;
+  return (config_.close == GenerationClose::kCount && num_told_ >= config_.close_pairs) ||
+         now >= Deadline();
+}
+
+absl::Time Generation::Deadline() const {
+  if (config_.close != GenerationClose::kDeadline || num_told_ == 0 ||
+      (config_.needs_evaluation() && NeedsEvaluation())) {
+    return absl::InfiniteFuture();
+  }
+  return first_told_ + absl::Seconds(config_.close_seconds);
+}
+
+std::optional<double> Generation::evaluated() const {
+  if (evaluation_.state != State::kTold) return std::nullopt;
+  return evaluated_loss_;
+}
+
+std::vector<uint32_t> Generation::ToldPairs() const {
+  std::vector<uint32_t> told;
+  told.reserve(num_told_);
+  for (uint32_t number = 0; number < num_pairs(); ++number) {
+    if (pairs_[number].state == State::kTold) told.push_back(number);
+  }
+  return told;
+}
+
+std::vector<double> Generation::ToldLossesInOrder() const {
+  const size_t per_pair = config_.losses_per_pair();
+  std::vector<double> told;
+  told.reserve(num_told_ * per_pair);
+  for (uint32_t number = 0; number < num_pairs(); ++number) {
+    if (pairs_[number].state != State::kTold) continue;
+    const auto first = losses_.begin() + static_cast<ptrdiff_t>(number * per_pair);
+    told.insert(told.end(), first, first + static_cast<ptrdiff_t>(per_pair));
+  }
+  return told;
+}
+
+// --- Bytes.
+
+void Generation::Save(ByteWriter& writer) const {
+  const size_t per_pair = config_.losses_per_pair();
+  const auto state_of = [](const Pair& pair) {
+    return static_cast<uint8_t>(pair.state == State::kLeased ? State::kFree : pair.state);
+  };
+  writer.Byte(has_begun_ ? 1 : 0);
+  writer.Uint32(num_non_finite_);
+  writer.Uint64(num_examples_);
+  writer.Byte(state_of(evaluation_));
+  writer.Uint32(evaluation_.failures);
+  writer.Double(evaluated_loss_);
+  writer.Uint64(pairs_.size());
+  for (size_t number = 0; number < pairs_.size(); ++number) {
+    const Pair& pair = pairs_[number];
+    writer.Byte(state_of(pair));
+    writer.Uint32(pair.failures);
+    for (size_t i = 0; pair.state == State::kTold && i < per_pair; ++i) {
+      writer.Double(losses_[number * per_pair + i]);
+    }
+  }
+}
+
+absl::Status Generation::Load(ByteReader& reader, absl::Time now) {
+  const auto corrupt = [](absl::string_view what) {
+    return MakeError(Reason::kStateCorrupt, what);
+  };
+  const auto read_pair = [&](Pair& pair) -> absl::Status {
+    uint8_t state = 0;
+    uint32_t failures = 0;
+    TALWEG_RETURN_IF_ERROR(reader.Byte(state));
+    TALWEG_RETURN_IF_ERROR(reader.Uint32(failures));
+    if (state > static_cast<uint8_t>(State::kNone) ||
+        state == static_cast<uint8_t>(State::kLeased) ||
+        failures > std::numeric_limits<uint16_t>::max()) {
+      return corrupt("state has a pair that cannot be");
+    }
+    pair.state = static_cast<State>(state);
+    pair.failures = static_cast<uint16_t>(failures);
+    return absl::OkStatus();
+  };
+  const bool evaluates = evaluation_.state != State::kNone;
+  uint8_t has_begun = 0;
+  uint64_t num_saved = 0;
+  TALWEG_RETURN_IF_ERROR(reader.Byte(has_begun));
+  has_begun_ = has_begun != 0;
+  TALWEG_RETURN_IF_ERROR(reader.Uint32(num_non_finite_));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(num_examples_));
+  TALWEG_RETURN_IF_ERROR(read_pair(evaluation_));
+  TALWEG_RETURN_IF_ERROR(reader.Double(evaluated_loss_));
+  TALWEG_RETURN_IF_ERROR(reader.Uint64(num_saved));
+  if (num_saved != pairs_.size() || evaluates != (evaluation_.state != State::kNone)) {
+    return corrupt("state has a generation of another configuration");
+  }
+  const size_t per_pair = config_.losses_per_pair();
+  for (size_t number = 0; number < pairs_.size(); ++number) {
+    Pair& pair = pairs_[number];
+    TALWEG_RETURN_IF_ERROR(read_pair(pair));
+    if (pair.state == State::kNone) return corrupt("state has a pair that cannot be");
+    if (pair.state == State::kDropped) ++num_dropped_;
+    if (pair.state != State::kTold) continue;
+    ++num_told_;
+    for (size_t i = 0; i < per_pair; ++i) {
+      TALWEG_RETURN_IF_ERROR(reader.Double(losses_[number * per_pair + i]));
+    }
+  }
+  // The time in which others may still tell begins anew, as every lease does.
+  if (num_told_ > 0) first_told_ = now;
+  ever_leased_ = num_pairs();
+  return absl::OkStatus();
+}
+
+}  // namespace talweg::core

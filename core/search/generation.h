@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The pairs of one generation: which of them are leased, told or dropped, and when it closes. It
+// knows no workers: a lease is a number. What it needs to know of time is handed in.
+//
+// A pair is free, leased, told or dropped. The first losses that are told for a pair count, whoever
+// tells them; a failed evaluation makes the pair free again, or drops it once max_failures of them
+// were told. The evaluation of the parameters themselves, if the generation has one, has the same
+// life. Only this room includes this file.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "core/base/byte_io.h"
+#include "core/search/search_config.h"
+#include "core/search/search_event.h"
+
+namespace talweg::core {
+
+// Consecutive pairs.
+struct PairRange {
+  uint32_t first = 0;
+  uint32_t count = 0;
+};
+
+// Thread-compatible.
+class Generation {
+ public:
+  // `number` counts from 1. The generation is evaluated at `version`, under `config`.
+  Generation(uint32_t number, uint64_t version, const SearchConfig& config);
+
+  uint32_t number() const { return number_; }
+  uint64_t version() const { return version_; }
+  float sigma() const { return sigma_; }
+  // As it was when the generation opened: later changes hold for the next one.
+  const SearchConfig& config() const { return config_; }
+
+  // --- Leases. `lease` is a number that was never used before, above 0.
+
+  // Whether the parameters themselves are to be evaluated, and nobody does; if so, LeaseEvaluation
+  // leases that.
+  bool EvaluationIsFree() const { return evaluation_.state == State::kFree; }
+  void LeaseEvaluation(uint32_t lease);
+  // Leases the first free pairs, consecutive and at most `capacity`; none if no pair is free.
+  std::optional<PairRange> Lease(uint32_t lease, uint32_t capacity);
+  bool HasFreePair();
+  // Whether the lease still holds a pair of the range, or the evaluation.
+  bool IsHeld(uint32_t lease, PairRange range) const;
+  // Frees what the lease still holds.
+  void Return(uint32_t lease, PairRange range);
+
+  // --- Losses.
+
+  // Whether every pair of the range was leased at some time.
+  bool WasLeased(PairRange range) const { return range.first + range.count <= ever_leased_; }
+  // Takes what was told; its range is within the generation, and its losses are as many as they must
+  // be. `lease` is the teller's own one, 0 if it has none.
+  TellCounts Take(const Tell& tell, uint32_t lease, absl::Time now);
+
+  // --- The close.
+
+  // Whether anything was leased or told.
+  bool has_begun() const { return has_begun_; }
+  // Whether no pair can count any more, or the method lacks the loss that it needs.
+  bool IsLost() const;
+  bool MustClose(absl::Time now) const;
+  // When time alone closes it; InfiniteFuture if it does not.
+  absl::Time Deadline() const;
+
+  uint32_t num_pairs() const { return static_cast<uint32_t>(pairs_.size()); }
+  uint32_t num_told() const { return num_told_; }
+  uint32_t num_dropped() const { return num_dropped_; }
+  uint32_t num_leased() const { return num_leased_; }
+  uint32_t num_non_finite() const { return num_non_finite_; }
+  uint64_t num_examples() const { return num_examples_; }
+  bool NeedsEvaluation() const {
+    return evaluation_.state == State::kFree || evaluation_.state == State::kLeased;
+  }
+  std::optional<double> evaluated() const;
+  // The pairs that were told, ascending, and their losses.
+  std::vector<uint32_t> ToldPairs() const;
+  std::vector<double> ToldLossesInOrder() const;
+
+  // Everything except leases, which are forgotten: after Load every pair that is not settled is
+  // free, and counts as leased before, because it may have been.
+  void Save(ByteWriter& writer) const;
+  absl::Status Load(ByteReader& reader, absl::Time now);
+
+ private:
+  enum class State : uint8_t { kFree, kLeased, kTold, kDropped, kNone };
+  struct Pair {
+    uint32_t holder = 0;  // the lease, if leased
+    uint16_t failures = 0;
+    State state = State::kFree;
+  };
+
+  // One evaluation, of a pair or of the parameters, has failed. Returns whether it is dropped.
+  bool Fail(Pair& pair, uint32_t lease) const;
+  void Settle(Pair& pair, State state);
+
+  uint32_t number_;
+  uint64_t version_;
+  SearchConfig config_;
+  float sigma_;
+
+  std::vector<Pair> pairs_;
+  std::vector<double> losses_;  // losses_per_pair for each pair
+  Pair evaluation_;             // kNone: the parameters are not evaluated
+  double evaluated_loss_ = 0;
+  uint32_t next_free_ = 0;    // no pair before it is free
+  bool has_begun_ = false;
+  uint32_t ever_leased_ = 0;  // all pairs before it were leased at some time
+  uint32_t num_told_ = 0;
+  uint32_t num_dropped_ = 0;
+  uint32_t num_leased_ = 0;
+  uint32_t num_non_finite_ = 0;
+  uint64_t num_examples_ = 0;
+  absl::Time first_told_ = absl::InfiniteFuture();
+};
+
+}  // namespace talweg::core

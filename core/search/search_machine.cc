@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/search/search_machine.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "absl/strings/str_cat.h"
+#include "core/base/check.h"
+#include "core/base/reasons.h"
+#include "core/base/status_macros.h"
+
+namespace talweg::core {
+
+SearchMachine::SearchMachine(uint64_t history, const ConfigureSearch& configuration)
+    : history_(history),
+      configuration_(configuration),
+      open_(std::make_unique<Generation>(1, 0, configuration.search)) {
+  TALWEG_CHECK(history != 0 && configuration.search.searches());
+}
+
+SearchEffects SearchMachine::Handle(const SearchEvent& event, absl::Time now) {
+  TALWEG_CHECK(!closed_.has_value() || std::holds_alternative<StepTaken>(event));
+  now_ = std::max(now_, now);
+  SearchEffects effects;
+  std::visit([&](const auto& typed) { On(typed, effects); }, event);
+  return effects;
+}
+
+absl::Time SearchMachine::NextTick() const {
+  return std::min(workers_.NextLook(), open_->Deadline());
+}
+
+// --- Workers.
+
+absl::StatusOr<uint32_t> SearchMachine::FindSearcher(uint64_t history, const std::string& worker,
+                                                     uint64_t incarnation) {
+  TALWEG_RETURN_IF_ERROR(CheckHistory(history));
+  TALWEG_ASSIGN_OR_RETURN(const uint32_t index,
+                          workers_.FindAndRenew(worker, incarnation, Rules()));
+  if (workers_[index].roles.Has(Role::kSearch)) return index;
+  return MakeError(Reason::kRoleMissing,
+                   absl::StrCat("worker \"", worker, "\" did not join to search"), "worker");
+}
+
+void SearchMachine::On(const Join& join, SearchEffects& effects) {
+  const absl::StatusOr<uint32_t> admitted =
+      workers_.Admit(join, configuration_.worker_limit, Rules(), effects.released);
+  effects.status = admitted.status();
+  if (!admitted.ok()) return;
+  effects.incarnation = workers_[*admitted].incarnation;
+  if (effects.incarnation != join.incarnation) return;  // It was a repeat.
+  effects.durable.emplace_back(
+      MemberAdmitted{join.worker, join.incarnation, join.roles, join.nonce});
+  ServeWaiting(effects);
+}
+
+void SearchMachine::On(const Heartbeat& heartbeat, SearchEffects& effects) {
+  effects.status = CheckHistory(heartbeat.history);
+  if (!effects.status.ok()) return;
+  effects.status =
+      workers_.FindAndRenew(heartbeat.worker, heartbeat.incarnation, Rules()).status();
+}
+
+void SearchMachine::On(const Leave& leave, SearchEffects& effects) {
+  effects.status = CheckHistory(leave.history);
+  if (!effects.status.ok()) return;
+  const absl::StatusOr<uint32_t> found =
+      workers_.FindAndRenew(leave.worker, leave.incarnation, Rules());
+  effects.status = found.status();
+  if (!found.ok()) return;
+  workers_.Leave(*found, Rules(), effects.released);
+  ServeWaiting(effects);
+}
+
+void SearchMachine::On(const CallEnded& ended, SearchEffects& /*effects*/) {
+  workers_.ForgetCall(ended, Rules());
+}
+
+void SearchMachine::On(const Tick& /*tick*/, SearchEffects& effects) {
+  workers_.Look(Rules());
+  CloseIfDue(effects);
+  if (!effects.step.has_value()) ServeWaiting(effects);
+}
+
+// --- Leases.
+
+std::optional<EvaluationLease> SearchMachine::LeaseTo(uint32_t index, uint32_t capacity) {
+  if (finished()) return std::nullopt;
+  Searcher& worker = workers_[index];
+  const bool held = Rules().HoldsLease(worker);
+  if (!held) {
+    const bool had_begun = open_->has_begun();
+    const uint32_t lease = last_lease_ + 1;
+    PairRange range;
+    if (open_->EvaluationIsFree()) {
+      open_->LeaseEvaluation(lease);
+    } else if (const std::optional<PairRange> leased = open_->Lease(lease, capacity)) {
+      range = *leased;
+    } else {
+      return std::nullopt;
+    }
+    if (!had_begun) opened_ = now_;
+    last_lease_ = lease;
+    worker.lease = lease;
+    worker.generation = open_->number();
+    worker.range = range;
+    worker.expires = now_ + absl::Seconds(open_->config().evaluation_seconds);
+    workers_.LookAt(index, worker.expires);
+  }
+  return EvaluationLease{open_->number(),    version_,      worker.range.first,
+                         worker.range.count, open_->sigma(), worker.expires - now_,
+                         held};
+}
+
+AskAnswer SearchMachine::AnswerOf(std::optional<EvaluationLease> lease) const {
+  return {std::move(lease), finished(), version_, open_->number()};
+}
+
+void SearchMachine::On(const Ask& ask, SearchEffects& effects) {
+  const absl::StatusOr<uint32_t> found = FindSearcher(ask.history, ask.worker, ask.incarnation);
+  effects.status = found.status();
+  if (!found.ok()) return;
+  std::optional<EvaluationLease> lease = LeaseTo(*found, ask.capacity);
+  if (lease.has_value() || finished() || !ask.may_wait) {
+    effects.asked = AnswerOf(std::move(lease));
+    return;
+  }
+  Searcher& worker = workers_[*found];
+  worker.capacity = ask.capacity;
+  workers_.calls().Add(worker, {ask.ticket});
+  waiting_.emplace_back(*found, worker.incarnation);
+  effects.waits = true;
+  if (waiting_.size() <= 2 * workers_.num_members() + 16) return;
+  // Workers that gave up and asked again stand there several times.
+  std::deque<std::pair<uint32_t, uint64_t>> waiting;
+  for (const auto& place : waiting_) {
+    const Searcher& each = workers_[place.first];
+    const bool waits = each.incarnation == place.second && !each.calls.empty();
+    if (waits && std::find(waiting.begin(), waiting.end(), place) == waiting.end()) {
+      waiting.push_back(place);
+    }
+  }
+  waiting_ = std::move(waiting);
+}
+
+void SearchMachine::ServeWaiting(SearchEffects& effects) {
+  while (!waiting_.empty()) {
+    const auto [index, incarnation] = waiting_.front();
+    Searcher& worker = workers_[index];
+    if (worker.incarnation != incarnation || worker.calls.empty()) {
+      waiting_.pop_front();
+      continue;
+    }
+    std::optional<EvaluationLease> lease = LeaseTo(index, worker.capacity);
+    if (!lease.has_value() && !finished()) return;
+    waiting_.pop_front();
+    std::vector<Released> released;
+    workers_.calls().AnswerAll(worker, {}, LeaseEnd(), released);
+    for (const Released& call : released) {
+      effects.given.push_back({call.ticket, AnswerOf(lease)});
+    }
+  }
+}
+
+// --- Losses.
+
+absl::Status SearchMachine::CheckTell(const Tell& tell) const {
+  const auto bad = [](absl::string_view field, absl::string_view why) {
+    return MakeError(Reason::kFieldOutOfRange, why, field);
+  };
+  if (tell.generation == 0 || tell.generation > open_->number()) {
+    return bad("generation", absl::StrCat("generation is ", tell.generation, ", open is ",
+                                          open_->number()));
+  }
+  const size_t per_pair = tell.evaluate ? 1 : configuration_.search.losses_per_pair();
+  const size_t num_pairs = tell.losses.size() / per_pair;
+  if (tell.losses.empty() || tell.losses.size() % per_pair != 0 ||
+      (tell.evaluate && num_pairs != 1)) {
+    return bad("losses", absl::StrCat("there are ", tell.losses.size(), " losses, expected ",
+                                      tell.evaluate ? "1, that of the parameters"
+                                                    : absl::StrCat(per_pair, " for each pair")));
+  }
+  if (!tell.statuses.empty() && tell.statuses.size() != num_pairs) {
+    return bad("statuses", absl::StrCat("there are ", tell.statuses.size(), " statuses for ",
+                                        num_pairs, " pairs"));
+  }
+  if (tell.evaluate && tell.first_pair != 0) {
+    return bad("first_pair", "first_pair is for pairs, and the loss of the parameters is told");
+  }
+  // A generation that has closed may have had more pairs.
+  const bool is_open = tell.generation == open_->number();
+  if (!tell.evaluate && is_open && tell.first_pair + num_pairs > open_->num_pairs()) {
+    return bad("first_pair", absl::StrCat("pairs ", tell.first_pair, " to ",
+                                          tell.first_pair + num_pairs - 1, " are told, and there are ",
+                                          open_->num_pairs()));
+  }
+  return absl::OkStatus();
+}
+
+void SearchMachine::On(const Tell& tell, SearchEffects& effects) {
+  const absl::StatusOr<uint32_t> found = FindSearcher(tell.history, tell.worker, tell.incarnation);
+  effects.status = found.ok() ? CheckTell(tell) : found.status();
+  if (!effects.status.ok()) return;
+  TellAnswer& answer = effects.told.emplace();
+  const size_t per_pair = configuration_.search.losses_per_pair();
+  const PairRange range{tell.first_pair, static_cast<uint32_t>(tell.losses.size() / per_pair)};
+  if (tell.generation < open_->number() || finished()) {
+    answer.verdict = TellVerdict::kLate;
+  } else if (tell.evaluate ? !open_->config().evaluates(version_) : !open_->WasLeased(range)) {
+    answer.verdict = TellVerdict::kNotLeased;
+  } else {
+    answer.counts = open_->Take(tell, workers_[*found].lease, now_);
+    const TellCounts& counts = answer.counts;
+    if (counts.num_accepted + counts.num_to_retry + counts.num_dropped == 0) {
+      answer.verdict = TellVerdict::kRepeated;
+    } else {
+      effects.durable.emplace_back(LossesTold{tell});
+      CloseIfDue(effects);
+      if (!effects.step.has_value()) ServeWaiting(effects);
+    }
+  }
+  answer.version = version_ + (effects.step.has_value() ? 1 : 0);
+  answer.generation = open_->number() + (effects.step.has_value() ? 1 : 0);
+  answer.finished = configuration_.search.IsFinishedAt(answer.version);
+}
+
+// --- Versions.
+
+void SearchMachine::CloseIfDue(SearchEffects& effects) {
+  if (finished()) return;
+  if (open_->IsLost()) return OpenNext();
+  if (open_->MustClose(now_)) OrderStep(effects);
+}
+
+void SearchMachine::OpenNext() {
+  if (next_.has_value()) configuration_ = *std::exchange(next_, std::nullopt);
+  open_ = std::make_unique<Generation>(open_->number() + 1, version_, configuration_.search);
+}
+
+void SearchMachine::OrderStep(SearchEffects& effects) {
+  const SearchConfig& config = open_->config();
+  auto record = std::make_shared<GenerationRecord>();
+  record->version = version_ + 1;
+  record->generation = open_->number();
+  record->num_pairs = open_->num_pairs();
+  record->config_version = config_version();
+  record->learning_rate = configuration_.schedule.LearningRate(version_ + 1);
+  record->sigma = open_->sigma();
+  record->pairs = open_->ToldPairs();
+  record->losses = open_->ToldLossesInOrder();
+  record->evaluated = open_->evaluated();
+  record->opened = opened_;
+  record->closed = now_;
+  auto shaped = std::make_shared<const ShapedLosses>(
+      Shape(config, {record->pairs, record->losses, record->evaluated, record->sigma}));
+
+  SearchNumbers numbers;
+  const LossSpread spread = SpreadOf(record->losses);
+  numbers.generation = record->generation;
+  numbers.num_pairs = record->num_pairs;
+  numbers.num_counted = static_cast<uint32_t>(record->pairs.size());
+  numbers.num_dropped = open_->num_dropped();
+  numbers.num_non_finite = open_->num_non_finite();
+  numbers.num_ties = spread.num_ties;
+  numbers.loss_mean = spread.mean;
+  numbers.loss_deviation = spread.deviation;
+  numbers.loss_min = spread.min;
+  numbers.loss_max = spread.max;
+  numbers.evaluated_loss = record->evaluated;
+  numbers.sigma = record->sigma;
+  numbers.num_examples = open_->num_examples();
+  if (config.keeps_best()) {
+    numbers.accepted = !shaped->weights.empty();
+  } else if (config.shaping == Shaping::kNone) {
+    const auto sigma = static_cast<double>(record->sigma);
+    numbers.gradient_learning_rate =
+        record->learning_rate * (config.scale == EstimateScale::kTutorial ? sigma * sigma : 1);
+  }
+  StepReport report;
+  report.learning_rate = record->learning_rate;
+  report.contributors = numbers.num_counted;
+  report.total_weight = numbers.num_counted;
+  report.loss = numbers.evaluated_loss.value_or(numbers.loss_mean);
+
+  StepOrder order;
+  order.number = version_ + 1;
+  order.learning_rate = record->learning_rate;
+  order.contributors = numbers.num_counted;
+  order.total_weight = numbers.num_counted;
+  effects.step = SearchOrder{order, record->generation, shaped};
+  closed_ = Closed{std::move(record), std::move(report), numbers, std::move(shaped)};
+}
+
+// With g = sum_p a_p eps_p, a_p = c w_p, over n pairs, and E eps_p = 0, E |eps_p|^2 = d:
+//   S = (|g|^2 - d sum a_p^2) n / (n - 1)   has the expectation |E g|^2, and
+//   E |g - E g|^2 = E |g|^2 - |E g|^2       is estimated by |g|^2 - S.
+std::optional<double> SearchMachine::SignalToNoise(double gradient_norm) const {
+  const std::vector<PairWeight>& weights = closed_->shaped->weights;
+  if (configuration_.search.keeps_best() || weights.size() < 2) return std::nullopt;
+  const double factor = closed_->shaped->factor;
+  double sum = 0;
+  for (const PairWeight& pair : weights) {
+    const double share = factor * static_cast<double>(pair.weight);
+    sum += share * share;
+  }
+  // A low rank perturbation has the same mean square.
+  const double rank = configuration_.search.perturbation == PerturbationKind::kLowRank
+                          ? static_cast<double>(configuration_.search.rank)
+                          : 1;
+  const double all = gradient_norm * gradient_norm;
+  const double by_chance = static_cast<double>(configuration_.num_trained) * rank * sum;
+  const auto n = static_cast<double>(weights.size());
+  const double signal = std::max(0.0, (all - by_chance) * n / (n - 1));
+  const double noise = all - signal;
+  if (!std::isfinite(signal) || !(noise > 0)) return std::nullopt;
+  return signal / noise;
+}
+
+void SearchMachine::On(const StepTaken& taken, SearchEffects& effects) {
+  TALWEG_CHECK(closed_.has_value());
+  closed_->numbers.weight_norm = taken.weight_norm;
+  closed_->numbers.signal_to_noise = SignalToNoise(taken.gradient_norm);
+  Closed closed = *std::exchange(closed_, std::nullopt);
+  closed.record->parameters_checksum = taken.parameters_checksum;
+  closed.report.gradient_norm = taken.gradient_norm;
+  closed.report.clip_factor = taken.clip_factor;
+  closed.report.update_norm = taken.update_norm;
+  closed.report.num_non_finite = taken.num_non_finite;
+  closed.report.first_non_finite = taken.first_non_finite;
+  closed.report.state_digest = taken.state_digest;
+  closed.report.search = std::make_shared<const SearchNumbers>(closed.numbers);
+  last_step_ = std::make_shared<const StepReport>(std::move(closed.report));
+  ++version_;
+  effects.made = std::move(closed.record);
+  effects.durable.emplace_back(GenerationMade{effects.made});
+  OpenNext();
+  ServeWaiting(effects);
+}
+
+void SearchMachine::On(const ConfigureSearch& configure, SearchEffects& effects) {
+  effects.durable.emplace_back(SearchConfigured{configure.config_version});
+  if (open_->has_begun() && !finished()) {
+    next_ = configure;
+    return;
+  }
+  next_.reset();
+  configuration_ = configure;
+  open_ = std::make_unique<Generation>(open_->number(), version_, configuration_.search);
+  // Deadlines may have become shorter, and there may be more to lease.
+  workers_.LookAtAll(now_);
+  ServeWaiting(effects);
+}
+
+// --- What is told.
+
+GenerationDescription SearchMachine::Describe(absl::Time now) const {
+  GenerationDescription description;
+  description.generation = open_->number();
+  description.version = version_;
+  description.num_pairs = open_->num_pairs();
+  description.num_told = open_->num_told();
+  description.num_leased = open_->num_leased();
+  description.num_dropped = open_->num_dropped();
+  description.needs_evaluation = open_->NeedsEvaluation();
+  workers_.table().ForEach([&](uint32_t index) {
+    const Searcher& worker = workers_[index];
+    const bool holds = worker.lease != 0 && worker.generation == open_->number() &&
+                       open_->IsHeld(worker.lease, worker.range);
+    if (holds) ++description.num_leases;
+    if (!worker.calls.empty()) ++description.num_waiting;
+  });
+  if (open_->has_begun()) description.open = std::max(absl::ZeroDuration(), now - opened_);
+  if (open_->Deadline() != absl::InfiniteFuture()) {
+    description.closes_in = std::max(absl::ZeroDuration(), open_->Deadline() - now);
+  }
+  return description;
+}
+
+}  // namespace talweg::core
