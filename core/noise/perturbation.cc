@@ -108,7 +108,8 @@ void Perturbation::Estimate(uint32_t generation, std::span<const PairWeight> wei
         }
         SumLowRank(
             keys_, domain(), generation, {tensor.rows, tensor.cols, rank_, tensor.first_number},
-            weights, factor, first, last, [&](uint64_t element, std::span<const float> values) {
+            weights, factor / std::sqrt(static_cast<double>(rank_)), first, last,
+            [&](uint64_t element, std::span<const float> values) {
               std::copy(values.begin(), values.end(), to.begin() + (position + element - first));
             });
       });

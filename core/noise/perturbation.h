@@ -30,8 +30,9 @@
 //   m n                for k = k', l = l' other than k                     r (r - 1) times
 //   (m + 2) (n + 2)    for k = k' = l = l' (with signs: m n)               r times
 //   1                  for k, k' different and l, l' the same two          2 r (r - 1) times
-// and 0 otherwise. So rank 1 costs a matrix of 512 x 512 0.8 % more pairs than DENSE does, for the
-// same error; and with signs, nothing.
+// and 0 otherwise. With several tensors, d is the number of all elements, and the term in r of each
+// matrix counts by its share of |G|^2. So rank 1 costs a matrix of 512 x 512 0.8 % more pairs than
+// DENSE does, for the same error; and with signs, nothing.
 //
 // Source: Sarkar et al. 2025, arXiv:2511.16652 (low rank); Salimans et al. 2017, arXiv:1703.03864
 // (antithetic pairs).
@@ -84,9 +85,8 @@ class Perturbation {
   void Perturb(Draw draw, float sigma, uint64_t begin, std::span<const float> from,
                std::span<float> to) const;
 
-  // to[i] = factor times the sum over `weights` of w_p times element begin + i of displacement p,
-  // without sigma and, for low rank, without 1 / sqrt(rank): both belong to `factor`. `weights` is
-  // in ascending order of the pairs; if it is empty, the sum is 0.
+  // to[i] = factor times the sum over `weights` of w_p times element begin + i of the displacement
+  // p of sigma 1. `weights` is in ascending order of the pairs; if it is empty, the sum is 0.
   //
   // Costs about what drawing costs: num_numbers() numbers per pair, and for a matrix of low rank a
   // product and a sum per element, pair and rank. There, spans of many whole rows cost least
@@ -98,7 +98,8 @@ class Perturbation {
   // b [rank, cols], without sigma / sqrt(rank).
   void Factors(Draw draw, size_t tensor, std::span<float> a, std::span<float> b) const;
 
-  // What A is multiplied with in a low-rank displacement: float32(sigma / sqrt(rank)).
+  // What A is multiplied with in the displacement of a matrix: float32(sigma / sqrt(rank)). For
+  // `rank` > 0.
   float ScaleOf(float sigma) const;
 
  private:

@@ -185,31 +185,14 @@ TEST(PerturbationTest, WithoutPairsTheEstimateIsZero) {
   }
 }
 
-// The random search keeps a displacement by an estimate of one pair with weight -sigma, or -s for
-// low rank: subtracting it must be adding dW, in every bit.
-TEST(PerturbationTest, EstimateOfOnePairIsTheDisplacement) {
-  constexpr float kSigma = 0.03f;
-  for (const Case& c : kCases) {
-    SCOPED_TRACE(c.name());
-    const Perturbation perturbation = Make(c);
-    const size_t size = perturbation.num_elements();
-    std::vector<float> change(size), plus(size), from(size), gradient(size), got(size);
-    TestNumbers numbers(9);
-    for (float& value : from) value = numbers.Weight();
-    perturbation.Perturb({4, 70}, kSigma, 0, from, plus);
-    perturbation.Displacement({4, 70}, kSigma, 0, change);
-    // A tensor without a matrix has the factor 1 in every case, so compare those of one kind.
-    const float scale = c.rank == 0 ? kSigma : perturbation.ScaleOf(kSigma);
-    const PairWeight weight = {70, -scale};
-    perturbation.Estimate(4, {&weight, 1}, 1, 0, gradient);
-    uint64_t element = 0;
-    for (const TensorExtent& tensor : kTensors) {
-      if (c.rank == 0 || tensor.rows > 0) {
-        for (uint64_t i = element; i < element + tensor.num_elements; ++i) {
-          EXPECT_EQ(plus[i], from[i] - gradient[i]) << "element " << i;
-        }
-      }
-      element += tensor.num_elements;
+TEST(PerturbationTest, ScaleOfAMatrixIsSigmaOverTheRootOfTheRankInFloat64) {
+  TestNumbers numbers(9);
+  for (uint32_t rank = 1; rank < 200; ++rank) {
+    const Perturbation perturbation = Make({false, rank}, {});
+    for (int i = 0; i < 20; ++i) {
+      const float sigma = numbers.Weight();
+      const double root = std::sqrt(static_cast<double>(rank));
+      EXPECT_EQ(static_cast<float>(static_cast<double>(sigma) / root), perturbation.ScaleOf(sigma));
     }
   }
 }
@@ -244,31 +227,25 @@ TEST(PerturbationTest, LargeLayoutsReachNumbersBeyondThirtyTwoBits) {
   }
 }
 
-// E |g - G|^2 / |G|^2 of one pair, as perturbation.h says.
-double VarianceOf(const Case& c, double m, double n) {
-  const double d = m * n;
-  if (c.rank == 0) return c.signs ? d - 1 : d + 1;
+// The c of perturbation.h for a matrix [m, n] among d elements; m = 0 for a vector.
+double VarianceOf(const Case& c, double m, double n, double d) {
+  if (c.rank == 0 || m == 0) return c.signs ? d - 1 : d + 1;
   const double r = c.rank;
   return c.signs ? d + 1 - 2 / r : d + 1 + 2 * (m + n + 1) / r;
 }
 
-// For a linear loss <G, W>: many estimates of few pairs each.
+// For a linear loss <G, W> of a matrix and a vector: many estimates of few pairs each.
 TEST(PerturbationTest, EstimateOfALinearLossHasItsGradientAsMeanAndTheVarianceOfTheHeader) {
-  constexpr size_t kRows = 6, kCols = 9, kSize = kRows * kCols;
+  constexpr size_t kRows = 6, kCols = 9, kMatrix = kRows * kCols, kSize = kMatrix + 5;
   constexpr uint32_t kPairs = 4;
-  constexpr uint32_t kGenerations = 20000;
+  constexpr uint32_t kGenerations = 10000;
   TestNumbers numbers(10);
   std::vector<double> gradient(kSize);
-  double squared_norm = 0;
-  for (double& value : gradient) {
-    value = numbers.Weight();
-    squared_norm += value * value;
-  }
+  for (double& value : gradient) value = numbers.Weight();
   for (const Case& c : {Case{false, 0}, Case{false, 1}, Case{false, 4}, Case{true, 0},
                         Case{true, 1}, Case{true, 4}}) {
     SCOPED_TRACE(c.name());
-    const Perturbation perturbation = Make(c, {{kSize, kRows}});
-    const double scale = c.rank == 0 ? 1 : 1 / std::sqrt(c.rank);
+    const Perturbation perturbation = Make(c, {{kMatrix, kRows}, {kSize - kMatrix, 0}});
     std::vector<double> sum(kSize), sum_of_squares(kSize);
     double errors = 0, squared_errors = 0;
     for (uint32_t generation = 0; generation < kGenerations; ++generation) {
@@ -280,7 +257,7 @@ TEST(PerturbationTest, EstimateOfALinearLossHasItsGradientAsMeanAndTheVarianceOf
         for (size_t i = 0; i < kSize; ++i) difference += gradient[i] * change[i];
         weights.push_back({pair, static_cast<float>(difference)});
       }
-      perturbation.Estimate(generation, weights, scale / kPairs, 0, estimate);
+      perturbation.Estimate(generation, weights, 1.0 / kPairs, 0, estimate);
       double error = 0;
       for (size_t i = 0; i < kSize; ++i) {
         sum[i] += estimate[i];
@@ -298,7 +275,11 @@ TEST(PerturbationTest, EstimateOfALinearLossHasItsGradientAsMeanAndTheVarianceOf
     }
     const double mean = errors / kGenerations;
     const double variance = squared_errors / kGenerations - mean * mean;
-    const double expected = VarianceOf(c, kRows, kCols) / kPairs * squared_norm;
+    double expected = 0;
+    for (size_t i = 0; i < kSize; ++i) {
+      const double of_tensor = VarianceOf(c, i < kMatrix ? kRows : 0, kCols, kSize);
+      expected += of_tensor / kPairs * gradient[i] * gradient[i];
+    }
     const double standard_error = std::sqrt(variance / kGenerations);
     EXPECT_NEAR(expected, mean, 5 * standard_error);
     // Sharp enough to tell dense normals from those of rank 1 and 4.

@@ -99,6 +99,7 @@ struct PlainPerturbation {
       }
       total = total + static_cast<double>(sum);
     }
+    if (place.matrix) factor = factor / std::sqrt(static_cast<double>(rank));
     return static_cast<float>(total * factor);
   }
 };
