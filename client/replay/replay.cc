@@ -129,6 +129,7 @@ absl::Status Replay::Apply(const v1::WatchGenerationsResponse& message) {
   order.step.contributors = static_cast<uint32_t>(pairs.size());
   order.step.total_weight = static_cast<double>(pairs.size());
   order.generation = record.generation();
+  order.sigma = record.sigma();
   order.shaped = std::make_shared<const core::ShapedLosses>(
       core::Shape(state.config.search.value(), {pairs, losses, evaluated, record.sigma()}));
   state.estimate.Set(order);

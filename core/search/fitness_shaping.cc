@@ -25,19 +25,18 @@ double VarianceOf(absl::Span<const double> losses, double mean) {
   return sum / static_cast<double>(losses.size());
 }
 
-// sigma of a weight of A and B: what a low rank perturbation multiplies A with.
-float LowRankSigma(float sigma, uint64_t rank) {
-  return static_cast<float>(static_cast<double>(sigma) / std::sqrt(static_cast<double>(rank)));
-}
-
-ShapedLosses KeepBest(const SearchConfig& config, const ToldLosses& told,
-                      absl::Span<const double> losses, double evaluated) {
+ShapedLosses KeepBest(const ToldLosses& told, absl::Span<const double> losses, double evaluated) {
   const auto best = std::min_element(losses.begin(), losses.end());
   // Not `>=`: an evaluated loss that is not a number keeps the parameters as they are.
   if (!(*best < evaluated)) return {};
-  const uint32_t pair = told.pairs[static_cast<size_t>(best - losses.begin())];
-  const bool low_rank = config.perturbation == PerturbationKind::kLowRank;
-  return {{{pair, -(low_rank ? LowRankSigma(told.sigma, config.rank) : told.sigma)}}, 1};
+  ShapedLosses kept;
+  kept.kept_pair = told.pairs[static_cast<size_t>(best - losses.begin())];
+  return kept;
+}
+
+bool AllEqual(absl::Span<const double> losses) {
+  return std::all_of(losses.begin(), losses.end(),
+                     [&](double loss) { return loss == losses.front(); });
 }
 
 double ScaleOf(const SearchConfig& config, double sigma, double n) {
@@ -90,13 +89,10 @@ ShapedLosses Shape(const SearchConfig& config, const ToldLosses& told) {
     std::transform(losses.begin(), losses.end(), losses.begin(), std::negate<>());
     evaluated = -evaluated;
   }
-  if (config.keeps_best()) return KeepBest(config, told, losses, evaluated);
+  if (config.keeps_best()) return KeepBest(told, losses, evaluated);
 
   ShapedLosses shaped;
   shaped.factor = ScaleOf(config, static_cast<double>(told.sigma), static_cast<double>(n));
-  if (config.perturbation == PerturbationKind::kLowRank) {
-    shaped.factor /= std::sqrt(static_cast<double>(config.rank));
-  }
   double baseline = central ? 0 : BaselineOf(config, losses, evaluated);
   if (config.shaping == Shaping::kCenteredRanks) {
     const std::vector<uint32_t> ranks = DoubledRanks(losses);
@@ -108,7 +104,7 @@ ShapedLosses Shape(const SearchConfig& config, const ToldLosses& told) {
     const double mean = MeanOf(losses);
     const double variance = VarianceOf(losses, mean);
     baseline = mean;
-    shaped.factor = variance == 0 ? 0 : shaped.factor / std::sqrt(variance);
+    shaped.factor = AllEqual(losses) ? 0 : shaped.factor / std::sqrt(variance);
   }
   // The difference of two ranks is taken as it is: their halving is in the factor.
   const double share = config.shaping == Shaping::kCenteredRanks ? 1 : 2;

@@ -18,13 +18,14 @@
 //     CENTRAL     w = R+ - R-,        c <- c / (4 (N - 1)),  N = 2n losses
 //     ONE_SIDED   w = R - (N - 1),    c <- c / (2 (N - 1)),  N = n losses
 //
-//   perturbation LOW_RANK of rank r: c <- c / sqrt(r)
-//
 // A rank R / (2 (N - 1)) - 1/2 is in [-1/2, 1/2], and equal losses share the average rank; a
-// weight is a whole number, so that no rounding can favour one of them. If all losses are equal, c
-// is 0. IF_BETTER takes the one pair with the smallest loss, if that is below the loss at the
-// parameters, with the weight -sigma (low rank: -float(sigma / sqrt(r))) and c = 1: gradient descent
-// at rate 1 then makes exactly the point that was evaluated.
+// weight is a whole number, so that no rounding can favour one of them. With one loss, or with
+// Z_SCORE if all losses are equal, c is 0. (The losses are compared: their mean is rounded, so that
+// their variance need not be 0.)
+//
+// IF_BETTER takes the pair with the smallest loss, the first one if there are several, if that loss
+// is below the loss at the parameters: g = -dW of that pair, else 0. Gradient descent at rate 1 then
+// makes exactly the point that was evaluated.
 //
 // Sources: Salimans et al. 2017, arXiv:1703.03864 (centred ranks); the page proto/NOISE.md has the
 // same definitions for other languages.
@@ -54,6 +55,8 @@ struct ToldLosses {
 struct ShapedLosses {
   std::vector<PairWeight> weights;  // ascending; empty: the estimate is 0
   double factor = 0;
+  // Set if the estimate is the negative displacement of this pair instead of a sum.
+  std::optional<uint32_t> kept_pair = std::nullopt;
 };
 
 // O(n log n) with ranks, else O(n). If the configuration needs the evaluated loss, it must be there.

@@ -127,6 +127,7 @@ struct GenerationRecord {
 struct SearchOrder {
   StepOrder step;
   uint32_t generation = 0;
+  float sigma = 0;
   std::shared_ptr<const ShapedLosses> shaped;
 };
 

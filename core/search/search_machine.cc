@@ -271,7 +271,7 @@ void SearchMachine::OrderStep(SearchEffects& effects) {
   numbers.sigma = record->sigma;
   numbers.num_examples = open_->num_examples();
   if (config.keeps_best()) {
-    numbers.accepted = !shaped->weights.empty();
+    numbers.accepted = shaped->kept_pair.has_value();
   } else if (config.shaping == Shaping::kNone) {
     const auto sigma = static_cast<double>(record->sigma);
     numbers.gradient_learning_rate =
@@ -288,7 +288,7 @@ void SearchMachine::OrderStep(SearchEffects& effects) {
   order.learning_rate = record->learning_rate;
   order.contributors = numbers.num_counted;
   order.total_weight = numbers.num_counted;
-  effects.step = SearchOrder{order, record->generation, shaped};
+  effects.step = SearchOrder{order, record->generation, record->sigma, shaped};
   closed_ = Closed{std::move(record), std::move(report), numbers, std::move(shaped)};
 }
 
@@ -304,12 +304,8 @@ std::optional<double> SearchMachine::SignalToNoise(double gradient_norm) const {
     const double share = factor * static_cast<double>(pair.weight);
     sum += share * share;
   }
-  // A low rank perturbation has the same mean square.
-  const double rank = configuration_.search.perturbation == PerturbationKind::kLowRank
-                          ? static_cast<double>(configuration_.search.rank)
-                          : 1;
   const double all = gradient_norm * gradient_norm;
-  const double by_chance = static_cast<double>(configuration_.num_trained) * rank * sum;
+  const double by_chance = static_cast<double>(configuration_.num_trained) * sum;
   const auto n = static_cast<double>(weights.size());
   const double signal = std::max(0.0, (all - by_chance) * n / (n - 1));
   const double noise = all - signal;

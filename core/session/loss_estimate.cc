@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/session/loss_estimate.h"
 
+#include <span>
 #include <utility>
+
+#include "core/kernels/negate.h"
 
 namespace talweg::core {
 
@@ -26,6 +29,7 @@ void LossEstimate::Prepare() {
 
 void LossEstimate::Set(const SearchOrder& order) {
   generation_ = order.generation;
+  sigma_ = order.sigma;
   shaped_ = order.shaped;
 }
 
@@ -33,9 +37,14 @@ void LossEstimate::AddStages(const StepOrder& /*order*/, std::shared_ptr<const G
                              Work& work) {
   gradient_->Begin(std::move(map));
   work.AddShards(gradient_->size(), [this](Shard shard) {
-    const absl::Span<float> to = View(gradient_->values(), shard);
-    perturbation_.Estimate(generation_, shaped_->weights, shaped_->factor, shard.begin,
-                           {to.data(), to.size()});
+    const absl::Span<float> view = View(gradient_->values(), shard);
+    const std::span<float> to(view.data(), view.size());
+    if (shaped_->kept_pair.has_value()) {
+      perturbation_.Displacement({generation_, *shaped_->kept_pair}, sigma_, shard.begin, to);
+      Negate(view);
+    } else {
+      perturbation_.Estimate(generation_, shaped_->weights, shaped_->factor, shard.begin, to);
+    }
     gradient_->Measure(shard);
   });
 }

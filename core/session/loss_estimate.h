@@ -41,6 +41,7 @@ class LossEstimate final : public GradientSource {
   const Perturbation perturbation_;
   std::unique_ptr<StagedGradient> gradient_;  // null before the first Prepare
   uint32_t generation_ = 0;
+  float sigma_ = 0;
   std::shared_ptr<const ShapedLosses> shaped_;
 };
 
