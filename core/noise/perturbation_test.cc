@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/noise/noise_testing.h"
-#include "core/noise/plain_perturbation.h"
+#include "core/noise/perturbation_testing.h"
 
 namespace talweg::core {
 namespace {
