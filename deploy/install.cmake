@@ -29,7 +29,7 @@ install(DIRECTORY client/cpp/talweg DESTINATION ${include_dir}/client/cpp
   FILES_MATCHING PATTERN "*.h" PATTERN "fake_*.h" EXCLUDE
   PATTERN "grpc_connection.h" EXCLUDE PATTERN "grpc_step_stream.h" EXCLUDE)
 install(DIRECTORY core/base core/noise DESTINATION ${include_dir}/core
-  FILES_MATCHING PATTERN "*.h")
+  FILES_MATCHING PATTERN "*.h" PATTERN "*_testing.h" EXCLUDE PATTERN "*-inl.h" EXCLUDE)
 install(DIRECTORY ${PROJECT_BINARY_DIR}/proto/generated/ DESTINATION ${include_dir}
   FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY proto/talweg proto/google
