@@ -282,7 +282,8 @@ export function weigh(losses, {difference = 'CENTRAL', scale = 'GRADIENT', shapi
     subtracted = sumOf(values) / count;
     const variance = sumOf(values.map((v) => (v - subtracted) * (v - subtracted))) / count;
     // The mean is rounded, so that equal losses may have a variance above 0.
-    factor = values.every((v) => v === values[0]) ? 0 : factor / Math.sqrt(variance);
+    const same = variance === 0 || values.every((v) => v === values[0]);
+    factor = same ? 0 : factor / Math.sqrt(variance);
   } else if (shaping !== 'NONE') {
     throw new RangeError(`shaping ${shaping}`);
   } else if (!directional && baseline === 'MEAN') {

@@ -296,8 +296,10 @@ def weigh(losses, sigma, *, difference="CENTRAL", scale="GRADIENT", shaping="NON
     mean = _sum(flat) / count
     if shaping == "Z_SCORE":
         variance = _sum((flat - mean) ** 2) / count
-        # The mean is rounded, so that equal losses may have a variance above 0.
-        factor = 0.0 if (flat == flat[0]).all() else factor / math.sqrt(variance)
+        # The mean is rounded, so that equal losses may have a variance above 0. That of others is 0 if
+        # their squares are too small for float64.
+        same = variance == 0 or (flat == flat[0]).all()
+        factor = 0.0 if same else factor / math.sqrt(variance)
     elif shaping != "NONE":
         raise ValueError(f"unknown shaping {shaping}")
     if difference == "CENTRAL":

@@ -104,7 +104,8 @@ ShapedLosses Shape(const SearchConfig& config, const ToldLosses& told) {
     const double mean = MeanOf(losses);
     const double variance = VarianceOf(losses, mean);
     baseline = mean;
-    shaped.factor = AllEqual(losses) ? 0 : shaped.factor / std::sqrt(variance);
+    shaped.factor =
+        variance == 0 || AllEqual(losses) ? 0 : shaped.factor / std::sqrt(variance);
   }
   // The difference of two ranks is taken as it is: their halving is in the factor.
   const double share = config.shaping == Shaping::kCenteredRanks ? 1 : 2;
@@ -127,6 +128,7 @@ LossSpread SpreadOf(absl::Span<const double> losses) {
     if (as_before || as_behind) ++spread.num_ties;
   }
   std::erase_if(sorted, [](double loss) { return std::isinf(loss); });
+  spread.num_finite = sorted.size();
   if (sorted.empty()) return spread;
   spread.mean = MeanOf(sorted);
   spread.deviation = std::sqrt(VarianceOf(sorted, spread.mean));

@@ -20,8 +20,8 @@
 //
 // A rank R / (2 (N - 1)) - 1/2 is in [-1/2, 1/2], and equal losses share the average rank; a
 // weight is a whole number, so that no rounding can favour one of them. With one loss, or with
-// Z_SCORE if all losses are equal, c is 0. (The losses are compared: their mean is rounded, so that
-// their variance need not be 0.)
+// Z_SCORE if all losses are equal or their variance is 0, c is 0. (The losses are compared: their
+// mean is rounded, so that their variance need not be 0.)
 //
 // IF_BETTER takes the pair with the smallest loss, the first one if there are several, if that loss
 // is below the loss at the parameters: g = -dW of that pair, else 0. Gradient descent at rate 1 then
@@ -67,6 +67,7 @@ std::vector<uint32_t> DoubledRanks(absl::Span<const double> losses);
 
 // What a report says of losses. Infinite ones are left out of everything but `num_ties`.
 struct LossSpread {
+  size_t num_finite = 0;  // if it is 0, so are the next four
   double mean = 0, deviation = 0, min = 0, max = 0;
   uint32_t num_ties = 0;  // losses that are equal to another one
 };

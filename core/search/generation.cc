@@ -90,43 +90,50 @@ void Generation::Settle(Pair& pair, State state) {
   if (state == State::kDropped) ++num_dropped_;
 }
 
-bool Generation::Fail(Pair& pair, uint32_t lease) const {
-  if (++pair.failures >= config_.max_failures) return true;
-  // Somebody else who holds it may still succeed.
-  if (pair.state == State::kLeased && pair.holder == lease) pair.state = State::kFree;
-  return false;
+bool Generation::Fail(Pair& pair) const {
+  pair.holder = 0;
+  if (pair.state == State::kLeased) pair.state = State::kFree;
+  return ++pair.failures >= config_.max_failures;
 }
 
 TellCounts Generation::Take(const Tell& tell, uint32_t lease, absl::Time now) {
-  TellCounts counts;
-  const auto status_of = [&](size_t index) {
-    return tell.statuses.empty() ? PairStatus::kOk : tell.statuses[index];
-  };
-  if (tell.evaluate) {
-    if (!NeedsEvaluation()) {
-      counts.num_repeated = 1;
-      return counts;
-    }
-    const double loss = tell.losses.front();
+  const TellCounts counts = tell.evaluate ? TakeEvaluation(tell, lease) : TakePairs(tell, lease, now);
+  if (counts.num_accepted + counts.num_to_retry + counts.num_dropped > 0) {
     num_examples_ += tell.num_examples;
-    if (status_of(0) == PairStatus::kOk && IsFiniteLoss(loss)) {
-      evaluated_loss_ = loss;
-      evaluation_.state = State::kTold;
-      counts.num_accepted = 1;
-      return counts;
-    }
+    has_begun_ = true;  // It may have been leased before a restart, which forgot that.
+  }
+  return counts;
+}
+
+TellCounts Generation::TakeEvaluation(const Tell& tell, uint32_t lease) {
+  TellCounts counts;
+  const PairStatus status = tell.statuses.empty() ? PairStatus::kOk : tell.statuses.front();
+  const double loss = tell.losses.front();
+  const bool is_loss = status == PairStatus::kOk && IsFiniteLoss(loss);
+  if (!NeedsEvaluation() || (!is_loss && !FailureCounts(evaluation_, lease))) {
+    counts.num_repeated = 1;
+  } else if (is_loss) {
+    evaluated_loss_ = loss;
+    evaluation_.state = State::kTold;
+    counts.num_accepted = 1;
+  } else {
     // There is no divisor that could follow: it is evaluated again, whatever the policy says.
-    if (status_of(0) != PairStatus::kFailed) ++num_non_finite_;
-    if (Fail(evaluation_, lease)) {
+    if (status != PairStatus::kFailed) ++num_non_finite_;
+    if (Fail(evaluation_)) {
       evaluation_.state = State::kDropped;
       counts.num_dropped = 1;
     } else {
       counts.num_to_retry = 1;
     }
-    return counts;
   }
+  return counts;
+}
+
+TellCounts Generation::TakePairs(const Tell& tell, uint32_t lease, absl::Time now) {
+  TellCounts counts;
   const size_t per_pair = config_.losses_per_pair();
   const size_t num_told = tell.losses.size() / per_pair;
+  std::vector<double> losses(per_pair);
   for (size_t index = 0; index < num_told; ++index) {
     const auto number = static_cast<uint32_t>(tell.first_pair + index);
     Pair& pair = pairs_[number];
@@ -134,46 +141,41 @@ TellCounts Generation::Take(const Tell& tell, uint32_t lease, absl::Time now) {
       ++counts.num_repeated;
       continue;
     }
-    PairStatus status = status_of(index);
-    const auto losses = tell.losses.begin() + static_cast<ptrdiff_t>(index * per_pair);
-    const auto kept = losses_.begin() + static_cast<ptrdiff_t>(number * per_pair);
-    std::copy(losses, losses + static_cast<ptrdiff_t>(per_pair), kept);
-    if (status != PairStatus::kFailed) {
-      uint32_t not_finite = 0;
-      for (size_t i = 0; i < per_pair; ++i) {
-        // A worker that says so may have no number for it.
-        if (status != PairStatus::kNonFinite && IsFiniteLoss(losses[static_cast<ptrdiff_t>(i)])) {
-          continue;
-        }
-        ++not_finite;
-        kept[static_cast<ptrdiff_t>(i)] = config_.WorstLoss();
-      }
-      num_non_finite_ += not_finite;
-      if (not_finite > 0 && config_.non_finite == NonFinitePolicy::kDrop) {
-        Settle(pair, State::kDropped);
-        ++counts.num_dropped;
-        continue;
-      }
-      if (not_finite == 0 || config_.non_finite == NonFinitePolicy::kWorst) {
-        Settle(pair, State::kTold);
-        ++counts.num_accepted;
-        first_told_ = std::min(first_told_, now);
-        continue;
-      }
+    const PairStatus status = tell.statuses.empty() ? PairStatus::kOk : tell.statuses[index];
+    uint32_t not_finite = 0;
+    for (size_t i = 0; i < per_pair && status != PairStatus::kFailed; ++i) {
+      losses[i] = tell.losses[index * per_pair + i];
+      // A worker that says so may have no number for it.
+      if (status != PairStatus::kNonFinite && IsFiniteLoss(losses[i])) continue;
+      ++not_finite;
+      losses[i] = config_.WorstLoss();
     }
-    const bool was_leased = pair.state == State::kLeased;
-    if (Fail(pair, lease)) {
-      Settle(pair, State::kDropped);
-      ++counts.num_dropped;
+    const bool failed = status == PairStatus::kFailed ||
+                        (not_finite > 0 && config_.non_finite == NonFinitePolicy::kRetry);
+    if (failed && !FailureCounts(pair, lease)) {
+      ++counts.num_repeated;
       continue;
     }
-    ++counts.num_to_retry;
-    if (pair.state != State::kFree) continue;
-    if (was_leased) --num_leased_;
-    next_free_ = std::min(next_free_, number);
-  }
-  if (counts.num_accepted + counts.num_to_retry + counts.num_dropped > 0) {
-    num_examples_ += tell.num_examples;
+    num_non_finite_ += not_finite;
+    if (failed) {
+      if (pair.state == State::kLeased) --num_leased_;
+      if (Fail(pair)) {
+        Settle(pair, State::kDropped);
+        ++counts.num_dropped;
+      } else {
+        next_free_ = std::min(next_free_, number);
+        ++counts.num_to_retry;
+      }
+    } else if (not_finite > 0 && config_.non_finite == NonFinitePolicy::kDrop) {
+      Settle(pair, State::kDropped);
+      ++counts.num_dropped;
+    } else {
+      std::copy(losses.begin(), losses.end(),
+                losses_.begin() + static_cast<ptrdiff_t>(number * per_pair));
+      Settle(pair, State::kTold);
+      first_told_ = std::min(first_told_, now);
+      ++counts.num_accepted;
+    }
   }
   return counts;
 }

@@ -5,8 +5,10 @@
 //
 // A pair is free, leased, told or dropped. The first losses that are told for a pair count, whoever
 // tells them; a failed evaluation makes the pair free again, or drops it once max_failures of them
-// were told. The evaluation of the parameters themselves, if the generation has one, has the same
-// life. Only this room includes this file.
+// were told. A failure counts only of the lease that the pair was given to last, and once: so it may
+// be told again, and who was too slow drops no pair that another worker evaluates. The evaluation of
+// the parameters themselves, if the generation has one, has the same life. Only this room includes
+// this file.
 #pragma once
 
 #include <cstddef>
@@ -58,8 +60,10 @@ class Generation {
 
   // Whether every pair of the range was leased at some time.
   bool WasLeased(PairRange range) const { return range.first + range.count <= ever_leased_; }
+  // Likewise the evaluation, if there is one: it is leased before any pair.
+  bool EvaluationWasLeased() const { return has_begun_ || ever_leased_ > 0; }
   // Takes what was told; its range is within the generation, and its losses are as many as they must
-  // be. `lease` is the teller's own one, 0 if it has none.
+  // be. `lease` is the one that the teller got last, 0 if it got none.
   TellCounts Take(const Tell& tell, uint32_t lease, absl::Time now);
 
   // --- The close.
@@ -94,13 +98,19 @@ class Generation {
  private:
   enum class State : uint8_t { kFree, kLeased, kTold, kDropped, kNone };
   struct Pair {
-    uint32_t holder = 0;  // the lease, if leased
+    uint32_t holder = 0;  // the lease that it was given to last; 0 once that has failed
     uint16_t failures = 0;
     State state = State::kFree;
   };
 
-  // One evaluation, of a pair or of the parameters, has failed. Returns whether it is dropped.
-  bool Fail(Pair& pair, uint32_t lease) const;
+  // One evaluation, of a pair or of the parameters, has failed, and the failure counts. Returns
+  // whether it is dropped.
+  bool Fail(Pair& pair) const;
+  static bool FailureCounts(const Pair& pair, uint32_t lease) {
+    return lease != 0 && pair.holder == lease;
+  }
+  TellCounts TakeEvaluation(const Tell& tell, uint32_t lease);
+  TellCounts TakePairs(const Tell& tell, uint32_t lease, absl::Time now);
   void Settle(Pair& pair, State state);
 
   uint32_t number_;

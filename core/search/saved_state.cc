@@ -108,8 +108,9 @@ absl::Status SearchMachine::Load(ByteReader& reader, absl::Time now, uint64_t hi
   loaded.open_ = std::make_unique<Generation>(number, loaded.version_, configuration_.search);
   TALWEG_RETURN_IF_ERROR(loaded.open_->Load(reader, now));
   TALWEG_RETURN_IF_ERROR(reader.Uint64(num_workers));
-  if (loaded.history_ == 0 || number == 0 || num_workers > configuration_.worker_limit) {
-    return MakeError(Reason::kStateCorrupt, "state has no history or too many workers");
+  // There may be more workers than are allowed by now.
+  if (loaded.history_ == 0 || number == 0) {
+    return MakeError(Reason::kStateCorrupt, "state has no history or no generation");
   }
   for (uint64_t each = 0; each < num_workers; ++each) {
     TALWEG_ASSIGN_OR_RETURN(const uint32_t index, ReadIdentity(reader, loaded.workers_.table()));

@@ -49,8 +49,8 @@ struct Tell {
   uint32_t capacity = 0;  // pairs that the worker wants next; 0: it asks for nothing
 };
 
-// The configuration changes with the next generation. If the open generation has not begun, it is
-// made anew.
+// The configuration changes with the next generation. If the open generation has not begun, the
+// next one opens in its place.
 struct ConfigureSearch {
   Schedule schedule;
   SearchConfig search;
@@ -93,7 +93,8 @@ enum class TellVerdict : uint8_t { kAccepted, kRepeated, kLate, kNotLeased };
 // What became of the pairs that were told.
 struct TellCounts {
   uint32_t num_accepted = 0;  // told for the first time, and they count
-  uint32_t num_repeated = 0;  // told or dropped before
+  // Told or dropped before; or failed, and that was told before, or another worker evaluates it.
+  uint32_t num_repeated = 0;
   uint32_t num_to_retry = 0;  // to be evaluated again
   uint32_t num_dropped = 0;   // now
 };

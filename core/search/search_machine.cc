@@ -88,6 +88,7 @@ void SearchMachine::On(const Tick& /*tick*/, SearchEffects& effects) {
 std::optional<EvaluationLease> SearchMachine::LeaseTo(uint32_t index, uint32_t capacity) {
   if (finished()) return std::nullopt;
   Searcher& worker = workers_[index];
+  Rules().IsLookedAt(worker);  // The tick that ends a lease may come late.
   const bool held = Rules().HoldsLease(worker);
   if (!held) {
     const bool had_begun = open_->has_begun();
@@ -207,9 +208,11 @@ void SearchMachine::On(const Tell& tell, SearchEffects& effects) {
   const PairRange range{tell.first_pair, static_cast<uint32_t>(tell.losses.size() / per_pair)};
   if (tell.generation < open_->number() || finished()) {
     answer.verdict = TellVerdict::kLate;
-  } else if (tell.evaluate ? !open_->config().evaluates(version_) : !open_->WasLeased(range)) {
+  } else if (tell.evaluate ? !open_->config().evaluates(version_) || !open_->EvaluationWasLeased()
+                           : !open_->WasLeased(range)) {
     answer.verdict = TellVerdict::kNotLeased;
   } else {
+    if (!open_->has_begun()) opened_ = now_;
     answer.counts = open_->Take(tell, workers_[*found].lease, now_);
     const TellCounts& counts = answer.counts;
     if (counts.num_accepted + counts.num_to_retry + counts.num_dropped == 0) {
@@ -228,7 +231,9 @@ void SearchMachine::On(const Tell& tell, SearchEffects& effects) {
   }
   answer.version = version_ + (effects.step.has_value() ? 1 : 0);
   answer.generation = open_->number() + (effects.step.has_value() ? 1 : 0);
-  answer.finished = configuration_.search.IsFinishedAt(answer.version);
+  const bool changes = effects.step.has_value() && next_.has_value();
+  answer.finished =
+      (changes ? *next_ : configuration_).search.IsFinishedAt(answer.version);
 }
 
 // --- Versions.
@@ -287,7 +292,12 @@ void SearchMachine::OrderStep(SearchEffects& effects) {
   report.learning_rate = record->learning_rate;
   report.contributors = numbers.num_counted;
   report.total_weight = numbers.num_counted;
-  report.loss = numbers.evaluated_loss.value_or(numbers.loss_mean);
+  // Derivatives are no losses, and an infinite one has no mean.
+  report.loss = numbers.evaluated_loss;
+  if (!report.loss.has_value() && spread.num_finite > 0 &&
+      config.told_differences() != Differences::kDirectional) {
+    report.loss = spread.mean;
+  }
 
   StepOrder order;
   order.number = version_ + 1;
@@ -347,9 +357,12 @@ void SearchMachine::On(const ConfigureSearch& configure, SearchEffects& effects)
     next_ = configure;
     return;
   }
+  // Its number is another: a lease that was given before a restart, which forgot it, is for the
+  // generation before, and its losses were measured as that one said.
+  const uint32_t number = open_->number() + (finished() ? 0 : 1);
   next_.reset();
   configuration_ = configure;
-  open_ = std::make_unique<Generation>(open_->number(), version_, configuration_.search);
+  open_ = std::make_unique<Generation>(number, version_, configuration_.search);
   // Deadlines may have become shorter, and there may be more to lease.
   workers_.LookAtAll(now_);
   ServeWaiting(effects);

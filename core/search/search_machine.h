@@ -26,7 +26,8 @@
 // pair may have been). A pair beyond the generation, a wrong number of losses, and a generation that
 // is not open yet, are FIELD_OUT_OF_RANGE.
 //
-// A configuration takes effect with the next generation; at once, if the open one has not begun.
+// A configuration takes effect with the next generation. If the open one has not begun, that is at
+// once: another generation opens in its place.
 //
 // Durable are a join that succeeded, losses that were taken, an accepted configuration, and a version
 // that was made.

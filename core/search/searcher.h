@@ -57,7 +57,6 @@ struct SearcherRules {
  private:
   void GiveBack(Searcher& worker) const {
     if (worker.generation == open.number()) open.Return(worker.lease, worker.range);
-    worker.lease = 0;
     worker.expires = absl::InfiniteFuture();
   }
 };

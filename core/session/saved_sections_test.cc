@@ -60,10 +60,20 @@ struct NamedSections {
 };
 
 TEST(SavedConfigTest, EverySectionIsSavedByItsName) {
-  const NamedSections saved(StoryConfig("muon"));
+  const NamedSections saved(SearchingConfig());
   ASSERT_EQ(saved.sections.size(), Sections().size());
   for (size_t index = 0; index < saved.sections.size(); ++index) {
     EXPECT_EQ(saved.sections[index].first, Sections()[index].name);
+  }
+}
+
+// So the state of a session that does not search has not a byte more than it had before there were
+// searches.
+TEST(SavedConfigTest, ASectionThatSaysNothingIsNotSaved) {
+  for (const SavedStory& story : SavedStories()) {
+    const NamedSections saved(story.config());
+    EXPECT_EQ(saved.sections.size(), Sections().size() - 1);
+    EXPECT_EQ(saved.sections.back().first, "digests");
   }
 }
 
@@ -97,6 +107,9 @@ TEST(SavedConfigTest, ASectionThatTheBytesLackHasItsDefaults) {
       EXPECT_EQ(SameConfig(*config, whole), SameConfig(expected, whole)) << section.name;
     }
   }
+  NamedSections searching(SearchingConfig());
+  std::erase_if(searching.sections, [](const auto& s) { return s.first == "search"; });
+  EXPECT_FALSE(Read(searching.bytes(), kStateFormat)->searches());
   // A method's own decay is the default, wherever its name stands.
   NamedSections saved(StoryConfig("muon"));
   std::reverse(saved.sections.begin(), saved.sections.end());
@@ -113,7 +126,7 @@ TEST(SavedConfigTest, AnUnknownSectionIsRefusedByName) {
 
 TEST(SavedConfigTest, ASectionThatIsThereTwiceIsRefused) {
   for (const Section& section : Sections()) {
-    NamedSections saved(StoryConfig("muon"));
+    NamedSections saved(SearchingConfig());
     const auto found = std::find_if(saved.sections.begin(), saved.sections.end(),
                                     [&](const auto& named) { return named.first == section.name; });
     ASSERT_NE(found, saved.sections.end());
@@ -127,7 +140,7 @@ TEST(SavedConfigTest, ASectionThatIsThereTwiceIsRefused) {
 TEST(SavedConfigTest, ASectionMustEndWhereItsSizeSays) {
   for (size_t index = 0; index < Sections().size(); ++index) {
     for (const bool longer : {false, true}) {
-      NamedSections saved(StoryConfig("muon"));
+      NamedSections saved(SearchingConfig());
       std::string& body = saved.sections[index].second;
       longer ? body.push_back('\0') : body.pop_back();
       EXPECT_EQ(ReasonName(Read(saved.bytes(), kStateFormat).status()), "STATE_CORRUPT");

@@ -147,6 +147,11 @@ absl::Status Session::LoadSearch(ByteReader& reader, uint32_t format, absl::Time
   configuration.config_version = in_force;
   search_.emplace(/*history=*/1, configuration);
   TALWEG_RETURN_IF_ERROR(search_->Load(reader, now, history));
+  if (search_->has_losses()) {  // Time alone may close the generation.
+    TALWEG_RETURN_IF_ERROR(PrepareTell([&]() -> absl::StatusOr<std::shared_ptr<Parameters>> {
+      return std::make_shared<Parameters>(num_elements());
+    }));
+  }
   if (!next_config_.has_value()) return absl::OkStatus();
   Follow(search_->Handle(SearchConfiguration(*next_config_), now));
   return absl::OkStatus();

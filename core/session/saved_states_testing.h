@@ -311,4 +311,14 @@ inline SavedStory StoryNamed(absl::string_view name) {
 
 inline SessionConfig StoryConfig(absl::string_view name) { return StoryNamed(name).config(); }
 
+// A session that searches, which no version that wrote the states could: every section says
+// something.
+inline SessionConfig SearchingConfig() {
+  SessionConfig config = StoryConfig("muon");
+  SearchConfig search;
+  search.method = SearchMethod::kEvolutionStrategy;
+  config.search = ConfigOf<SearchConfig>(search);
+  return saved::Resolved(std::move(config));
+}
+
 }  // namespace talweg::core

@@ -118,8 +118,10 @@ absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to)
 }
 
 bool SameConfig(const SessionConfig& a, const SessionConfig& b) {
+  // The default of a section that says nothing may depend on who made the configuration.
   const auto same = [&](const Section& section) {
-    return SameSection(section.view(a), section.view(b));
+    return (!section.IsSaid(a) && !section.IsSaid(b)) ||
+           SameSection(section.view(a), section.view(b));
   };
   return a.layout->digest() == b.layout->digest() &&
          std::all_of(Sections().begin(), Sections().end(), same);

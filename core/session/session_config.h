@@ -99,7 +99,7 @@ struct SessionConfig {
 // ("config.optimizer.adam.dialect").
 absl::Status CheckLiveChange(const SessionConfig& from, const SessionConfig& to);
 
-// Whether both have the same values.
+// Whether both say the same.
 bool SameConfig(const SessionConfig& a, const SessionConfig& b);
 
 }  // namespace talweg::core

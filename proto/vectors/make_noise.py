@@ -175,12 +175,13 @@ def estimates():
 
 
 def loss_sets():
-    """Float64 [n, 2] each: ties, one pair, all equal, many sizes, rewards."""
+    """Float64 [n, 2] each: ties, one pair, all equal, many sizes, rewards, tiny ones."""
     drawn = tn.numbers(5, tn.DENSE_NORMAL, 0, 0, 0, 200).astype(np.float64)
     ties = np.floor(drawn[:46] * 3) / 4 + 1.5
     sizes = (drawn[60:90] / 3) * 2.0 ** np.arange(-45, 45, 3)
     return [array.reshape(-1, 2) for array in (
-        ties, drawn[100:102], np.full(6, 0.1), sizes, np.round(drawn[110:150] * 100) - 7.3)]
+        ties, drawn[100:102], np.full(6, 0.1), sizes, np.round(drawn[110:150] * 100) - 7.3,
+        np.array([0, 1e-170, 3e-170, 1e-170]))]
 
 
 def choices():

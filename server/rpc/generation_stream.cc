@@ -94,6 +94,9 @@ class GenerationStream final : public grpc::ServerWriteReactor<v1::WatchGenerati
                      "after_version");
   }
 
+  static absl::Status Deleted() {
+    return MakeError(Reason::kSessionDeleted, "the session was deleted");
+  }
   absl::Status Gone() const {
     const std::string current = absl::StrCat(CurrentVersion());
     return MakeError(Reason::kVersionGone,
@@ -105,14 +108,12 @@ class GenerationStream final : public grpc::ServerWriteReactor<v1::WatchGenerati
   }
 
   void WriteNext() {
-    if (host_->deleted()) {
-      return End(MakeError(Reason::kSessionDeleted, "the session was deleted"));
-    }
-    std::optional<ClosedGeneration> next = host_->generations().Of(last_ + 1);
-    if (!next.has_value() && last_ < CurrentVersion()) {
-      // It may have been kept only just now.
+    if (host_->deleted()) return End(Deleted());
+    // A generation is kept before its version is visible, and told after that.
+    std::optional<ClosedGeneration> next;
+    if (last_ < CurrentVersion()) {
       next = host_->generations().Of(last_ + 1);
-      if (!next.has_value()) return End(Gone());
+      if (!next.has_value()) return End(host_->deleted() ? Deleted() : Gone());
     }
     if (!next.has_value() && told_anything_) {
       if (!follow_ || last_ < until_) return End(absl::OkStatus());

@@ -79,7 +79,8 @@ TEST(PoolEnvTest, NothingIsKeptSoThatEverythingIsToldAtOnce) {
   core::Effects effects;
   effects.durable.push_back(core::ConfigurationAccepted{2});
   bool kept = false;
-  env.Keep({identity, session, event, effects, absl::UnixEpoch()}, [&] { kept = true; });
+  env.Keep({identity, session, &event, nullptr, effects, nullptr, absl::UnixEpoch()},
+           [&] { kept = true; });
   EXPECT_TRUE(kept);
 }
 

@@ -2,7 +2,6 @@
 //
 // The order in which a host does things: decide, keep, compute, keep, make visible, answer.
 #include <cmath>
-#include <deque>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/runtime/session_host.h"
+#include "server/runtime/test_disk.h"
 #include "server/runtime/test_session.h"
 #include "server/runtime/test_support.h"
 
@@ -22,52 +22,6 @@ namespace {
 using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
-
-// The event of a decision, and the durable changes that the decision names.
-std::string NameOf(const Decision& decision) {
-  constexpr const char* kEvents[] = {"join",  "heartbeat", "leave", "contribution",
-                                     "ended", "tick",      "step",  "configure"};
-  constexpr const char* kChanges[] = {"admitted", "refused", "configured", "made"};
-  std::string name = kEvents[decision.event->index()];
-  for (const core::DurableChange& change : decision.effects.durable) {
-    name += std::string(" ") + kChanges[change.index()];
-  }
-  return name;
-}
-
-// A slow disk: nothing is kept before the test says so.
-class SlowDisk final : public PoolEnv {
- public:
-  using PoolEnv::PoolEnv;
-
-  void Keep(const Decision& decision, Task kept) override {
-    MutexLock lock(mutex_);
-    names_.push_back(NameOf(decision));
-    writing_.push_back(std::move(kept));
-  }
-
-  // The names of the decisions that are not kept yet.
-  std::vector<std::string> Writing() {
-    MutexLock lock(mutex_);
-    return {names_.begin(), names_.end()};
-  }
-  // Keeps the oldest of these decisions.
-  void FinishWrite() {
-    Task kept;
-    {
-      MutexLock lock(mutex_);
-      kept = std::move(writing_.front());
-      writing_.pop_front();
-      names_.pop_front();
-    }
-    kept();
-  }
-
- private:
-  Mutex mutex_;
-  std::deque<std::string> names_ ABSL_GUARDED_BY(mutex_);
-  std::deque<Task> writing_ ABSL_GUARDED_BY(mutex_);
-};
 
 class SessionHostOrderTest : public testing::Test {
  protected:

@@ -202,6 +202,7 @@ uint64_t SessionHost::Step(StepInput input, StepDone done) {
     if (status.ok() && abandoned_.Has(turn->input.contribution.ticket)) {
       status = absl::CancelledError("nobody waits for this step");
     }
+    if (status.ok()) status = session_->CheckSearches(false);
     // Memory is reserved before anything is decided, because a decision must not fail for want of
     // it.
     if (status.ok()) status = ReserveMemory(turn->input);

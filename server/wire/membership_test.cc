@@ -65,9 +65,10 @@ TEST(MembershipTest, AHeartbeatAndALeaveOfNobodyAreRefused) {
 
 TEST(MembershipTest, RolesAreASet) {
   using core::Role;
-  EXPECT_EQ(RolesOf({}).value(), core::Roles{Role::kGradient});
+  EXPECT_EQ(RolesOf({}).value(), core::Roles());  // The session says which.
   EXPECT_EQ(RolesOf({v1::ROLE_GRADIENT}).value(), core::Roles{Role::kGradient});
   EXPECT_EQ(RolesOf({v1::ROLE_STATISTICS}).value(), core::Roles{Role::kStatistics});
+  EXPECT_EQ(RolesOf({v1::ROLE_SEARCH}).value(), core::Roles{Role::kSearch});
   EXPECT_EQ(RolesOf({v1::ROLE_STATISTICS, v1::ROLE_GRADIENT}).value(),
             (core::Roles{Role::kGradient, Role::kStatistics}));
 }
@@ -97,7 +98,6 @@ TEST(MembershipTest, RolesThatCannotBeAreRefused) {
   ExpectError(RolesOf({77}).status(), "FIELD_OUT_OF_RANGE", "roles");
   ExpectError(RolesOf({v1::ROLE_GRADIENT, v1::ROLE_GRADIENT}).status(), "FIELD_OUT_OF_RANGE",
               "roles");
-  ExpectError(RolesOf({v1::ROLE_SEARCH}).status(), "WRONG_METHOD", "roles");
 }
 
 TEST(MembershipTest, AWorkerIsToldWhatItMustKnow) {

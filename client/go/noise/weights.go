@@ -91,7 +91,7 @@ func (c Weighing) Weigh(losses []float64) (weights []float32, factor float64, er
 	case ZScore:
 		subtracted = sum(losses, 0, false) / count
 		variance := sum(losses, subtracted, true) / count
-		if allEqual(losses) { // the rounded mean may give them a variance
+		if variance == 0 || allEqual(losses) { // the rounded mean may give them a variance
 			factor = 0
 		} else {
 			factor /= math.Sqrt(variance)

@@ -74,8 +74,9 @@ public final class Weights {
         }
         double first = values[0];
         boolean equal = Arrays.stream(values).allMatch(value -> value == first);
+        double variance = mean(squares);
         // The mean is rounded, so that equal losses may have a variance above 0.
-        factor = equal ? 0 : factor / Math.sqrt(mean(squares));
+        factor = variance == 0 || equal ? 0 : factor / Math.sqrt(variance);
         break;
       default:
         if (!directional && config.baseline == Baseline.MEAN) centre = mean(values);

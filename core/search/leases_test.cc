@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Leases: who gets which pairs, for how long, and who waits.
+#include "core/search/search_testing.h"
+
+namespace talweg::core {
+namespace {
+
+TEST(EvaluationLeaseTest, WorkersGetTheFirstFreePairsUpToTheirCapacity) {
+  Population population(Strategy(10));
+  population.JoinAll({"a", "b", "c"});
+  EXPECT_EQ(population.Ask("a", 4), "1: 0-3");
+  EXPECT_EQ(population.Ask("b", 1), "1: 4");
+  EXPECT_EQ(population.Ask("c", 1000), "1: 5-9");
+  EXPECT_EQ(population.Describe().num_leases, 3u);
+  EXPECT_EQ(population.Describe().num_leased, 10u);
+}
+
+TEST(EvaluationLeaseTest, TellsEverythingThatTheEvaluationNeeds) {
+  SearchConfig config = Strategy(4);
+  config.sigma_decay = 0.5;
+  Population population(config);
+  population.JoinAll({"a"});
+  population.Finish("a");
+  const uint64_t ticket = population.Send(population.AskOf("a", 2));
+  ASSERT_TRUE(population.answers[ticket].lease.has_value());
+  const EvaluationLease lease = *population.answers[ticket].lease;
+  EXPECT_EQ(lease.generation, 2u);
+  EXPECT_EQ(lease.version, 1u);
+  EXPECT_EQ(lease.first_pair, 0u);
+  EXPECT_EQ(lease.num_pairs, 2u);
+  EXPECT_EQ(lease.sigma, 0.25f);
+  EXPECT_EQ(lease.expires_in, absl::Seconds(10));
+  EXPECT_FALSE(lease.held);
+}
+
+TEST(EvaluationLeaseTest, AWorkerThatAsksAgainGetsItsLeaseAgain) {
+  Population population(Strategy(10));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 3), "1: 0-2");
+  population.Pass(absl::Seconds(4));
+  const uint64_t again = population.Send(population.AskOf("a", 7));
+  EXPECT_EQ(population.Told(again), "again 1: 0-2");
+  EXPECT_EQ(population.answers[again].lease->expires_in, absl::Seconds(6));
+  EXPECT_EQ(population.Ask("b"), "1: 3");
+}
+
+TEST(EvaluationLeaseTest, ALeaseIsOpenUntilItsLastPairIsTold) {
+  Population population(Strategy(10));
+  population.JoinAll({"a"});
+  EXPECT_EQ(population.Ask("a", 3), "1: 0-2");
+  EXPECT_EQ(population.Tell("a", 0, {1, 2, 3, 4}), "ACCEPTED 2");
+  EXPECT_EQ(population.Ask("a", 3), "again 1: 0-2");
+  EXPECT_EQ(population.Tell("a", 2, {1, 2}), "ACCEPTED 1");
+  EXPECT_EQ(population.Ask("a", 3), "1: 3-5");
+}
+
+TEST(EvaluationLeaseTest, ANewerIncarnationTakesTheLeaseOver) {
+  Population population(Strategy(10));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 3), "1: 0-2");
+  const talweg::core::Ask older = population.AskOf("a", 3);
+  EXPECT_TRUE(population.Join("a").ok());
+  EXPECT_EQ(population.Ask("b", 3), "1: 3-5");
+  EXPECT_EQ(population.Ask("a", 5), "again 1: 0-2");
+  EXPECT_EQ(population.Told(population.Send(older)), "INCARNATION_FENCED");
+  // It ends when it would have ended for the older one.
+  population.Pass(absl::Seconds(10));
+  EXPECT_EQ(population.Describe().num_leased, 0u);
+}
+
+TEST(EvaluationLeaseTest, ANewIncarnationOfAWorkerThatExpiredBeginsBlank) {
+  Population population(Configured(Strategy(10), 1, /*lease_seconds=*/2));
+  population.JoinAll({"a"});
+  EXPECT_EQ(population.Ask("a", 3), "1: 0-2");
+  population.Pass(absl::Seconds(3));
+  EXPECT_EQ(population.Describe().num_leased, 0u);
+  EXPECT_TRUE(population.Join("a").ok());
+  EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+}
+
+TEST(EvaluationLeaseTest, ALeaseEndsEvaluationSecondsAfterItWasGiven) {
+  Population population(Strategy(4));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 4), "1: 0-3");
+  const uint64_t b = population.Wait("b", 2);
+  population.Pass(absl::Milliseconds(9999));
+  EXPECT_EQ(population.Told(b), "waits");
+  EXPECT_EQ(population.machine.NextTick(), population.now + absl::Milliseconds(1));
+  population.Pass(absl::Milliseconds(1));
+  EXPECT_EQ(population.Told(b), "1: 0-1");
+  // Whoever is late still counts, as long as nobody else was first.
+  EXPECT_EQ(population.Tell("a", 0, {1, 0, 1, 0, 1, 0, 1, 0}), "ACCEPTED 4");
+  EXPECT_EQ(population.machine.version(), 1u);
+}
+
+TEST(EvaluationLeaseTest, SignsOfLifeDoNotProlongALease) {
+  Population population(Strategy(4));
+  population.JoinAll({"a"});
+  EXPECT_EQ(population.Ask("a", 4), "1: 0-3");
+  for (int seconds = 0; seconds < 10; ++seconds) {
+    EXPECT_EQ(population.Describe().num_leased, 4u);
+    population.Pass(absl::Seconds(1));
+    EXPECT_TRUE(population.Heartbeat("a").ok());
+  }
+  EXPECT_EQ(population.Describe().num_leased, 0u);
+}
+
+TEST(EvaluationLeaseTest, NobodyGetsALeaseThatIsOverBack) {
+  // The ask comes at the end of the lease, before the tick does.
+  for (const absl::Duration late : {absl::Seconds(0), absl::Seconds(5)}) {
+    Population population(Strategy(4));
+    population.JoinAll({"a"});
+    EXPECT_EQ(population.Ask("a", 3), "1: 0-2");
+    population.now += absl::Seconds(10) + late;
+    const uint64_t ticket = population.Send(population.AskOf("a", 4));
+    EXPECT_EQ(population.Told(ticket), "1: 0-3");
+    EXPECT_EQ(population.answers[ticket].lease->expires_in, absl::Seconds(10));
+  }
+}
+
+TEST(EvaluationLeaseTest, TheLeaseOfAWorkerThatExpiresIsFree) {
+  Population population(Configured(Strategy(4), 1, /*lease_seconds=*/3));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 4), "1: 0-3");
+  const uint64_t b = population.Wait("b", 9);
+  population.Pass(absl::Milliseconds(2999));
+  EXPECT_EQ(population.Told(b), "waits");
+  population.Pass(absl::Milliseconds(1));
+  EXPECT_EQ(population.Told(b), "1: 0-3");
+}
+
+TEST(EvaluationLeaseTest, TheLeaseOfAWorkerThatLeavesIsFree) {
+  Population population(Strategy(4));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 4), "1: 0-3");
+  EXPECT_EQ(population.Tell("a", 1, {5, 5}), "ACCEPTED 1");
+  const uint64_t b = population.Wait("b", 9);
+  EXPECT_TRUE(population.Leave("a").ok());
+  EXPECT_EQ(population.Told(b), "1: 0");  // only consecutive pairs
+  EXPECT_EQ(population.Tell("b", 0, {1, 2}), "ACCEPTED 1");
+  EXPECT_EQ(population.Ask("b", 9), "1: 2-3");
+}
+
+TEST(EvaluationLeaseTest, CallsWaitInTurn) {
+  Population population(Strategy(4));
+  population.JoinAll({"a", "b", "c", "d"});
+  EXPECT_EQ(population.Ask("a", 4), "1: 0-3");
+  const uint64_t c = population.Wait("c", 3);
+  const uint64_t b = population.Wait("b", 2);
+  const uint64_t d = population.Wait("d", 2);
+  EXPECT_EQ(population.Describe().num_waiting, 3u);
+  EXPECT_TRUE(population.Leave("a").ok());
+  EXPECT_EQ(population.Told(c), "1: 0-2");
+  EXPECT_EQ(population.Told(b), "1: 3");
+  EXPECT_EQ(population.Told(d), "waits");
+  EXPECT_EQ(population.Tell("c", 0, {1, 2, 3, 4, 5, 6}), "ACCEPTED 3");
+  EXPECT_EQ(population.Told(d), "waits");
+  EXPECT_EQ(population.Tell("b", 3, {1, 2}), "ACCEPTED 1");
+  EXPECT_EQ(population.Told(d), "2: 0-1");
+}
+
+TEST(EvaluationLeaseTest, AllCallsOfOneWorkerGetTheOneLease) {
+  Population population(Strategy(2));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+  const uint64_t first = population.Wait("b", 1);
+  const uint64_t second = population.Wait("b", 1);
+  EXPECT_TRUE(population.Leave("a").ok());
+  EXPECT_EQ(population.Told(first), "1: 0");
+  EXPECT_EQ(population.Told(second), "1: 0");
+  EXPECT_EQ(population.Ask("b"), "again 1: 0");
+}
+
+TEST(EvaluationLeaseTest, ACallThatBrokeGetsNothingAndHoldsNobodyUp) {
+  Population population(Strategy(2));
+  population.JoinAll({"a", "b", "c"});
+  EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+  const uint64_t b = population.Wait("b", 2);
+  const uint64_t c = population.Wait("c", 2);
+  population.Break(b);
+  EXPECT_TRUE(population.Leave("a").ok());
+  EXPECT_EQ(population.Told(b), "broken");
+  EXPECT_EQ(population.Told(c), "1: 0-1");
+}
+
+TEST(EvaluationLeaseTest, CallsThatBreakAgainAndAgainTakeNoMemory) {
+  Population population(Strategy(2));
+  population.JoinAll({"a", "b", "c"});
+  EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+  const uint64_t c = population.Wait("c", 1);
+  for (int turn = 0; turn < 1000; ++turn) population.Break(population.Wait("b", 2));
+  const uint64_t b = population.Wait("b", 1);
+  EXPECT_TRUE(population.Leave("a").ok());
+  EXPECT_EQ(population.Told(c), "1: 0");
+  EXPECT_EQ(population.Told(b), "1: 1");
+}
+
+TEST(EvaluationLeaseTest, ACallThatWaitsKeepsItsWorkerAlive) {
+  Population population(Configured(Strategy(2), 1, /*lease_seconds=*/3));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+  const uint64_t b = population.Wait("b", 2);
+  for (int seconds = 0; seconds < 9; ++seconds) {
+    population.Pass(absl::Seconds(1));
+    EXPECT_TRUE(population.Heartbeat("a").ok());
+  }
+  EXPECT_EQ(population.machine.num_live_workers(), 2u);
+  population.Pass(absl::Seconds(1));  // the evaluation takes too long
+  EXPECT_EQ(population.Told(b), "1: 0-1");
+  population.Pass(absl::Milliseconds(2999));
+  EXPECT_EQ(population.Describe().num_leased, 2u);
+}
+
+TEST(EvaluationLeaseTest, ANewerIncarnationEndsTheOldersCalls) {
+  Population population(Strategy(2));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+  const uint64_t older = population.Wait("b");
+  EXPECT_TRUE(population.Join("b").ok());
+  EXPECT_EQ(population.Told(older), "INCARNATION_FENCED");
+  const uint64_t newer = population.Wait("b");
+  EXPECT_TRUE(population.Leave("a").ok());
+  EXPECT_EQ(population.Told(newer), "1: 0");
+}
+
+TEST(EvaluationLeaseTest, AWorkerThatLeavesEndsItsCalls) {
+  Population population(Strategy(2));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+  const uint64_t b = population.Wait("b");
+  EXPECT_TRUE(population.Leave("b").ok());
+  EXPECT_EQ(population.Told(b), "WORKER_NOT_JOINED");
+}
+
+TEST(EvaluationLeaseTest, WhoMayNotWaitIsToldThatThereIsNothing) {
+  Population population(Strategy(2));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+  talweg::core::Ask ask = population.AskOf("b");
+  ask.may_wait = false;
+  const uint64_t ticket = population.Send(ask);
+  EXPECT_EQ(population.Told(ticket), "nothing");
+  EXPECT_EQ(population.answers[ticket].generation, 1u);
+  EXPECT_EQ(population.answers[ticket].version, 0u);
+}
+
+TEST(EvaluationLeaseTest, ALeaseOfAClosedGenerationIsNoLease) {
+  Population population(ClosesBy(Strategy(4), GenerationClose::kCount, 2));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+  EXPECT_EQ(population.Ask("b", 2), "1: 2-3");
+  EXPECT_EQ(population.Tell("a", 0, {1, 2, 3, 4}), "ACCEPTED 2");
+  EXPECT_EQ(population.machine.version(), 1u);
+  EXPECT_EQ(population.Describe().num_leases, 0u);
+  EXPECT_EQ(population.Ask("a", 1), "2: 0");
+  EXPECT_EQ(population.Ask("b", 2), "2: 1-2");
+  // Its end does not free what another lease holds.
+  population.Pass(absl::Seconds(9));
+  EXPECT_EQ(population.Describe().num_leased, 3u);
+}
+
+TEST(EvaluationLeaseTest, TheParametersAreLeasedFirstIfTheyAreEvaluated) {
+  Population population(IfBetter(3));
+  population.JoinAll({"a", "b", "c"});
+  EXPECT_EQ(population.Ask("a", 2), "1: W");
+  EXPECT_EQ(population.Ask("a", 2), "again 1: W");
+  EXPECT_EQ(population.Ask("b", 3), "1: 0-2");
+  const uint64_t c = population.Wait("c", 2);
+  population.Pass(absl::Seconds(10));
+  // Both leases are over, and the parameters come first again.
+  EXPECT_EQ(population.Told(c), "1: W");
+}
+
+TEST(EvaluationLeaseTest, AFailedPairIsLeasedAgainBeforeLaterOnes) {
+  Population population(Strategy(6));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 3), "1: 0-2");
+  EXPECT_EQ(population.Tell("a", 1, {0, 0}, {PairStatus::kFailed}), "ACCEPTED to retry 1");
+  EXPECT_EQ(population.Ask("b", 3), "1: 1");
+  EXPECT_EQ(population.Tell("b", 1, {1, 0}), "ACCEPTED 1");
+  EXPECT_EQ(population.Ask("b", 3), "1: 3-5");
+}
+
+TEST(EvaluationLeaseTest, WaitingCallsGetWhatFailed) {
+  Population population(Strategy(2));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+  const uint64_t b = population.Wait("b", 2);
+  EXPECT_EQ(population.Tell("a", 1, {0, 0}, {PairStatus::kFailed}), "ACCEPTED to retry 1");
+  EXPECT_EQ(population.Told(b), "1: 1");
+}
+
+}  // namespace
+}  // namespace talweg::core
