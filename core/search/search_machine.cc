@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "core/base/reasons.h"
@@ -134,15 +135,12 @@ void SearchMachine::On(const Ask& ask, SearchEffects& effects) {
   effects.waits = true;
   if (waiting_.size() <= 2 * workers_.num_members() + 16) return;
   // Workers that gave up and asked again stand there several times.
-  std::deque<std::pair<uint32_t, uint64_t>> waiting;
-  for (const auto& place : waiting_) {
+  absl::flat_hash_set<uint32_t> seen;
+  std::erase_if(waiting_, [&](const std::pair<uint32_t, uint64_t>& place) {
     const Searcher& each = workers_[place.first];
     const bool waits = each.incarnation == place.second && !each.calls.empty();
-    if (waits && std::find(waiting.begin(), waiting.end(), place) == waiting.end()) {
-      waiting.push_back(place);
-    }
-  }
-  waiting_ = std::move(waiting);
+    return !waits || !seen.insert(place.first).second;
+  });
 }
 
 void SearchMachine::ServeWaiting(SearchEffects& effects) {
