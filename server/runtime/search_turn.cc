@@ -47,7 +47,8 @@ void SessionHost::Tell(core::Tell tell, Done<TellOutcome> done) {
       if (told.ok()) {
         outcome = TellOutcome{turn.told, identity_.history,
                               session_->search().configuration().search,
-                              !session_->IsParameters(core::Session::Point::kLookahead)};
+                              !session_->IsParameters(core::Session::Point::kLookahead),
+                              turn.made_version ? session_->last_step() : nullptr};
       } else {
         outcome = std::move(told);
       }

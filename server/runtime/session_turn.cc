@@ -322,6 +322,7 @@ void SessionHost::EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::T
     if (made->search != nullptr) {
       generations_.Append({made->search->made, closing_config_});
       turn->told.next = made->search->next;
+      turn->made_version = true;
     }
     WarnOnce(*made->step);
     charge_.VersionWasMade(*session_);

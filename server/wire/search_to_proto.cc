@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "core/base/check.h"
 #include "core/noise/perturbation.h"
+#include "server/wire/report_to_proto.h"
 
 namespace talweg::server {
 namespace {
@@ -91,6 +92,7 @@ void TellToProto(const TellOutcome& outcome, v1::TellResponse& proto) {
   proto.set_generation(answer.generation);
   proto.set_version(answer.version);
   proto.set_finished(answer.finished);
+  if (outcome.report != nullptr) *proto.mutable_report() = ReportToProto(*outcome.report);
   if (answer.next.has_value()) LeaseToProto(*answer.next, outcome, *proto.mutable_lease());
 }
 
