@@ -5,6 +5,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -280,6 +281,7 @@ std::vector<Command> ExperimentCommands() {
                                    FleetCommand(), ScalingCommand()};
   for (Command& command : commands) command.starts_server = true;
   commands.push_back(FleetWorkerCommand());  // which joins a fleet that is at work
+  for (Command& command : SearchExperimentCommands()) commands.push_back(std::move(command));
   return commands;
 }
 
