@@ -10,8 +10,13 @@
 #include "client/cli/command.h"
 #include "client/cli/experiment_support.h"
 #include "client/cpp/talweg/worker_name.h"
+#include "client/experiments/search/blackbox.h"
+#include "client/experiments/search/directional_derivative.h"
+#include "client/experiments/search/low_rank.h"
 #include "client/experiments/search/mnist_es.h"
 #include "client/experiments/search/mnist_es_worker.h"
+#include "client/experiments/search/random_search.h"
+#include "client/experiments/search/random_search_rate.h"
 
 namespace talweg {
 namespace {
@@ -55,6 +60,54 @@ absl::Status RunMnistEsWorkerCommand(const Arguments& arguments, std::ostream& o
   return Mistyped(RunMnistEsWorker(*client, options, out));
 }
 
+// The flags that all the others have: --quick and --seed.
+template <class Options>
+absl::Status ReadCommon(const Arguments& arguments, Options& options) {
+  options.quick = arguments.Has("quick");
+  return ReadWhole(arguments, {{"seed", options.seed}});
+}
+
+absl::Status RunLowRankCommand(const Arguments& arguments, std::ostream& out) {
+  LowRankOptions options;
+  absl::Status read = ReadCommon(arguments, options);
+  read.Update(ReadWhole(arguments, {{"workers", options.num_workers}}));
+  if (!read.ok()) return read;
+  options.data_dir = arguments.Text("data_dir");
+  return RunExperiment(RunLowRank, options, arguments, out);
+}
+
+absl::Status RunRandomSearchRateCommand(const Arguments& arguments, std::ostream& out) {
+  RandomSearchRateOptions options;
+  const absl::Status read = ReadCommon(arguments, options);
+  if (!read.ok()) return read;
+  return RunExperiment(RunRandomSearchRate, options, arguments, out);
+}
+
+absl::Status RunDirectionalDerivativeCommand(const Arguments& arguments, std::ostream& out) {
+  DirectionalDerivativeOptions options;
+  const absl::Status read = ReadCommon(arguments, options);
+  if (!read.ok()) return read;
+  options.data_dir = arguments.Text("data_dir");
+  return RunExperiment(RunDirectionalDerivative, options, arguments, out);
+}
+
+absl::Status RunRandomSearchCommand(const Arguments& arguments, std::ostream& out) {
+  RandomSearchOptions options;
+  const absl::Status read = ReadCommon(arguments, options);
+  if (!read.ok()) return read;
+  options.data_dir = arguments.Text("data_dir");
+  return RunExperiment(RunRandomSearch, options, arguments, out);
+}
+
+absl::Status RunBlackboxCommand(const Arguments& arguments, std::ostream& out) {
+  BlackboxOptions options;
+  const absl::Status read = ReadCommon(arguments, options);
+  if (!read.ok()) return read;
+  return RunExperiment(RunBlackbox, options, arguments, out);
+}
+
+Flag Quick() { return {"quick", "", "a small part of it: seconds"}; }
+Flag Seed() { return {"seed", "NUMBER", "of all that is drawn (1)"}; }
 Flag DataDir() {
   return {"data_dir", "FOLDER", "where MNIST is; else $TALWEG_DATA_DIR, else beside the program"};
 }
@@ -101,10 +154,76 @@ Command MnistEsWorkerCommand() {
       /*hidden=*/true};
 }
 
+Command LowRankCommand() {
+  return {
+      "experiment low_rank",
+      "",
+      "Perturb matrices by low rank, against dense perturbations",
+      "A 784-512-512-10 network on MNIST, searched with perturbations that are dense, of rank 1\n"
+      "and of rank 4: accuracy at equal evaluations and at equal wall time. Writes plots (SVG,\n"
+      "CSV) and prints a table.\n",
+      {Quick(),
+       {"workers", "NUMBER", "threads that evaluate (one for each core)"},
+       Seed(),
+       OutDir(LowRankOptions().out_dir),
+       DataDir()},
+      RunLowRankCommand};
+}
+
+Command RandomSearchRateCommand() {
+  return {
+      "experiment random_search_rate",
+      "",
+      "Fit how a search's error depends on its numbers",
+      "A convex loss on which two-point search is as slow as theory allows. Fits the exponents of\n"
+      "the error in the dimension, in the pairs and in the updates, against sqrt(d / M) / "
+      "sqrt(T).\n"
+      "Writes a plot (SVG, CSV) and prints a table.\n",
+      {Quick(), Seed(), OutDir(RandomSearchRateOptions().out_dir)},
+      RunRandomSearchRateCommand};
+}
+
+Command DirectionalDerivativeCommand() {
+  return {
+      "experiment directional_derivative",
+      "",
+      "How small sigma may be before rounding takes over",
+      "Differences of two losses against the exact derivative along the noise, as sigma goes\n"
+      "down; then searches with exact derivatives and with differences. Writes a plot (SVG, CSV)\n"
+      "and prints tables.\n",
+      {Quick(), Seed(), OutDir(DirectionalDerivativeOptions().out_dir), DataDir()},
+      RunDirectionalDerivativeCommand};
+}
+
+Command RandomSearchCommand() {
+  return {
+      "experiment random_search",
+      "",
+      "One evaluation per perturbation, against pairs",
+      "A 784-32-10 network on MNIST by random search, which keeps the best perturbation or weighs\n"
+      "perturbations by their loss, and by an evolution strategy, at equal evaluations. Writes\n"
+      "plots (SVG, CSV) and prints a table.\n",
+      {Quick(), Seed(), OutDir(RandomSearchOptions().out_dir), DataDir()},
+      RunRandomSearchCommand};
+}
+
+Command BlackboxCommand() {
+  return {"experiment blackbox",
+          "",
+          "Search on Rosenbrock, Rastrigin and a step ellipsoid",
+          "In 10, 100 and 1,000 dimensions, by an evolution strategy with ranks and Adam and by "
+          "random\n"
+          "search, at equal evaluations. Writes plots (SVG, CSV) and prints a table.\n",
+          {Quick(), Seed(), OutDir(BlackboxOptions().out_dir)},
+          RunBlackboxCommand};
+}
+
 }  // namespace
 
 std::vector<Command> SearchExperimentCommands() {
-  std::vector<Command> commands = {MnistEsCommand()};
+  std::vector<Command> commands = {MnistEsCommand(),          LowRankCommand(),
+                                   RandomSearchRateCommand(), DirectionalDerivativeCommand(),
+                                   RandomSearchCommand(),     BlackboxCommand()};
   for (Command& command : commands) command.starts_server = true;
   commands.push_back(MnistEsWorkerCommand());  // which joins a search that is at work
   return commands;

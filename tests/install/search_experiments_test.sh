@@ -21,7 +21,7 @@ fail() {
 }
 
 listed=$("$talweg" experiment --help)
-for name in mnist_es; do
+for name in blackbox directional_derivative low_rank mnist_es random_search random_search_rate; do
   [[ $listed == *"talweg experiment $name"* ]] || fail "not listed: $name in $listed"
 done
 [[ $listed != *mnist_es_worker* ]] || fail "the worker is listed: $listed"
@@ -51,6 +51,29 @@ for run in runs:
         assert abs(run["first_cosine"] / run["expected_cosine"] - 1) < 0.1, run
 backpropagation, few, many = (run["test_accuracy"] for run in runs)
 assert backpropagation > 0.8 and few > 0.7 and many > 0.75, runs
+PYTHON
+runs low_rank 4 <<'PYTHON'
+assert [run["rank"] for run in runs] == [0, 1, 4]
+assert all(run["test_accuracy"] > 0.4 for run in runs), runs
+PYTHON
+runs random_search_rate 3 <<'PYTHON'
+assert [run["varied"] for run in runs] == ["d", "M", "T"]
+for run in runs:
+    assert abs(run["exponent"] / run["theory"] - 1) < 0.2, run
+    assert abs(run["bound_share"] - 1) < 0.2, run
+PYTHON
+runs directional_derivative 4 <<'PYTHON'
+exact, best, small, large = (run["distance"] for run in runs)
+assert exact == 0 and best < 1e-3 and small > 10 * best and large > 100 * best, runs
+PYTHON
+runs random_search 4 <<'PYTHON'
+assert len(runs) == 5
+assert all(run["test_accuracy"] > 0.6 for run in runs[:4]), runs
+assert runs[4]["test_accuracy"] < 0.3, runs  # without a baseline
+PYTHON
+runs blackbox 5 <<'PYTHON'
+assert len(runs) == 12
+assert all(run["last_value"] <= run["first_value"] for run in runs), runs
 PYTHON
 table=$("$talweg" experiment mnist_es --quick --pairs 0,8 --steps 2 --workers 3 \
   --out_dir out/table 2>/dev/null)

@@ -19,7 +19,7 @@
 namespace talweg {
 
 // These images as grey values in [0, 1]. Shifted and scaled to mean 0 and variance 1, as
-// MnistBatch::Fill has them, they are eight times as large in the mean square, and with them the
+// MnistBatch::Fill has them, they are nine times as large in the mean square, and with them the
 // curvature: the noise of a search at the rate of the figure then outweighs its progress.
 MnistBatch GreyBatch(const MnistSet& set, absl::Span<const uint32_t> indices);
 // The minibatch that `data_seed` chooses: all who evaluate a generation see the same images.
