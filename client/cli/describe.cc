@@ -217,6 +217,10 @@ std::string SessionTable(const v1::Session& session) {
   if (!refused.empty()) table.AddRow({"refused", refused});
   table.AddRow({"config version", absl::StrCat(session.config_version())});
   table.AddRow({"created", TimeText(session.create_time())});
+  if (config.has_search() && config.search().max_generations() > 0 &&
+      session.version() >= config.search().max_generations()) {
+    table.AddRow({"finished", absl::StrCat("at version ", session.version())});
+  }
   if (const std::optional<OpenWork> open = OpenWorkOf(session)) {
     for (const auto& [name, text] : OpenWorkTexts(*open)) table.AddRow({name, text});
   }

@@ -3,9 +3,9 @@
 // talweg experiment NAME
 #include <cstdio>
 #include <limits>
-#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
@@ -14,7 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "client/cli/command.h"
-#include "client/cli/context.h"
+#include "client/cli/experiment_support.h"
 #include "client/cli/stop_signals.h"
 #include "client/cpp/talweg/worker_name.h"
 #include "client/experiments/fleet/fleet.h"
@@ -23,73 +23,9 @@
 #include "client/experiments/theory/ill_conditioned.h"
 #include "client/experiments/theory/rates.h"
 #include "client/experiments/theory/scaling.h"
-#include "client/process/own_server.h"
 
 namespace talweg {
 namespace {
-
-// What an experiment calls invalid was mistyped, unless the server said so.
-absl::Status Mistyped(const absl::Status& status) {
-  const bool mistyped = absl::IsInvalidArgument(status) && ReasonOf(status).empty();
-  return mistyped && !IsUsageError(status) ? UsageError(status.message()) : status;
-}
-
-// The server that is named, else one of its own, which ends with this value.
-struct ExperimentServer {
-  std::string address;
-  std::unique_ptr<OwnServer> own;
-};
-absl::StatusOr<ExperimentServer> ServerOfExperiment(const Arguments& arguments) {
-  absl::StatusOr<std::string> named = ServerAsAsked(arguments);
-  if (!named.ok()) return named.status();
-  if (!named->empty()) return ExperimentServer{*std::move(named), nullptr};
-  absl::StatusOr<std::unique_ptr<OwnServer>> own = OwnServer::Start();
-  if (!own.ok()) return own.status();
-  Tell(absl::StrCat("no server is named: started one at ", (*own)->address(),
-                    ", which ends with this experiment"));
-  return ExperimentServer{(*own)->address(), *std::move(own)};
-}
-
-// Connects and runs, with the flags that every experiment has.
-template <class Options>
-absl::Status RunExperiment(absl::Status (*run)(const Client&, const Options&, std::ostream&,
-                                               std::FILE*),
-                           Options options, const Arguments& arguments, std::ostream& out) {
-  options.out_dir = arguments.Text("out_dir", options.out_dir);
-  options.json = arguments.Has("json");
-  options.stop = Stopped;
-  StopOnSignals(SecondSignal::kKills);
-  const absl::StatusOr<ExperimentServer> server = ServerOfExperiment(arguments);
-  if (!server.ok()) return server.status();
-  const absl::StatusOr<Client> client = ConnectTo(server->address, arguments, options.stop);
-  if (!client.ok()) return client.status();
-  return Mistyped(run(*client, options, out, stderr));
-}
-
-// "5s", "20ms"; 0 needs no unit. Unset if the flag was not given.
-absl::StatusOr<std::optional<absl::Duration>> TimeOf(const Arguments& arguments,
-                                                     const std::string& flag) {
-  if (!arguments.Has(flag)) return std::nullopt;
-  const std::string text = arguments.Text(flag);
-  absl::Duration time;
-  if (absl::ParseDuration(text, &time)) return time;
-  return UsageError(
-      absl::StrCat("--", flag, " takes a time such as 5s or 20ms, not \"", text, "\""));
-}
-
-// Whole numbers of flags that were given.
-struct WholeFlag {
-  const char* flag;
-  uint64_t& value;
-};
-absl::Status ReadWhole(const Arguments& arguments, absl::Span<const WholeFlag> flags) {
-  for (const auto& [flag, value] : flags) {
-    const auto number = arguments.Whole(flag);
-    if (!number.ok()) return number.status();
-    value = number->value_or(value);
-  }
-  return absl::OkStatus();
-}
 
 absl::Status RunMnistCommand(const Arguments& arguments, std::ostream& out) {
   MnistOptions options;
@@ -162,8 +98,6 @@ absl::Status RunFleetCommand(const Arguments& arguments, std::ostream& out) {
     return UsageError("--k is for --mode k_of_n and --compare");
   }
   options.data_dir = arguments.Text("data_dir");
-  options.out_dir = arguments.Text("out_dir", options.out_dir);
-  options.json = arguments.Has("json");
   uint64_t k = 0;
   uint64_t num_rounds = 0;
   const absl::Status read = ReadWhole(arguments, {{"workers", options.num_workers},
@@ -187,16 +121,7 @@ absl::Status RunFleetCommand(const Arguments& arguments, std::ostream& out) {
   if (kill_every->has_value() && options.kill_every <= absl::ZeroDuration()) {
     return UsageError("--kill_every takes a time above 0");
   }
-  options.stop = Stopped;
-  const absl::StatusOr<ClientOptions> client = OptionsAsAsked(arguments, options.stop);
-  if (!client.ok()) return client.status();
-  options.client = *client;
-  // Tidily, however often it is asked: there are processes to stop, and a terminal to restore.
-  StopOnSignals(SecondSignal::kIgnored);
-  const absl::StatusOr<ExperimentServer> server = ServerOfExperiment(arguments);
-  if (!server.ok()) return server.status();
-  options.server = server->address;
-  return Mistyped(RunFleet(options, out, stderr));
+  return RunExperimentOfProcesses(RunFleet, options, arguments, out);
 }
 
 absl::Status RunFleetWorkerCommand(const Arguments& arguments, std::ostream& out) {
@@ -356,6 +281,7 @@ std::vector<Command> ExperimentCommands() {
                                    FleetCommand(), ScalingCommand()};
   for (Command& command : commands) command.starts_server = true;
   commands.push_back(FleetWorkerCommand());  // which joins a fleet that is at work
+  for (Command& command : SearchExperimentCommands()) commands.push_back(std::move(command));
   return commands;
 }
 

@@ -12,7 +12,7 @@
 //
 // Cost for each element and term (pair and k): a product and a sum. A tile of at most 160 x 256
 // elements draws rank (its rows + its columns) numbers for each pair, so spans of many whole rows
-// cost least: a span of h rows draws about 1/h + 1/160 numbers per element and term. Memory: 0.8
+// cost least: a span of h rows draws about 1/h + 1/160 numbers per element and term. Memory: 0.6
 // MiB whatever the matrix, the rank and the number of pairs. May be called from any thread.
 #pragma once
 

@@ -30,9 +30,9 @@
 //   m n                for k = k', l = l' other than k                     r (r - 1) times
 //   (m + 2) (n + 2)    for k = k' = l = l' (with signs: m n)               r times
 //   1                  for k, k' different and l, l' the same two          2 r (r - 1) times
-// and 0 otherwise. (Of several tensors, d is the number of all elements, and |G|^2 counts with the
-// term in r of each matrix by the matrix's share.) So rank 1 costs a matrix of 512 x 512 0.8 % more
-// pairs than DENSE does, for the same error; and with signs, nothing.
+// and 0 otherwise. With several tensors, d is the number of all elements, and the term in r of each
+// matrix counts by its share of |G|^2. So rank 1 costs a matrix of 512 x 512 0.8 % more pairs than
+// DENSE does, for the same error; and with signs, nothing.
 //
 // Source: Sarkar et al. 2025, arXiv:2511.16652 (low rank); Salimans et al. 2017, arXiv:1703.03864
 // (antithetic pairs).

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/noise/noise_testing.h"
-#include "core/noise/plain_perturbation.h"
+#include "core/noise/perturbation_testing.h"
 
 namespace talweg::core {
 namespace {
@@ -238,7 +238,7 @@ double VarianceOf(const Case& c, double m, double n, double d) {
 TEST(PerturbationTest, EstimateOfALinearLossHasItsGradientAsMeanAndTheVarianceOfTheHeader) {
   constexpr size_t kRows = 6, kCols = 9, kMatrix = kRows * kCols, kSize = kMatrix + 5;
   constexpr uint32_t kPairs = 4;
-  constexpr uint32_t kGenerations = 20000;
+  constexpr uint32_t kGenerations = 10000;
   TestNumbers numbers(10);
   std::vector<double> gradient(kSize);
   for (double& value : gradient) value = numbers.Weight();

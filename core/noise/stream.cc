@@ -1,4 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
+
+// GCC does not reorder instructions ahead of register allocation on x86 unless told so. Then it
+// mixes the chains of two vectors of normals, which wait for each other otherwise: 1.4 times the
+// speed.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("schedule-insns", "sched-pressure")
+#endif
+
 #include "core/noise/stream.h"
 
 #include <algorithm>
@@ -16,33 +24,47 @@ HWY_BEFORE_NAMESPACE();
 namespace talweg::core {
 namespace HWY_NAMESPACE {
 
+// Draws the normals of as many blocks as there are lanes, or of twice as many.
+template <bool kTwice>
+HWY_INLINE void DrawBatch(const PhiloxRoundKeys& keys, const NoiseStream& stream, uint64_t block,
+                          float scale, float* to) {
+  const NumberTag d;
+  const size_t lanes = hn::Lanes(d);
+  const auto factor = hn::Set(d, scale);
+  hn::Vec<NumberTag> n0, n1, n2, n3;
+  NormalsOfBlocks(d, keys, stream.domain, block, stream.pair, stream.generation, n0, n1, n2, n3);
+  if constexpr (kTwice) {
+    // Side by side, because the operations of one vector wait for each other most of the time.
+    hn::Vec<NumberTag> m0, m1, m2, m3;
+    NormalsOfBlocks(d, keys, stream.domain, block + lanes, stream.pair, stream.generation, m0, m1,
+                    m2, m3);
+    hn::StoreInterleaved4(hn::Mul(factor, m0), hn::Mul(factor, m1), hn::Mul(factor, m2),
+                          hn::Mul(factor, m3), d, to + 4 * lanes);
+  }
+  hn::StoreInterleaved4(hn::Mul(factor, n0), hn::Mul(factor, n1), hn::Mul(factor, n2),
+                        hn::Mul(factor, n3), d, to);
+}
+
 void DrawNormals(const PhiloxRoundKeys& keys, const NoiseStream& stream, uint64_t first,
                  float scale, float* to, size_t size) {
-  const NumberTag d;
-  const size_t blocks = hn::Lanes(d);
+  const size_t blocks = hn::Lanes(NumberTag());
   const size_t batch = 4 * blocks;
-  const auto factor = hn::Set(d, scale);
-  const auto draw = [&](uint64_t block, float* at) HWY_ATTR {
-    hn::Vec<NumberTag> n0, n1, n2, n3;
-    NormalsOfBlocks(d, keys, stream.domain, block, stream.pair, stream.generation, n0, n1, n2, n3);
-    hn::StoreInterleaved4(hn::Mul(factor, n0), hn::Mul(factor, n1), hn::Mul(factor, n2),
-                          hn::Mul(factor, n3), d, at);
-  };
   uint64_t block = first / 4;
-  // A batch that is cut goes through here; all others are written in place.
-  HWY_ALIGN float cut[4 * kMaxNumberLanes];
   size_t done = 0;
-  if (const size_t skip = first % 4; skip != 0 || size < batch) {
-    draw(block, cut);
-    done = std::min(size, batch - skip);
-    std::copy_n(cut + skip, done, to);
+  // A batch that is cut goes through `cut`; all others are written in place.
+  HWY_ALIGN float cut[4 * kMaxNumberLanes];
+  const auto draw_cut = [&](size_t skip) HWY_ATTR {
+    DrawBatch<false>(keys, stream, block, scale, cut);
+    const size_t taken = std::min(size - done, batch - skip);
+    std::copy_n(cut + skip, taken, to + done);
+    done += taken;
     block += blocks;
+  };
+  if (const size_t skip = first % 4; skip != 0) draw_cut(skip);
+  for (; size - done >= 2 * batch; done += 2 * batch, block += 2 * blocks) {
+    DrawBatch<true>(keys, stream, block, scale, to + done);
   }
-  for (; size - done >= batch; done += batch, block += blocks) draw(block, to + done);
-  if (done < size) {
-    draw(block, cut);
-    std::copy_n(cut, size - done, to + done);
-  }
+  while (done < size) draw_cut(0);
 }
 
 void DrawSigns(const PhiloxRoundKeys& keys, const NoiseStream& stream, uint64_t first, float scale,

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// core/noise gives every bit of proto/vectors/noise.json, which NumPy made from proto/NOISE.md.
+// core/noise gives every bit of proto/vectors/noise.json, which NumPy made from proto/NOISE.md, on
+// every target.
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
@@ -9,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "core/noise/noise_testing.h"
 #include "core/noise/normal.h"
 #include "core/noise/perturbation.h"
 #include "core/noise/philox.h"
@@ -71,6 +73,13 @@ class NoiseVectorsTest : public testing::Test {
   static inline json vectors_;
 };
 
+TEST_F(NoiseVectorsTest, HasEveryPart) {
+  for (const char* part :
+       {"philox", "normals", "streams", "data_seeds", "displacements", "estimates"}) {
+    EXPECT_FALSE(vectors_[part].empty()) << part;
+  }
+}
+
 TEST_F(NoiseVectorsTest, WordsAndNormals) {
   for (const json& row : vectors_["philox"]) {
     const std::vector<uint32_t> c = Words(row["counter"]), k = Words(row["key"]);
@@ -96,9 +105,11 @@ TEST_F(NoiseVectorsTest, Streams) {
     std::vector<float> made(wanted.size());
     const NoiseStream stream = {static_cast<NoiseDomain>(row["domain"].get<int>()),
                                 row["pair"].get<uint32_t>(), row["generation"].get<uint32_t>()};
-    DrawNumbers(PhiloxRoundKeys(KeyOfSeed(Decimal(row["seed"]))), stream, Decimal(row["begin"]),
-                1.0f, made);
-    EXPECT_EQ(BitsOf(made), BitsOf(wanted)) << row;
+    const PhiloxRoundKeys keys(KeyOfSeed(Decimal(row["seed"])));
+    ForEachTarget([&] {
+      DrawNumbers(keys, stream, Decimal(row["begin"]), 1.0f, made);
+      EXPECT_EQ(BitsOf(made), BitsOf(wanted)) << row;
+    });
   }
 }
 
@@ -117,13 +128,15 @@ TEST_F(NoiseVectorsTest, DisplacementsAndPoints) {
                        .pair = row["pair"].get<uint32_t>()};
     const float sigma = Floats(row["sigma"])[0];
     std::vector<float> made(w.size());
-    perturbation.Displacement(draw, sigma, 0, made);
-    EXPECT_EQ(BitsOf(made), Words(row["displacement"])) << row;
-    if (!row.contains("plus")) continue;
-    perturbation.Perturb(draw, sigma, 0, w, made);
-    EXPECT_EQ(BitsOf(made), Words(row["plus"])) << row;
-    perturbation.Perturb(draw, -sigma, 0, w, made);
-    EXPECT_EQ(BitsOf(made), Words(row["minus"])) << row;
+    ForEachTarget([&] {
+      perturbation.Displacement(draw, sigma, 0, made);
+      EXPECT_EQ(BitsOf(made), Words(row["displacement"])) << row;
+      if (!row.contains("plus")) return;
+      perturbation.Perturb(draw, sigma, 0, w, made);
+      EXPECT_EQ(BitsOf(made), Words(row["plus"])) << row;
+      perturbation.Perturb(draw, -sigma, 0, w, made);
+      EXPECT_EQ(BitsOf(made), Words(row["minus"])) << row;
+    });
   }
 }
 
@@ -136,9 +149,11 @@ TEST_F(NoiseVectorsTest, Estimates) {
       weights.push_back({.pair = row["pairs"][i].get<uint32_t>(), .weight = w[i]});
     }
     std::vector<float> made(perturbation.num_elements());
-    perturbation.Estimate(row["generation"].get<uint32_t>(), weights, Double(row["factor"]), 0,
-                          made);
-    EXPECT_EQ(BitsOf(made), Words(row["gradient"])) << row;
+    ForEachTarget([&] {
+      perturbation.Estimate(row["generation"].get<uint32_t>(), weights, Double(row["factor"]), 0,
+                            made);
+      EXPECT_EQ(BitsOf(made), Words(row["gradient"])) << row;
+    });
   }
 }
 

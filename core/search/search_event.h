@@ -46,6 +46,7 @@ struct Tell {
   std::vector<double> losses;        // at least one; as SearchConfig::losses_per_pair for each pair
   std::vector<PairStatus> statuses;  // one for each pair, or empty: all are kOk
   uint64_t num_examples = 0;
+  uint32_t capacity = 0;  // pairs that the worker wants next; 0: it asks for nothing
 };
 
 // The configuration changes with the next generation. If the open generation has not begun, the
@@ -105,6 +106,7 @@ struct TellAnswer {
   uint64_t version = 0;
   uint32_t generation = 0;
   bool finished = false;
+  std::optional<EvaluationLease> next;  // what it asked for, if there is something at once
 };
 
 // A generation that made a version, and everything that the estimate is a function of beside the
@@ -158,6 +160,8 @@ struct SearchEffects {
   bool waits = false;                 // or its call waits, and a later event releases its ticket
   std::optional<TellAnswer> told;     // for the Tell that caused the event
   std::optional<SearchOrder> step;    // take this step, then say StepTaken
+  // With StepTaken: what the Tell that closed the generation asked for.
+  std::optional<EvaluationLease> next;
   std::vector<GivenLease> given;      // calls that waited, and have an answer
   std::vector<Released> released;     // calls that waited, and fail
   std::shared_ptr<const GenerationRecord> made;  // with StepTaken

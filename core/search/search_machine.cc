@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/check.h"
 #include "core/base/reasons.h"
@@ -139,15 +140,12 @@ void SearchMachine::On(const Ask& ask, SearchEffects& effects) {
   effects.waits = true;
   if (waiting_.size() <= 2 * workers_.num_members() + 16) return;
   // Workers that gave up and asked again stand there several times.
-  std::deque<std::pair<uint32_t, uint64_t>> waiting;
-  for (const auto& place : waiting_) {
+  absl::flat_hash_set<uint32_t> seen;
+  std::erase_if(waiting_, [&](const std::pair<uint32_t, uint64_t>& place) {
     const Searcher& each = workers_[place.first];
     const bool waits = each.incarnation == place.second && !each.calls.empty();
-    if (waits && std::find(waiting.begin(), waiting.end(), place) == waiting.end()) {
-      waiting.push_back(place);
-    }
-  }
-  waiting_ = std::move(waiting);
+    return !waits || !seen.insert(place.first).second;
+  });
 }
 
 void SearchMachine::ServeWaiting(SearchEffects& effects) {
@@ -229,6 +227,12 @@ void SearchMachine::On(const Tell& tell, SearchEffects& effects) {
       CloseIfDue(effects);
       if (!effects.step.has_value()) ServeWaiting(effects);
     }
+  }
+  if (effects.step.has_value()) {
+    closed_->teller = *found;
+    closed_->capacity = tell.capacity;
+  } else if (tell.capacity > 0) {
+    answer.next = LeaseTo(*found, tell.capacity);
   }
   answer.version = version_ + (effects.step.has_value() ? 1 : 0);
   answer.generation = open_->number() + (effects.step.has_value() ? 1 : 0);
@@ -317,7 +321,7 @@ void SearchMachine::OrderStep(SearchEffects& effects) {
   order.contributors = numbers.num_counted;
   order.total_weight = numbers.num_counted;
   effects.step = SearchOrder{order, record->generation, record->sigma, shaped};
-  closed_ = Closed{std::move(record), std::move(report), numbers, std::move(shaped)};
+  closed_ = Closed{std::move(record), std::move(report), numbers, std::move(shaped), 0, 0};
 }
 
 // With g = sum_p a_p eps_p, a_p = c w_p, over n pairs, and E eps_p = 0, E |eps_p|^2 = d:
@@ -359,6 +363,7 @@ void SearchMachine::On(const StepTaken& taken, SearchEffects& effects) {
   effects.made = std::move(closed.record);
   effects.durable.emplace_back(GenerationMade{effects.made});
   OpenNext();
+  if (closed.capacity > 0) effects.next = LeaseTo(closed.teller, closed.capacity);
   ServeWaiting(effects);
 }
 

@@ -17,7 +17,8 @@
 // Leases only schedule. An Ask leases the evaluation of the parameters, if that is free, or else the
 // first free pairs. A worker holds at most one lease and gets it again when it asks again, even as a
 // newer incarnation. A lease ends evaluation_seconds after it was given, or when its worker expires
-// or leaves: its pairs are free then. If nothing is free, the Ask waits, in turn. No lease is saved.
+// or leaves: its pairs are free then. If nothing is free, the Ask waits, in turn. A Tell may ask for
+// the next lease too, but never waits. No lease is saved.
 //
 // Losses. A pair is named by history, generation and number. The first losses that are told for it
 // count, whoever tells them; what is told again, or for a generation that has closed, is a verdict
@@ -104,6 +105,9 @@ class SearchMachine {
     StepReport report;
     SearchNumbers numbers;
     std::shared_ptr<const ShapedLosses> shaped;
+    // The worker that told last, and what it asks for; capacity 0: nothing.
+    uint32_t teller = 0;
+    uint32_t capacity = 0;
   };
 
   void On(const Join& join, SearchEffects& effects);

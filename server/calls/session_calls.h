@@ -117,6 +117,9 @@ struct AskOutcome {
 struct TellOutcome {
   core::TellAnswer answer;
   uint64_t history = 0;
+  core::SearchConfig config;  // as in AskOutcome
+  bool at_lookahead = false;
+  std::shared_ptr<const core::StepReport> report;  // null unless the losses closed their generation
 };
 
 // A generation that has closed, with the configuration that it was evaluated and applied with.

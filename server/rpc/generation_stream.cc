@@ -91,7 +91,7 @@ class GenerationStream final : public grpc::ServerWriteReactor<v1::WatchGenerati
     return MakeError(Reason::kVersionAhead,
                      absl::StrCat("after_version is ", last_, ", the session is at ",
                                   CurrentVersion()),
-                     "after_version", {{"version", absl::StrCat(CurrentVersion())}});
+                     "after_version");
   }
 
   static absl::Status Deleted() {

@@ -43,8 +43,15 @@ void SessionHost::Tell(core::Tell tell, Done<TellOutcome> done) {
                                                                  Task finished) mutable {
     auto turn = std::make_shared<Turn>(std::move(finished));
     turn->conclude = [this, &turn = *turn, done = std::move(done)](absl::Status told) mutable -> Task {
-      absl::StatusOr<TellOutcome> outcome = TellOutcome{turn.told, identity_.history};
-      if (!told.ok()) outcome = std::move(told);
+      absl::StatusOr<TellOutcome> outcome = TellOutcome{};
+      if (told.ok()) {
+        outcome = TellOutcome{turn.told, identity_.history,
+                              session_->search().configuration().search,
+                              !session_->IsParameters(core::Session::Point::kLookahead),
+                              turn.made_version ? session_->last_step() : nullptr};
+      } else {
+        outcome = std::move(told);
+      }
       return [done = std::move(done), outcome = std::move(outcome)]() mutable {
         done(std::move(outcome));
       };

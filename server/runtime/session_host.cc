@@ -237,7 +237,9 @@ SessionDescription SessionHost::Description(const DescribeOptions& options) {
   description.refusals = session_->refusals();
   if (options.checksum) description.checksum = session_->Checksum();
   if (options.open_round && searches_) {
-    description.open_generation = session_->search().Describe(env_.MonotonicNow());
+    if (!session_->search().finished()) {
+      description.open_generation = session_->search().Describe(env_.MonotonicNow());
+    }
   } else if (options.open_round) {
     description.open_round = session_->machine().DescribeRound(env_.MonotonicNow());
   }

@@ -319,7 +319,11 @@ void SessionHost::EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::T
   const auto made = std::make_shared<const core::Ended>(std::move(ended));
   Keep(*made->step, made->effects, made->search.get(), now, [this, turn, made] {
     records_.Append(*made->effects.made);
-    if (made->search != nullptr) generations_.Append({made->search->made, closing_config_});
+    if (made->search != nullptr) {
+      generations_.Append({made->search->made, closing_config_});
+      turn->told.next = made->search->next;
+      turn->made_version = true;
+    }
     WarnOnce(*made->step);
     charge_.VersionWasMade(*session_);
     if (mutation_ == HostMutation::kAnswerBeforeVisible && !turn->conclude) {

@@ -30,6 +30,7 @@ struct SessionHost::Turn {
   AskDone ask_done;
   core::Ask ask;
   core::TellAnswer told;
+  bool made_version = false;
 
   // Of a contribution.
   StepInput input;

@@ -16,6 +16,13 @@ using core::Reason;
 // A generation has no more pairs.
 constexpr uint64_t kMaxPairs = core::SearchConfig::kMaxPairs;
 
+absl::Status CheckCapacity(uint32_t capacity) {
+  if (capacity <= kMaxPairs) return absl::OkStatus();
+  return MakeError(Reason::kFieldOutOfRange,
+                   absl::StrCat("capacity is ", capacity, ", allowed: at most ", kMaxPairs),
+                   "capacity");
+}
+
 absl::StatusOr<core::PairStatus> StatusFromProto(int status, int index) {
   switch (status) {
     case v1::PAIR_STATUS_OK:
@@ -35,11 +42,7 @@ absl::StatusOr<core::PairStatus> StatusFromProto(int status, int index) {
 
 absl::StatusOr<core::Ask> AskFromProto(const v1::AskRequest& request) {
   TALWEG_RETURN_IF_ERROR(CheckMember(request.worker(), request.history(), request.incarnation()));
-  if (request.capacity() > kMaxPairs) {
-    return MakeError(Reason::kFieldOutOfRange,
-                     absl::StrCat("capacity is ", request.capacity(), ", allowed: 1 to ", kMaxPairs),
-                     "capacity");
-  }
+  TALWEG_RETURN_IF_ERROR(CheckCapacity(request.capacity()));
   core::Ask ask;
   ask.history = request.history();
   ask.worker = request.worker();
@@ -65,6 +68,7 @@ absl::StatusOr<core::Tell> TellFromProto(const v1::TellRequest& request) {
                                   2 * kMaxPairs),
                      "losses");
   }
+  TALWEG_RETURN_IF_ERROR(CheckCapacity(request.capacity()));
   core::Tell tell;
   tell.history = request.history();
   tell.worker = request.worker();
@@ -73,6 +77,7 @@ absl::StatusOr<core::Tell> TellFromProto(const v1::TellRequest& request) {
   tell.first_pair = request.first_pair();
   tell.evaluate = request.evaluate();
   tell.num_examples = request.num_examples();
+  tell.capacity = request.capacity();
   tell.losses.reserve(static_cast<size_t>(num_losses));
   tell.losses.assign(request.losses().begin(), request.losses().end());
   tell.losses.insert(tell.losses.end(), request.double_losses().begin(),

@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "core/base/check.h"
 #include "core/noise/perturbation.h"
+#include "server/wire/report_to_proto.h"
 
 namespace talweg::server {
 namespace {
@@ -38,24 +39,10 @@ v1::TellVerdict VerdictToProto(core::TellVerdict verdict) {
   core::CheckFailed(__FILE__, __LINE__, "a verdict has a name on the wire");
 }
 
-}  // namespace
-
-void AskToProto(const AskOutcome& outcome, v1::AskResponse& proto) {
-  const core::AskAnswer& answer = outcome.answer;
-  if (!answer.lease.has_value() && answer.finished) {
-    proto.mutable_finished()->set_history(outcome.history);
-    proto.mutable_finished()->set_version(answer.version);
-    return;
-  }
-  if (!answer.lease.has_value()) {
-    v1::NothingToLease& nothing = *proto.mutable_nothing();
-    nothing.set_history(outcome.history);
-    nothing.set_version(answer.version);
-    nothing.set_generation(answer.generation);
-    return;
-  }
-  const core::EvaluationLease& lease = *answer.lease;
-  v1::EvaluationLease& told = *proto.mutable_lease();
+// `outcome` is that of an ask or of a tell.
+template <class Outcome>
+void LeaseToProto(const core::EvaluationLease& lease, const Outcome& outcome,
+                  v1::EvaluationLease& told) {
   told.set_history(outcome.history);
   told.set_generation(lease.generation);
   told.set_version(lease.version);
@@ -75,6 +62,25 @@ void AskToProto(const AskOutcome& outcome, v1::AskResponse& proto) {
   told.set_held(lease.held);
 }
 
+}  // namespace
+
+void AskToProto(const AskOutcome& outcome, v1::AskResponse& proto) {
+  const core::AskAnswer& answer = outcome.answer;
+  if (!answer.lease.has_value() && answer.finished) {
+    proto.mutable_finished()->set_history(outcome.history);
+    proto.mutable_finished()->set_version(answer.version);
+    return;
+  }
+  if (!answer.lease.has_value()) {
+    v1::NothingToLease& nothing = *proto.mutable_nothing();
+    nothing.set_history(outcome.history);
+    nothing.set_version(answer.version);
+    nothing.set_generation(answer.generation);
+    return;
+  }
+  LeaseToProto(*answer.lease, outcome, *proto.mutable_lease());
+}
+
 void TellToProto(const TellOutcome& outcome, v1::TellResponse& proto) {
   const core::TellAnswer& answer = outcome.answer;
   proto.set_history(outcome.history);
@@ -86,6 +92,8 @@ void TellToProto(const TellOutcome& outcome, v1::TellResponse& proto) {
   proto.set_generation(answer.generation);
   proto.set_version(answer.version);
   proto.set_finished(answer.finished);
+  if (outcome.report != nullptr) *proto.mutable_report() = ReportToProto(*outcome.report);
+  if (answer.next.has_value()) LeaseToProto(*answer.next, outcome, *proto.mutable_lease());
 }
 
 v1::SearchReport SearchReportToProto(const core::SearchNumbers& numbers) {

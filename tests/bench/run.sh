@@ -23,17 +23,24 @@ declare -A program=(
   [memory_256m]=memory_bench
   [memory_2g]=memory_bench
   [kernels]=kernel_bench
+  [noise]=noise_bench
+  [es_update]=noise_bench
+  [es_update_table]=noise_bench
+  [es_update_low_rank]=noise_bench
   [reduce_16]=rounds_bench
   [round_overhead]=fleet_bench
   [fleet_memory_async]=fleet_bench
   [fleet_memory_sync]=fleet_bench
+  [ask_tell]=search_bench
+  [es_traffic]=search_bench
   [sim_scale_synchronous]=rounds_bench
   [sim_scale_bounded]=rounds_bench
   [sim_scale_asynchronous]=rounds_bench
 )
 order=(adam_kernel adam_bandwidth small_step small_streamed_step digest_small digest_64m stream_64m
-  memory_256m kernels reduce_16 sim_scale_synchronous sim_scale_bounded sim_scale_asynchronous
-  round_overhead fleet_memory_async fleet_memory_sync)
+  memory_256m kernels noise es_update es_update_table es_update_low_rank reduce_16
+  sim_scale_synchronous sim_scale_bounded sim_scale_asynchronous round_overhead fleet_memory_async
+  fleet_memory_sync ask_tell es_traffic)
 
 names=("$@")
 ((${#names[@]} > 0)) || names=("${order[@]}")
@@ -66,8 +73,9 @@ status=0
 for name in "${expanded[@]}"; do
   binary=build/release/bin/${program[$name]}
   case "${program[$name]}" in
-    adam_bench) arguments=("$(tests/golden/torch_python.sh || true)" "$name") ;;
-    digest_bench | fleet_bench | kernel_bench | memory_bench | rounds_bench | small_step_bench)
+    adam_bench | noise_bench) arguments=("$(tests/golden/torch_python.sh || true)" "$name") ;;
+    digest_bench | fleet_bench | kernel_bench | memory_bench | rounds_bench | search_bench | \
+      small_step_bench)
       arguments=("$name")
       ;;
     *) arguments=() ;;

@@ -4,6 +4,7 @@
 // has the bits of the server.
 #include <cmath>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -66,14 +67,25 @@ class SearchTest : public ::testing::Test {
     std::vector<float> w(29);
     std::vector<float> point(29);
     uint64_t have = UINT64_MAX;
+    std::optional<v1::EvaluationLease> next;  // that came with the answer to a tell
     for (int num_leases = 0;; ++num_leases) {
-      const v1::AskResponse answer = session.Ask(capacity).value();
-      if (!answer.has_lease()) {
-        EXPECT_TRUE(answer.has_finished());
-        return num_leases;
+      v1::EvaluationLease lease;
+      if (next.has_value()) {
+        lease = *next;
+      } else {
+        const v1::AskResponse answer = session.Ask(capacity).value();
+        if (!answer.has_lease()) {
+          EXPECT_TRUE(answer.has_finished());
+          return num_leases;
+        }
+        lease = answer.lease();
       }
-      const v1::EvaluationLease& lease = answer.lease();
-      if (have != lease.version()) have = session.Pull(absl::MakeSpan(w)).value();
+      next.reset();
+      if (have != lease.version()) {
+        PullOptions pull;
+        pull.point = lease.point();
+        have = session.Pull(absl::MakeSpan(w), pull).value();
+      }
       if (have != lease.version()) continue;  // others have closed it meanwhile
       const core::Perturbation perturbation = PerturbationOf(layout, lease);
       std::vector<float> losses;
@@ -86,9 +98,10 @@ class SearchTest : public ::testing::Test {
           losses.push_back(LossAt(point));
         }
       }
-      const auto told = session.Tell(lease, losses, losses.size());
+      const auto told = session.Tell(lease, losses, losses.size(), num_leases % 3 == 0 ? 0 : capacity);
       EXPECT_TRUE(told.ok()) << told.status();
       if (told->finished()) return num_leases + 1;
+      if (told->has_lease()) next = told->lease();
     }
   }
 

@@ -5,7 +5,7 @@
 #
 # The experiments by the command line: they are listed, print JSON and leave the files it names, and
 # Ctrl-C half-way leaves no session. (What they find: tests/conformance/theory_test.cc; mnist:
-# demo_test.sh; fleet: fleet_test.sh.)
+# demo_test.sh; fleet: fleet_test.sh; those that search: search_experiments_test.sh.)
 set -euo pipefail
 talweg=$1
 python=$2

@@ -4,8 +4,8 @@
 #   tests/install/install_test.sh BUILD_DIR PYTHON3 SANITIZE
 #
 # Installs a build, makes a program of README.md's example and CMake lines against what was
-# installed, and runs it against the installed server. A second program links the leaf rooms of core
-# that are installed for clients.
+# installed, and runs it against the installed server. Other programs link the leaf rooms of core
+# that are installed for clients, and the replay.
 set -euo pipefail
 build=$1 python=$2 sanitize=$3
 here=$(cd "$(dirname "$0")" && pwd)
@@ -16,7 +16,7 @@ rm -rf "$work"
 mkdir -p "$work/project"
 cmake --install "$build" --prefix "$prefix" >"$work/install.log"
 [[ -x $prefix/bin/talweg && -f $prefix/share/talweg/proto/talweg/v1/training_service.proto ]]
-[[ -f $prefix/share/talweg/proto/CLIENTS.md ]]
+[[ -f $prefix/share/talweg/proto/CLIENTS.md && -f $prefix/share/talweg/proto/NOISE.md ]]
 (cd "$prefix/share/talweg/mnist" && [[ -f README.md ]] &&
   sha256sum --check --strict --quiet SHA256SUMS)
 "$python" -B "$here/readme.py" "$work/project"
@@ -34,7 +34,18 @@ int main() {
   return right ? 0 : 1;
 }
 CXX
+cat >"$work/project/replay.cc" <<'CXX'
+#include "client/cpp/talweg/client.h"
+#include "client/cpp/talweg/perturbation.h"
+#include "client/replay/replay.h"
+
+int main() {  // a session without a search cannot be replayed
+  return talweg::Replay::Begin(talweg::v1::SessionConfig(), 0, {}).ok() ? 1 : 0;
+}
+CXX
 cat >>"$work/project/CMakeLists.txt" <<'CMAKE'
+add_executable(replay replay.cc)
+target_link_libraries(replay PRIVATE talweg::client talweg::replay)
 add_executable(leaves leaves.cc)
 target_link_libraries(leaves PRIVATE talweg::core_base talweg::core_noise)
 CMAKE
@@ -45,5 +56,6 @@ cmake -S "$work/project" -B "$work/build" -G Ninja -DCMAKE_PREFIX_PATH="$prefix"
   -DCMAKE_FIND_USE_PACKAGE_REGISTRY=OFF "${flags[@]}"
 cmake --build "$work/build"
 "$work/build/leaves"
+"$work/build/replay"
 
 "$here/../support/with_server.sh" "$prefix/bin/talweg-server" "$work/build/worker" '{address}'

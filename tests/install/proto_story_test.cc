@@ -130,7 +130,7 @@ class ProtoStoryTest : public ::testing::Test {
 };
 
 TEST_F(ProtoStoryTest, GoesAsThePageTells) {
-  ASSERT_EQ(calls_.size(), 11u);
+  ASSERT_EQ(calls_.size(), 16u);
   const auto create = RequestOf<v1::CreateSessionRequest>(0, "CreateSession");
   const auto created = Send<v1::CreateSessionResponse>(create);
   history_ = created.session().history();
@@ -243,7 +243,7 @@ TEST_F(ProtoStoryTest, GoesAsThePageTells) {
 }
 
 TEST_F(ProtoStoryTest, AFleetMakesAVersionAsThePageTells) {
-  ASSERT_EQ(calls_.size(), 11u);
+  ASSERT_EQ(calls_.size(), 16u);
   const auto created =
       Send<v1::CreateSessionResponse>(RequestOf<v1::CreateSessionRequest>(8, "CreateSession"));
   history_ = created.session().history();
@@ -268,8 +268,34 @@ TEST_F(ProtoStoryTest, AFleetMakesAVersionAsThePageTells) {
                      RequestOf<v1::ListVersionRecordsRequest>(9, "ListVersionRecords")));
 }
 
+TEST_F(ProtoStoryTest, ASearchMakesAVersionAsThePageTells) {
+  const auto created =
+      Send<v1::CreateSessionResponse>(RequestOf<v1::CreateSessionRequest>(11, "CreateSession"));
+  history_ = created.session().history();
+  const auto joined = Send<v1::JoinResponse>(RequestOf<v1::JoinRequest>(12, "Join"));
+  incarnation_ = joined.incarnation();
+  v1::AskResponse asked;
+  const absl::Status leased = transport_->WaitForLease(
+      RequestOf<v1::AskRequest>(13, "Ask"), asked, [] { return absl::OkStatus(); },
+      absl::Seconds(10));
+  ASSERT_TRUE(leased.ok()) << leased;
+  ExpectShown(13, asked);
+  ExpectShown(14, Send<v1::TellResponse>(RequestOf<v1::TellRequest>(14, "Tell")));
+  std::vector<v1::WatchGenerationsResponse> messages;
+  const absl::Status watched = transport_->WatchGenerations(
+      RequestOf<v1::WatchGenerationsRequest>(15, "WatchGenerations"),
+      [&](const v1::WatchGenerationsResponse& message) {
+        messages.push_back(message);
+        return absl::OkStatus();
+      },
+      [] { return absl::OkStatus(); }, absl::Seconds(10));
+  ASSERT_TRUE(watched.ok()) << watched;
+  ASSERT_EQ(messages.size(), 1u);
+  ExpectShown(15, messages[0]);
+}
+
 TEST_F(ProtoStoryTest, AnUploadMakesASessionAsThePageTells) {
-  ASSERT_EQ(calls_.size(), 11u);
+  ASSERT_EQ(calls_.size(), 16u);
   EXPECT_EQ(calls_[10].method, "UploadSession");
   std::vector<v1::UploadSessionRequest> frames;
   for (absl::string_view json : absl::StrSplit(calls_[10].json, "\n  {", absl::SkipWhitespace())) {

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-#   tests/languages/language_test.sh LANGUAGE FOLDER [ADDRESS]
+#   tests/languages/language_test.sh LANGUAGE FOLDER [ADDRESS [SEARCH_WORKER]]
 #   tests/languages/language_test.sh noise_LANGUAGE FOLDER
 #
 # Generates code for LANGUAGE (go java python typescript, or names for the others) from proto/talweg
 # in the empty folder FOLDER, with the commands of proto/CLIENTS.md, adds what that page shows for
 # the language, and compiles both. Python and TypeScript also run: as workers of the server at
-# ADDRESS.
+# ADDRESS. Python shares a search with SEARCH_WORKER, a worker in C++.
 #
 # noise_go, noise_java and noise_node instead hold what client/ has of proto/NOISE.md against
 # proto/vectors/noise.json, and noise_page does it with the formulas of the page.
@@ -20,6 +20,7 @@ cd "$(dirname "$0")/../.."
 language=$1
 folder=$2
 address=${3:-}
+search_worker=${4:-}
 here=$PWD/tests/languages
 proto=$PWD/proto
 page=$proto/CLIENTS.md
@@ -99,6 +100,8 @@ python_test() {
   PYTHONPATH=$folder/gen:$folder "$found" -B "$here/page_test.py" "$address"
   PYTHONPATH=$folder/gen "$found" -B "$here/digest_test.py" "$address" \
     "$proto/vectors/state_digest.json"
+  "$found" -c 'import numpy' 2>/dev/null || missing "$found has no numpy"
+  PYTHONPATH=$folder/gen "$found" -B "$here/search_test.py" "$address" "$search_worker"
 }
 
 typescript_test() {

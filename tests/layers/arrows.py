@@ -50,8 +50,10 @@ ARROWS["client/experiments/mnist"] = ARROWS["client/cpp/example"] | {
 ARROWS["client/experiments/theory"] = ARROWS["client/experiments/mnist"]
 ARROWS["client/experiments/fleet"] = ARROWS["client/experiments/mnist"] | {
     "client/process", "client/experiments/mnist"}
+ARROWS["client/experiments/search"] = ARROWS["client/experiments/fleet"] | {
+    "client/replay", "client/experiments/fleet"}
 ARROWS["client/cli"] = ARROWS["client/experiments/fleet"] | {
-    "client/experiments/fleet", "client/experiments/theory"}
+    "client/experiments/fleet", "client/experiments/search", "client/experiments/theory"}
 
 # What crosses rooms may see them all.
 ARROWS["tests"] = set(ARROWS)
@@ -67,7 +69,7 @@ LIBRARIES = [
         "client/cli", "client/experiments/theory", "tests"
     }),
     (("Eigen/", "cblas.h", "lapack.h", "lapacke.h"), {
-        "core/linalg", "client/experiments/mnist", "tests"
+        "core/linalg", "client/experiments/mnist", "client/experiments/search", "tests"
     }),
     (("zip.h",), {"client/cli", "tests"}),
     (("openssl/",), {"core/session", "tests"}),

@@ -133,6 +133,7 @@ void Proxy::Relay(int from, int to, bool from_server, size_t number) {
       break;
     }
     if (!SendAll(to, buffer, size)) break;
+    num_bytes_[from_server] += static_cast<uint64_t>(size);
   }
   silent_.wait(true);  // an end, too, is something to be told
   shutdown(from, SHUT_RDWR);

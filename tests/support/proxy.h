@@ -44,6 +44,8 @@ class Proxy {
   void CutAndHeal();
   // Connections that were ever accepted.
   size_t num_connections() const { return num_connections_; }
+  // Bytes that were ever passed on in one direction.
+  uint64_t num_bytes(bool from_server) const { return num_bytes_[from_server]; }
 
  private:
   static constexpr int64_t kNever = INT64_MAX;
@@ -70,6 +72,7 @@ class Proxy {
   std::atomic<size_t> num_held_{0};  // the connections that are held: the first so many
   std::atomic<bool> stopping_{false};
   std::atomic<size_t> num_connections_{0};
+  std::atomic<uint64_t> num_bytes_[2] = {0, 0};  // to the server, from it
   std::mutex mutex_;
   std::list<Link> links_;  // guarded by mutex_
   std::thread acceptor_;

@@ -56,13 +56,14 @@ absl::StatusOr<v1::TellResponse> Session::Tell(v1::TellRequest request) {
 
 absl::StatusOr<v1::TellResponse> Session::Tell(const v1::EvaluationLease& lease,
                                                absl::Span<const float> losses,
-                                               uint64_t num_examples) {
+                                               uint64_t num_examples, uint32_t capacity) {
   v1::TellRequest request;
   request.set_generation(lease.generation());
   request.set_first_pair(lease.first_pair());
   request.set_evaluate(lease.evaluate());
   request.mutable_losses()->Assign(losses.begin(), losses.end());
   request.set_num_examples(num_examples);
+  request.set_capacity(capacity);
   return Tell(std::move(request));
 }
 

@@ -135,9 +135,11 @@ class Session {
   // Tells losses: `request` says generation, pairs and losses, and the rest is filled in here. A call
   // that was lost is made again: the first loss of a pair counts.
   absl::StatusOr<v1::TellResponse> Tell(v1::TellRequest request);
-  // The losses of all that `lease` names, as TellRequest::losses has them.
+  // The losses of all that `lease` names, as TellRequest::losses has them. With a `capacity` the
+  // answer may have the next lease, which saves an Ask.
   absl::StatusOr<v1::TellResponse> Tell(const v1::EvaluationLease& lease,
-                                        absl::Span<const float> losses, uint64_t num_examples = 0);
+                                        absl::Span<const float> losses, uint64_t num_examples = 0,
+                                        uint32_t capacity = 0);
 
   // Fills `parameters` ([num_elements]) with the current version and returns its number, which
   // version() returns from then on, unless the point is the average. A large pull goes on where a

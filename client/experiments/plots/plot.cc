@@ -38,17 +38,17 @@ struct Frame {
   svg::Scale y;
 
   bool Drawable(double at, double value) const {
-    return std::isfinite(value) && value > 0 && (!x.log || at > 0);
+    return std::isfinite(value) && (!y.log || value > 0) && (!x.log || at > 0);
   }
 };
 
-Frame FrameOf(bool log_x, absl::Span<const Curve> curves) {
+Frame FrameOf(const PlotText& text, absl::Span<const Curve> curves) {
   Frame frame;
-  frame.x.log = log_x;
-  frame.y.log = true;
+  frame.x.log = text.log_x;
+  frame.y.log = !text.linear_y;
   Range x;
   Range y;
-  if (!log_x) x.Add(0);
+  if (!text.log_x) x.Add(0);
   for (const Curve& curve : curves) {
     for (size_t i = 0; i < curve.x.size(); ++i) {
       if (!frame.Drawable(curve.x[i], curve.y[i])) continue;
@@ -62,9 +62,15 @@ Frame FrameOf(bool log_x, absl::Span<const Curve> curves) {
   }
   if (x.low == x.high) x.high += 1;
   // A margin, so that no line runs along the edge.
-  const double margin = std::max(std::pow(y.high / y.low, 0.04), 1.02);
-  frame.x = {x.low, x.high, kLeft, kWidth - kRight, log_x};
-  frame.y = {y.low / margin, y.high * margin, kHeight - kBottom, kTop, true};
+  if (text.linear_y) {
+    const double margin = std::max(0.04 * (y.high - y.low), 1e-9 + 0.02 * std::abs(y.high));
+    y = {y.low - margin, y.high + margin};
+  } else {
+    const double margin = std::max(std::pow(y.high / y.low, 0.04), 1.02);
+    y = {y.low / margin, y.high * margin};
+  }
+  frame.x = {x.low, x.high, kLeft, kWidth - kRight, text.log_x};
+  frame.y = {y.low, y.high, kHeight - kBottom, kTop, !text.linear_y};
   return frame;
 }
 
@@ -83,7 +89,8 @@ std::string Axes(const Frame& frame, const PlotText& text) {
     picture += svg::Line(x, bottom, x, bottom + 5, "#444444", 1);
     picture += svg::Text(x, bottom + 21, "middle", svg::TickText(tick));
   }
-  for (const double tick : LogTicks(frame.y.low, frame.y.high)) {
+  for (const double tick : frame.y.log ? LogTicks(frame.y.low, frame.y.high)
+                                       : LinearTicks(frame.y.low, frame.y.high, 8)) {
     picture += svg::Line(kLeft, frame.y(tick), right, frame.y(tick), "#E4E4E4", 1);
     picture += svg::Text(kLeft - 9, frame.y(tick) + 4.5, "end", svg::TickText(tick));
   }
@@ -181,7 +188,7 @@ Place LegendPlace(const Frame& frame, absl::Span<const Curve> curves,
 }  // namespace
 
 std::string PlotSvg(const PlotText& text, absl::Span<const Curve> curves) {
-  const Frame frame = FrameOf(text.log_x, curves);
+  const Frame frame = FrameOf(text, curves);
   const std::vector<svg::LegendRow> rows = LegendRows(curves);
   const Place place = LegendPlace(frame, curves, rows);
   const bool below = place.top >= kHeight;

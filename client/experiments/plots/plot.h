@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Line plots as SVG, with axes, ticks, grid and legend. The vertical axis is logarithmic.
+// Line plots as SVG, with axes, ticks, grid and legend. The vertical axis is logarithmic, if it is
+// not asked to be linear.
 #pragma once
 
 #include <cstddef>
@@ -29,12 +30,13 @@ struct PlotText {
   std::string y_label;
   bool log_x = false;                // the horizontal axis is logarithmic too
   std::vector<double> x_ticks = {};  // values to mark on it; empty: round numbers
+  bool linear_y = false;             // the vertical axis is linear
 };
 
-// Draws `curves`. The horizontal axis begins at zero, or is logarithmic. On a logarithmic axis,
-// values that are not finite or not above zero leave a gap in their line. Lines of more than a
-// thousand points are thinned out. The legend stands in a corner in which it hides nothing, else
-// below.
+// Draws `curves`. The horizontal axis begins at zero, or is logarithmic. Values that are not finite
+// leave a gap in their line; so do values that are not above zero, on a logarithmic axis. Lines of
+// more than a thousand points are thinned out. The legend stands in a corner in which it hides
+// nothing, else below.
 std::string PlotSvg(const PlotText& text, absl::Span<const Curve> curves);
 
 // Exponential moving average with `window` values of memory (>= 1), each average over what has

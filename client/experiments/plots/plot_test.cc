@@ -54,6 +54,17 @@ TEST(PlotTest, DrawsEveryCurveWithItsName) {
   EXPECT_THAT(svg, HasSubstr(">0.1</text>"));
 }
 
+TEST(PlotTest, ALinearAxisShowsWhatHasNoLogarithm) {
+  PlotText text;
+  text.linear_y = true;
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::string svg = PlotSvg(text, {{"a", {0, 1, 2, 3, 4}, {0, -10, nan, 20, 30}}});
+  EXPECT_EQ(Count(svg, "M"), 2u);
+  EXPECT_THAT(svg, HasSubstr(">-10</text>"));
+  EXPECT_THAT(svg, HasSubstr(">0</text>"));
+  EXPECT_THAT(svg, HasSubstr(">30</text>"));
+}
+
 TEST(PlotTest, WhatHasNoLogarithmLeavesAGap) {
   const double inf = std::numeric_limits<double>::infinity();
   const std::string svg = PlotSvg({}, {{"a", {0, 1, 2, 3}, {1, inf, 0.5, 0.25}}});

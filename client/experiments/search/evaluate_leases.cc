@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "client/experiments/search/evaluate_leases.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "client/cpp/talweg/perturbation.h"
+#include "client/experiments/runs/own_session.h"
+
+namespace talweg {
+namespace {
+
+size_t NumElements(const v1::Layout& layout) {
+  size_t sum = 0;
+  for (const v1::Tensor& tensor : layout.tensors()) {
+    size_t product = 1;
+    for (const uint64_t dimension : tensor.shape()) product *= dimension;
+    sum += product;
+  }
+  return sum;
+}
+
+}  // namespace
+
+absl::Status EvaluateLeases(Session& session, const v1::Layout& layout, const LeaseLoop& loop) {
+  std::vector<float> parameters(NumElements(layout));
+  std::optional<uint64_t> version;  // of `parameters`
+  const auto pull = [&]() -> absl::Status {
+    const absl::StatusOr<uint64_t> pulled = session.Pull(absl::MakeSpan(parameters));
+    if (!pulled.ok()) return pulled.status();
+    version = *pulled;
+    return loop.see ? loop.see(*version, parameters) : absl::OkStatus();
+  };
+  std::optional<core::Perturbation> perturbation;
+  for (;;) {
+    if (loop.stop && loop.stop()) return absl::CancelledError("stopped");
+    const absl::StatusOr<v1::AskResponse> answer = session.Ask(loop.capacity);
+    if (!answer.ok()) return answer.status();
+    if (answer->has_finished()) {
+      return loop.see && version != answer->finished().version() ? pull() : absl::OkStatus();
+    }
+    const v1::EvaluationLease& lease = answer->lease();
+    if (version != lease.version()) {
+      const absl::Status pulled = pull();
+      if (!pulled.ok()) return pulled;
+    }
+    if (version != lease.version()) continue;  // others have closed the generation meanwhile
+    if (!perturbation) perturbation = PerturbationOf(layout, lease);
+    std::vector<double> losses;
+    const absl::Status evaluated = loop.evaluate({lease, *perturbation, parameters}, losses);
+    if (!evaluated.ok()) return evaluated;
+    v1::TellRequest told;
+    told.set_generation(lease.generation());
+    told.set_first_pair(lease.first_pair());
+    told.set_evaluate(lease.evaluate());
+    told.mutable_double_losses()->Assign(losses.begin(), losses.end());
+    told.set_num_examples(loop.num_examples * losses.size());
+    const absl::StatusOr<v1::TellResponse> verdict = session.Tell(std::move(told));
+    if (!verdict.ok()) return verdict.status();
+  }
+}
+
+absl::Status SearchAlone(const Client& client, const v1::CreateSessionRequest& request,
+                         LeaseLoop loop) {
+  loop.capacity = std::max(loop.capacity, request.config().search().num_pairs());
+  return InOwnSession(client, request, [&](Session& session) {
+    return EvaluateLeases(session, request.config().layout(), loop);
+  });
+}
+
+EvaluateLease PointByPoint(
+    std::function<double(absl::Span<const float> point, uint64_t data_seed)> loss) {
+  return [loss = std::move(loss), point = std::vector<float>()](
+             const LeasedWork& work, std::vector<double>& losses) mutable -> absl::Status {
+    const v1::EvaluationLease& lease = work.lease;
+    if (lease.differences() == v1::DIFFERENCES_DIRECTIONAL) {
+      return absl::InvalidArgumentError("a derivative is not evaluated point by point");
+    }
+    if (lease.evaluate()) {
+      losses.push_back(loss(work.parameters, lease.data_seed()));
+      return absl::OkStatus();
+    }
+    point.resize(work.parameters.size());
+    for (uint32_t i = 0; i < lease.num_pairs(); ++i) {
+      const core::Draw draw = {lease.generation(), lease.first_pair() + i};
+      for (const float sign : {1.0f, -1.0f}) {
+        if (sign < 0 && lease.differences() != v1::DIFFERENCES_CENTRAL) continue;
+        work.perturbation.Perturb(draw, sign * lease.sigma(), 0, work.parameters, point);
+        losses.push_back(loss(point, lease.data_seed()));
+      }
+    }
+    return absl::OkStatus();
+  };
+}
+
+}  // namespace talweg
