@@ -291,5 +291,110 @@ TEST(EvaluationLeaseTest, WaitingCallsGetWhatFailed) {
   EXPECT_EQ(population.Told(b), "1: 1");
 }
 
+// --- Leases that a tell asks for.
+
+// A tell of all losses of the worker's pairs that wants `capacity` more.
+Tell Wanting(Population& population, const std::string& worker, uint32_t first, uint32_t count,
+             uint32_t capacity) {
+  Tell tell = population.TellOf(worker, first, std::vector<double>(2 * count, 1));
+  tell.capacity = capacity;
+  return tell;
+}
+
+std::string TextOf(const std::optional<EvaluationLease>& lease) {
+  if (!lease.has_value()) return "none";
+  return absl::StrCat(lease->held ? "again " : "", lease->generation, ": ", lease->first_pair, "+",
+                      lease->num_pairs);
+}
+
+TEST(NextLeaseTest, ATellGetsWhatIsFree) {
+  Population population(Strategy(6));
+  population.JoinAll({"a", "b"});
+  population.Ask("a", 2);
+  const Tell tell = Wanting(population, "a", 0, 2, 3);
+  population.Send(tell);
+  EXPECT_EQ(TextOf(population.last.told->next), "1: 2+3");
+  // A repeat gets the same lease, and so does an ask.
+  EXPECT_EQ(population.Send(tell), "REPEATED repeated 2");
+  EXPECT_EQ(TextOf(population.last.told->next), "again 1: 2+3");
+  EXPECT_EQ(population.Ask("a"), "again 1: 2-4");
+  // Nothing is leased to one that asks for nothing.
+  population.Ask("b");
+  population.Send(Wanting(population, "b", 5, 1, 0));
+  EXPECT_EQ(TextOf(population.last.told->next), "none");
+}
+
+TEST(NextLeaseTest, ALeaseIsGivenUpByNoTellThatTellsAPartOfIt) {
+  Population population(Strategy(6));
+  population.JoinAll({"a"});
+  population.Ask("a", 2);
+  population.Send(Wanting(population, "a", 0, 1, 3));
+  EXPECT_EQ(TextOf(population.last.told->next), "again 1: 0+2");
+}
+
+TEST(NextLeaseTest, TheTellThatClosesAGenerationGetsPairsOfTheNextOne) {
+  Population population(Strategy(2));
+  population.hold_steps = true;
+  population.JoinAll({"a"});
+  population.Ask("a", 2);
+  population.Send(Wanting(population, "a", 0, 2, 1));
+  EXPECT_EQ(TextOf(population.last.told->next), "none");  // not yet
+  const SearchEffects effects = population.TakeStep();
+  EXPECT_EQ(TextOf(effects.next), "2: 0+1");
+  EXPECT_EQ(effects.next->version, 1u);
+}
+
+TEST(NextLeaseTest, CallsThatWaitComeBeforeATellThatClosesNothing) {
+  Population population(Strategy(3));
+  population.JoinAll({"a", "b"});
+  population.Ask("a", 3);
+  const uint64_t b = population.Wait("b", 3);
+  Tell tell = population.TellOf("a", 0, std::vector<double>(6, 1),
+                                {PairStatus::kFailed, PairStatus::kOk, PairStatus::kOk});
+  tell.capacity = 3;
+  population.Send(tell);
+  EXPECT_EQ(population.Told(b), "1: 0");
+  EXPECT_EQ(TextOf(population.last.told->next), "none");
+}
+
+TEST(NextLeaseTest, NobodyWaitsForEverBecauseAnotherWorkerTakesAll) {
+  Population population(Strategy(3));
+  population.JoinAll({"a", "b"});
+  population.Ask("a", 3);
+  const uint64_t b = population.Wait("b", 2);
+  population.hold_steps = true;
+  population.Send(Wanting(population, "a", 0, 3, 3));
+  const SearchEffects effects = population.TakeStep();
+  EXPECT_EQ(population.Told(b), "2: 0-1");
+  EXPECT_EQ(TextOf(effects.next), "2: 2+1");
+}
+
+TEST(NextLeaseTest, ThereIsNoneIfTheTellIsRefusedOrTheSearchFinished) {
+  SearchConfig config = Strategy(2);
+  config.max_generations = 1;
+  Population population(config);
+  population.hold_steps = true;
+  population.JoinAll({"a"});
+  population.Ask("a", 2);
+  Tell refused = Wanting(population, "a", 0, 1, 1);
+  refused.losses = {1};
+  EXPECT_EQ(population.Send(refused), "FIELD_OUT_OF_RANGE losses");
+  population.Send(Wanting(population, "a", 0, 2, 1));
+  EXPECT_EQ(TextOf(population.TakeStep().next), "none");
+  population.Send(Wanting(population, "a", 0, 2, 1));
+  EXPECT_EQ(TextOf(population.last.told->next), "none");
+}
+
+TEST(NextLeaseTest, ALateTellGetsOneToo) {
+  Population population(ClosesBy(Strategy(4), GenerationClose::kCount, 1));
+  population.JoinAll({"a", "b"});
+  population.Ask("a", 1);
+  population.Ask("b", 1);
+  const Tell late = Wanting(population, "b", 1, 1, 2);
+  population.Send(Wanting(population, "a", 0, 1, 0));
+  EXPECT_EQ(population.Send(late), "LATE");
+  EXPECT_EQ(TextOf(population.last.told->next), "2: 0+2");
+}
+
 }  // namespace
 }  // namespace talweg::core

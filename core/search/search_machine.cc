@@ -363,8 +363,9 @@ void SearchMachine::On(const StepTaken& taken, SearchEffects& effects) {
   effects.made = std::move(closed.record);
   effects.durable.emplace_back(GenerationMade{effects.made});
   OpenNext();
-  if (closed.capacity > 0) effects.next = LeaseTo(closed.teller, closed.capacity);
   ServeWaiting(effects);
+  // Not before those that wait: they might wait for ever.
+  if (closed.capacity > 0) effects.next = LeaseTo(closed.teller, closed.capacity);
 }
 
 void SearchMachine::On(const ConfigureSearch& configure, SearchEffects& effects) {

@@ -18,7 +18,7 @@
 // first free pairs. A worker holds at most one lease and gets it again when it asks again, even as a
 // newer incarnation. A lease ends evaluation_seconds after it was given, or when its worker expires
 // or leaves: its pairs are free then. If nothing is free, the Ask waits, in turn. A Tell may ask for
-// the next lease too, but never waits. No lease is saved.
+// the next lease too, but never waits: it gets what those that wait leave. No lease is saved.
 //
 // Losses. A pair is named by history, generation and number. The first losses that are told for it
 // count, whoever tells them; what is told again, or for a generation that has closed, is a verdict

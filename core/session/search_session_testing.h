@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "core/noise/plain_perturbation.h"
+#include "core/noise/perturbation_testing.h"
 #include "core/optimizers/optimizer_testing.h"
 #include "core/session/pseudo_testing.h"
 #include "core/session/session.h"

@@ -212,10 +212,24 @@ TEST(AskToProtoTest, NothingAndFinishedAreSaid) {
 // --- Tell.
 
 TEST(TellToProtoTest, CarriesVerdictCountsAndWhereTheSessionIs) {
-  TellOutcome outcome{{core::TellVerdict::kAccepted, {1, 2, 3, 4}, 5, 6, true}, 7};
+  TellOutcome outcome;
+  outcome.answer.verdict = core::TellVerdict::kAccepted;
+  outcome.answer.counts = {1, 2, 3, 4};
+  outcome.answer.version = 5;
+  outcome.answer.generation = 6;
+  outcome.answer.finished = true;
+  outcome.history = 7;
+  outcome.config = Leased(1).config;
+  core::StepReport report;
+  report.search = std::make_shared<const core::SearchNumbers>(Numbers());
+  outcome.report = std::make_shared<const core::StepReport>(report);
+  outcome.answer.next = Leased(2).answer.lease;
   v1::TellResponse proto;
   TellToProto(outcome, proto);
   EXPECT_EQ(BlankFields(proto), Names());
+  EXPECT_EQ(BlankFields(proto.lease()), Names({"evaluate"}));
+  EXPECT_EQ(proto.lease().num_pairs(), 2u);
+  EXPECT_EQ(proto.report().search().num_counted(), 3u);
   EXPECT_EQ(proto.num_accepted(), 1u);
   EXPECT_EQ(proto.num_repeated(), 2u);
   EXPECT_EQ(proto.num_to_retry(), 3u);

@@ -101,6 +101,7 @@ void SearchModel::Restore(const SearchKnowledge& known, uint64_t history, absl::
   known_ = known;
   if (history != 0) known_.history = history;
   known_.now = now;
+  capacity_ = 0;
   known_.queue.clear();
   known_.ever_leased = static_cast<uint32_t>(known_.pairs.size());
   const auto forget = [](Pair& pair) {
@@ -254,6 +255,14 @@ void SearchModel::CheckLease(const core::AskAnswer& answer,
   Check(answer.finished == finished(), "finished_wrong", texts);
   Check(answer.generation == known_.generation && answer.version == known_.version,
         "lease_wrong", texts);
+}
+
+void SearchModel::CheckNext(const std::optional<core::EvaluationLease>& next,
+                            const std::string& worker, uint32_t capacity) {
+  std::optional<core::EvaluationLease> expected;
+  if (capacity > 0) expected = LeaseTo(known_.members[worker], capacity);
+  Check(TextOf(next) == TextOf(expected), "lease_wrong",
+        absl::StrCat("a tell gets ", TextOf(next), ", expected ", TextOf(expected)));
 }
 
 void SearchModel::ServeWaiting(const core::SearchEffects& effects) {
@@ -517,9 +526,16 @@ void SearchModel::On(const core::Tell& tell, const server::Decision& decision) {
   };
   Check(text(answer) == text(expected), "verdict_wrong",
         absl::StrCat(text(answer), "; expected ", text(expected)));
-  if (expected.verdict != TellVerdict::kAccepted) return;
-  CloseIfDue(*decision.search);
-  if (!decision.search->step.has_value()) ServeWaiting(*decision.search);
+  if (expected.verdict == TellVerdict::kAccepted) {
+    CloseIfDue(*decision.search);
+    if (decision.search->step.has_value()) {
+      teller_ = tell.worker;
+      capacity_ = tell.capacity;
+      return;
+    }
+    ServeWaiting(*decision.search);
+  }
+  CheckNext(answer.next, tell.worker, tell.capacity);
 }
 
 void SearchModel::On(const core::Configure& configure, const server::Decision& decision) {
@@ -554,6 +570,7 @@ void SearchModel::On(const core::StepTaken& /*taken*/, const server::Decision& d
         "parameters_differ", absl::StrCat("version ", known_.version));
   OpenNext();
   ServeWaiting(*decision.search);
+  CheckNext(decision.search->next, teller_, std::exchange(capacity_, 0));
 }
 
 void SearchModel::CheckRecord(const core::GenerationRecord& record) {

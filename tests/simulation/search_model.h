@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
-#include "core/noise/plain_perturbation.h"
+#include "core/noise/perturbation_testing.h"
 #include "core/search/search_config.h"
 #include "core/search/search_event.h"
 #include "server/runtime/env.h"
@@ -110,6 +110,9 @@ class SearchModel {
   std::optional<core::EvaluationLease> LeaseTo(Member& member, uint32_t capacity);
   void CheckLease(const core::AskAnswer& answer,
                   const std::optional<core::EvaluationLease>& expected);
+  // The lease that a tell asked for.
+  void CheckNext(const std::optional<core::EvaluationLease>& next, const std::string& worker,
+                 uint32_t capacity);
   // What is given to the calls that wait.
   void ServeWaiting(const core::SearchEffects& effects);
   bool CountsFailure(const Pair& pair, const Member& member) const;
@@ -136,6 +139,9 @@ class SearchModel {
   const core::PlainPerturbation perturbation_;
   SearchKnowledge known_;
   std::string label_, text_;
+  // Who told the losses that closed the generation, and how many pairs it wants next.
+  std::string teller_;
+  uint32_t capacity_ = 0;
   uint64_t num_counted_ = 0;
   uint64_t num_refused_ = 0;
 };

@@ -632,6 +632,7 @@ core::Tell SearchWorld::LossesOf(size_t process, uint32_t generation, uint32_t f
   tell.first_pair = first;
   tell.evaluate = evaluate;
   tell.num_examples = 1;
+  if (random_.Chance(0.3)) tell.capacity = static_cast<uint32_t>(random_.Whole(1, 6));
   const size_t per_pair = evaluate ? 1 : settings_.search.losses_per_pair();
   bool all_ok = true;
   for (uint32_t pair = 0; pair < (evaluate ? 1 : count); ++pair) {
@@ -702,7 +703,7 @@ void SearchWorld::SendTell(size_t process, const core::Tell& tell, int attempts)
     plan_.In(Delay(), [this, process, tell, answered] {
       if (host_ == nullptr) return;
       ++outcome_.tells;
-      host_->Tell(tell, [this, process, answered](
+      host_->Tell(tell, [this, process, answered, tell](
                             const absl::StatusOr<server::TellOutcome>& outcome) {
         Told();
         if (outcome.ok()) {
@@ -714,7 +715,17 @@ void SearchWorld::SendTell(size_t process, const core::Tell& tell, int attempts)
             model_->Violate("told_before_visible", "a tell made a version nobody can read");
           }
         }
-        if (!Loses(loss_share_)) *answered = true;
+        if (Loses(loss_share_)) return;
+        *answered = true;
+        if (!outcome.ok() || !outcome->answer.next.has_value() || random_.Chance(0.3)) return;
+        // It goes on with what it was given, unless it has gone or begun anew.
+        const server::AskOutcome next{{outcome->answer.next, false, 0, 0}, outcome->history,
+                                      outcome->config, false};
+        plan_.In(Delay(), [this, process, next, incarnation = tell.incarnation] {
+          const Process& self = processes_[process];
+          if (!self.alive || self.incarnation != incarnation) return;
+          Wake(process, 0, [this, process, next] { Evaluate(process, next); });
+        });
       });
       env_.RunPosted();
     });
