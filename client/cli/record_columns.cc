@@ -22,6 +22,18 @@ std::string TimeText(const StepRecord& record, const char* format) {
       absl::UTCTimeZone());
 }
 
+// A number of the report of a search; nothing if the session does not search, or does not say.
+template <auto kNumber>
+std::optional<double> OfSearch(const StepRecord& record) {
+  if (!record.report().has_search()) return std::nullopt;
+  return static_cast<double>((record.report().search().*kNumber)());
+}
+template <auto kHas, auto kNumber>
+std::optional<double> OfSearchIf(const StepRecord& record) {
+  if (!record.report().has_search() || !(record.report().search().*kHas)()) return std::nullopt;
+  return static_cast<double>((record.report().search().*kNumber)());
+}
+
 // The shortest digits that name this float64; "nan" also if its sign bit is set.
 std::string Exactly(double value) {
   if (std::isnan(value)) return "nan";
@@ -68,6 +80,7 @@ const Columns<StepRecord>& AllColumns() {
 
 const std::vector<RecordColumn>& RecordColumns() {
   using Value = std::optional<double>;
+  using Search = v1::SearchReport;
   static const auto& columns = *new std::vector<RecordColumn>{
       {"loss",
        [](const StepRecord& r) {
@@ -97,6 +110,25 @@ const std::vector<RecordColumn>& RecordColumns() {
       {"round_closed", [](const StepRecord& r) { return Value(r.refusals().round_closed()); }},
       {"step_seconds", [](const StepRecord& r) { return Value(r.step_seconds()); }},
       {"seconds_since_last", [](const StepRecord& r) { return Value(r.seconds_since_last()); }},
+      {"search_generation", OfSearch<&Search::generation>},
+      {"search_num_pairs", OfSearch<&Search::num_pairs>},
+      {"search_num_counted", OfSearch<&Search::num_counted>},
+      {"search_num_dropped", OfSearch<&Search::num_dropped>},
+      {"search_num_non_finite", OfSearch<&Search::num_non_finite>},
+      {"search_num_ties", OfSearch<&Search::num_ties>},
+      {"search_loss_mean", OfSearch<&Search::loss_mean>},
+      {"search_loss_deviation", OfSearch<&Search::loss_deviation>},
+      {"search_loss_min", OfSearch<&Search::loss_min>},
+      {"search_loss_max", OfSearch<&Search::loss_max>},
+      {"search_evaluated_loss", OfSearchIf<&Search::has_evaluated_loss, &Search::evaluated_loss>},
+      {"search_sigma", OfSearch<&Search::sigma>},
+      {"search_weight_norm", OfSearch<&Search::weight_norm>},
+      {"search_signal_to_noise",
+       OfSearchIf<&Search::has_signal_to_noise, &Search::signal_to_noise>},
+      {"search_gradient_learning_rate",
+       OfSearchIf<&Search::has_gradient_learning_rate, &Search::gradient_learning_rate>},
+      {"search_num_examples", OfSearch<&Search::num_examples>},
+      {"search_accepted", OfSearchIf<&Search::has_accepted, &Search::accepted>},
   };
   return columns;
 }

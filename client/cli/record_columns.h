@@ -19,7 +19,8 @@ struct RecordColumn {
   std::optional<double> (*value)(const v1::StepRecord& record);
 };
 
-// All numbers of a record except version and time. The digest of a state is no number: lines and
+// All numbers of a record except version and time; those of a search have "search_" before their
+// name. The digest of a state is no number: lines and
 // CSV have it behind these.
 const std::vector<RecordColumn>& RecordColumns();
 

@@ -43,7 +43,7 @@ std::vector<Flag> ConfigFlags() {
            /*repeatable=*/true},
           {"search", "FIELD=VALUE,...",
            "how the session searches without gradients, such as "
-           "method=EVOLUTION_STRATEGY,num_pairs=100,sigma=0.02; see above",
+           "method=EVOLUTION_STRATEGY,sigma=0.02; see above",
            /*repeatable=*/true},
           {"max_staleness", "VERSIONS", "largest age of a contribution that still counts"},
           {"lease_seconds", "SECONDS", "how long a silent worker is called live"},

@@ -148,6 +148,9 @@ def check_files(folder, records):
                 continue
             assert float(row[name]) == number(record, name), (name, row[name])
             assert values[name] == float32(number(record, name)), (name, values[name])
+        # The session does not search.
+        assert not any(row[name] for name in row if name.startswith("search_")), row
+        assert not any(name.startswith("search_") for name in values), values
         assert row["state_digest"] == record["report"].get("state_digest", ""), row
     # Again: the same file, not a second one that TensorBoard would draw over the first.
     talweg("session", "export", "run", "--tensorboard", str(board))
