@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A step: how a policy orders it, and what it hears when the step is taken. Values that every policy
-// that makes versions has in common.
+// A step: how a policy orders it, and what it hears when the step is taken. Values that every
+// policy that makes versions has in common.
 #pragma once
 
 #include <cstdint>

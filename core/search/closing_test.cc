@@ -63,9 +63,9 @@ TEST(ClosingTest, CountClosesWithFewerIfNoMoreCanCome) {
   Population population(Dropping(ClosesBy(Strategy(3), GenerationClose::kCount, 3)));
   population.JoinAll({"a"});
   population.Ask("a", 3);
-  EXPECT_EQ(population.Tell("a", 0, {1, 2, 0, 0, 1, 2},
-                            {PairStatus::kOk, kFailed, PairStatus::kOk}),
-            "ACCEPTED 2 dropped 1");
+  EXPECT_EQ(
+      population.Tell("a", 0, {1, 2, 0, 0, 1, 2}, {PairStatus::kOk, kFailed, PairStatus::kOk}),
+      "ACCEPTED 2 dropped 1");
   EXPECT_EQ(population.PairsOf(1), "0 2");
 }
 
@@ -137,8 +137,8 @@ TEST(ClosingTest, AnEvaluationThatNobodyNeedsHoldsUpOnlyARuleThatWaitsForAll) {
     return config;
   };
   for (const bool waits : {true, false}) {
-    Population population(monitored(
-        waits ? Strategy(2) : ClosesBy(Strategy(2), GenerationClose::kCount, 2)));
+    Population population(
+        monitored(waits ? Strategy(2) : ClosesBy(Strategy(2), GenerationClose::kCount, 2)));
     population.JoinAll({"a", "b"});
     EXPECT_EQ(population.Ask("a"), "1: W");
     EXPECT_EQ(population.Ask("b", 2), "1: 0-1");

@@ -104,8 +104,7 @@ ShapedLosses Shape(const SearchConfig& config, const ToldLosses& told) {
     const double mean = MeanOf(losses);
     const double variance = VarianceOf(losses, mean);
     baseline = mean;
-    shaped.factor =
-        variance == 0 || AllEqual(losses) ? 0 : shaped.factor / std::sqrt(variance);
+    shaped.factor = variance == 0 || AllEqual(losses) ? 0 : shaped.factor / std::sqrt(variance);
   }
   // The difference of two ranks is taken as it is: their halving is in the factor.
   const double share = config.shaping == Shaping::kCenteredRanks ? 1 : 2;

@@ -11,7 +11,8 @@
 //   ONE_SIDED      w = float(L+ - b)              c = sigma / n       c = 1 / (n sigma)
 //   DIRECTIONAL    w = float(D)                   c = sigma^2 / n     c = 1 / n
 //
-//   baseline b: NONE 0; MEAN the mean of the losses; EVALUATED the loss at the parameters themselves
+//   baseline b: NONE 0; MEAN the mean of the losses; EVALUATED the loss at the parameters
+//   themselves
 //
 //   shaping Z_SCORE            one-sided: w = float(L - mean); c <- c / deviation (population)
 //   shaping CENTERED_RANKS     R = 2 #(smaller losses) + #(equal losses, itself excluded)
@@ -24,8 +25,8 @@
 // mean is rounded, so that their variance need not be 0.)
 //
 // IF_BETTER takes the pair with the smallest loss, the first one if there are several, if that loss
-// is below the loss at the parameters: g = -dW of that pair, else 0. Gradient descent at rate 1 then
-// makes exactly the point that was evaluated.
+// is below the loss at the parameters: g = -dW of that pair, else 0. Gradient descent at rate 1
+// then makes exactly the point that was evaluated.
 //
 // Sources: Salimans et al. 2017, arXiv:1703.03864 (centred ranks); the page proto/NOISE.md has the
 // same definitions for other languages.
@@ -59,7 +60,8 @@ struct ShapedLosses {
   std::optional<uint32_t> kept_pair = std::nullopt;
 };
 
-// O(n log n) with ranks, else O(n). If the configuration needs the evaluated loss, it must be there.
+// O(n log n) with ranks, else O(n). If the configuration needs the evaluated loss, it must be
+// there.
 ShapedLosses Shape(const SearchConfig& config, const ToldLosses& told);
 
 // R of each loss, as above: whole numbers in [0, 2 (N - 1)]. NaN must not be among the losses.

@@ -79,13 +79,12 @@ TEST(ShapingVectorsTest, WeightsAndFactorsHaveTheBitsOfNumPy) {
     config.scale = Chosen<EstimateScale>(row["scale"], SearchConfig::kScales);
     config.shaping = Chosen<Shaping>(row["shaping"], SearchConfig::kShapings);
     config.baseline = Chosen<Baseline>(row["baseline"], SearchConfig::kBaselines);
-    config.direction =
-        row["maximize"].get<bool>() ? Direction::kMaximize : Direction::kMinimize;
+    config.direction = row["maximize"].get<bool>() ? Direction::kMaximize : Direction::kMinimize;
     std::vector<double> losses = Doubles(weights["losses"][row["losses"].get<size_t>()]);
     if (config.differences != Differences::kCentral) losses = Plus(losses);
     const std::vector<uint32_t> pairs = SomePairs(losses.size() / config.losses_per_pair());
-    const ShapedLosses shaped = Shape(
-        config, {pairs, losses, Doubles(row["evaluated"])[0], Floats(row["sigma"])[0]});
+    const ShapedLosses shaped =
+        Shape(config, {pairs, losses, Doubles(row["evaluated"])[0], Floats(row["sigma"])[0]});
     EXPECT_EQ(std::bit_cast<uint64_t>(shaped.factor),
               std::bit_cast<uint64_t>(Doubles(row["factor"])[0]));
     EXPECT_EQ(shaped.kept_pair, std::nullopt);
@@ -109,12 +108,10 @@ TEST(ShapingVectorsTest, IfBetterKeepsThePairOfNumPy) {
     SCOPED_TRACE(row.dump());
     SearchConfig config;
     config.method = SearchMethod::kRandomSearch;
-    config.direction =
-        row["maximize"].get<bool>() ? Direction::kMaximize : Direction::kMinimize;
+    config.direction = row["maximize"].get<bool>() ? Direction::kMaximize : Direction::kMinimize;
     const std::vector<double> losses = Doubles(row["losses"]);
     const std::vector<uint32_t> pairs = SomePairs(losses.size());
-    const ShapedLosses shaped =
-        Shape(config, {pairs, losses, Doubles(row["evaluated"])[0], 0.02f});
+    const ShapedLosses shaped = Shape(config, {pairs, losses, Doubles(row["evaluated"])[0], 0.02f});
     EXPECT_TRUE(shaped.weights.empty());
     const int64_t position = row["position"];
     ASSERT_EQ(shaped.kept_pair.has_value(), position >= 0);
@@ -217,12 +214,13 @@ TEST(ShapingTest, OnePairIsNoScore) {
 TEST(ShapingTest, WeightsAndFactorAreFiniteIfDifferencesOfLossesAre) {
   const double largest = std::numeric_limits<float>::max() / 2;
   const double least = std::numeric_limits<double>::denorm_min();
-  for (const std::vector<double>& losses : std::vector<std::vector<double>>{
-           {largest, -largest, largest, largest}, {0, least, 0, -least}, {0, 1e-170, 1, 1},
-           {1, 1, 1, std::nextafter(1.0, 2.0)}}) {
+  for (const std::vector<double>& losses :
+       std::vector<std::vector<double>>{{largest, -largest, largest, largest},
+                                        {0, least, 0, -least},
+                                        {0, 1e-170, 1, 1},
+                                        {1, 1, 1, std::nextafter(1.0, 2.0)}}) {
     for (const Differences differences : {Differences::kCentral, Differences::kOneSided}) {
-      for (const Shaping shaping :
-           {Shaping::kNone, Shaping::kCenteredRanks, Shaping::kZScore}) {
+      for (const Shaping shaping : {Shaping::kNone, Shaping::kCenteredRanks, Shaping::kZScore}) {
         const ShapedLosses shaped = ShapeAll(Shaped(differences, shaping), losses);
         EXPECT_TRUE(std::isfinite(shaped.factor));
         for (const PairWeight& pair : shaped.weights) EXPECT_TRUE(std::isfinite(pair.weight));

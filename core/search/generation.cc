@@ -97,7 +97,8 @@ bool Generation::Fail(Pair& pair) const {
 }
 
 TellCounts Generation::Take(const Tell& tell, uint32_t lease, absl::Time now) {
-  const TellCounts counts = tell.evaluate ? TakeEvaluation(tell, lease) : TakePairs(tell, lease, now);
+  const TellCounts counts =
+      tell.evaluate ? TakeEvaluation(tell, lease) : TakePairs(tell, lease, now);
   if (counts.num_accepted + counts.num_to_retry + counts.num_dropped > 0) {
     num_examples_ += tell.num_examples;
     has_begun_ = true;  // It may have been leased before a restart, which forgot that.

@@ -5,10 +5,10 @@
 //
 // A pair is free, leased, told or dropped. The first losses that are told for a pair count, whoever
 // tells them; a failed evaluation makes the pair free again, or drops it once max_failures of them
-// were told. A failure counts only of the lease that the pair was given to last, and once: so it may
-// be told again, and who was too slow drops no pair that another worker evaluates. The evaluation of
-// the parameters themselves, if the generation has one, has the same life. Only this room includes
-// this file.
+// were told. A failure counts only of the lease that the pair was given to last, and once: so it
+// may be told again, and who was too slow drops no pair that another worker evaluates. The
+// evaluation of the parameters themselves, if the generation has one, has the same life. Only this
+// room includes this file.
 #pragma once
 
 #include <cstddef>
@@ -63,8 +63,8 @@ class Generation {
   bool WasLeased(PairRange range) const { return range.first + range.count <= ever_leased_; }
   // Likewise the evaluation, if there is one: it is leased before any pair.
   bool EvaluationWasLeased() const { return has_begun_ || ever_leased_ > 0; }
-  // Takes what was told; its range is within the generation, and its losses are as many as they must
-  // be. `lease` is the one that the teller got last, 0 if it got none.
+  // Takes what was told; its range is within the generation, and its losses are as many as they
+  // must be. `lease` is the one that the teller got last, 0 if it got none.
   TellCounts Take(const Tell& tell, uint32_t lease, absl::Time now);
 
   // --- The close.
@@ -126,7 +126,7 @@ class Generation {
   std::vector<double> losses_;  // losses_per_pair for each pair
   Pair evaluation_;             // kNone: the parameters are not evaluated
   double evaluated_loss_ = 0;
-  uint32_t next_free_ = 0;    // no pair before it is free
+  uint32_t next_free_ = 0;  // no pair before it is free
   bool has_begun_ = false;
   uint32_t ever_leased_ = 0;  // all pairs before it were leased at some time
   uint32_t num_told_ = 0;

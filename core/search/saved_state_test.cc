@@ -25,9 +25,9 @@ Population InTheMiddle(const ConfigureSearch& configuration) {
   EXPECT_EQ(population.Tell("a", 0, losses, {PairStatus::kOk, kFailed, PairStatus::kNonFinite}),
             "ACCEPTED 1 to retry 1 dropped 1");
   EXPECT_EQ(population.Ask("b", 1), "2: 1");
-  EXPECT_EQ(population.Tell("b", 1, {losses.begin(), losses.begin() + losses.size() / 3},
-                            {kFailed}),
-            "ACCEPTED to retry 1");
+  EXPECT_EQ(
+      population.Tell("b", 1, {losses.begin(), losses.begin() + losses.size() / 3}, {kFailed}),
+      "ACCEPTED to retry 1");
   return population;
 }
 
@@ -37,7 +37,10 @@ std::vector<SearchConfig> Searches() {
   SearchConfig low_rank = OneSided(8, Baseline::kEvaluated);
   low_rank.perturbation = PerturbationKind::kLowRank;
   low_rank.rank = 2;
-  return {Strategy(8), monitored, low_rank, IfBetter(8),
+  return {Strategy(8),
+          monitored,
+          low_rank,
+          IfBetter(8),
           ClosesBy(Strategy(8), GenerationClose::kCount, 3),
           ClosesBy(Strategy(8), GenerationClose::kDeadline, 3)};
 }

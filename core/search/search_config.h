@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// How a session searches: what is perturbed, what is told of a perturbation, what a loss weighs, and
-// when a generation closes. The message SearchPolicy in proto/talweg/v1/search.proto says what each
-// field means; the names are the same.
+// How a session searches: what is perturbed, what is told of a perturbation, what a loss weighs,
+// and when a generation closes. The message SearchPolicy in proto/talweg/v1/search.proto says what
+// each field means; the names are the same.
 #pragma once
 
 #include <cstddef>

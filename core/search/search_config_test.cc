@@ -88,8 +88,7 @@ TEST(SearchConfigTest, NothingButTheScaleMayBeSetWithoutAMethod) {
     EXPECT_EQ(Refused(Of(SearchMethod::kNone, set)), field);
   }
   // Its default depends on the rule on top.
-  EXPECT_EQ(Refused(Of(SearchMethod::kNone, [](C& c) { c.scale = EstimateScale::kGradient; })),
-            "");
+  EXPECT_EQ(Refused(Of(SearchMethod::kNone, [](C& c) { c.scale = EstimateScale::kGradient; })), "");
 }
 
 // The fields that are refused with defaults otherwise.
@@ -211,9 +210,9 @@ TEST(SearchConfigTest, SaysWhatNoDefaultIsAGoodGuessFor) {
   EXPECT_EQ(one_sided.NeededBy("baseline"), "differences ONE_SIDED");
   EXPECT_EQ(Strategy().NeededBy("baseline"), "");
   EXPECT_EQ(RandomSearch().NeededBy("baseline"), "");
-  EXPECT_EQ(RandomSearch([](C& c) { c.acceptance = Acceptance::kLossWeighted; })
-                .NeededBy("baseline"),
-            "acceptance LOSS_WEIGHTED");
+  EXPECT_EQ(
+      RandomSearch([](C& c) { c.acceptance = Acceptance::kLossWeighted; }).NeededBy("baseline"),
+      "acceptance LOSS_WEIGHTED");
   EXPECT_EQ(Strategy([](C& c) { c.close = GenerationClose::kCount; }).NeededBy("close_pairs"),
             "close COUNT");
   EXPECT_EQ(Strategy([](C& c) { c.close = GenerationClose::kDeadline; }).NeededBy("close_seconds"),

@@ -155,15 +155,15 @@ using SearchDurable = std::variant<MemberAdmitted, LossesTold, SearchConfigured,
 // says.
 struct SearchEffects {
   absl::Status status;
-  uint64_t incarnation = 0;           // with Join: the one that its worker has now
-  std::optional<AskAnswer> asked;     // for the Ask that caused the event, at once
-  bool waits = false;                 // or its call waits, and a later event releases its ticket
-  std::optional<TellAnswer> told;     // for the Tell that caused the event
-  std::optional<SearchOrder> step;    // take this step, then say StepTaken
+  uint64_t incarnation = 0;         // with Join: the one that its worker has now
+  std::optional<AskAnswer> asked;   // for the Ask that caused the event, at once
+  bool waits = false;               // or its call waits, and a later event releases its ticket
+  std::optional<TellAnswer> told;   // for the Tell that caused the event
+  std::optional<SearchOrder> step;  // take this step, then say StepTaken
   // With StepTaken: what the Tell that closed the generation asked for.
   std::optional<EvaluationLease> next;
-  std::vector<GivenLease> given;      // calls that waited, and have an answer
-  std::vector<Released> released;     // calls that waited, and fail
+  std::vector<GivenLease> given;                 // calls that waited, and have an answer
+  std::vector<Released> released;                // calls that waited, and fail
   std::shared_ptr<const GenerationRecord> made;  // with StepTaken
   std::vector<SearchDurable> durable;  // empty if everything that happened may be forgotten
 };

@@ -64,8 +64,7 @@ void SearchMachine::On(const Join& join, SearchEffects& effects) {
 void SearchMachine::On(const Heartbeat& heartbeat, SearchEffects& effects) {
   effects.status = CheckHistory(heartbeat.history);
   if (!effects.status.ok()) return;
-  effects.status =
-      workers_.FindAndRenew(heartbeat.worker, heartbeat.incarnation, Rules()).status();
+  effects.status = workers_.FindAndRenew(heartbeat.worker, heartbeat.incarnation, Rules()).status();
 }
 
 void SearchMachine::On(const Leave& leave, SearchEffects& effects) {
@@ -115,9 +114,9 @@ std::optional<EvaluationLease> SearchMachine::LeaseTo(uint32_t index, uint32_t c
     worker.expires = now_ + absl::Seconds(open_->config().evaluation_seconds);
     workers_.LookAt(index, worker.expires);
   }
-  return EvaluationLease{open_->number(),    version_,      worker.range.first,
-                         worker.range.count, open_->sigma(), worker.expires - now_,
-                         held};
+  return EvaluationLease{
+      open_->number(),       version_, worker.range.first, worker.range.count, open_->sigma(),
+      worker.expires - now_, held};
 }
 
 AskAnswer SearchMachine::AnswerOf(std::optional<EvaluationLease> lease) const {
@@ -174,8 +173,8 @@ absl::Status SearchMachine::CheckTell(const Tell& tell) const {
     return MakeError(Reason::kFieldOutOfRange, why, field);
   };
   if (tell.generation == 0 || tell.generation > open_->number()) {
-    return bad("generation", absl::StrCat("generation is ", tell.generation, ", open is ",
-                                          open_->number()));
+    return bad("generation",
+               absl::StrCat("generation is ", tell.generation, ", open is ", open_->number()));
   }
   const size_t per_pair = tell.evaluate ? 1 : configuration_.search.losses_per_pair();
   const size_t num_pairs = tell.losses.size() / per_pair;
@@ -195,9 +194,9 @@ absl::Status SearchMachine::CheckTell(const Tell& tell) const {
   // A generation that has closed may have had more pairs.
   const bool is_open = tell.generation == open_->number();
   if (!tell.evaluate && is_open && tell.first_pair + num_pairs > open_->num_pairs()) {
-    return bad("first_pair", absl::StrCat("pairs ", tell.first_pair, " to ",
-                                          tell.first_pair + num_pairs - 1, " are told, and there are ",
-                                          open_->num_pairs()));
+    return bad("first_pair",
+               absl::StrCat("pairs ", tell.first_pair, " to ", tell.first_pair + num_pairs - 1,
+                            " are told, and there are ", open_->num_pairs()));
   }
   return absl::OkStatus();
 }
@@ -209,8 +208,7 @@ void SearchMachine::On(const Tell& tell, SearchEffects& effects) {
   TellAnswer& answer = effects.told.emplace();
   const size_t per_pair = configuration_.search.losses_per_pair();
   const PairRange range{tell.first_pair, static_cast<uint32_t>(tell.losses.size() / per_pair)};
-  const bool is_late =
-      tell.generation < open_->number() && mutation_ != SearchMutation::kCountLate;
+  const bool is_late = tell.generation < open_->number() && mutation_ != SearchMutation::kCountLate;
   if (is_late || finished()) {
     answer.verdict = TellVerdict::kLate;
   } else if (tell.evaluate ? !open_->config().evaluates(version_) || !open_->EvaluationWasLeased()
@@ -237,8 +235,7 @@ void SearchMachine::On(const Tell& tell, SearchEffects& effects) {
   answer.version = version_ + (effects.step.has_value() ? 1 : 0);
   answer.generation = open_->number() + (effects.step.has_value() ? 1 : 0);
   const bool changes = effects.step.has_value() && next_.has_value();
-  answer.finished =
-      (changes ? *next_ : configuration_).search.IsFinishedAt(answer.version);
+  answer.finished = (changes ? *next_ : configuration_).search.IsFinishedAt(answer.version);
 }
 
 // --- Versions.

@@ -5,8 +5,8 @@
 // touches no arrays of parameters. core/session owns one if its configuration searches; it stands
 // on core/members, as rounds do.
 //
-// Identity is that of every session: HISTORY_CHANGED, WORKER_NOT_JOINED, INCARNATION_FENCED. A worker
-// without the role of searching is ROLE_MISSING.
+// Identity is that of every session: HISTORY_CHANGED, WORKER_NOT_JOINED, INCARNATION_FENCED. A
+// worker without the role of searching is ROLE_MISSING.
 //
 // Generations are numbered from 1. One is open at any time, unless the search is finished. It is
 // evaluated at the current version, and makes the next one when it closes. If it is lost, because
@@ -14,23 +14,24 @@
 // evaluation was dropped, it makes no version, and the next generation draws other perturbations at
 // the same version.
 //
-// Leases only schedule. An Ask leases the evaluation of the parameters, if that is free, or else the
-// first free pairs. A worker holds at most one lease and gets it again when it asks again, even as a
-// newer incarnation. A lease ends evaluation_seconds after it was given, or when its worker expires
-// or leaves: its pairs are free then. If nothing is free, the Ask waits, in turn. A Tell may ask for
-// the next lease too, but never waits: it gets what those that wait leave. No lease is saved.
+// Leases only schedule. An Ask leases the evaluation of the parameters, if that is free, or else
+// the first free pairs. A worker holds at most one lease and gets it again when it asks again, even
+// as a newer incarnation. A lease ends evaluation_seconds after it was given, or when its worker
+// expires or leaves: its pairs are free then. If nothing is free, the Ask waits, in turn. A Tell
+// may ask for the next lease too, but never waits: it gets what those that wait leave. No lease is
+// saved.
 //
 // Losses. A pair is named by history, generation and number. The first losses that are told for it
 // count, whoever tells them; what is told again, or for a generation that has closed, is a verdict
 // and changes nothing. So is a pair that nobody was ever leased (kNotLeased; after a restore any
-// pair may have been). A pair beyond the generation, a wrong number of losses, and a generation that
-// is not open yet, are FIELD_OUT_OF_RANGE.
+// pair may have been). A pair beyond the generation, a wrong number of losses, and a generation
+// that is not open yet, are FIELD_OUT_OF_RANGE.
 //
 // A configuration takes effect with the next generation. If the open one has not begun, that is at
 // once: another generation opens in its place.
 //
-// Durable are a join that succeeded, losses that were taken, an accepted configuration, and a version
-// that was made.
+// Durable are a join that succeeded, losses that were taken, an accepted configuration, and a
+// version that was made.
 //
 // Cost of an event: O(log n) in the number of workers, and what it releases; a lease and a Tell are
 // linear in their pairs, a close is linear in the pairs of the generation. Thread-compatible.
@@ -88,8 +89,8 @@ class SearchMachine {
 
   // The whole state except the configuration, leases and calls that wait. No step may be under way.
   void Save(ByteWriter& writer) const;
-  // Replaces the state of a machine that was made with the configuration in force. `history` 0 keeps
-  // the saved one.
+  // Replaces the state of a machine that was made with the configuration in force. `history` 0
+  // keeps the saved one.
   absl::Status Load(ByteReader& reader, absl::Time now, uint64_t history = 0);
 
   // Tests only: a deliberate bug.

@@ -242,9 +242,7 @@ class Population {
     now = end;
   }
 
-  void Configure(const SearchConfig& search) {
-    Configure(Configured(search, ++config_version_));
-  }
+  void Configure(const SearchConfig& search) { Configure(Configured(search, ++config_version_)); }
   SearchEffects Configure(const ConfigureSearch& configuration) {
     config_version_ = configuration.config_version;
     return Do(configuration);
@@ -289,9 +287,8 @@ class Population {
   }
   template <class Change>
   static int64_t NumDurable(const SearchEffects& effects) {
-    return std::count_if(effects.durable.begin(), effects.durable.end(), [](const auto& change) {
-      return std::holds_alternative<Change>(change);
-    });
+    return std::count_if(effects.durable.begin(), effects.durable.end(),
+                         [](const auto& change) { return std::holds_alternative<Change>(change); });
   }
 
   absl::Time now = absl::UnixEpoch() + absl::Hours(1);

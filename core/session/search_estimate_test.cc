@@ -146,8 +146,8 @@ std::vector<uint32_t> BitsOf(const std::vector<float>& values) {
   return bits;
 }
 
-const std::vector<TensorSpec> kTensors = {{"scalar", {}}, {"w", {17, 9}}, {"b", {33}},
-                                          {"kernel", {4, 3, 2, 2}}};
+const std::vector<TensorSpec> kTensors = {
+    {"scalar", {}}, {"w", {17, 9}}, {"b", {33}}, {"kernel", {4, 3, 2, 2}}};
 
 // Three versions of W <- W - eta / M sum (L+ - L-) / 2 dW: the bits of a plain loop.
 TEST(SearchUpdateTest, ATutorialScaleUpdateIsAPlainLoopBitForBit) {

@@ -80,8 +80,10 @@ inline std::vector<float> Values(const Session& session) {
 // The same definition, written down element by element.
 inline PlainPerturbation PlainOf(const SessionConfig& config) {
   const SearchConfig& search = config.search.value();
-  PlainPerturbation plain{search.seed, search.noise == SearchNoise::kRademacher,
-                          static_cast<uint32_t>(search.rank), {}};
+  PlainPerturbation plain{search.seed,
+                          search.noise == SearchNoise::kRademacher,
+                          static_cast<uint32_t>(search.rank),
+                          {}};
   for (size_t tensor = 0; tensor < config.layout->tensors().size(); ++tensor) {
     const std::vector<uint64_t>& shape = config.layout->tensors()[tensor].shape;
     plain.tensors.push_back(

@@ -263,8 +263,7 @@ bool Session::IsParameters(Point point) const {
 }
 
 double Session::NextLearningRate() const {
-  const Schedule& schedule =
-      rounds_ ? rounds_->schedule() : search_->configuration().schedule;
+  const Schedule& schedule = rounds_ ? rounds_->schedule() : search_->configuration().schedule;
   return schedule.LearningRate(version() + 1);
 }
 

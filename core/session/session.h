@@ -9,9 +9,9 @@
 // what `effects.durable` names, runs the work, hands the work back to End, and keeps what the
 // effects of End name.
 //
-// A session is trained by gradients or by search, as its configuration says. RoundMachine decides in
-// the first case, SearchMachine in the second; both make versions, and everything behind the source of
-// the gradient is the same. A call that is for the other kind fails with WRONG_METHOD.
+// A session is trained by gradients or by search, as its configuration says. RoundMachine decides
+// in the first case, SearchMachine in the second; both make versions, and everything behind the
+// source of the gradient is the same. A call that is for the other kind fails with WRONG_METHOD.
 //
 // A version is immutable once it is visible: a step writes the next version beside it, and readers
 // keep the version that they hold. The order of a step's arithmetic is told in stepper.h.
@@ -102,8 +102,8 @@ class Session {
   // the round folds it.
   Outcome Contribute(ContributionInput& input, absl::Time now);
 
-  // As RoundMachine::Handle or SearchMachine::Handle, for every event except Contribution, StepTaken
-  // and Configure.
+  // As RoundMachine::Handle or SearchMachine::Handle, for every event except Contribution,
+  // StepTaken and Configure.
   Outcome Handle(const Event& event, absl::Time now);
 
   // --- Only if the session searches; see CheckSearches.

@@ -62,8 +62,7 @@ TEST(SearchSessionTest, AVersionHasARecordAndAChecksumThatAReplayCanMakeItself) 
   std::shared_ptr<const GenerationRecord> made;
   AskFor(*session, "a", 4);
   ASSERT_TRUE(PrepareTell(*session).ok());
-  const Outcome outcome =
-      session->Tell(TellOf(*session, "a", 0, {1, 2, 3, 4, 5, 6, 7, 9}), kNow);
+  const Outcome outcome = session->Tell(TellOf(*session, "a", 0, {1, 2, 3, 4, 5, 6, 7, 9}), kNow);
   ASSERT_NE(outcome.work, nullptr);
   ASSERT_TRUE(outcome.effects.step.has_value());
   EXPECT_EQ(session->version(), 0u);
@@ -189,8 +188,7 @@ TEST(SavedSearchSessionTest, EveryPrefixIsRefusedWhateverItsChecksum) {
     if (size + 4 >= bytes.size()) continue;  // The whole body has its checksum.
     ByteWriter checksum;
     checksum.Uint32(Crc32c(prefix));
-    EXPECT_EQ(ReasonName(Session::Load(prefix + checksum.bytes(), kNow).status()),
-              "STATE_CORRUPT")
+    EXPECT_EQ(ReasonName(Session::Load(prefix + checksum.bytes(), kNow).status()), "STATE_CORRUPT")
         << size;
   }
 }

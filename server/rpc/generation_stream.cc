@@ -28,8 +28,7 @@ class GenerationStream final : public grpc::ServerWriteReactor<v1::WatchGenerati
         call_(context.door, FactsOf("talweg.v1.SearchService/WatchGenerations", grpc)) {}
 
   void Start(const v1::WatchGenerationsRequest& request) {
-    absl::StatusOr<std::shared_ptr<SessionHost>> host =
-        call_.Enter(request, request.session_id());
+    absl::StatusOr<std::shared_ptr<SessionHost>> host = call_.Enter(request, request.session_id());
     if (!host.ok()) return End(host.status());
     host_ = *std::move(host);
     follow_ = request.follow();
@@ -84,14 +83,13 @@ class GenerationStream final : public grpc::ServerWriteReactor<v1::WatchGenerati
       if (!current.ok()) return current;
     }
     if (!host_->searches()) {
-      return MakeError(Reason::kWrongMethod,
-                       "the session is trained by gradients, not by search");
+      return MakeError(Reason::kWrongMethod, "the session is trained by gradients, not by search");
     }
     if (last_ <= CurrentVersion()) return absl::OkStatus();
-    return MakeError(Reason::kVersionAhead,
-                     absl::StrCat("after_version is ", last_, ", the session is at ",
-                                  CurrentVersion()),
-                     "after_version");
+    return MakeError(
+        Reason::kVersionAhead,
+        absl::StrCat("after_version is ", last_, ", the session is at ", CurrentVersion()),
+        "after_version");
   }
 
   static absl::Status Deleted() {
@@ -99,12 +97,12 @@ class GenerationStream final : public grpc::ServerWriteReactor<v1::WatchGenerati
   }
   absl::Status Gone() const {
     const std::string current = absl::StrCat(CurrentVersion());
-    return MakeError(Reason::kVersionGone,
-                     absl::StrCat("the generation that made version ", last_ + 1,
-                                  " is not kept any more, the session is at ", current,
-                                  ": pull the parameters"),
-                     "after_version",
-                     {{"history", absl::StrCat(host_->identity().history)}, {"version", current}});
+    return MakeError(
+        Reason::kVersionGone,
+        absl::StrCat("the generation that made version ", last_ + 1,
+                     " is not kept any more, the session is at ", current, ": pull the parameters"),
+        "after_version",
+        {{"history", absl::StrCat(host_->identity().history)}, {"version", current}});
   }
 
   void WriteNext() {

@@ -80,8 +80,7 @@ grpc::ServerUnaryReactor* SearchService::Ask(grpc::CallbackServerContext* contex
 grpc::ServerUnaryReactor* SearchService::Tell(grpc::CallbackServerContext* context,
                                               const v1::TellRequest* request,
                                               v1::TellResponse* response) {
-  auto* call =
-      new UnaryCall(context_.door, "talweg.v1.SearchService/Tell", *context, *response);
+  auto* call = new UnaryCall(context_.door, "talweg.v1.SearchService/Tell", *context, *response);
   const auto host = call->call().Enter(*request, request->session_id());
   if (!host.ok()) return call->End(host.status());
   absl::StatusOr<core::Tell> tell = TellFromProto(*request);

@@ -14,8 +14,7 @@ class SearchService final : public v1::SearchService::CallbackService {
  public:
   explicit SearchService(ServiceContext context) : context_(context) {}
 
-  grpc::ServerUnaryReactor* Ask(grpc::CallbackServerContext* context,
-                                const v1::AskRequest* request,
+  grpc::ServerUnaryReactor* Ask(grpc::CallbackServerContext* context, const v1::AskRequest* request,
                                 v1::AskResponse* response) override;
   grpc::ServerUnaryReactor* Tell(grpc::CallbackServerContext* context,
                                  const v1::TellRequest* request,

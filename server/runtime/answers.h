@@ -52,9 +52,7 @@ class Answers {
   };
   void SetAlong(Along along) { along_ = std::move(along); }
 
-  size_t num_pieces() const {
-    return std::max<size_t>(1, (size() + kPieceSize - 1) / kPieceSize);
-  }
+  size_t num_pieces() const { return std::max<size_t>(1, (size() + kPieceSize - 1) / kPieceSize); }
   // Tells the calls of a piece.
   void Tell(size_t piece);
 

@@ -26,7 +26,7 @@ struct Decision {
   const core::SearchEvent* search_event;
   const core::Effects& effects;
   const core::SearchEffects* search;  // null unless the session searches
-  absl::Time time;  // of the decision
+  absl::Time time;                    // of the decision
 };
 
 // Thread-safe; outlives the hosts.
@@ -55,10 +55,10 @@ class Env {
   virtual void Cancel(uint64_t alarm) = 0;
 
   // The host hands in every decision of a session's machine, in the order of the decisions. Keep
-  // calls `kept` once, as soon as what `effects.durable` and `search->durable` name survives everything that
-  // the session's policy promises to survive; if nothing must be kept, it calls `kept` at once, on
-  // this thread. Until then nobody is told of the decision, and a version that the decision made is
-  // not visible.
+  // calls `kept` once, as soon as what `effects.durable` and `search->durable` name survives
+  // everything that the session's policy promises to survive; if nothing must be kept, it calls
+  // `kept` at once, on this thread. Until then nobody is told of the decision, and a version that
+  // the decision made is not visible.
   virtual void Keep(const Decision& decision, Task kept) = 0;
 
   // A version of the session has parameters that are not finite, as its report says, and the

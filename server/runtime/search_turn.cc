@@ -42,13 +42,14 @@ void SessionHost::Tell(core::Tell tell, Done<TellOutcome> done) {
   Enqueue([this, tell = std::move(tell), done = std::move(done)](absl::Status status,
                                                                  Task finished) mutable {
     auto turn = std::make_shared<Turn>(std::move(finished));
-    turn->conclude = [this, &turn = *turn, done = std::move(done)](absl::Status told) mutable -> Task {
+    turn->conclude = [this, &turn = *turn,
+                      done = std::move(done)](absl::Status told) mutable -> Task {
       absl::StatusOr<TellOutcome> outcome = TellOutcome{};
       if (told.ok()) {
-        outcome = TellOutcome{turn.told, identity_.history,
-                              session_->search().configuration().search,
-                              !session_->IsParameters(core::Session::Point::kLookahead),
-                              turn.made_version ? session_->last_step() : nullptr};
+        outcome =
+            TellOutcome{turn.told, identity_.history, session_->search().configuration().search,
+                        !session_->IsParameters(core::Session::Point::kLookahead),
+                        turn.made_version ? session_->last_step() : nullptr};
       } else {
         outcome = std::move(told);
       }
@@ -73,13 +74,10 @@ void SessionHost::Tell(core::Tell tell, Done<TellOutcome> done) {
 void SessionHost::FollowSearch(std::shared_ptr<Turn> turn, core::SearchEvent event,
                                core::Outcome outcome) {
   const auto decided = std::make_shared<core::Outcome>(std::move(outcome));
-  const Decision decision{identity_,        *session_,
-                          nullptr,          &event,
-                          decided->effects, decided->search.get(),
-                          turn->judged};
-  Keep(decision, [this, turn = std::move(turn), decided]() mutable {
-    Proceed(std::move(turn), *decided);
-  });
+  const Decision decision{
+      identity_, *session_, nullptr, &event, decided->effects, decided->search.get(), turn->judged};
+  Keep(decision,
+       [this, turn = std::move(turn), decided]() mutable { Proceed(std::move(turn), *decided); });
 }
 
 AskOutcome SessionHost::AskOutcomeOf(core::AskAnswer answer) const {
@@ -110,10 +108,9 @@ void SessionHost::CollectGiven(core::SearchEffects* search, Turn& turn) {
   for (core::GivenLease& given : search->given) {
     auto call = parked_asks_.extract(given.ticket);
     TALWEG_CHECK(!call.empty());
-    turn.answers.Add([done = std::move(call.mapped().done),
-                      outcome = AskOutcomeOf(std::move(given.answer))]() mutable {
-      done(std::move(outcome));
-    });
+    turn.answers.Add(
+        [done = std::move(call.mapped().done),
+         outcome = AskOutcomeOf(std::move(given.answer))]() mutable { done(std::move(outcome)); });
   }
 }
 

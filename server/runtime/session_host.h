@@ -71,8 +71,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // The caller no longer waits for the answer. If the contribution was not judged yet, it is
   // treated as if it had never come. If the call was not answered yet, it ends as CANCELLED.
   void Abandon(uint64_t ticket);
-  // Asks for something to evaluate. Returns the call's ticket, for Abandon. Fails with WRONG_METHOD if
-  // the session does not search, and else as core::SearchMachine does.
+  // Asks for something to evaluate. Returns the call's ticket, for Abandon. Fails with WRONG_METHOD
+  // if the session does not search, and else as core::SearchMachine does.
   uint64_t Ask(core::Ask ask, AskDone done);
   // Tells losses. Fails likewise, and with MEMORY_QUOTA.
   void Tell(core::Tell tell, Done<TellOutcome> done);

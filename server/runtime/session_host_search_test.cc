@@ -65,8 +65,8 @@ class SearchHost {
 
   JoinReply Join(uint64_t incarnation, core::Roles roles = {}) {
     JoinReply joined;
-    host_->Join({NameOf(incarnation), 0, roles}, [incarnation] { return incarnation; },
-                joined.Callback());
+    host_->Join(
+        {NameOf(incarnation), 0, roles}, [incarnation] { return incarnation; }, joined.Callback());
     return joined;
   }
   AskReply Ask(uint64_t incarnation, uint32_t capacity = 1, uint64_t* ticket = nullptr) {
@@ -96,7 +96,8 @@ class SearchHost {
   DescribeReply Reconfigure(core::SessionConfig config) {
     DescribeReply changed;
     host_->Reconfigure(
-        0, [config](const core::SessionConfig&) -> absl::StatusOr<core::SessionConfig> {
+        0,
+        [config](const core::SessionConfig&) -> absl::StatusOr<core::SessionConfig> {
           return config;
         },
         changed.Callback());
@@ -271,15 +272,15 @@ TEST_F(SessionHostSearchTest, ANewerIncarnationEndsTheOldersAsk) {
   ASSERT_TRUE(host.Ask(1, kPairs).Get().ok());
   const AskReply waits = host.Ask(2);
   JoinReply joined;
-  host->Join({"b", 0, {}}, [] { return uint64_t{9}; }, joined.Callback());
+  host->Join(
+      {"b", 0, {}}, [] { return uint64_t{9}; }, joined.Callback());
   ASSERT_TRUE(joined.Get().ok());
   EXPECT_EQ(core::ReasonName(waits.Get().status()), "INCARNATION_FENCED");
 }
 
 TEST_F(SessionHostSearchTest, CallsForTheOtherKindOfSessionChangeNothing) {
   SearchHost host = Start();
-  EXPECT_EQ(core::ReasonName(host.Join(3, {core::Role::kGradient}).Get().status()),
-            "WRONG_METHOD");
+  EXPECT_EQ(core::ReasonName(host.Join(3, {core::Role::kGradient}).Get().status()), "WRONG_METHOD");
   StepReply stepped;
   const std::vector<float> ones(kManyShards, 1.0f);
   StepInput input;
@@ -295,8 +296,7 @@ TEST_F(SessionHostSearchTest, CallsForTheOtherKindOfSessionChangeNothing) {
   ASSERT_TRUE(trains.Join(1).Get().ok());
   EXPECT_EQ(core::ReasonName(trains.Ask(1).Get().status()), "WRONG_METHOD");
   EXPECT_EQ(core::ReasonName(trains.Tell(1, 1, 0, {1, 2}).Get().status()), "WRONG_METHOD");
-  EXPECT_EQ(core::ReasonName(trains.Join(2, {core::Role::kSearch}).Get().status()),
-            "WRONG_METHOD");
+  EXPECT_EQ(core::ReasonName(trains.Join(2, {core::Role::kSearch}).Get().status()), "WRONG_METHOD");
   EXPECT_EQ(trains.Read()->version, 0u);
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The operations of a host that may end in a fold or a step, or release calls that wait.
+#include "server/runtime/session_turn.h"
+
 #include <new>
 #include <optional>
 #include <utility>
@@ -11,7 +13,6 @@
 #include "core/base/shard.h"
 #include "core/base/status_macros.h"
 #include "server/runtime/session_host.h"
-#include "server/runtime/session_turn.h"
 
 namespace talweg::server {
 
@@ -83,9 +84,8 @@ absl::AnyInvocable<SessionHost::Task(absl::Status)> SessionHost::Welcome(const T
     absl::StatusOr<JoinOutcome> outcome = JoinOutcome{};
     if (status.ok()) {
       const core::AggregationConfig& aggregation = session_->config().aggregation.value();
-      outcome =
-          JoinOutcome{session_->history(), session_->version(),
-                      turn.incarnation, aggregation.lease_seconds, aggregation.replies_wait()};
+      outcome = JoinOutcome{session_->history(), session_->version(), turn.incarnation,
+                            aggregation.lease_seconds, aggregation.replies_wait()};
     } else {
       outcome = std::move(status);
     }

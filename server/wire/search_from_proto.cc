@@ -63,10 +63,9 @@ absl::StatusOr<core::Tell> TellFromProto(const v1::TellRequest& request) {
   }
   const int num_losses = request.losses_size() + request.double_losses_size();
   if (static_cast<uint64_t>(num_losses) > 2 * kMaxPairs) {
-    return MakeError(Reason::kFieldOutOfRange,
-                     absl::StrCat("there are ", num_losses, " losses, allowed: 1 to ",
-                                  2 * kMaxPairs),
-                     "losses");
+    return MakeError(
+        Reason::kFieldOutOfRange,
+        absl::StrCat("there are ", num_losses, " losses, allowed: 1 to ", 2 * kMaxPairs), "losses");
   }
   TALWEG_RETURN_IF_ERROR(CheckCapacity(request.capacity()));
   core::Tell tell;

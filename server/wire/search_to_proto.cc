@@ -57,8 +57,7 @@ void LeaseToProto(const core::EvaluationLease& lease, const Outcome& outcome,
   told.set_rank(static_cast<uint32_t>(outcome.config.rank));
   told.set_differences(DifferencesToProto(outcome.config.told_differences()));
   told.set_data_seed(core::DataSeed(outcome.config.seed, lease.generation));
-  told.set_expires_in_seconds(
-      std::max(0.0, absl::ToDoubleSeconds(lease.expires_in)));
+  told.set_expires_in_seconds(std::max(0.0, absl::ToDoubleSeconds(lease.expires_in)));
   told.set_held(lease.held);
 }
 

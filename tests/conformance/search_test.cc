@@ -40,8 +40,7 @@ class SearchTest : public ::testing::Test {
     v1::CreateSessionRequest request;
     request.set_session_id(id);
     v1::SessionConfig& config = *request.mutable_config();
-    for (const std::vector<uint64_t>& shape :
-         {std::vector<uint64_t>{3, 4}, {5}, {2, 3, 2}}) {
+    for (const std::vector<uint64_t>& shape : {std::vector<uint64_t>{3, 4}, {5}, {2, 3, 2}}) {
       v1::Tensor& tensor = *config.mutable_layout()->add_tensors();
       tensor.set_name(absl::StrCat("t", config.layout().tensors_size()));
       tensor.mutable_shape()->Assign(shape.begin(), shape.end());
@@ -98,7 +97,8 @@ class SearchTest : public ::testing::Test {
           losses.push_back(LossAt(point));
         }
       }
-      const auto told = session.Tell(lease, losses, losses.size(), num_leases % 3 == 0 ? 0 : capacity);
+      const auto told =
+          session.Tell(lease, losses, losses.size(), num_leases % 3 == 0 ? 0 : capacity);
       EXPECT_TRUE(told.ok()) << told.status();
       if (told->finished()) return num_leases + 1;
       if (told->has_lease()) next = told->lease();
