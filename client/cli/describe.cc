@@ -86,14 +86,16 @@ std::string PairsText(const v1::OpenGeneration& generation) {
     absl::StrAppend(&text, ", ", GroupDigits(generation.num_leased()), " leased to ",
                     generation.num_leases(), generation.num_leases() == 1 ? " worker" : " workers");
   }
-  if (generation.num_dropped() > 0) absl::StrAppend(&text, ", ", generation.num_dropped(), " dropped");
+  if (generation.num_dropped() > 0)
+    absl::StrAppend(&text, ", ", generation.num_dropped(), " dropped");
   if (generation.needs_evaluation()) absl::StrAppend(&text, ", W itself is to be evaluated");
   if (generation.num_waiting() > 0) {
     absl::StrAppend(&text, ", ", generation.num_waiting(),
                     generation.num_waiting() == 1 ? " worker waits" : " workers wait");
   }
   if (generation.has_closes_in_seconds()) {
-    absl::StrAppendFormat(&text, ", closes in %.1f s at the latest", generation.closes_in_seconds());
+    absl::StrAppendFormat(&text, ", closes in %.1f s at the latest",
+                          generation.closes_in_seconds());
   }
   return text;
 }

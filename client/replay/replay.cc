@@ -97,9 +97,9 @@ absl::Status Replay::Apply(const v1::WatchGenerationsResponse& message) {
   if (!message.has_record()) return absl::OkStatus();
   const v1::GenerationRecord& record = message.record();
   if (record.version() != state.parameters->version + 1) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the generation makes version ", record.version(), ", this replay is at ",
-                     state.parameters->version));
+    return absl::FailedPreconditionError(absl::StrCat("the generation makes version ",
+                                                      record.version(), ", this replay is at ",
+                                                      state.parameters->version));
   }
   std::optional<core::SessionConfig> changed;
   if (message.has_config()) {
@@ -113,7 +113,8 @@ absl::Status Replay::Apply(const v1::WatchGenerationsResponse& message) {
   std::optional<double> evaluated;
   if (record.has_evaluated_loss()) evaluated = record.evaluated_loss();
   if (pairs.empty() || losses.size() != pairs.size() * search.losses_per_pair()) {
-    return Contradiction(absl::StrCat("has ", losses.size(), " losses of ", pairs.size(), " pairs"));
+    return Contradiction(
+        absl::StrCat("has ", losses.size(), " losses of ", pairs.size(), " pairs"));
   }
   if (search.needs_evaluation() && !evaluated.has_value()) {
     return Contradiction("lacks the loss at the parameters");
@@ -143,10 +144,10 @@ absl::Status Replay::Apply(const v1::WatchGenerationsResponse& message) {
   state.next->version = record.version();
   std::swap(state.parameters, state.next);
   if (state.measures.checksum() == record.parameters_checksum()) return absl::OkStatus();
-  return absl::DataLossError(
-      absl::StrCat("the replay of version ", record.version(), " has the checksum ",
-                   state.measures.checksum(), ", the server's has ", record.parameters_checksum(),
-                   ": they have gone different ways, pull the parameters"));
+  return absl::DataLossError(absl::StrCat("the replay of version ", record.version(),
+                                          " has the checksum ", state.measures.checksum(),
+                                          ", the server's has ", record.parameters_checksum(),
+                                          ": they have gone different ways, pull the parameters"));
 }
 
 absl::Span<const float> Replay::parameters() const {

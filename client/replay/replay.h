@@ -2,8 +2,8 @@
 //
 // Replay: the parameters of a session that searches, without downloading them. A client that has
 // the parameters of one version takes the losses of the generations behind it (a few bytes for each
-// pair), draws the same perturbations, takes the same steps, and so has the same bits as the server.
-// A checksum in each record tells at once if it has not.
+// pair), draws the same perturbations, takes the same steps, and so has the same bits as the
+// server. A checksum in each record tells at once if it has not.
 //
 //   Replay replay = Replay::Begin(session.config(), 0, parameters).value();
 //   client.WatchGenerations(id, {.follow = true}, [&](const auto& message) {
@@ -29,10 +29,10 @@ namespace talweg {
 // Movable. Thread-compatible.
 class Replay {
  public:
-  // Begins at `version` with its parameters, [num_elements]. `config` is the session's, as GetSession
-  // tells it. Version 0 is always possible. Fails with FAILED_PRECONDITION at a later version if the
-  // optimizer keeps state, or the session an average, which no pull brings; and if the session does
-  // not search. Fails with the server's error if the configuration is not valid.
+  // Begins at `version` with its parameters, [num_elements]. `config` is the session's, as
+  // GetSession tells it. Version 0 is always possible. Fails with FAILED_PRECONDITION at a later
+  // version if the optimizer keeps state, or the session an average, which no pull brings; and if
+  // the session does not search. Fails with the server's error if the configuration is not valid.
   static absl::StatusOr<Replay> Begin(const v1::SessionConfig& config, uint64_t version,
                                       absl::Span<const float> parameters);
   Replay(Replay&&) noexcept;
@@ -40,9 +40,10 @@ class Replay {
   ~Replay();
 
   // Takes the step of the message's generation; a message without one changes nothing. Fails with
-  // FAILED_PRECONDITION if it is not the generation of the next version, with INVALID_ARGUMENT if the
-  // record contradicts itself, and with DATA_LOSS if the new parameters do not have the server's
-  // checksum: then this replay is of no more use. After the first two the replay stands as it was.
+  // FAILED_PRECONDITION if it is not the generation of the next version, with INVALID_ARGUMENT if
+  // the record contradicts itself, and with DATA_LOSS if the new parameters do not have the
+  // server's checksum: then this replay is of no more use. After the first two the replay stands as
+  // it was.
   absl::Status Apply(const v1::WatchGenerationsResponse& message);
 
   // Of version().

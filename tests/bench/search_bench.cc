@@ -2,14 +2,14 @@
 //
 // ask_tell: losses per second that workers on 64 connections tell, in ranges of 16 pairs, against
 // empty unary calls per second, the health check, over the same connections, in turn with ours. The
-// generations have 1,024 pairs and 1,000 parameters; their steps are in our time. The client's share
-// of both is in both.
+// generations have 1,024 pairs and 1,000 parameters; their steps are in our time. The client's
+// share of both is in both.
 //
 // es_traffic: bytes on the connection of a worker that evaluates a whole generation of 64 pairs, to
-// the server for each evaluation, and both ways for a generation with replay: a tell that asks for the
-// next lease, and the losses of the generation that has closed. Measured by a relay between the two, HTTP/2 and gRPC
-// included, for matrices of 10^4, 10^6 and 10^8
-// parameters at rank 1. Pings, a few bytes a second, are in it: generations that last long show them.
+// the server for each evaluation, and both ways for a generation with replay: a tell that asks for
+// the next lease, and the losses of the generation that has closed. Measured by a relay between the
+// two, HTTP/2 and gRPC included, for matrices of 10^4, 10^6 and 10^8 parameters at rank 1. Pings, a
+// few bytes a second, are in it: generations that last long show them.
 //
 //   search_bench NAME
 #include <atomic>
@@ -138,8 +138,8 @@ int AskTell() {
   for (int i = 0; i < kConnections; ++i) {
     grpc::ChannelArguments arguments;
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    const auto channel = grpc::CreateCustomChannel(
-        server.address(), grpc::InsecureChannelCredentials(), arguments);
+    const auto channel =
+        grpc::CreateCustomChannel(server.address(), grpc::InsecureChannelCredentials(), arguments);
     Connection& connection = connections[i];
     connection.search = v1::SearchService::NewStub(channel);
     connection.sessions = v1::SessionService::NewStub(channel);
@@ -169,8 +169,8 @@ int AskTell() {
   testing::Print("ask_tell", losses, "losses/s", "empty_unary", calls, losses / calls, 0.5);
   // Each range of 16 pairs is an ask and a tell.
   const double our_calls = losses / kRange;
-  std::printf("info ask_tell ours %.2f calls/s peer empty_unary %.2f calls/s ratio %.2f\n", our_calls,
-              calls, our_calls / calls);
+  std::printf("info ask_tell ours %.2f calls/s peer empty_unary %.2f calls/s ratio %.2f\n",
+              our_calls, calls, our_calls / calls);
   return 0;
 }
 
@@ -241,7 +241,8 @@ int EsTraffic() {
   double most = 0;
   double up_of_evaluation = 0;
   for (const auto& [side, num_generations] :
-       {std::pair{uint64_t{100}, 100}, std::pair{uint64_t{1000}, 50}, std::pair{uint64_t{10000}, 20}}) {
+       {std::pair{uint64_t{100}, 100}, std::pair{uint64_t{1000}, 50},
+        std::pair{uint64_t{10000}, 20}}) {
     const uint64_t num_elements = side * side;
     Traffic traffic;
     if (!Measure(side, num_generations, traffic)) {
@@ -258,8 +259,9 @@ int EsTraffic() {
                  static_cast<double>(num_elements), traffic.up_of_evaluation, traffic.up,
                  traffic.down, 4.0 * static_cast<double>(num_elements));
   }
-  std::printf("bench es_traffic ours %.2f bytes peer float32_loss 4.00 bytes ratio %.2f goal <=1.25 %s\n",
-              up_of_evaluation, up_of_evaluation / 4, up_of_evaluation <= 5 ? "ok" : "short");
+  std::printf(
+      "bench es_traffic ours %.2f bytes peer float32_loss 4.00 bytes ratio %.2f goal <=1.25 %s\n",
+      up_of_evaluation, up_of_evaluation / 4, up_of_evaluation <= 5 ? "ok" : "short");
   std::printf("info es_traffic_constant most %.0f bytes least %.0f bytes ratio %.2f\n", most, least,
               most / least);
   return 0;

@@ -3,8 +3,8 @@
 //   search_worker ADDRESS SESSION
 //
 // A worker in C++ beside those in other languages: evaluates the sum of squares until the search is
-// finished, then replays it from version 0, whose parameters are all 1, and compares with the server.
-// Exits with 0 if the bits are the same.
+// finished, then replays it from version 0, whose parameters are all 1, and compares with the
+// server. Exits with 0 if the bits are the same.
 #include <algorithm>
 #include <cstdio>
 #include <string>
@@ -71,8 +71,7 @@ int main(int argc, char** argv) {
         id, {}, [&](const v1::WatchGenerationsResponse& message) { return replay.Apply(message); });
     std::vector<float> served(num_elements);
     if (status.ok()) status = client.Pull(id, absl::MakeSpan(served)).status();
-    if (status.ok() &&
-        !std::equal(served.begin(), served.end(), replay.parameters().begin())) {
+    if (status.ok() && !std::equal(served.begin(), served.end(), replay.parameters().begin())) {
       status = absl::InternalError("the replay has other parameters than the server");
     }
   }

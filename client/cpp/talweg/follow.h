@@ -16,8 +16,9 @@
 namespace talweg {
 
 // Makes attempts, each by attempt(idle, timeout, take_message), until one ends for good. `take` is
-// handed each message, and notes what is still to come; its error ends the stream. A server that has
-// answered has all the time again. `options` says what is watched, `retry` what a retry may take.
+// handed each message, and notes what is still to come; its error ends the stream. A server that
+// has answered has all the time again. `options` says what is watched, `retry` what a retry may
+// take.
 template <class Attempt, class Take>
 absl::Status Follow(Transport& transport, const RetryOptions& options_of_retry,
                     const WatchOptions& options, const Attempt& attempt, const Take& take) {

@@ -271,8 +271,7 @@ class GrpcTransport final : public Transport {
   // A unary call that may take long, looked after meanwhile.
   template <class Stub, class Begin, class Request, class Response>
   absl::Status Wait(std::unique_ptr<Stub> GrpcConnection::*stub, Begin begin,
-                    const Request& request, Response& response, Idle idle,
-                    absl::Duration timeout) {
+                    const Request& request, Response& response, Idle idle, absl::Duration timeout) {
     const std::shared_ptr<GrpcConnection> held = connection();
     grpc::ClientContext context;
     grpc::CompletionQueue queue;

@@ -69,8 +69,7 @@ class Transport {
       absl::FunctionRef<absl::Status(const v1::WatchGenerationsResponse& message)>;
   // The same for closed generations.
   virtual absl::Status WatchGenerations(const v1::WatchGenerationsRequest& request,
-                                        TakeGeneration take, Idle idle,
-                                        absl::Duration timeout) = 0;
+                                        TakeGeneration take, Idle idle, absl::Duration timeout) = 0;
 
   using TakeGrant = absl::FunctionRef<absl::Status(const v1::UploadGrant& grant)>;
   // Makes the next frame; false if there is none.

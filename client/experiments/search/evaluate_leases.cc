@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/experiments/search/evaluate_leases.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -63,7 +62,7 @@ absl::Status EvaluateLeases(Session& session, const v1::Layout& layout, const Le
 
 absl::Status SearchAlone(const Client& client, const v1::CreateSessionRequest& request,
                          LeaseLoop loop) {
-  loop.capacity = std::max(loop.capacity, request.config().search().num_pairs());
+  loop.capacity = request.config().search().num_pairs();
   return InOwnSession(client, request, [&](Session& session) {
     return EvaluateLeases(session, request.config().layout(), loop);
   });

@@ -42,8 +42,7 @@ struct LeaseLoop {
 absl::Status EvaluateLeases(Session& session, const v1::Layout& layout, const LeaseLoop& loop);
 
 // The same as the only worker, in a session that `request` asks for and that is deleted in the end,
-// whatever happened. Asks for all pairs of a generation at a time, if `loop` says no capacity
-// above 1.
+// whatever happened. Asks for all pairs of a generation at a time, whatever capacity `loop` says.
 absl::Status SearchAlone(const Client& client, const v1::CreateSessionRequest& request,
                          LeaseLoop loop);
 

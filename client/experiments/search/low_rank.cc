@@ -16,8 +16,8 @@
 namespace talweg {
 namespace {
 
-// In the unit of gradients. The noise of an estimate goes down with the pairs, and the rate with it:
-// 500 pairs at the rate of `mnist_es`, 0.1, diverge.
+// In the unit of gradients. The noise of an estimate goes down with the pairs, and the rate with
+// it: 800 pairs at the rate of `mnist_es`, 0.1, diverge.
 constexpr double kRate = 0.02;
 constexpr double kQuickRate = 0.1;
 constexpr double kSigma = 0.005;
