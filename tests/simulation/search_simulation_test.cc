@@ -22,7 +22,8 @@ TEST(SearchSimulationTest, NoPromiseIsBroken) {
   SearchWorldOutcome sum;
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     const SearchWorldOutcome outcome = RunSearchWorld({.seed = seed});
-    EXPECT_EQ(outcome.label, "") << "seed " << seed << ": " << outcome.text;
+    EXPECT_EQ(outcome.label, "") << outcome.text
+                                 << "\nreplay: build/dev/tests/search_simulation_replay " << seed;
     sum.versions += outcome.versions;
     sum.counted += outcome.counted;
     sum.tells += outcome.tells;
@@ -34,11 +35,10 @@ TEST(SearchSimulationTest, NoPromiseIsBroken) {
     sum.changes += outcome.changes;
     sum.lost += outcome.lost;
   }
-  std::cout << kSeeds << " worlds, " << sum.versions << " versions of " << sum.counted
-            << " pairs, " << sum.tells << " tells, of which " << sum.not_counted
-            << " had nothing new, " << sum.refused << " calls refused, " << sum.deaths
-            << " workers killed, " << sum.crashes << " crashes of the server, "
-            << sum.new_histories << " new histories, " << sum.changes
+  std::cout << kSeeds << " worlds, " << sum.versions << " versions of " << sum.counted << " pairs, "
+            << sum.tells << " tells, of which " << sum.not_counted << " had nothing new, "
+            << sum.refused << " calls refused, " << sum.deaths << " workers killed, " << sum.crashes
+            << " crashes of the server, " << sum.new_histories << " new histories, " << sum.changes
             << " changes of the configuration, " << sum.lost << " messages lost\n";
   // Everything that may go wrong has.
   EXPECT_GT(sum.versions, 20 * kSeeds);
