@@ -2,8 +2,10 @@
 //
 // Walks the registry: what is promised here of a search holds for every method that will ever be on
 // top of it.
+#include <memory>
 #include <string>
 #include <thread>
+#include <variant>
 #include <vector>
 
 #include "core/session/run_series.h"
@@ -34,6 +36,19 @@ SessionConfig ConfigOn(const Method& method, const SearchConfig& search = Search
   return ConfigFor(method, search, SpaceOf(kElements).layout, 0.01);
 }
 
+// The method's fields that may be changed live, halved if they may be that.
+std::shared_ptr<const Config> HalvedWhereLive(const Method& method) {
+  std::unique_ptr<Config> config = method.default_config();
+  for (const FieldInfo& field : config->Fields()) {
+    const FieldValue before = config->Get(field.name);
+    if (field.change != Change::kLive || !std::holds_alternative<double>(before)) continue;
+    const bool set = config->Set(field.name, std::get<double>(before) / 2).ok();
+    if (set && config->Validate().ok()) continue;
+    EXPECT_TRUE(config->Set(field.name, before).ok());
+  }
+  return config;
+}
+
 // Everything that a session may be told to do at once, changed once.
 SessionConfig FullConfigOn(const Method& method, bool changed = false) {
   SearchConfig search = Search();
@@ -45,6 +60,7 @@ SessionConfig FullConfigOn(const Method& method, bool changed = false) {
     search.shaping = Shaping::kCenteredRanks;
   }
   SessionConfig config = ConfigOn(method, search);
+  if (changed) config.optimizer = HalvedWhereLive(method);
   config.schedule = ConstantRate(changed ? 0.005 : 0.01);
   config.clipping = ConfigOf<ClippingConfig>({.max_norm = changed ? 20.0 : 40.0, .max_value = 0.5});
   config.weight_decay = ConfigOf<WeightDecayConfig>({.coupled = 0.02, .decoupled = 0.05});

@@ -117,8 +117,9 @@ void SessionHost::CollectGiven(core::SearchEffects* search, Turn& turn) {
 bool SessionHost::FailAsk(uint64_t ticket, const absl::Status& status, Turn& turn) {
   auto call = parked_asks_.extract(ticket);
   if (call.empty()) return false;
-  turn.answers.Add(
-      [done = std::move(call.mapped().done), status]() mutable { done(std::move(status)); });
+  turn.answers.Add([done = std::move(call.mapped().done), failed = absl::Status(status)]() mutable {
+    done(std::move(failed));
+  });
   return true;
 }
 
