@@ -132,6 +132,7 @@ TEST(PerturbationTest, EstimatesAreTheDefinitionOnEveryTarget) {
     const PlainPerturbation plain = Plain(c);
     const std::vector<uint64_t> elements = SomeElements(perturbation.num_elements());
     std::vector<float> expected;
+    expected.reserve(elements.size());
     for (const uint64_t element : elements) {
       expected.push_back(plain.Estimate(11, weights, kFactor, element));
     }

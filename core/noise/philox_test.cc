@@ -55,7 +55,7 @@ TEST(PhiloxTest, EveryOutputBitIsFair) {
     for (int bit = 0; bit < 128; ++bit) ones[bit] += words[bit / 32] >> bit % 32 & 1;
   }
   for (int bit = 0; bit < 128; ++bit) {
-    EXPECT_NEAR(ones[bit], kBlocks / 2, 5 * std::sqrt(kBlocks) / 2) << "bit " << bit;
+    EXPECT_NEAR(ones[bit], kBlocks / 2.0, 5 * std::sqrt(kBlocks) / 2) << "bit " << bit;
   }
 }
 

@@ -19,7 +19,6 @@
 namespace talweg::server {
 namespace {
 
-using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 

@@ -22,7 +22,6 @@ namespace talweg::server {
 namespace {
 
 using ::testing::ElementsAre;
-using ::testing::IsEmpty;
 
 using AskReply = Reply<absl::StatusOr<AskOutcome>>;
 using TellReply = Reply<absl::StatusOr<TellOutcome>>;
@@ -354,11 +353,12 @@ TEST_F(SessionHostSearchTest, ThreadsThatShareGenerationsMakeTheBitsOfOne) {
   search.num_pairs = 16;
   search.max_generations = kGenerations;
   std::vector<float> expected;
-  for (const int num_workers : {1, 4}) {
+  for (const uint64_t num_workers : {1, 4}) {
     SearchHost host = Start(Searching(kManyShards, search));
     std::vector<std::thread> workers;
-    for (int worker = 0; worker < num_workers; ++worker) {
-      workers.emplace_back([&host, incarnation = static_cast<uint64_t>(worker + 11)] {
+    workers.reserve(num_workers);
+    for (uint64_t worker = 0; worker < num_workers; ++worker) {
+      workers.emplace_back([&host, incarnation = worker + 11] {
         EXPECT_TRUE(host.Join(incarnation).Get().ok());
         for (;;) {
           const AskReply asked = host.Ask(incarnation, 3);

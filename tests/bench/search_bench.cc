@@ -118,6 +118,7 @@ double PerSecond(std::vector<Connection>& connections, const Call& call) {
   std::atomic<bool> failed{false};
   const absl::Time begin = absl::Now();
   std::vector<std::thread> threads;
+  threads.reserve(connections.size());
   for (Connection& connection : connections) {
     threads.emplace_back([&] {
       while (absl::Now() - begin < kRound && !failed) {
@@ -222,7 +223,7 @@ bool Measure(uint64_t side, int num_generations, Traffic& traffic) {
     const auto told = session.Tell(lease, losses, 0, kPairs);
     worked = told.ok() && told->has_lease();
     if (worked) lease = told->lease();
-    while (worked && seen < static_cast<uint64_t>(generation + 1)) {
+    while (worked && seen <= static_cast<uint64_t>(generation)) {
       absl::SleepFor(absl::Milliseconds(1));
     }
   }

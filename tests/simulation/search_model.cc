@@ -73,7 +73,7 @@ void SearchModel::Open(uint32_t generation) {
   known_.ever_leased = 0;
   known_.pairs.assign(search.num_pairs, {});
   known_.evaluation.reset();
-  if (search.evaluates(known_.version)) known_.evaluation.emplace();
+  if (search.evaluates(known_.version)) known_.evaluation = SearchKnowledge::Pair{};
   known_.first_told = absl::InfiniteFuture();
 }
 
