@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The gradient of a generation: an estimate from losses. The perturbations are drawn once more, shard
-// by shard, and summed with what each pair weighs (core/search/fitness_shaping.h); no perturbation
-// is ever kept as a vector. The buffer of the estimate is the only memory that it takes: 4 bytes a
-// parameter.
+// The gradient of a generation: an estimate from losses. The perturbations are drawn once more,
+// shard by shard, and summed with what each pair weighs (core/search/fitness_shaping.h); no
+// perturbation is ever kept as a vector. The buffer of the estimate is the only memory that it
+// takes: 4 bytes a parameter.
 #pragma once
 
 #include <memory>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What a session that searches tells of each new version: the norm of the parameters, and a checksum
-// with which a replay (NOISE.md) notices at once that it has gone another way.
+// What a session that searches tells of each new version: the norm of the parameters, and a
+// checksum with which a replay (NOISE.md) notices at once that it has gone another way.
 //
 //   checksum = CRC32C over the CRC32Cs of the blocks of 4,096 parameters, all little-endian
 #pragma once
@@ -43,8 +43,8 @@ class ParameterMeasures {
     return std::sqrt(sum);
   }
   uint32_t checksum() const {
-    return Crc32c({reinterpret_cast<const char*>(checksums_.data()),
-                   checksums_.size() * sizeof(uint32_t)});
+    return Crc32c(
+        {reinterpret_cast<const char*>(checksums_.data()), checksums_.size() * sizeof(uint32_t)});
   }
 
  private:

@@ -69,8 +69,8 @@ std::vector<SessionConfig> Configs() {
   return configs;
 }
 
-// Calls at(path, field, changed) for each field of `config`, changed alone, of the sections that say
-// anything before or after.
+// Calls at(path, field, changed) for each field of `config`, changed alone, of the sections that
+// say anything before or after.
 template <class At>
 void ForEachChange(const SessionConfig& config, const At& at) {
   for (const Section& section : Sections()) {

@@ -152,15 +152,13 @@ TEST_F(SearchInputTest, TellsThatAreWrongChangeNothing) {
        "FIELD_OUT_OF_RANGE statuses[0]"},
       {"too large a capacity", with([](auto& r) { r.set_capacity(131073); }),
        "FIELD_OUT_OF_RANGE capacity"},
-      {"another history", with([](auto& r) { r.set_history(r.history() + 1); }),
-       "HISTORY_CHANGED"},
+      {"another history", with([](auto& r) { r.set_history(r.history() + 1); }), "HISTORY_CHANGED"},
       {"no history", with([](auto& r) { r.clear_history(); }), "FIELD_REQUIRED history"},
       {"a stranger", with([](auto& r) { r.set_worker("b"); }), "WORKER_NOT_JOINED"},
       {"no worker", with([](auto& r) { r.clear_worker(); }), "FIELD_REQUIRED worker"},
       {"an incarnation to come", with([](auto& r) { r.set_incarnation(r.incarnation() + 1); }),
        "WORKER_NOT_JOINED"},
-      {"another session", with([](auto& r) { r.set_session_id("t"); }),
-       "SESSION_NOT_FOUND"},
+      {"another session", with([](auto& r) { r.set_session_id("t"); }), "SESSION_NOT_FOUND"},
   };
   for (const auto& row : rows) {
     EXPECT_EQ(Tell(row.request), row.expected) << row.what;
@@ -214,9 +212,11 @@ TEST_F(SearchInputTest, NoLossMakesParametersThatAreNotFiniteUnlessItIsHuge) {
   auto ask = testing::PlaceRequest<v1::AskRequest>("z", joined_, "a");
   ask.set_capacity(4);
   uint32_t generation = 0;
-  for (const std::vector<double>& losses : std::vector<std::vector<double>>{
-           {0, 1e-170, 0, 3e-170, 0, 0, 0, 0}, {.1, .1, .1, .1, .1, .1, .1, .1},
-           {1e30, -1e30, 1, 2, 3, 4, 5, 6}, {1e-45, 0, 0, 0, 0, 0, 0, 0}}) {
+  for (const std::vector<double>& losses :
+       std::vector<std::vector<double>>{{0, 1e-170, 0, 3e-170, 0, 0, 0, 0},
+                                        {.1, .1, .1, .1, .1, .1, .1, .1},
+                                        {1e30, -1e30, 1, 2, 3, 4, 5, 6},
+                                        {1e-45, 0, 0, 0, 0, 0, 0, 0}}) {
     ASSERT_TRUE(Ask(ask).ok());
     auto tell = testing::PlaceRequest<v1::TellRequest>("z", joined_, "a");
     tell.set_generation(++generation);
@@ -369,8 +369,7 @@ TEST_F(SearchInputTest, AnAskThatWaitsEndsWithItsCallOrItsSession) {
   grpc::ClientContext context;
   context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
   v1::AskResponse answer;
-  EXPECT_EQ(search_->Ask(&context, ask, &answer).error_code(),
-            grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(search_->Ask(&context, ask, &answer).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   while (wire_->Get("s").open_generation().num_waiting() != 0) {
   }
   EXPECT_EQ(Tell(TellOf(1, 0, {1, 2, 3, 4, 5, 6, 7, 9})), "ACCEPTED");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// A search whose workers are killed in every generation makes the same versions, bit for bit, as one
-// that nothing happens to.
+// A search whose workers are killed in every generation makes the same versions, bit for bit, as
+// one that nothing happens to.
 #include <signal.h>
 
 #include <algorithm>

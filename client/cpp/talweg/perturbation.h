@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The points that a lease names: the parameters, moved by a perturbation that is drawn from the seed
-// (proto/NOISE.md, core/noise/perturbation.h).
+// The points that a lease names: the parameters, moved by a perturbation that is drawn from the
+// seed (proto/NOISE.md, core/noise/perturbation.h).
 #pragma once
 
 #include "core/noise/perturbation.h"
@@ -10,8 +10,8 @@
 
 namespace talweg {
 
-// What the pairs of `lease` are drawn by, in a session of this layout. It is the same for all leases
-// of a session.
+// What the pairs of `lease` are drawn by, in a session of this layout. It is the same for all
+// leases of a session.
 core::Perturbation PerturbationOf(const v1::Layout& layout, const v1::EvaluationLease& lease);
 
 }  // namespace talweg
