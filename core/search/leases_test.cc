@@ -89,7 +89,7 @@ TEST(EvaluationLeaseTest, ALeaseEndsEvaluationSecondsAfterItWasGiven) {
   EXPECT_EQ(population.machine.NextTick(), population.now + absl::Milliseconds(1));
   population.Pass(absl::Milliseconds(1));
   EXPECT_EQ(population.Told(b), "1: 0-1");
-  // Whoever is late still counts, as long as nobody else was first.
+  // A worker that is late still counts, as long as no other worker was first.
   EXPECT_EQ(population.Tell("a", 0, {1, 0, 1, 0, 1, 0, 1, 0}), "ACCEPTED 4");
   EXPECT_EQ(population.machine.version(), 1u);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Who may ask and tell, and what must survive a crash.
+// Which workers may ask and tell, and what must survive a crash.
 #include "core/search/search_testing.h"
 
 namespace talweg::core {

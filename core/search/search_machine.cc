@@ -394,11 +394,10 @@ GenerationDescription SearchMachine::Describe(absl::Time now) const {
   description.num_leased = open_->num_leased();
   description.num_dropped = open_->num_dropped();
   description.needs_evaluation = open_->NeedsEvaluation();
+  const SearcherRules rules{*open_, now_, LeaseEnd(), mutation_};
   workers_.table().ForEach([&](uint32_t index) {
     const Searcher& worker = workers_[index];
-    const bool holds = worker.lease != 0 && worker.generation == open_->number() &&
-                       open_->IsHeld(worker.lease, worker.range);
-    if (holds) ++description.num_leases;
+    if (rules.HoldsLease(worker)) ++description.num_leases;
     if (!worker.calls.empty()) ++description.num_waiting;
   });
   if (open_->has_begun()) description.open = std::max(absl::ZeroDuration(), now - opened_);

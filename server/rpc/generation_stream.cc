@@ -68,7 +68,7 @@ class GenerationStream final : public grpc::ServerWriteReactor<v1::WatchGenerati
       if (!reached.ok()) return End(reached);
       pool_.Post([this] { WriteNext(); });
     });
-    // The reader may have gone before the place was known. Whoever takes the place has the turn.
+    // The reader may have gone before the place was known. The one that takes it has the turn.
     if (wait->cancelled && host->versions().Forget(wait->place)) EndCancelled();
   }
 

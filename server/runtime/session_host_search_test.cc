@@ -184,7 +184,7 @@ TEST_F(SessionHostSearchTest, AnAskWaitsForWhatOthersFree) {
   ASSERT_TRUE(answer.lease.has_value());
   EXPECT_EQ(answer.lease->generation, 2u);
   EXPECT_EQ(answer.lease->version, 1u);
-  // Who is told of a version can read it.
+  // A caller that is told of a version can read it.
   EXPECT_EQ(host.Read()->version, 1u);
 }
 
