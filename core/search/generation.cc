@@ -12,10 +12,7 @@
 namespace talweg::core {
 namespace {
 
-// Weights are float32, so a loss beyond its range counts as infinite.
-bool IsFiniteLoss(double loss) {
-  return std::abs(loss) <= static_cast<double>(std::numeric_limits<float>::max());
-}
+bool IsFiniteLoss(double loss) { return std::abs(loss) <= SearchConfig::kLargestLoss; }
 
 }  // namespace
 
@@ -48,7 +45,12 @@ std::optional<PairRange> Generation::Lease(uint32_t lease, uint32_t capacity) {
   PairRange range{next_free_, 0};
   while (range.count < capacity && next_free_ < num_pairs() &&
          pairs_[next_free_].state == State::kFree) {
-    Pair& pair = pairs_[next_free_++];
+    Pair& pair = pairs_[next_free_];
+    if (pair.lost >= kLostAlone) {
+      if (range.count > 0) break;
+      capacity = 1;
+    }
+    ++next_free_;
     pair.state = State::kLeased;
     pair.holder = lease;
     ++range.count;
@@ -68,13 +70,21 @@ bool Generation::IsHeld(uint32_t lease, PairRange range) const {
   return std::any_of(begin, begin + range.count, holds);
 }
 
-void Generation::Return(uint32_t lease, PairRange range) {
+void Generation::Return(uint32_t lease, PairRange range, bool is_lost) {
+  const auto drops = [&](Pair& pair) {
+    if (mutation_ == SearchMutation::kForgetLoss) return false;
+    return is_lost && ++pair.lost >= config_.max_lost_leases;
+  };
   if (range.count == 0 && evaluation_.state == State::kLeased && evaluation_.holder == lease) {
-    evaluation_.state = State::kFree;
+    evaluation_.state = drops(evaluation_) ? State::kDropped : State::kFree;
   }
   for (uint32_t number = range.first; number < range.first + range.count; ++number) {
     Pair& pair = pairs_[number];
     if (pair.state != State::kLeased || pair.holder != lease) continue;
+    if (drops(pair)) {
+      Settle(pair, State::kDropped);
+      continue;
+    }
     pair.state = State::kFree;
     --num_leased_;
     next_free_ = std::min(next_free_, number);
@@ -252,12 +262,14 @@ void Generation::Save(ByteWriter& writer) const {
   writer.Uint64(num_examples_);
   writer.Byte(state_of(evaluation_));
   writer.Uint32(evaluation_.failures);
+  writer.Uint32(evaluation_.lost);
   writer.Double(evaluated_loss_);
   writer.Uint64(pairs_.size());
   for (size_t number = 0; number < pairs_.size(); ++number) {
     const Pair& pair = pairs_[number];
     writer.Byte(state_of(pair));
     writer.Uint32(pair.failures);
+    writer.Uint32(pair.lost);
     for (size_t i = 0; pair.state == State::kTold && i < per_pair; ++i) {
       writer.Double(losses_[number * per_pair + i]);
     }
@@ -271,15 +283,18 @@ absl::Status Generation::Load(ByteReader& reader, absl::Time now) {
   const auto read_pair = [&](Pair& pair) -> absl::Status {
     uint8_t state = 0;
     uint32_t failures = 0;
+    uint32_t lost = 0;
     TALWEG_RETURN_IF_ERROR(reader.Byte(state));
     TALWEG_RETURN_IF_ERROR(reader.Uint32(failures));
+    TALWEG_RETURN_IF_ERROR(reader.Uint32(lost));
     if (state > static_cast<uint8_t>(State::kNone) ||
         state == static_cast<uint8_t>(State::kLeased) ||
-        failures > std::numeric_limits<uint16_t>::max()) {
+        std::max(failures, lost) > std::numeric_limits<uint16_t>::max()) {
       return corrupt("state has a pair that cannot be");
     }
     pair.state = static_cast<State>(state);
     pair.failures = static_cast<uint16_t>(failures);
+    pair.lost = static_cast<uint16_t>(lost);
     return absl::OkStatus();
   };
   const bool evaluates = evaluation_.state != State::kNone;

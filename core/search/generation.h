@@ -3,12 +3,16 @@
 // The pairs of one generation: which of them are leased, told or dropped, and when it closes. It
 // knows no workers: a lease is a number. What it needs to know of time is handed in.
 //
-// A pair is free, leased, told or dropped. The first losses that are told for a pair count, whoever
-// tells them; a failed evaluation makes the pair free again, or drops it once max_failures of them
-// were told. A failure counts only of the lease that the pair was given to last, and once: so it
-// may be told again, and who was too slow drops no pair that another worker evaluates. The
-// evaluation of the parameters themselves, if the generation has one, has the same life. Only this
-// room includes this file.
+// A pair is free, leased, told or dropped. The first losses that are told for a pair count, no
+// matter which worker tells them; a failed evaluation makes the pair free again, or drops it once
+// max_failures of them were told. A failure counts only of the lease that the pair was given to
+// last, and once: so it may be told again, and a worker that was too slow drops no pair that
+// another worker evaluates. The evaluation of the parameters themselves, if the generation has one,
+// has the same life. Only this room includes this file.
+//
+// An evaluation may kill its worker, or never end. A lease that ends without a word is lost, and
+// max_lost_leases lost ones drop a pair. Nobody can say which pair of a lost range did it, so a
+// pair that was lost twice is leased alone from then on, and drops no other.
 #pragma once
 
 #include <cstddef>
@@ -54,8 +58,9 @@ class Generation {
   bool HasFreePair();
   // Whether the lease still holds a pair of the range, or the evaluation.
   bool IsHeld(uint32_t lease, PairRange range) const;
-  // Frees what the lease still holds.
-  void Return(uint32_t lease, PairRange range);
+  // Frees what the lease still holds. Lost: the worker said nothing, so it counts against the pairs
+  // and may drop them, whereupon the generation may have to close.
+  void Return(uint32_t lease, PairRange range, bool is_lost);
 
   // --- Losses.
 
@@ -104,8 +109,12 @@ class Generation {
   struct Pair {
     uint32_t holder = 0;  // the lease that it was given to last; 0 once that has failed
     uint16_t failures = 0;
+    uint16_t lost = 0;  // leases
     State state = State::kFree;
   };
+
+  // A pair that was lost so often is leased alone.
+  static constexpr uint16_t kLostAlone = 2;
 
   // One evaluation, of a pair or of the parameters, has failed, and the failure counts. Returns
   // whether it is dropped.

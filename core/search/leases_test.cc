@@ -55,16 +55,17 @@ TEST(EvaluationLeaseTest, ALeaseIsOpenUntilItsLastPairIsTold) {
   EXPECT_EQ(population.Ask("a", 3), "1: 3-5");
 }
 
-TEST(EvaluationLeaseTest, ANewerIncarnationTakesTheLeaseOver) {
+TEST(EvaluationLeaseTest, TheLeaseOfAnOlderIncarnationIsFree) {
   Population population(Strategy(10));
-  population.JoinAll({"a", "b"});
+  population.JoinAll({"a", "b", "c"});
   EXPECT_EQ(population.Ask("a", 3), "1: 0-2");
+  EXPECT_EQ(population.Ask("b", 7), "1: 3-9");
+  const uint64_t c = population.Wait("c", 2);
   const talweg::core::Ask older = population.AskOf("a", 3);
   EXPECT_TRUE(population.Join("a").ok());
-  EXPECT_EQ(population.Ask("b", 3), "1: 3-5");
-  EXPECT_EQ(population.Ask("a", 5), "again 1: 0-2");
+  EXPECT_EQ(population.Told(c), "1: 0-1");
+  EXPECT_EQ(population.Ask("a", 5), "1: 2");
   EXPECT_EQ(population.Told(population.Send(older)), "INCARNATION_FENCED");
-  // It ends when it would have ended for the older one.
   population.Pass(absl::Seconds(10));
   EXPECT_EQ(population.Describe().num_leased, 0u);
 }
@@ -289,6 +290,134 @@ TEST(EvaluationLeaseTest, WaitingCallsGetWhatFailed) {
   const uint64_t b = population.Wait("b", 2);
   EXPECT_EQ(population.Tell("a", 1, {0, 0}, {PairStatus::kFailed}), "ACCEPTED to retry 1");
   EXPECT_EQ(population.Told(b), "1: 1");
+}
+
+// --- Leases that end without a word.
+
+SearchConfig LosingAtMost(uint64_t max_lost_leases, SearchConfig config) {
+  config.max_lost_leases = max_lost_leases;
+  return config;
+}
+
+// The evaluation of `poison` kills its worker; others take up to 4 pairs and live. A launcher
+// starts a new process for each that dies. Returns how many died until the first version was made.
+int DeathsUntilAVersion(Population& population, uint32_t poison) {
+  int deaths = 0;
+  for (int turn = 0; turn < 100 && population.machine.version() == 0; ++turn) {
+    EXPECT_TRUE(population.Join("a").ok());
+    const uint64_t ticket = population.Send(population.AskOf("a", 4));
+    if (population.answers.count(ticket) == 0) break;
+    const EvaluationLease lease = *population.answers[ticket].lease;
+    if (lease.first_pair <= poison && poison < lease.first_pair + lease.num_pairs) {
+      ++deaths;
+      continue;
+    }
+    population.Tell("a", lease.first_pair, std::vector<double>(2 * lease.num_pairs, 1));
+  }
+  return deaths;
+}
+
+TEST(LostLeaseTest, APairThatKillsItsWorkersIsDroppedAlone) {
+  Population population(LosingAtMost(5, Strategy(10)));
+  EXPECT_EQ(DeathsUntilAVersion(population, 6), 5);
+  EXPECT_EQ(population.machine.version(), 1u);
+  EXPECT_EQ(population.PairsOf(1), "0 1 2 3 4 5 7 8 9");
+  EXPECT_EQ(population.Report().num_dropped, 1u);
+  EXPECT_EQ(population.Report().num_counted, 9u);
+}
+
+TEST(LostLeaseTest, ThePairsOfALeaseThatWasLostTwiceAreLeasedOneByOne) {
+  Population population(Strategy(4));
+  for (int turn = 0; turn < 2; ++turn) {
+    EXPECT_TRUE(population.Join("a").ok());
+    EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+  }
+  population.JoinAll({"a", "b", "c", "d"});
+  EXPECT_EQ(population.Ask("b", 4), "1: 0");
+  EXPECT_EQ(population.Ask("c", 4), "1: 1");
+  EXPECT_EQ(population.Ask("d", 4), "1: 2-3");
+}
+
+TEST(LostLeaseTest, EveryEndWithoutAWordCounts) {
+  // By time, by the end of the worker's lease, and by a newer incarnation.
+  Population population(Configured(LosingAtMost(3, Strategy(2)), 1, /*lease_seconds=*/12));
+  population.JoinAll({"a"});
+  EXPECT_EQ(population.Ask("a"), "1: 0");
+  population.Pass(absl::Seconds(10));
+  population.JoinAll({"b"});
+  EXPECT_EQ(population.Ask("b"), "1: 0");
+  EXPECT_TRUE(population.Join("b").ok());
+  EXPECT_EQ(population.Ask("b"), "1: 0");
+  EXPECT_EQ(population.Describe().num_dropped, 0u);
+  population.Pass(absl::Seconds(9));
+  EXPECT_EQ(population.Describe().num_dropped, 0u);
+  population.Pass(absl::Seconds(1));
+  EXPECT_EQ(population.Describe().num_dropped, 1u);
+  EXPECT_EQ(population.Ask("b"), "1: 1");
+}
+
+TEST(LostLeaseTest, AWorkerThatLeavesOrFailsLosesNothing) {
+  SearchConfig config = LosingAtMost(1, Strategy(2));
+  Population population(config);
+  for (int turn = 0; turn < 5; ++turn) {
+    EXPECT_TRUE(population.Join("a").ok());
+    EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+    EXPECT_TRUE(population.Leave("a").ok());
+  }
+  EXPECT_TRUE(population.Join("a").ok());
+  EXPECT_EQ(population.Ask("a", 2), "1: 0-1");
+  EXPECT_EQ(population.Tell("a", 0, {0, 0}, {PairStatus::kFailed}), "ACCEPTED to retry 1");
+  EXPECT_EQ(population.Describe().num_dropped, 0u);
+}
+
+TEST(LostLeaseTest, TheLastPairThatIsLostClosesTheGeneration) {
+  Population population(LosingAtMost(1, Strategy(2)));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a"), "1: 0");
+  EXPECT_EQ(population.Tell("a", 0, {1, 2}), "ACCEPTED 1");
+  EXPECT_EQ(population.Ask("a"), "1: 1");
+  const uint64_t b = population.Wait("b");
+  population.Pass(absl::Seconds(10));
+  EXPECT_EQ(population.PairsOf(1), "0");
+  EXPECT_EQ(population.Told(b), "2: 0");
+  EXPECT_EQ(population.Tell("a", 1, {1, 2}), "NOT_LEASED");
+}
+
+// The ask of the worker itself may be the first event after the end of its lease, or its join.
+TEST(LostLeaseTest, AGenerationClosesAlsoIfAnAskFindsTheLostLease) {
+  Population population(LosingAtMost(1, Strategy(1)));
+  population.JoinAll({"a"});
+  EXPECT_EQ(population.Ask("a"), "1: 0");
+  population.now += absl::Seconds(11);
+  const uint64_t ticket = population.Send(population.AskOf("a"));
+  EXPECT_EQ(population.machine.NextTick(), population.now);
+  population.Pass(absl::ZeroDuration());
+  EXPECT_EQ(population.Told(ticket), "2: 0");
+}
+
+TEST(LostLeaseTest, AnEvaluationOfTheParametersThatIsLostGivesTheGenerationUp) {
+  Population population(LosingAtMost(2, IfBetter(1)));
+  population.JoinAll({"a"});
+  for (int turn = 0; turn < 2; ++turn) {
+    EXPECT_EQ(population.Ask("a"), "1: W");
+    population.Pass(absl::Seconds(10));
+  }
+  EXPECT_EQ(population.generation(), 2u);
+  EXPECT_EQ(population.machine.version(), 0u);
+  EXPECT_EQ(population.Ask("a"), "2: W");
+}
+
+TEST(LostLeaseTest, WhatWasLostIsSaved) {
+  Population population(LosingAtMost(3, Strategy(2)));
+  for (int turn = 0; turn < 2; ++turn) {
+    EXPECT_TRUE(population.Join("a").ok());
+    EXPECT_EQ(population.Ask("a"), "1: 0");
+  }
+  EXPECT_TRUE(population.Join("a").ok());
+  population.Restart();
+  EXPECT_EQ(population.Ask("a", 2), "1: 0");
+  EXPECT_TRUE(population.Join("a").ok());
+  EXPECT_EQ(population.Describe().num_dropped, 1u);
 }
 
 // --- Leases that a tell asks for.

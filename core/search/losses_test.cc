@@ -283,14 +283,14 @@ TEST(NonFiniteTest, DropLosesThePairWholeAtOnce) {
   }
 }
 
-TEST(NonFiniteTest, TheLargestFloatIsFinite) {
-  Population population(Strategy(1));
+TEST(NonFiniteTest, ALossWhoseSumsWouldOverflowIsNotFinite) {
+  Population population(Strategy(3));
   population.JoinAll({"a"});
-  population.Ask("a");
-  const double largest = std::numeric_limits<float>::max();
-  EXPECT_EQ(population.Tell("a", 0, {largest, -largest}), "ACCEPTED 1");
-  EXPECT_EQ(population.orders.at(0).shaped->weights.at(0).weight,
-            std::numeric_limits<float>::max());
+  population.Ask("a", 3);
+  const double beyond = std::nextafter(1e30, 1e31);
+  EXPECT_EQ(population.Tell("a", 0, {1e30, -1e30, beyond, 0, 0, -beyond}), "ACCEPTED 1 dropped 2");
+  EXPECT_EQ(population.PairsOf(1), "0");
+  EXPECT_EQ(population.orders.at(0).shaped->weights.at(0).weight, 1e30f);
 }
 
 TEST(NonFiniteTest, AStatusSaysItWithoutALoss) {

@@ -54,6 +54,7 @@ absl::Status CheckUses(const SearchConfig& config) {
       {config.evaluation_seconds != defaults.evaluation_seconds, searches, "evaluation_seconds",
        kSearch},
       {config.max_failures != defaults.max_failures, searches, "max_failures", kSearch},
+      {config.max_lost_leases != defaults.max_lost_leases, searches, "max_lost_leases", kSearch},
       {config.non_finite == NonFinitePolicy::kWorst, config.shaping == Shaping::kCenteredRanks,
        "non_finite", "shaping CENTERED_RANKS, if it is WORST"},
       {config.non_finite == NonFinitePolicy::kRetry, searches, "non_finite", kSearch},
@@ -115,9 +116,9 @@ float SearchConfig::SigmaAt(uint64_t version) const {
 
 uint64_t SearchConfig::MemoryBytes() const {
   if (!searches()) return 0;
-  // Two losses, a holder, a count of failures and a state; a float32 weight and a number once they
+  // Two losses, a holder, two counts and a state; a float32 weight and a number once they
   // are weighed. Of these there are two: the generation that is open and the one that closes.
-  constexpr uint64_t kBytesPerPair = 2 * sizeof(double) + 3 * sizeof(uint32_t) + sizeof(uint64_t);
+  constexpr uint64_t kBytesPerPair = 2 * sizeof(double) + 4 * sizeof(uint32_t) + sizeof(uint64_t);
   return 2 * num_pairs * kBytesPerPair + kRecordBytes;
 }
 

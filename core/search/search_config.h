@@ -31,6 +31,9 @@ enum class NonFinitePolicy : uint8_t { kDrop, kRetry, kWorst };
 struct SearchConfig {
   static constexpr uint64_t kMaxPairs = 131072;
   static constexpr uint64_t kMaxRank = 64;
+  // A loss of a larger absolute value counts as infinite: no sum of 64 pairs of rank 64 overflows
+  // float32 (1e30 times 64 times 64 times the square of the largest normal, 6.8, is 2e35).
+  static constexpr double kLargestLoss = 1e30;
 
   SearchMethod method = SearchMethod::kNone;
   uint64_t seed = 0;
@@ -52,6 +55,7 @@ struct SearchConfig {
   double close_seconds = 0;
   double evaluation_seconds = 60;
   uint64_t max_failures = 3;
+  uint64_t max_lost_leases = 16;
   NonFinitePolicy non_finite = NonFinitePolicy::kDrop;
   uint64_t evaluate_every = 0;   // versions; 0: never
   uint64_t max_generations = 0;  // 0: the search never finishes
@@ -92,6 +96,7 @@ struct SearchConfig {
         Field<C, double>{"close_seconds", &C::close_seconds, Closed(0, 86400)},
         Field<C, double>{"evaluation_seconds", &C::evaluation_seconds, Closed(0.05, 86400)},
         Field<C, uint64_t>{"max_failures", &C::max_failures, Closed(1, 1000)},
+        Field<C, uint64_t>{"max_lost_leases", &C::max_lost_leases, Closed(1, 1000)},
         ChoiceField<C, NonFinitePolicy>{"non_finite", &C::non_finite, kNonFinites},
         Field<C, uint64_t>{"evaluate_every", &C::evaluate_every, Closed(0, 1e9)},
         Field<C, uint64_t>{"max_generations", &C::max_generations, Closed(0, 1e9)}};

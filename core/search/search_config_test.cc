@@ -75,6 +75,7 @@ std::vector<std::pair<std::string, std::function<void(C&)>>> Settings() {
           {"close_seconds", [](C& c) { c.close_seconds = 1; }},
           {"evaluation_seconds", [](C& c) { c.evaluation_seconds = 1; }},
           {"max_failures", [](C& c) { c.max_failures = 1; }},
+          {"max_lost_leases", [](C& c) { c.max_lost_leases = 1; }},
           {"non_finite", [](C& c) { c.non_finite = NonFinitePolicy::kRetry; }},
           {"evaluate_every", [](C& c) { c.evaluate_every = 1; }},
           {"max_generations", [](C& c) { c.max_generations = 1; }}};
@@ -192,6 +193,7 @@ TEST(SearchConfigTest, FieldsHaveTheirRanges) {
       {"close_seconds", {0.0, 86400.0}, {-1.0, 86401.0}},
       {"evaluation_seconds", {0.05, 86400.0}, {0.0, 0.04, 86401.0}},
       {"max_failures", {uint64_t{1}, uint64_t{1000}}, {uint64_t{0}, uint64_t{1001}}},
+      {"max_lost_leases", {uint64_t{1}, uint64_t{1000}}, {uint64_t{0}, uint64_t{1001}}},
       {"evaluate_every", {uint64_t{1'000'000'000}}, {uint64_t{1'000'000'001}}},
       {"max_generations", {uint64_t{1'000'000'000}}, {uint64_t{1'000'000'001}}},
   };

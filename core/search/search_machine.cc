@@ -29,6 +29,9 @@ SearchEffects SearchMachine::Handle(const SearchEvent& event, absl::Time now) {
 }
 
 absl::Time SearchMachine::NextTick() const {
+  const bool is_due =
+      !closed_.has_value() && !finished() && (open_->IsLost() || open_->MustClose(now_));
+  if (is_due) return now_;  // Lost leases have dropped the last pairs that were missing.
   const absl::Time due = std::min(workers_.NextLook(), open_->Deadline());
   return mutation_ == SearchMutation::kOversleep ? due + absl::Seconds(1) : due;
 }

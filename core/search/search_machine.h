@@ -15,17 +15,18 @@
 // the same version.
 //
 // Leases only schedule. An Ask leases the evaluation of the parameters, if that is free, or else
-// the first free pairs. A worker holds at most one lease and gets it again when it asks again, even
-// as a newer incarnation. A lease ends evaluation_seconds after it was given, or when its worker
-// expires or leaves: its pairs are free then. If nothing is free, the Ask waits, in turn. A Tell
-// may ask for the next lease too, but never waits: it gets what those that wait leave. No lease is
-// saved.
+// the first free pairs. A worker holds at most one lease and gets it again when it asks again. A
+// lease ends evaluation_seconds after it was given, or when its worker expires, leaves or is
+// replaced by a newer incarnation: its pairs are free then. Unless the worker left, the lease is
+// lost, and a pair with max_lost_leases of them is dropped. If nothing is free, the Ask waits, in
+// turn. A Tell may ask for the next lease too, but never waits: it gets what those that wait leave.
+// No lease is saved.
 //
 // Losses. A pair is named by history, generation and number. The first losses that are told for it
-// count, whoever tells them; what is told again, or for a generation that has closed, is a verdict
-// and changes nothing. So is a pair that nobody was ever leased (kNotLeased; after a restore any
-// pair may have been). A pair beyond the generation, a wrong number of losses, and a generation
-// that is not open yet, are FIELD_OUT_OF_RANGE.
+// count, no matter which worker tells them; what is told again, or for a generation that has
+// closed, is a verdict and changes nothing. So is a pair that nobody was ever leased (kNotLeased;
+// after a restore any pair may have been). A pair beyond the generation, a wrong number of losses,
+// and a generation that is not open yet, are FIELD_OUT_OF_RANGE.
 //
 // A configuration takes effect with the next generation. If the open one has not begun, that is at
 // once: another generation opens in its place.

@@ -14,6 +14,7 @@ enum class SearchMutation : uint8_t {
   kCountHalfPair,   // a pair that should be dropped counts with 0 for the loss that is not finite
   kKeepDeadLease,   // the lease of a worker that expired is never free
   kKeepLease,       // a lease never ends by time
+  kForgetLoss,      // a lease that ends without a word counts against no pair
   kCountLate,       // losses of a generation that has closed count in the open one
   kCountFailureTwice,  // a failure counts as often as it is told
   kWrongDivisor,   // the estimate is divided by the pairs of the generation, not those that count

@@ -35,12 +35,13 @@ struct SearcherRules {
   absl::Time lease_end() const { return renewed_lease_end; }
 
   void BeginsToLive(Searcher& /*worker*/) const {}
-  // A newer incarnation takes the lease over; otherwise others get its pairs.
+  // Others get the pairs of its lease. A newer incarnation begins without one: its pairs may be
+  // what ended the older one.
   void CeasesToLive(Searcher& worker, Departure why) const {
     if (why == Departure::kExpired && mutation == SearchMutation::kKeepDeadLease) {
       worker.expires = absl::InfiniteFuture();
-    } else if (why != Departure::kReplaced) {
-      GiveBack(worker);
+    } else {
+      GiveBack(worker, why != Departure::kLeft);
     }
   }
   void IsLookedAt(Searcher& worker) const {
@@ -48,17 +49,12 @@ struct SearcherRules {
     if (mutation == SearchMutation::kKeepLease) {
       worker.expires = absl::InfiniteFuture();
     } else {
-      GiveBack(worker);
+      GiveBack(worker, /*is_lost=*/true);
     }
   }
   absl::Time LookAgainBy(const Searcher& worker) const { return worker.expires; }
   bool KeepsPlace(const Searcher& /*worker*/) const { return false; }
-  void CarryOver(const Searcher& older, Searcher& newer) const {
-    newer.lease = older.lease;
-    newer.generation = older.generation;
-    newer.range = older.range;
-    newer.expires = older.expires;
-  }
+  void CarryOver(const Searcher& /*older*/, Searcher& /*newer*/) const {}
 
   bool HoldsLease(const Searcher& worker) const {
     return worker.lease != 0 && worker.generation == open.number() &&
@@ -66,8 +62,8 @@ struct SearcherRules {
   }
 
  private:
-  void GiveBack(Searcher& worker) const {
-    if (worker.generation == open.number()) open.Return(worker.lease, worker.range);
+  void GiveBack(Searcher& worker, bool is_lost) const {
+    if (worker.generation == open.number()) open.Return(worker.lease, worker.range, is_lost);
     worker.expires = absl::InfiniteFuture();
   }
 };

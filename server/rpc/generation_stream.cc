@@ -114,7 +114,7 @@ class GenerationStream final : public grpc::ServerWriteReactor<v1::WatchGenerati
       if (!next.has_value()) return End(host_->deleted() ? Deleted() : Gone());
     }
     if (!next.has_value() && told_anything_) {
-      if (!follow_ || last_ < until_) return End(absl::OkStatus());
+      if (!follow_ || last_ < until_ || host_->finished()) return End(absl::OkStatus());
       return Await();
     }
     if (next.has_value() && !follow_ && last_ >= until_ && told_anything_) {

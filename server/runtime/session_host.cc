@@ -192,8 +192,8 @@ absl::Status SessionHost::CheckHistory(uint64_t history) const {
 
 void SessionHost::Publish() {
   const uint64_t number = session_->parameters()->version;
-  visible_.Publish(
-      {session_->parameters(), session_->NextLearningRate(), session_->config().group_map});
+  visible_.Publish({session_->parameters(), session_->NextLearningRate(),
+                    session_->config().group_map, searches_ && session_->search().finished()});
   versions_.Reach(number);
 }
 

@@ -135,6 +135,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
 
   uint64_t num_elements() const { return num_elements_; }
   bool searches() const { return searches_; }
+  // Whether the search has come to its end, as of the visible version.
+  bool finished() const { return visible_.Get().finished; }
 
   // Tests only: a deliberate bug. Call it before the first operation.
   void SwitchOn(HostMutation mutation) { mutation_ = mutation; }

@@ -7,6 +7,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -360,6 +361,35 @@ TEST_F(SearchInputTest, AFollowedWatchEndsWithItsSession) {
   ASSERT_TRUE(wire_->sessions().DeleteSession(&deletion, request, &response).ok());
   EXPECT_FALSE(stream->Read(&message));
   EXPECT_EQ(Said(stream->Finish()), "SESSION_DELETED");
+}
+
+TEST_F(SearchInputTest, AFollowedWatchEndsWhenTheSearchIsFinished) {
+  MakeVersion(1);
+  v1::UpdateSessionRequest update;
+  update.set_session_id("s");
+  update.mutable_update_mask()->add_paths("search.max_generations");
+  update.mutable_config()->mutable_search()->set_max_generations(2);
+  grpc::ClientContext context;
+  v1::UpdateSessionResponse updated;
+  ASSERT_TRUE(wire_->sessions().UpdateSession(&context, update, &updated).ok());
+  v1::WatchGenerationsRequest watch;
+  watch.set_session_id("s");
+  watch.set_follow(true);
+  watch.set_after_version(1);
+  // The change has opened another generation.
+  std::thread close([&] { MakeVersion(3); });
+  std::vector<v1::WatchGenerationsResponse> messages;
+  EXPECT_EQ(Watch(watch, &messages), "");
+  close.join();
+  ASSERT_FALSE(messages.empty());
+  EXPECT_EQ(messages.back().record().version(), 2u);
+  // One that comes later is told where the session is, and no more.
+  watch.set_after_version(2);
+  messages.clear();
+  EXPECT_EQ(Watch(watch, &messages), "");
+  ASSERT_EQ(messages.size(), 1u);
+  EXPECT_FALSE(messages[0].has_record());
+  EXPECT_EQ(messages[0].version(), 2u);
 }
 
 TEST_F(SearchInputTest, AnAskThatWaitsEndsWithItsCallOrItsSession) {

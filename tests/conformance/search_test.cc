@@ -98,7 +98,10 @@ class SearchTest : public ::testing::Test {
         }
       }
       const auto told =
-          session.Tell(lease, losses, losses.size(), num_leases % 3 == 0 ? 0 : capacity);
+          num_leases % 2 == 0
+              ? session.Tell(lease, losses, losses.size(), num_leases % 3 == 0 ? 0 : capacity)
+              : session.Tell(lease, std::vector<double>(losses.begin(), losses.end()),
+                             losses.size(), num_leases % 3 == 0 ? 0 : capacity);
       EXPECT_TRUE(told.ok()) << told.status();
       if (told->finished()) return num_leases + 1;
       if (told->has_lease()) next = told->lease();

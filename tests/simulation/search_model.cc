@@ -14,9 +14,7 @@ namespace {
 using core::PairStatus;
 using core::TellVerdict;
 
-bool IsFinite(double loss) {
-  return std::abs(loss) <= static_cast<double>(std::numeric_limits<float>::max());
-}
+bool IsFinite(double loss) { return std::abs(loss) <= 1e30; }
 
 std::string TextOf(const std::optional<core::EvaluationLease>& lease) {
   if (!lease.has_value()) return "nothing";
@@ -106,8 +104,13 @@ bool SearchModel::Holds(const Member& member) const {
   return holds;
 }
 
-void SearchModel::GiveBack(Member& member) {
-  ForEachHeld(member, [](Pair& pair) { pair.leased = false; });
+void SearchModel::GiveBack(Member& member, bool lost) {
+  ForEachHeld(member, [&](Pair& pair) {
+    pair.leased = false;
+    if (!lost) return;
+    pair.dropped = ++pair.lost >= known_.settings.search.max_lost_leases;
+    if (pair.dropped) ++num_lost_;
+  });
   member.expires = absl::InfiniteFuture();
 }
 
@@ -130,17 +133,17 @@ void SearchModel::LookAtAll() {
   for (auto& [name, member] : known_.members) {
     if (!member.live) continue;
     if (member.tickets.empty() && member.lease_end <= known_.now) {
-      GiveBack(member);
+      GiveBack(member, true);
       member.live = false;
     } else if (member.expires <= known_.now) {
-      GiveBack(member);
+      GiveBack(member, true);
     }
   }
 }
 
 std::optional<core::EvaluationLease> SearchModel::LeaseTo(Member& member, uint32_t capacity) {
   if (finished()) return std::nullopt;
-  if (member.expires <= known_.now) GiveBack(member);
+  if (member.expires <= known_.now) GiveBack(member, true);
   const bool held = Holds(member);
   if (!held) {
     std::vector<Pair*> given;
@@ -151,6 +154,8 @@ std::optional<core::EvaluationLease> SearchModel::LeaseTo(Member& member, uint32
       while (first < known_.pairs.size() && !known_.pairs[first].is_free()) ++first;
       for (uint32_t i = first;
            i < known_.pairs.size() && i < first + capacity && known_.pairs[i].is_free(); ++i) {
+        const bool is_alone = known_.pairs[first].lost >= 2 || known_.pairs[i].lost >= 2;
+        if (i > first && is_alone) break;
         given.push_back(&known_.pairs[i]);
       }
       if (given.empty()) return std::nullopt;
@@ -349,6 +354,7 @@ void SearchModel::Saw(const server::Decision& decision) {
           absl::StrCat("a tick is asked for ", absl::FormatDuration(tick - due), " after ", what));
   };
   check(Deadline(), "the deadline");
+  if (!finished() && (IsLost() || MustClose())) check(known_.now, "the last pair was lost");
   for (const auto& [name, member] : known_.members) {
     if (!member.live) continue;
     if (member.tickets.empty()) check(member.lease_end, absl::StrCat(name, " expires"));
@@ -368,7 +374,8 @@ void SearchModel::On(const core::Join& join, const server::Decision& decision) {
   Check(is_new || member.incarnation < join.incarnation, "fenced_taken", join.worker);
   Check(decision.effects.released.size() == member.tickets.size(), "kept_waiting",
         "calls of an older incarnation");
-  member.tickets.clear();
+  if (member.live) GiveBack(member, true);
+  member = Member{};
   member.incarnation = join.incarnation;
   Renew(member);
   ServeWaiting(*decision.search);
@@ -384,7 +391,7 @@ void SearchModel::On(const core::Leave& leave, const server::Decision& decision)
   const std::string reason = ReasonFor(leave.history, leave.worker, leave.incarnation);
   Check(core::ReasonName(decision.effects.status) == reason, "error_wrong", reason);
   if (!reason.empty()) return;
-  GiveBack(known_.members[leave.worker]);
+  GiveBack(known_.members[leave.worker], false);
   known_.members.erase(leave.worker);
   ServeWaiting(*decision.search);
 }

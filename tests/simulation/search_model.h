@@ -35,6 +35,7 @@ struct SearchKnowledge {
     bool leased = false;
     uint64_t last_lease = 0;  // that it was given to; 0 once that has failed
     uint64_t failures = 0;
+    uint64_t lost = 0;  // leases
 
     bool is_free() const { return !losses.has_value() && !dropped && !leased; }
     bool is_settled() const { return losses.has_value() || dropped; }
@@ -89,6 +90,7 @@ class SearchModel {
   const std::string& text() const { return text_; }
   uint64_t num_counted() const { return num_counted_; }  // pairs, in all versions
   uint64_t num_refused() const { return num_refused_; }  // asks and tells
+  uint64_t num_lost() const { return num_lost_; }        // pairs that lost leases have dropped
 
  private:
   using Member = SearchKnowledge::Member;
@@ -100,7 +102,7 @@ class SearchModel {
   bool finished() const;
   absl::Time LeaseEnd() const;
   bool Holds(const Member& member) const;
-  void GiveBack(Member& member);
+  void GiveBack(Member& member, bool lost);
   // The pairs in a lease: the evaluation, or some of `pairs`.
   template <class At>
   void ForEachHeld(Member& member, const At& at);
@@ -144,6 +146,7 @@ class SearchModel {
   uint32_t capacity_ = 0;
   uint64_t num_counted_ = 0;
   uint64_t num_refused_ = 0;
+  uint64_t num_lost_ = 0;
 };
 
 }  // namespace talweg::simulation

@@ -72,6 +72,7 @@ void SearchWorld::ChangeSearch(core::SearchConfig& search) {
   search.sigma = static_cast<double>(random_.Whole(1, 16)) / 64;
   search.evaluation_seconds = random_.Between(0.5, 8);
   search.max_failures = random_.Whole(1, 4);
+  search.max_lost_leases = random_.Chance(0.5) ? random_.Whole(1, 4) : 16;
   search.non_finite =
       random_.Chance(0.5) ? core::NonFinitePolicy::kDrop : core::NonFinitePolicy::kRetry;
   search.close = core::GenerationClose::kAll;

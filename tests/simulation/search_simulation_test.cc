@@ -34,12 +34,14 @@ TEST(SearchSimulationTest, NoPromiseIsBroken) {
     sum.new_histories += outcome.new_histories;
     sum.changes += outcome.changes;
     sum.lost += outcome.lost;
+    sum.poisoned += outcome.poisoned;
   }
   std::cout << kSeeds << " worlds, " << sum.versions << " versions of " << sum.counted << " pairs, "
             << sum.tells << " tells, of which " << sum.not_counted << " had nothing new, "
             << sum.refused << " calls refused, " << sum.deaths << " workers killed, " << sum.crashes
             << " crashes of the server, " << sum.new_histories << " new histories, " << sum.changes
-            << " changes of the configuration, " << sum.lost << " messages lost\n";
+            << " changes of the configuration, " << sum.lost << " messages lost, " << sum.poisoned
+            << " pairs dropped because their leases were lost\n";
   // Everything that may go wrong has.
   EXPECT_GT(sum.versions, 20 * kSeeds);
   EXPECT_GT(sum.not_counted, kSeeds);
@@ -49,6 +51,7 @@ TEST(SearchSimulationTest, NoPromiseIsBroken) {
   EXPECT_GT(sum.new_histories, 0u);
   EXPECT_GT(sum.changes, kSeeds);
   EXPECT_GT(sum.lost, kSeeds);
+  EXPECT_GT(sum.poisoned, kSeeds / 4);
 }
 
 TEST(SearchSimulationTest, SameSeedIsTheSameWorld) {
@@ -93,13 +96,18 @@ TEST(SearchMutationTest, LeaseOfADeadWorkerIsFound) {
 }
 TEST(SearchMutationTest, LeaseWithoutAnEndIsFound) {
   Find({.mutation = SearchMutation::kKeepLease},
-       {"lease_wrong", "kept_waiting", "verdict_wrong", "expiry_wrong", "starved"});
+       {"lease_wrong", "kept_waiting", "not_closed", "tick_not_asked", "verdict_wrong",
+        "expiry_wrong", "starved"});
 }
 TEST(SearchMutationTest, LateLossThatCountsIsFound) {
   Find({.mutation = SearchMutation::kCountLate}, {"verdict_wrong", "losses_wrong"});
 }
 TEST(SearchMutationTest, FailureThatCountsTwiceIsFound) {
   Find({.mutation = SearchMutation::kCountFailureTwice}, {"verdict_wrong"});
+}
+TEST(SearchMutationTest, LostLeaseThatCountsForNothingIsFound) {
+  Find({.mutation = SearchMutation::kForgetLoss},
+       {"lease_wrong", "given_too_much", "not_closed", "tick_not_asked", "verdict_wrong"});
 }
 TEST(SearchMutationTest, WrongDivisorIsFound) {
   Find({.mutation = SearchMutation::kWrongDivisor}, {"parameters_differ"});

@@ -109,6 +109,7 @@ SearchWorldOutcome SearchWorld::Run() {
   outcome_.trace_hash = trace_.hash();
   outcome_.counted = model_->num_counted();
   outcome_.refused = model_->num_refused();
+  outcome_.poisoned = model_->num_lost();
   return outcome_;
 }
 

@@ -32,8 +32,9 @@ struct SearchWorldOutcome {
   uint64_t deaths = 0;       // of processes
   uint64_t crashes = 0;      // of the server
   uint64_t new_histories = 0;
-  uint64_t changes = 0;  // of the configuration
-  uint64_t lost = 0;     // messages
+  uint64_t changes = 0;   // of the configuration
+  uint64_t lost = 0;      // messages
+  uint64_t poisoned = 0;  // pairs that lost leases have dropped
 };
 
 // Runs the world until its end or its first broken promise. `aloud` prints what happens.

@@ -10,6 +10,21 @@
 #include "client/cpp/talweg/session_state.h"
 
 namespace talweg {
+namespace {
+
+// A tell of all pairs of the lease, still without losses.
+v1::TellRequest TellAllOf(const v1::EvaluationLease& lease, uint64_t num_examples,
+                          uint32_t capacity) {
+  v1::TellRequest request;
+  request.set_generation(lease.generation());
+  request.set_first_pair(lease.first_pair());
+  request.set_evaluate(lease.evaluate());
+  request.set_num_examples(num_examples);
+  request.set_capacity(capacity);
+  return request;
+}
+
+}  // namespace
 
 absl::StatusOr<v1::AskResponse> Session::Ask(uint32_t capacity) {
   State& state = *state_;
@@ -57,13 +72,16 @@ absl::StatusOr<v1::TellResponse> Session::Tell(v1::TellRequest request) {
 absl::StatusOr<v1::TellResponse> Session::Tell(const v1::EvaluationLease& lease,
                                                absl::Span<const float> losses,
                                                uint64_t num_examples, uint32_t capacity) {
-  v1::TellRequest request;
-  request.set_generation(lease.generation());
-  request.set_first_pair(lease.first_pair());
-  request.set_evaluate(lease.evaluate());
+  v1::TellRequest request = TellAllOf(lease, num_examples, capacity);
   request.mutable_losses()->Assign(losses.begin(), losses.end());
-  request.set_num_examples(num_examples);
-  request.set_capacity(capacity);
+  return Tell(std::move(request));
+}
+
+absl::StatusOr<v1::TellResponse> Session::Tell(const v1::EvaluationLease& lease,
+                                               absl::Span<const double> losses,
+                                               uint64_t num_examples, uint32_t capacity) {
+  v1::TellRequest request = TellAllOf(lease, num_examples, capacity);
+  request.mutable_double_losses()->Assign(losses.begin(), losses.end());
   return Tell(std::move(request));
 }
 

@@ -140,6 +140,10 @@ class Session {
   absl::StatusOr<v1::TellResponse> Tell(const v1::EvaluationLease& lease,
                                         absl::Span<const float> losses, uint64_t num_examples = 0,
                                         uint32_t capacity = 0);
+  // The same in double precision: for a small sigma, whose losses differ in their last digits.
+  absl::StatusOr<v1::TellResponse> Tell(const v1::EvaluationLease& lease,
+                                        absl::Span<const double> losses, uint64_t num_examples = 0,
+                                        uint32_t capacity = 0);
 
   // Fills `parameters` ([num_elements]) with the current version and returns its number, which
   // version() returns from then on, unless the point is the average. A large pull goes on where a
