@@ -113,7 +113,7 @@ typescript_test() {
   command=$(grep -E '^npx proto-loader-gen-types ' "$page")
   (cd "$folder" && ln -sfn "$proto" proto && bash -euc "$command")
   shown typescript >"$folder/worker.ts"
-  (cd "$folder" && npx tsc --strict --skipLibCheck --target es2020 --module commonjs worker.ts)
+  (cd "$folder" && npx tsc --strict --skipLibCheck --target es2020 --module commonjs worker.ts gen/*.ts)
   (cd "$folder" && node worker.js "$address")
 }
 

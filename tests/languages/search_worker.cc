@@ -2,9 +2,13 @@
 //
 //   search_worker ADDRESS SESSION
 //
-// A worker in C++ beside those in other languages: evaluates the sum of squares until the search is
+// A worker in C++ beside one in another language: evaluates the sum of squares until the search is
 // finished, then replays it from version 0, whose parameters are all 1, and compares with the
 // server. Exits with 0 if the bits are the same.
+//
+// It evaluates at most half of the pairs of a generation, rounded up, and then waits for the next
+// version. If the other worker does so too, every generation has losses of both, however fast
+// either of them is. It prints "told GENERATION PAIRS" for the pairs that counted.
 #include <algorithm>
 #include <cstdio>
 #include <string>
@@ -24,31 +28,40 @@ float LossAt(const std::vector<float>& w) {
   return sum;
 }
 
-absl::Status Work(const Client& client, const std::string& id, size_t num_elements,
-                  const v1::Layout& layout) {
+absl::Status Work(const Client& client, const std::string& id, const v1::Session& before) {
   Session session = client.Join(id, "cpp").value();
-  std::vector<float> w(num_elements);
-  std::vector<float> point(num_elements);
+  std::vector<float> w(before.num_elements());
+  std::vector<float> point(w.size());
+  const uint32_t share = (before.config().search().num_pairs() + 1) / 2;
+  uint64_t told_version = 0;
+  uint32_t num_told = 0;  // pairs of told_version
   for (;;) {
-    const absl::StatusOr<v1::AskResponse> asked = session.Ask(3);
+    PullOptions options;
+    if (num_told == share) options.min_version = told_version + 1;
+    const absl::StatusOr<uint64_t> version = session.Pull(absl::MakeSpan(w), options);
+    if (!version.ok()) return version.status();
+    if (*version != told_version) num_told = 0;
+    told_version = *version;
+    const absl::StatusOr<v1::AskResponse> asked = session.Ask(std::min(3u, share - num_told));
     if (!asked.ok()) return asked.status();
     if (!asked->has_lease()) return absl::OkStatus();
     const v1::EvaluationLease& lease = asked->lease();
-    const absl::StatusOr<uint64_t> version = session.Pull(absl::MakeSpan(w));
-    if (!version.ok()) return version.status();
-    if (*version != lease.version()) continue;  // the generation has closed
-    const core::Perturbation perturbation = PerturbationOf(layout, lease);
+    if (*version != lease.version()) continue;  // A generation has closed; the lease is held.
+    const core::Perturbation perturbation = PerturbationOf(before.config().layout(), lease);
     std::vector<float> losses;
+    if (lease.evaluate()) losses.push_back(LossAt(w));
     const uint32_t end = lease.first_pair() + lease.num_pairs();
     for (uint32_t pair = lease.first_pair(); pair < end; ++pair) {
       for (const float sigma : {lease.sigma(), -lease.sigma()}) {
+        if (sigma < 0 && lease.differences() != v1::DIFFERENCES_CENTRAL) continue;
         perturbation.Perturb({lease.generation(), pair}, sigma, 0, w, point);
         losses.push_back(LossAt(point));
       }
     }
     const auto told = session.Tell(lease, losses);
     if (!told.ok()) return told.status();
-    std::printf("told %u\n", told->num_accepted());
+    num_told += lease.num_pairs();
+    if (!lease.evaluate()) std::printf("told %u %u\n", lease.generation(), told->num_accepted());
   }
 }
 
@@ -63,7 +76,7 @@ int main(int argc, char** argv) {
   const Client client = Client::Connect(argv[1]).value();
   const v1::Session before = client.GetSession(id).value();
   const size_t num_elements = before.num_elements();
-  absl::Status status = Work(client, id, num_elements, before.config().layout());
+  absl::Status status = Work(client, id, before);
   if (status.ok()) {
     Replay replay =
         Replay::Begin(before.config(), 0, std::vector<float>(num_elements, 1.0f)).value();
