@@ -6,13 +6,14 @@
 // The parameters are one flat vector of tensors in layout order, row-major. A displacement is
 //
 //   DENSE        dW_i = sigma * number i
-//   LOW_RANK(r)  for a matrix [m, n]   dW = sigma / sqrt(r) A B^T, from r (m + n) numbers: A [r,
-//   m],
-//                then B [r, n]; for any other tensor, sigma times one number per element. Tensors
-//                take their numbers one after the other.
+//   LOW_RANK(r)  for a matrix [m, n]: dW = sigma / sqrt(r) A B^T
+//                for any other tensor: sigma times one number per element
 //
-// with standard normals or fair signs as numbers, drawn from a domain of their own for each of
-// these four cases. All arithmetic is float32, rounded after every operation, in an order that
+// A matrix takes r (m + n) numbers: first A, [r, m], then B, [r, n]. Tensors take their numbers one
+// after the other.
+//
+// Numbers are standard normals or fair signs, drawn from a domain of their own for each of these
+// four cases. All arithmetic is float32, rounded after every operation, in an order that
 // proto/NOISE.md fixes; so the bits are the same on every machine and however the vector is cut.
 //
 // What an estimate is worth. Let E be the displacement for sigma = 1, L(W) = <G, W> a linear loss
