@@ -10,9 +10,9 @@
 //     return replay.Apply(message);
 //   });
 //
-// A replay costs as much computing as the server's own update, and 4 bytes for each loss: proto/
-// NOISE.md says when that is less than a download. This is the only client code that links the
-// optimizers of core.
+// A replay costs as much computing as the server's own update, all of it on the thread that calls
+// Apply, and 4 bytes for each loss: proto/NOISE.md says when that is less than a download. This is
+// the only client code that links the optimizers of core.
 #pragma once
 
 #include <cstdint>
@@ -39,11 +39,11 @@ class Replay {
   Replay& operator=(Replay&&) noexcept;
   ~Replay();
 
-  // Takes the step of the message's generation; a message without one changes nothing. Fails with
-  // FAILED_PRECONDITION if it is not the generation of the next version, with INVALID_ARGUMENT if
-  // the record contradicts itself, and with DATA_LOSS if the new parameters do not have the
-  // server's checksum: then this replay is of no more use. After the first two the replay stands as
-  // it was.
+  // Takes the step of the message's generation, on the calling thread; a message without one
+  // changes nothing. Fails with FAILED_PRECONDITION if it is not the generation of the next
+  // version, with INVALID_ARGUMENT if the record contradicts itself, and with DATA_LOSS if the new
+  // parameters do not have the server's checksum: then this replay is of no more use. After the
+  // first two the replay stands as it was.
   absl::Status Apply(const v1::WatchGenerationsResponse& message);
 
   // Of version().

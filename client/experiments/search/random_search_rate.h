@@ -37,7 +37,7 @@
 namespace talweg {
 
 struct RandomSearchRateOptions {
-  bool quick = false;  // a third of the points, and a quarter of the updates
+  bool quick = false;  // 9 of the 15 points, and a sixteenth of the updates
   uint64_t seed = 1;   // of the perturbations
   std::string out_dir = "results/random_search_rate";  // the folder for plot and CSV
   bool json = false;                                   // the summary as JSON instead of a table
