@@ -5,7 +5,7 @@
     make_noise.py [--check]     --check compares instead
 
 client/python/talweg_noise.py does the arithmetic; only the known answers of Philox are Random123's
-own. "How to use the vectors" in proto/NOISE.md says what each part of the file is.
+own. "The test vectors" in proto/NOISE.md says what each part of the file is.
 """
 import json
 import pathlib
