@@ -51,12 +51,24 @@ TEST(ClosingTest, CountTakesTheFirstPairsToArrive) {
   EXPECT_EQ(population.Report().num_dropped, 0u);
 }
 
-TEST(ClosingTest, CountTakesEverythingThatOneTellBrings) {
+TEST(ClosingTest, CountTakesNoMoreThanThatOfOneTell) {
   Population population(ClosesBy(Strategy(5), GenerationClose::kCount, 2));
   population.JoinAll({"a"});
   population.Ask("a", 5);
-  EXPECT_EQ(population.Tell("a", 1, {1, 2, 1, 2, 1, 2}), "ACCEPTED 3");
-  EXPECT_EQ(population.PairsOf(1), "1 2 3");
+  EXPECT_EQ(population.Tell("a", 1, {1, 2, 1, 2, 1, 2}), "ACCEPTED 2 repeated 1");
+  EXPECT_EQ(population.PairsOf(1), "1 2");
+}
+
+TEST(ClosingTest, NoMorePairsAreLeasedThanCountWhileTheEvaluationIsMissing) {
+  Population population(ClosesBy(IfBetter(3), GenerationClose::kCount, 1));
+  population.JoinAll({"a", "b"});
+  EXPECT_EQ(population.Ask("a"), "1: W");
+  EXPECT_EQ(population.Ask("b"), "1: 0");
+  EXPECT_EQ(population.Tell("b", 0, {1}), "ACCEPTED 1");
+  const uint64_t b = population.Send(population.AskOf("b"));
+  EXPECT_EQ(population.Told(b), "waits");
+  EXPECT_EQ(population.TellEvaluation("a", 2), "ACCEPTED 1");
+  EXPECT_EQ(population.Told(b), "2: W");
 }
 
 TEST(ClosingTest, CountClosesWithFewerIfNoMoreCanCome) {
@@ -122,7 +134,8 @@ TEST(ClosingTest, NoRuleClosesBeforeALossThatTheMethodNeeds) {
     population.JoinAll({"a", "b"});
     EXPECT_EQ(population.Ask("a"), "1: W");
     EXPECT_EQ(population.Ask("b", 2), "1: 0-1");
-    EXPECT_EQ(population.Tell("b", 0, {1, 2}), "ACCEPTED 2");
+    EXPECT_EQ(population.Tell("b", 0, {1, 2}),
+              rule.close == GenerationClose::kCount ? "ACCEPTED 1 repeated 1" : "ACCEPTED 2");
     population.Pass(absl::Seconds(5));
     EXPECT_EQ(population.machine.version(), 0u);
     EXPECT_EQ(population.TellEvaluation("a", 0.5), "ACCEPTED 1");

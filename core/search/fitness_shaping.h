@@ -19,6 +19,9 @@
 //     CENTRAL     w = R+ - R-,        c <- c / (4 (N - 1)),  N = 2n losses
 //     ONE_SIDED   w = R - (N - 1),    c <- c / (2 (N - 1)),  N = n losses
 //
+// With the baseline MEAN the estimate without shaping has the expectation (1 - 1/n) times that of
+// the others, because the mean contains the loss of the pair itself (GainOf).
+//
 // A rank R / (2 (N - 1)) - 1/2 is in [-1/2, 1/2], and equal losses share the average rank; a
 // weight is a whole number, so that no rounding can favour one of them. With one loss, or with
 // Z_SCORE if all losses are equal or their variance is 0, c is 0. (The losses are compared: their
@@ -63,6 +66,12 @@ struct ShapedLosses {
 // O(n log n) with ranks, else O(n). If the configuration needs the evaluated loss, it must be
 // there.
 ShapedLosses Shape(const SearchConfig& config, const ToldLosses& told);
+
+// What the expectation of an estimate without shaping is a multiple of: of the gradient, and of
+// sigma^2 times the gradient with TUTORIAL. `n`: pairs that count.
+inline double GainOf(const SearchConfig& config, size_t n) {
+  return config.baseline == Baseline::kMean ? 1 - 1 / static_cast<double>(n) : 1;
+}
 
 // R of each loss, as above: whole numbers in [0, 2 (N - 1)]. NaN must not be among the losses.
 std::vector<uint32_t> DoubledRanks(absl::Span<const double> losses);

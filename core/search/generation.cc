@@ -36,6 +36,7 @@ void Generation::LeaseEvaluation(uint32_t lease) {
 }
 
 bool Generation::HasFreePair() {
+  if (HasEnough()) return false;
   while (next_free_ < num_pairs() && pairs_[next_free_].state != State::kFree) ++next_free_;
   return next_free_ < num_pairs();
 }
@@ -106,9 +107,8 @@ bool Generation::Fail(Pair& pair) const {
   return ++pair.failures >= config_.max_failures;
 }
 
-TellCounts Generation::Take(const Tell& tell, uint32_t lease, absl::Time now) {
-  const TellCounts counts =
-      tell.evaluate ? TakeEvaluation(tell, lease) : TakePairs(tell, lease, now);
+TellCounts Generation::Take(const Tell& tell, absl::Time now) {
+  const TellCounts counts = tell.evaluate ? TakeEvaluation(tell) : TakePairs(tell, now);
   if (counts.num_accepted + counts.num_to_retry + counts.num_dropped > 0) {
     num_examples_ += tell.num_examples;
     has_begun_ = true;  // It may have been leased before a restart, which forgot that.
@@ -116,12 +116,12 @@ TellCounts Generation::Take(const Tell& tell, uint32_t lease, absl::Time now) {
   return counts;
 }
 
-TellCounts Generation::TakeEvaluation(const Tell& tell, uint32_t lease) {
+TellCounts Generation::TakeEvaluation(const Tell& tell) {
   TellCounts counts;
   const PairStatus status = tell.statuses.empty() ? PairStatus::kOk : tell.statuses.front();
   const double loss = tell.losses.front();
   const bool is_loss = status == PairStatus::kOk && IsFiniteLoss(loss);
-  if (!NeedsEvaluation() || (!is_loss && !FailureCounts(evaluation_, lease))) {
+  if (!NeedsEvaluation() || (!is_loss && !FailureCounts(evaluation_, tell.lease))) {
     counts.num_repeated = 1;
   } else if (is_loss) {
     evaluated_loss_ = loss;
@@ -140,7 +140,7 @@ TellCounts Generation::TakeEvaluation(const Tell& tell, uint32_t lease) {
   return counts;
 }
 
-TellCounts Generation::TakePairs(const Tell& tell, uint32_t lease, absl::Time now) {
+TellCounts Generation::TakePairs(const Tell& tell, absl::Time now) {
   TellCounts counts;
   const size_t per_pair = config_.losses_per_pair();
   const size_t num_told = tell.losses.size() / per_pair;
@@ -148,7 +148,7 @@ TellCounts Generation::TakePairs(const Tell& tell, uint32_t lease, absl::Time no
   for (size_t index = 0; index < num_told; ++index) {
     const auto number = static_cast<uint32_t>(tell.first_pair + index);
     Pair& pair = pairs_[number];
-    if (pair.state == State::kTold || pair.state == State::kDropped) {
+    if (pair.state == State::kTold || pair.state == State::kDropped || HasEnough()) {
       ++counts.num_repeated;
       if (mutation_ == SearchMutation::kSecondLossWins && pair.state == State::kTold) {
         std::copy_n(tell.losses.begin() + static_cast<ptrdiff_t>(index * per_pair), per_pair,
@@ -171,7 +171,7 @@ TellCounts Generation::TakePairs(const Tell& tell, uint32_t lease, absl::Time no
     }
     const bool failed = status == PairStatus::kFailed ||
                         (not_finite > 0 && config_.non_finite == NonFinitePolicy::kRetry);
-    if (failed && !FailureCounts(pair, lease)) {
+    if (failed && !FailureCounts(pair, tell.lease)) {
       ++counts.num_repeated;
       continue;
     }
@@ -212,8 +212,7 @@ bool Generation::MustClose(absl::Time now) const {
     return false;
   }
   if (num_told_ + num_dropped_ == num_pairs()) return true;
-  return (config_.close == GenerationClose::kCount && num_told_ >= config_.close_pairs) ||
-         now >= Deadline();
+  return HasEnough() || now >= Deadline();
 }
 
 absl::Time Generation::Deadline() const {

@@ -69,8 +69,8 @@ class Generation {
   // Likewise the evaluation, if there is one: it is leased before any pair.
   bool EvaluationWasLeased() const { return has_begun_ || ever_leased_ > 0; }
   // Takes what was told; its range is within the generation, and its losses are as many as they
-  // must be. `lease` is the one that the teller got last, 0 if it got none.
-  TellCounts Take(const Tell& tell, uint32_t lease, absl::Time now);
+  // must be.
+  TellCounts Take(const Tell& tell, absl::Time now);
 
   // --- The close.
 
@@ -122,9 +122,13 @@ class Generation {
   bool FailureCounts(const Pair& pair, uint32_t lease) const {
     return (lease != 0 && pair.holder == lease) || mutation_ == SearchMutation::kCountFailureTwice;
   }
-  TellCounts TakeEvaluation(const Tell& tell, uint32_t lease);
-  TellCounts TakePairs(const Tell& tell, uint32_t lease, absl::Time now);
+  TellCounts TakeEvaluation(const Tell& tell);
+  TellCounts TakePairs(const Tell& tell, absl::Time now);
   void Settle(Pair& pair, State state);
+  // Whether no further pair counts: as many are told as close the generation.
+  bool HasEnough() const {
+    return config_.close == GenerationClose::kCount && num_told_ >= config_.close_pairs;
+  }
 
   uint32_t number_;
   uint64_t version_;

@@ -216,8 +216,27 @@ TEST(FailureTest, AFailureThatIsToldTwiceCountsOnce) {
     }
     EXPECT_EQ(population.Bytes(), bytes);
     EXPECT_EQ(population.Ask("a"), evaluation ? "1: W" : "1: 0");
-    EXPECT_EQ(population.Send(failed), "ACCEPTED dropped 1");
+    EXPECT_EQ(population.Send(failed), "REPEATED repeated 1");
+    EXPECT_EQ(evaluation ? population.TellEvaluation("a", 0, {kFailed})
+                         : population.Tell("a", 0, {0, 0}, {kFailed}),
+              "ACCEPTED dropped 1");
   }
+}
+
+// The answer to the first tell, which leased the pair anew, was lost.
+TEST(FailureTest, AFailureThatIsToldTwiceCountsOnceAlsoIfItGotThePairAgain) {
+  Population population(Strategy(1));
+  population.JoinAll({"a"});
+  EXPECT_EQ(population.Ask("a"), "1: 0");
+  Tell failed = population.TellOf("a", 0, {0, 0}, {kFailed});
+  failed.capacity = 1;
+  EXPECT_EQ(population.Send(failed), "ACCEPTED to retry 1");
+  EXPECT_TRUE(population.last.told->next.has_value());
+  for (int again = 0; again < 3; ++again) {
+    EXPECT_EQ(population.Send(failed), "REPEATED repeated 1");
+    EXPECT_TRUE(population.last.told->next->held);
+  }
+  EXPECT_EQ(population.Tell("a", 0, {3, 4}), "ACCEPTED 1");
 }
 
 TEST(FailureTest, AFailureIsNoMatterWhileAnotherWorkerEvaluatesThePair) {

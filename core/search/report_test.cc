@@ -45,9 +45,9 @@ TEST(SearchReportTest, HasTheNumbersOfTheGeneration) {
   EXPECT_EQ(numbers.gradient_learning_rate, 0.5);
   EXPECT_EQ(numbers.num_examples, 800u);
   EXPECT_EQ(numbers.accepted, std::nullopt);
-  // a = -2/3, 0, -2/3: S = (144 - 100 * 8/9) 3/2 = 248/3, and 248/3 / (144 - 248/3) = 31/23.
+  // a = -2/3, 0, -2/3: S = (144 - 102 * 8/9) 3/2 = 80, and 80 / (144 - 80) = 5/4.
   ASSERT_TRUE(numbers.signal_to_noise.has_value());
-  EXPECT_NEAR(*numbers.signal_to_noise, 31.0 / 23, 1e-12);
+  EXPECT_NEAR(*numbers.signal_to_noise, 1.25, 1e-12);
 
   const StepReport& report = *population.machine.last_step();
   EXPECT_EQ(report.learning_rate, 0.5);
@@ -62,11 +62,20 @@ TEST(SearchReportTest, HasTheNumbersOfTheGeneration) {
 }
 
 TEST(SearchReportTest, NothingThatStandsOutIsNoSignal) {
-  EXPECT_EQ(ThreeOfFour(Strategy(4), {9}).Report().signal_to_noise, 0);  // 81 < 88.9
+  EXPECT_EQ(ThreeOfFour(Strategy(4), {9}).Report().signal_to_noise, 0);  // 81 < 90.7
   EXPECT_EQ(ThreeOfFour(Strategy(4), {0}).Report().signal_to_noise, std::nullopt);
   EXPECT_EQ(ThreeOfFour(Strategy(4), {kInfinity}).Report().signal_to_noise, std::nullopt);
   // More than chance could ever make.
   EXPECT_EQ(ThreeOfFour(Strategy(4), {100}).Report().signal_to_noise, std::nullopt);
+}
+
+// The squared norm of signs is d. S = (144 - 100 * 8/9) 3/2 = 248/3, 248/3 / (144 - 248/3) = 31/23.
+TEST(SearchReportTest, TheSignalOfSigns) {
+  SearchConfig config = Strategy(4);
+  config.noise = SearchNoise::kRademacher;
+  const std::optional<double> signal = ThreeOfFour(config, {12}).Report().signal_to_noise;
+  ASSERT_TRUE(signal.has_value());
+  EXPECT_NEAR(*signal, 31.0 / 23, 1e-12);
 }
 
 TEST(SearchReportTest, OnePairTellsNoSignal) {
@@ -80,6 +89,11 @@ TEST(SearchReportTest, TheRateIsToldInTheUnitOfGradients) {
   SearchConfig config = Strategy(4);
   config.scale = EstimateScale::kTutorial;
   EXPECT_EQ(ThreeOfFour(config, {1}).Report().gradient_learning_rate, 0.5 * 0.25);
+  // The mean contains the loss of the pair itself.
+  Population mean(OneSided(4));
+  mean.JoinAll({"a"});
+  mean.Finish("a");
+  EXPECT_EQ(mean.Report().gradient_learning_rate, 0.5 * 0.75);
   config.shaping = Shaping::kZScore;
   EXPECT_EQ(ThreeOfFour(config, {1}).Report().gradient_learning_rate, std::nullopt);
   config.scale = EstimateScale::kGradient;

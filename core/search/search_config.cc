@@ -82,8 +82,13 @@ absl::Status SearchConfig::Validate() const {
   if (close == GenerationClose::kDeadline && close_seconds == 0) {
     return Bad("close_seconds", "is 0, allowed with close DEADLINE: > 0");
   }
-  if (static_cast<float>(std::max(sigma_limit, sigma)) == 0) {
-    return Bad("sigma", absl::StrCat("is ", sigma, ", which is 0 in float32"));
+  if (std::max(sigma_limit, sigma) < kSmallestSigma) {
+    return Bad("sigma",
+               absl::StrCat("is ", sigma, ", which float32 does not hold with all digits"));
+  }
+  const bool compares = baseline == Baseline::kMean || shaping != Shaping::kNone;
+  if (num_pairs == 1 && told_differences() == Differences::kOneSided && compares) {
+    return Bad("num_pairs", "is 1, so there is no other loss to compare with: >= 2");
   }
   return absl::OkStatus();
 }
@@ -111,7 +116,8 @@ absl::string_view SearchConfig::NeededBy(absl::string_view name) const {
 }
 
 float SearchConfig::SigmaAt(uint64_t version) const {
-  return static_cast<float>(std::max(sigma_limit, sigma * WholePower(sigma_decay, version)));
+  return static_cast<float>(
+      std::max({sigma_limit, sigma * WholePower(sigma_decay, version), kSmallestSigma}));
 }
 
 uint64_t SearchConfig::MemoryBytes() const {

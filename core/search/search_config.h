@@ -131,7 +131,8 @@ struct SearchConfig {
     return direction == Direction::kMaximize ? -kInfinity : kInfinity;
   }
   // sigma of the generation that is evaluated at `version`:
-  // max(sigma_limit, sigma sigma_decay^version), the power by repeated squaring in double.
+  // max(sigma_limit, sigma sigma_decay^version, 2^-126), the power by repeated squaring in double.
+  // 2^-126 is the smallest float32 with all its digits; an estimate is divided by sigma.
   float SigmaAt(uint64_t version) const;
   bool IsFinishedAt(uint64_t version) const {
     return max_generations > 0 && version >= max_generations;
@@ -145,6 +146,7 @@ struct SearchConfig {
 
  private:
   static constexpr double kLargestSigma = 1e30;
+  static constexpr double kSmallestSigma = 0x1p-126;
   static constexpr double kLargestSeed = 0x1p53 - 1;  // A float64 holds it exactly.
 };
 

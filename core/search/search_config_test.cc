@@ -153,6 +153,16 @@ TEST(SearchConfigTest, WhatContradictsIsRefused) {
          c.non_finite = NonFinitePolicy::kWorst;
          c.shaping = Shaping::kZScore;
        })},
+      {"num_pairs", Strategy([](C& c) {
+         c.num_pairs = 1;
+         c.differences = Differences::kOneSided;
+         c.baseline = Baseline::kMean;
+       })},
+      {"num_pairs", RandomSearch([](C& c) {
+         c.num_pairs = 1;
+         c.acceptance = Acceptance::kLossWeighted;
+         c.shaping = Shaping::kCenteredRanks;
+       })},
       {"evaluate_every", Strategy([](C& c) {
          c.differences = Differences::kOneSided;
          c.baseline = Baseline::kEvaluated;
@@ -245,6 +255,11 @@ TEST(SearchConfigTest, SigmaDecaysWithTheVersionDownToItsLimit) {
   EXPECT_EQ(config.SigmaAt(3), 0.0625f);
   EXPECT_EQ(config.SigmaAt(4), 0.05f);
   EXPECT_EQ(config.SigmaAt(uint64_t{1} << 60), 0.05f);
+  // An estimate is divided by it: it never falls to 0, which the power does.
+  for (const double decay : {0.5, 0.9, 0.99}) {
+    const auto falling = Strategy([&](C& c) { c.sigma_decay = decay; });
+    EXPECT_EQ(falling.SigmaAt(uint64_t{1} << 40), 0x1p-126f) << decay;
+  }
   // Rounded once, from a power by repeated squaring.
   const auto slow = Strategy([](C& c) { c.sigma_decay = 0.9; });
   const double square = 0.9 * 0.9;

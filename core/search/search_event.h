@@ -41,6 +41,7 @@ struct Tell {
   std::string worker;
   uint64_t incarnation = 0;
   uint32_t generation = 0;  // >= 1
+  uint32_t lease = 0;       // that the pairs were evaluated for
   uint32_t first_pair = 0;
   bool evaluate = false;             // The loss is that of the parameters themselves.
   std::vector<double> losses;        // at least one; as SearchConfig::losses_per_pair for each pair
@@ -65,6 +66,7 @@ using SearchEvent =
 
 // What a worker is to evaluate.
 struct EvaluationLease {
+  uint32_t lease = 0;  // its number, above 0
   uint32_t generation = 0;
   uint64_t version = 0;
   uint32_t first_pair = 0;

@@ -100,7 +100,7 @@ std::optional<EvaluationLease> SearchMachine::LeaseTo(uint32_t index, uint32_t c
   const bool held = Rules().HoldsLease(worker);
   if (!held) {
     const bool had_begun = open_->has_begun();
-    const uint32_t lease = last_lease_ + 1;
+    const uint32_t lease = last_lease_ + 1 == 0 ? 1 : last_lease_ + 1;
     PairRange range;
     if (open_->EvaluationIsFree()) {
       open_->LeaseEvaluation(lease);
@@ -118,8 +118,8 @@ std::optional<EvaluationLease> SearchMachine::LeaseTo(uint32_t index, uint32_t c
     workers_.LookAt(index, worker.expires);
   }
   return EvaluationLease{
-      open_->number(),       version_, worker.range.first, worker.range.count, open_->sigma(),
-      worker.expires - now_, held};
+      worker.lease,   open_->number(),       version_, worker.range.first, worker.range.count,
+      open_->sigma(), worker.expires - now_, held};
 }
 
 AskAnswer SearchMachine::AnswerOf(std::optional<EvaluationLease> lease) const {
@@ -219,7 +219,7 @@ void SearchMachine::On(const Tell& tell, SearchEffects& effects) {
     answer.verdict = TellVerdict::kNotLeased;
   } else {
     if (!open_->has_begun()) opened_ = now_;
-    answer.counts = open_->Take(tell, workers_[*found].lease, now_);
+    answer.counts = open_->Take(tell, now_);
     const TellCounts& counts = answer.counts;
     if (counts.num_accepted + counts.num_to_retry + counts.num_dropped == 0) {
       answer.verdict = TellVerdict::kRepeated;
@@ -302,7 +302,8 @@ void SearchMachine::OrderStep(SearchEffects& effects) {
   } else if (config.shaping == Shaping::kNone) {
     const auto sigma = static_cast<double>(record->sigma);
     numbers.gradient_learning_rate =
-        record->learning_rate * (config.scale == EstimateScale::kTutorial ? sigma * sigma : 1);
+        record->learning_rate * (config.scale == EstimateScale::kTutorial ? sigma * sigma : 1) *
+        GainOf(config, numbers.num_counted);
   }
   StepReport report;
   report.learning_rate = record->learning_rate;
@@ -324,9 +325,17 @@ void SearchMachine::OrderStep(SearchEffects& effects) {
   closed_ = Closed{std::move(record), std::move(report), numbers, std::move(shaped), 0, 0};
 }
 
-// With g = sum_p a_p eps_p, a_p = c w_p, over n pairs, and E eps_p = 0, E |eps_p|^2 = d:
-//   S = (|g|^2 - d sum a_p^2) n / (n - 1)   has the expectation |E g|^2, and
-//   E |g - E g|^2 = E |g|^2 - |E g|^2       is estimated by |g|^2 - S.
+// With g = sum_p a_p eps_p, a_p = c w_p, over n independent pairs:
+//   S = (|g|^2 - sum a_p^2 |eps_p|^2) n / (n - 1)   has the expectation |E g|^2, because only
+//   products
+//                                                   of two different pairs are left, and
+//   E |g - E g|^2 = E |g|^2 - |E g|^2               is estimated by |g|^2 - S.
+// In place of |eps_p|^2 stands its mean under the weight a_p^2. For signs it is d. For normals it
+// is d + 2 where losses are linear in dW, so that a_p is <G, eps_p> times a constant:
+//   E <G, e>^2 |e|^2 = (d + 2) |G|^2,
+// and d where they are mere noise, which is the same but for 2 / d. Low rank perturbations are
+// taken for dense ones; for a matrix of m x n at rank 1 it would be (m + 2) (n + 2) instead of m n
+// + 2.
 std::optional<double> SearchMachine::SignalToNoise(double gradient_norm) const {
   const std::vector<PairWeight>& weights = closed_->shaped->weights;
   if (configuration_.search.keeps_best() || weights.size() < 2) return std::nullopt;
@@ -337,7 +346,9 @@ std::optional<double> SearchMachine::SignalToNoise(double gradient_norm) const {
     sum += share * share;
   }
   const double all = gradient_norm * gradient_norm;
-  const double by_chance = static_cast<double>(configuration_.num_trained) * sum;
+  const bool normal = configuration_.search.noise == SearchNoise::kNormal;
+  const double by_chance =
+      (static_cast<double>(configuration_.num_trained) + (normal ? 2 : 0)) * sum;
   const auto n = static_cast<double>(weights.size());
   const double signal = std::max(0.0, (all - by_chance) * n / (n - 1));
   const double noise = all - signal;

@@ -154,6 +154,10 @@ class Session {
   // version at the latest.
   const SessionConfig& newest_config() const { return next_config_ ? *next_config_ : config_; }
   uint64_t config_version() const { return config_version_; }
+  // The number of the configuration that is in force.
+  uint64_t policy_config_version() const {
+    return rounds_ ? rounds_->config_version() : search_->config_version();
+  }
   bool searches() const { return search_.has_value(); }
   // Only if the session does not search; only if it does.
   const RoundMachine& machine() const { return *rounds_; }
@@ -207,9 +211,6 @@ class Session {
 
   // Where a gradient that is not finite is not.
   GradientFault FaultOf(const StagedGradient& gradient) const;
-  uint64_t policy_config_version() const {
-    return rounds_ ? rounds_->config_version() : search_->config_version();
-  }
   ConfigureSearch SearchConfiguration(const SessionConfig& config) const;
   // What follows from what the search decided (session_search.cc).
   Outcome Follow(SearchEffects decided);

@@ -64,7 +64,7 @@ class GenerationStream final : public grpc::ServerWriteReactor<v1::WatchGenerati
   void Await() {
     const std::shared_ptr<Wait> wait = wait_;
     const std::shared_ptr<SessionHost> host = host_;
-    wait->place = host->versions().Await(last_ + 1, [this](const absl::Status& reached) {
+    wait->place = host->versions().AwaitOrFinish(last_ + 1, [this](const absl::Status& reached) {
       if (!reached.ok()) return End(reached);
       pool_.Post([this] { WriteNext(); });
     });
@@ -114,7 +114,7 @@ class GenerationStream final : public grpc::ServerWriteReactor<v1::WatchGenerati
       if (!next.has_value()) return End(host_->deleted() ? Deleted() : Gone());
     }
     if (!next.has_value() && told_anything_) {
-      if (!follow_ || last_ < until_ || host_->finished()) return End(absl::OkStatus());
+      if (!follow_ || last_ < until_ || host_->versions().finished()) return End(absl::OkStatus());
       return Await();
     }
     if (next.has_value() && !follow_ && last_ >= until_ && told_anything_) {

@@ -5,10 +5,17 @@
 
 namespace talweg::server {
 
-uint64_t GenerationRecords::BytesOf(const ClosedGeneration& closed) {
+uint64_t GenerationRecords::BytesOf(const ClosedGeneration& closed,
+                                    const core::SessionConfig* neighbour) {
   const core::GenerationRecord& record = *closed.record;
-  return sizeof(record) + sizeof(closed) + record.pairs.size() * sizeof(uint32_t) +
-         record.losses.size() * sizeof(double);
+  uint64_t bytes = sizeof(record) + sizeof(closed) + record.pairs.size() * sizeof(uint32_t) +
+                   record.losses.size() * sizeof(double);
+  if (closed.config == nullptr || closed.config.get() == neighbour) return bytes;
+  bytes += sizeof(core::SessionConfig) + closed.config->group_map->memory_bytes();
+  for (const core::ParameterGroup& group : closed.config->groups) {
+    bytes += sizeof(group) + group.tensors.size();
+  }
+  return bytes;
 }
 
 void GenerationRecords::Append(ClosedGeneration closed) {
@@ -16,10 +23,10 @@ void GenerationRecords::Append(ClosedGeneration closed) {
   std::deque<ClosedGeneration> dropped;
   MutexLock lock(mutex_);
   if (closed_) return;
-  bytes_ += BytesOf(closed);
+  bytes_ += BytesOf(closed, entries_.empty() ? nullptr : entries_.back().config.get());
   entries_.push_back(std::move(closed));
   while (entries_.size() > 1 && bytes_ > core::SearchConfig::kRecordBytes) {
-    bytes_ -= BytesOf(entries_.front());
+    bytes_ -= BytesOf(entries_.front(), entries_[1].config.get());
     dropped.push_back(std::move(entries_.front()));
     entries_.pop_front();
   }

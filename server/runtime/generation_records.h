@@ -28,7 +28,9 @@ class GenerationRecords {
   uint64_t bytes() const;
 
  private:
-  static uint64_t BytesOf(const ClosedGeneration& closed);
+  // Generations that stand side by side mostly share their configuration. Its bytes count unless it
+  // is `neighbour`.
+  static uint64_t BytesOf(const ClosedGeneration& closed, const core::SessionConfig* neighbour);
 
   mutable Mutex mutex_;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;

@@ -192,9 +192,10 @@ absl::Status SessionHost::CheckHistory(uint64_t history) const {
 
 void SessionHost::Publish() {
   const uint64_t number = session_->parameters()->version;
-  visible_.Publish({session_->parameters(), session_->NextLearningRate(),
-                    session_->config().group_map, searches_ && session_->search().finished()});
-  versions_.Reach(number);
+  visible_.Publish(
+      {session_->parameters(), session_->NextLearningRate(), session_->config().group_map});
+  published_config_version_ = session_->policy_config_version();
+  versions_.Reach(number, searches_ && session_->search().finished());
 }
 
 void SessionHost::Remember(absl::Time judged) {

@@ -135,8 +135,6 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
 
   uint64_t num_elements() const { return num_elements_; }
   bool searches() const { return searches_; }
-  // Whether the search has come to its end, as of the visible version.
-  bool finished() const { return visible_.Get().finished; }
 
   // Tests only: a deliberate bug. Call it before the first operation.
   void SwitchOn(HostMutation mutation) { mutation_ = mutation; }
@@ -242,6 +240,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   std::shared_ptr<core::StagedGradient> staged_;
   bool parameters_are_finite_ = true;
   absl::Time published_;  // when the visible version became visible, by the monotonic clock
+  uint64_t published_config_version_ = 0;  // that was in force when something was last published
   ParkedCalls parked_;
   ParkedAsks parked_asks_;
   // The configuration of the generation that closed last, and its number; only if the session

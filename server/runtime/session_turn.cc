@@ -285,17 +285,15 @@ void SessionHost::Keep(const Decision& decision, Task kept) {
 
 void SessionHost::Follow(std::shared_ptr<Turn> turn, const core::Event& event,
                          core::Outcome outcome) {
-  const bool changed = std::holds_alternative<core::Configure>(event);
   const auto decided = std::make_shared<core::Outcome>(std::move(outcome));
   const absl::Time time = turn->judged;
   Keep(event, decided->effects, decided->search.get(), time,
-       [this, turn = std::move(turn), decided, changed]() mutable {
-         if (changed) Publish();  // the rate of the coming step may be another
-         Proceed(std::move(turn), *decided);
-       });
+       [this, turn = std::move(turn), decided]() mutable { Proceed(std::move(turn), *decided); });
 }
 
 void SessionHost::Proceed(std::shared_ptr<Turn> turn, core::Outcome& outcome) {
+  // A configuration may be in force since this event: the rate of the coming step may be another.
+  if (session_->policy_config_version() != published_config_version_) Publish();
   core::Effects& effects = outcome.effects;
   if (turn->done) {
     AnswerOrPark(*turn, effects);

@@ -5,20 +5,21 @@
 
 namespace talweg::server {
 
-uint64_t VersionLine::Await(uint64_t version, Callback callback) {
+uint64_t VersionLine::Add(Wait wait) {
   absl::Status status;
   {
     MutexLock lock(mutex_);
-    if (version > version_) {
+    if (!IsOver(wait)) {
       if (end_.ok()) {
-        line_.emplace(Key{version, ++last_}, std::move(callback));
+        const uint64_t version = wait.version;
+        line_.emplace(Key{version, ++last_}, std::move(wait));
         versions_.emplace(last_, version);
         return last_;
       }
       status = end_;
     }
   }
-  callback(std::move(status));
+  wait.callback(std::move(status));
   return 0;
 }
 
@@ -28,29 +29,34 @@ bool VersionLine::Forget(uint64_t place) {
   const auto version = versions_.find(place);
   if (version == versions_.end()) return false;
   const auto found = line_.find({version->second, place});
-  forgotten = std::move(found->second);
+  forgotten = std::move(found->second.callback);
   line_.erase(found);
   versions_.erase(version);
   return true;
 }
 
-void VersionLine::Reach(uint64_t version) {
-  std::vector<Callback> reached;
+void VersionLine::Reach(uint64_t version, bool finished) {
+  std::vector<Callback> over;
   {
     MutexLock lock(mutex_);
     version_ = version;
-    while (!line_.empty() && line_.begin()->first.first <= version) {
-      const auto first = line_.begin();
-      reached.push_back(std::move(first->second));
-      versions_.erase(first->first.second);
-      line_.erase(first);
+    finished_ = finished;
+    for (auto next = line_.begin(); next != line_.end();) {
+      if (!IsOver(next->second)) {
+        if (!finished) break;  // The line is in the order of versions.
+        ++next;
+        continue;
+      }
+      over.push_back(std::move(next->second.callback));
+      versions_.erase(next->first.second);
+      next = line_.erase(next);
     }
   }
-  for (Callback& callback : reached) callback(absl::OkStatus());
+  for (Callback& callback : over) callback(absl::OkStatus());
 }
 
 void VersionLine::End(const absl::Status& status) {
-  std::map<Key, Callback> line;
+  std::map<Key, Wait> line;
   absl::Status told;
   {
     MutexLock lock(mutex_);
@@ -59,7 +65,7 @@ void VersionLine::End(const absl::Status& status) {
     line.swap(line_);
     versions_.clear();
   }
-  for (auto& [key, callback] : line) callback(told);
+  for (auto& [key, wait] : line) wait.callback(told);
 }
 
 }  // namespace talweg::server

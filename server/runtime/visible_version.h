@@ -20,7 +20,6 @@ struct VisibleState {
   std::shared_ptr<const core::Parameters> parameters;  // null before version 0, and after Clear
   double next_learning_rate = 0;                       // of the step after that version
   std::shared_ptr<const core::GroupMap> group_map;     // how the vector is cut now
-  bool finished = false;                               // a search that has come to its end
 };
 
 // Thread-safe.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "server/wire/config_from_proto.h"
 
+#include <algorithm>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -157,6 +159,33 @@ v1::SessionConfig ConfigToProto(const core::SessionConfig& config) {
   return proto;
 }
 
+namespace {
+
+// A field that the change makes somebody say must be named by it: what `current` has there may be a
+// default that nobody chose. ConfigFromProto cannot tell, because it is handed every field.
+absl::Status CheckNamed(const core::SessionConfig& current, const core::SessionConfig& changed,
+                        const google::protobuf::FieldMask& mask) {
+  for (const core::Section& section : core::Sections()) {
+    const core::SectionView before = section.view(current);
+    const core::SectionView after = section.view(changed);
+    if (before.fields == nullptr || after.fields == nullptr) continue;
+    for (const core::FieldInfo& info : after.fields->Fields()) {
+      const absl::string_view by = after.fields->NeededBy(info.name);
+      if (by.empty() || !before.fields->NeededBy(info.name).empty()) continue;
+      const std::string path = absl::StrCat(section.name, ".", info.name);
+      const bool named = std::any_of(
+          mask.paths().begin(), mask.paths().end(),
+          [&](const std::string& each) { return each == path || each == section.name; });
+      if (named) continue;
+      return MakeError(Reason::kFieldRequired, absl::StrCat(info.name, " is required with ", by),
+                       path);
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<core::SessionConfig> MergeConfig(const core::SessionConfig& current,
                                                 const v1::SessionConfig& wanted,
                                                 const google::protobuf::FieldMask& mask) {
@@ -184,7 +213,9 @@ absl::StatusOr<core::SessionConfig> MergeConfig(const core::SessionConfig& curre
   options.set_replace_repeated_fields(true);
   FieldMaskUtil::MergeMessageTo(wanted, mask, options, &merged);
   absl::StatusOr<core::SessionConfig> resolved = ConfigFromProto(merged);
-  if (!resolved.ok()) return PrefixField(resolved.status(), "config");
+  absl::Status status = resolved.status();
+  if (status.ok()) status = CheckNamed(current, *resolved, mask);
+  if (!status.ok()) return PrefixField(status, "config");
   return resolved;
 }
 

@@ -139,6 +139,40 @@ TEST_F(MergeConfigTest, AFieldThatIsNeededMayBecomeZeroButNotUnset) {
   EXPECT_TRUE(ConfigFromProto(ConfigToProto(*merged)).ok());
 }
 
+// What the current configuration has there is a default that nobody chose.
+TEST_F(MergeConfigTest, AFieldThatAChangeMakesNeededIsNamedByIt) {
+  google::protobuf::FieldMask mask;
+  v1::SessionConfig mean = Current();
+  mean.mutable_aggregation()->set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
+  mean.mutable_aggregation()->set_max_workers(8);
+  mask.add_paths("aggregation.reduction");
+  wanted_.mutable_aggregation()->set_reduction(v1::REDUCTION_TRIMMED_MEAN);
+  ExpectRefused(MergeConfig(*ConfigFromProto(mean), wanted_, mask).status(), "FIELD_REQUIRED",
+                "config.aggregation.trim_fraction");
+  wanted_.mutable_aggregation()->set_trim_fraction(0.25);
+  mask.add_paths("aggregation.trim_fraction");
+  EXPECT_TRUE(MergeConfig(*ConfigFromProto(mean), wanted_, mask).ok());
+
+  v1::SessionConfig search = Minimal();
+  search.mutable_optimizer()->mutable_gradient_descent();
+  search.mutable_search()->set_method(v1::SEARCH_METHOD_EVOLUTION_STRATEGY);
+  const core::SessionConfig current = *ConfigFromProto(search);
+  mask.Clear();
+  mask.add_paths("search.shaping");
+  wanted_.mutable_search()->set_shaping(v1::SHAPING_CENTERED_RANKS);
+  ExpectRefused(MergeConfig(current, wanted_, mask).status(), "FIELD_REQUIRED",
+                "config.search.scale");
+  wanted_.mutable_search()->set_scale(v1::SCALE_TUTORIAL);
+  mask.add_paths("search.scale");
+  const auto shaped = MergeConfig(current, wanted_, mask);
+  ASSERT_TRUE(shaped.ok()) << shaped.status();
+  // Once it is named it stands.
+  mask.Clear();
+  mask.add_paths("search.shaping");
+  wanted_.mutable_search()->set_shaping(v1::SHAPING_Z_SCORE);
+  EXPECT_TRUE(MergeConfig(*shaped, wanted_, mask).ok());
+}
+
 TEST_F(MergeConfigTest, GroupsAreReplacedAsAWhole) {
   v1::SessionConfig with_groups = Current();
   AddGroup(with_groups, "w");

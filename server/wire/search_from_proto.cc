@@ -57,6 +57,9 @@ absl::StatusOr<core::Tell> TellFromProto(const v1::TellRequest& request) {
   if (request.generation() == 0) {
     return MakeError(Reason::kFieldRequired, "generation is required", "generation");
   }
+  if (request.lease() == 0) {
+    return MakeError(Reason::kFieldRequired, "lease is required", "lease");
+  }
   if (request.losses().empty() == request.double_losses().empty()) {
     return MakeError(request.losses().empty() ? Reason::kFieldRequired : Reason::kFieldOutOfRange,
                      "a tell has losses or double_losses, one of the two", "losses");
@@ -73,6 +76,7 @@ absl::StatusOr<core::Tell> TellFromProto(const v1::TellRequest& request) {
   tell.worker = request.worker();
   tell.incarnation = request.incarnation();
   tell.generation = request.generation();
+  tell.lease = request.lease();
   tell.first_pair = request.first_pair();
   tell.evaluate = request.evaluate();
   tell.num_examples = request.num_examples();

@@ -28,6 +28,7 @@ v1::TellRequest TellRequest() {
   request.set_worker("a");
   request.set_incarnation(3);
   request.set_generation(5);
+  request.set_lease(6);
   request.set_first_pair(4);
   request.add_losses(0.5f);
   request.add_losses(-0.5f);
@@ -84,6 +85,7 @@ TEST(TellFromProtoTest, CarriesEverything) {
   EXPECT_EQ(tell.worker, "a");
   EXPECT_EQ(tell.incarnation, 3u);
   EXPECT_EQ(tell.generation, 5u);
+  EXPECT_EQ(tell.lease, 6u);
   EXPECT_EQ(tell.first_pair, 4u);
   EXPECT_FALSE(tell.evaluate);
   EXPECT_EQ(tell.losses, (std::vector<double>{0.5, -0.5}));

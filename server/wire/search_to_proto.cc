@@ -59,6 +59,7 @@ void LeaseToProto(const core::EvaluationLease& lease, const Outcome& outcome,
   told.set_data_seed(core::DataSeed(outcome.config.seed, lease.generation));
   told.set_expires_in_seconds(std::max(0.0, absl::ToDoubleSeconds(lease.expires_in)));
   told.set_held(lease.held);
+  told.set_lease(lease.lease);
 }
 
 }  // namespace

@@ -131,7 +131,8 @@ AskOutcome Leased(uint32_t num_pairs) {
   outcome.config.rank = 3;
   outcome.answer.version = 5;
   outcome.answer.generation = 6;
-  outcome.answer.lease = core::EvaluationLease{6, 5, 4, num_pairs, 0.25f, absl::Seconds(9), true};
+  outcome.answer.lease =
+      core::EvaluationLease{21, 6, 5, 4, num_pairs, 0.25f, absl::Seconds(9), true};
   return outcome;
 }
 
@@ -155,6 +156,7 @@ TEST(AskToProtoTest, ALeaseHasEverythingThatAnEvaluationNeeds) {
   EXPECT_EQ(lease.data_seed(), core::DataSeed(11, 6));
   EXPECT_EQ(lease.expires_in_seconds(), 9);
   EXPECT_TRUE(lease.held());
+  EXPECT_EQ(lease.lease(), 21u);
 }
 
 TEST(AskToProtoTest, TheParametersThemselvesAreALeaseOfNoPairs) {

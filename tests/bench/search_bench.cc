@@ -95,6 +95,7 @@ int AskAndTell(Connection& connection) {
   tell.set_worker(connection.worker);
   tell.set_incarnation(connection.joined.incarnation());
   tell.set_generation(leased.lease().generation());
+  tell.set_lease(leased.lease().lease());
   tell.set_first_pair(leased.lease().first_pair());
   const std::vector<float> losses = MadeUpLosses(leased.lease().num_pairs());
   tell.mutable_losses()->Assign(losses.begin(), losses.end());

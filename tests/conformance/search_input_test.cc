@@ -55,6 +55,7 @@ class SearchInputTest : public testing::ServingTest {
   v1::TellRequest TellOf(uint32_t generation, uint32_t first, const std::vector<float>& losses) {
     auto request = Of<v1::TellRequest>();
     request.set_generation(generation);
+    request.set_lease(lease_);
     request.set_first_pair(first);
     request.mutable_losses()->Assign(losses.begin(), losses.end());
     return request;
@@ -63,7 +64,10 @@ class SearchInputTest : public testing::ServingTest {
   grpc::Status Ask(const v1::AskRequest& request, v1::AskResponse* response = nullptr) {
     grpc::ClientContext context;
     v1::AskResponse ignored;
-    return search_->Ask(&context, request, response != nullptr ? response : &ignored);
+    if (response == nullptr) response = &ignored;
+    const grpc::Status status = search_->Ask(&context, request, response);
+    if (status.ok() && response->has_lease()) lease_ = response->lease().lease();
+    return status;
   }
   // "ACCEPTED"; or the reason and the field of the error.
   std::string Tell(const v1::TellRequest& request, v1::TellResponse* response = nullptr) {
@@ -83,6 +87,17 @@ class SearchInputTest : public testing::ServingTest {
     ASSERT_TRUE(Ask(AskOf(4)).ok());
     ASSERT_EQ(Tell(TellOf(generation, 0, {1, 2, 3, 4, 5, 6, 7, 9})), "ACCEPTED");
   }
+  // Changes the fields `paths` of a session's configuration to what `set` sets.
+  grpc::Status Update(const std::string& id, const std::vector<std::string>& paths,
+                      const std::function<void(v1::SearchPolicy&)>& set) {
+    v1::UpdateSessionRequest update;
+    update.set_session_id(id);
+    for (const std::string& path : paths) update.mutable_update_mask()->add_paths(path);
+    set(*update.mutable_config()->mutable_search());
+    grpc::ClientContext context;
+    v1::UpdateSessionResponse updated;
+    return wire_->sessions().UpdateSession(&context, update, &updated);
+  }
   // The messages of a stream of generations, and how it ended.
   std::string Watch(v1::WatchGenerationsRequest request,
                     std::vector<v1::WatchGenerationsResponse>* messages = nullptr) {
@@ -97,6 +112,7 @@ class SearchInputTest : public testing::ServingTest {
   }
 
   v1::JoinResponse joined_;
+  uint32_t lease_ = 1;  // that was given last
   std::unique_ptr<v1::SearchService::Stub> search_;
 };
 
@@ -124,6 +140,7 @@ TEST_F(SearchInputTest, TellsThatAreWrongChangeNothing) {
       {"an old generation, far away", TellOf(1, 4'000'000'000, {1, 2}), "LATE"},
       {"a generation ahead", TellOf(3, 0, {1, 2}), "FIELD_OUT_OF_RANGE generation"},
       {"no generation", TellOf(0, 0, {1, 2}), "FIELD_REQUIRED generation"},
+      {"no lease", with([](auto& r) { r.clear_lease(); }), "FIELD_REQUIRED lease"},
       {"one loss of two", TellOf(2, 1, {1}), "FIELD_OUT_OF_RANGE losses"},
       {"three losses", TellOf(2, 1, {1, 2, 3}), "FIELD_OUT_OF_RANGE losses"},
       {"no loss", TellOf(2, 1, {}), "FIELD_REQUIRED losses"},
@@ -173,6 +190,7 @@ TEST_F(SearchInputTest, LossesOfSomebodyElsesPairsCountOnce) {
   const v1::JoinResponse other = wire_->Join("s", "b");
   auto tell = testing::PlaceRequest<v1::TellRequest>("s", other, "b");
   tell.set_generation(1);
+  tell.set_lease(1);
   tell.set_first_pair(1);
   for (const float loss : {1, 2}) tell.add_losses(loss);
   EXPECT_EQ(Tell(tell), "ACCEPTED");
@@ -363,15 +381,31 @@ TEST_F(SearchInputTest, AFollowedWatchEndsWithItsSession) {
   EXPECT_EQ(Said(stream->Finish()), "SESSION_DELETED");
 }
 
+// With ranks a step in the unit of the tutorial goes about 1/sigma too far.
+TEST_F(SearchInputTest, RanksOnTheTutorialsScaleMustBeAskedForByName) {
+  v1::CreateSessionRequest create = Searching("t");
+  create.mutable_config()->mutable_optimizer()->mutable_gradient_descent();
+  create.mutable_config()->mutable_search()->set_shaping(v1::SHAPING_CENTERED_RANKS);
+  EXPECT_EQ(Said(wire_->Create(create)), "FIELD_REQUIRED config.search.scale");
+  create.mutable_config()->mutable_search()->clear_shaping();
+  ASSERT_TRUE(wire_->Create(create).ok());
+  const auto shape = [](v1::SearchPolicy& search) {
+    search.set_shaping(v1::SHAPING_CENTERED_RANKS);
+  };
+  EXPECT_EQ(Said(Update("t", {"search.shaping"}, shape)), "FIELD_REQUIRED config.search.scale");
+  EXPECT_EQ(wire_->Get("t").config().search().shaping(), v1::SHAPING_NONE);
+  EXPECT_TRUE(Update("t", {"search.shaping", "search.scale"}, [&](v1::SearchPolicy& search) {
+                shape(search);
+                search.set_scale(v1::SCALE_TUTORIAL);
+              }).ok());
+}
+
 TEST_F(SearchInputTest, AFollowedWatchEndsWhenTheSearchIsFinished) {
   MakeVersion(1);
-  v1::UpdateSessionRequest update;
-  update.set_session_id("s");
-  update.mutable_update_mask()->add_paths("search.max_generations");
-  update.mutable_config()->mutable_search()->set_max_generations(2);
-  grpc::ClientContext context;
-  v1::UpdateSessionResponse updated;
-  ASSERT_TRUE(wire_->sessions().UpdateSession(&context, update, &updated).ok());
+  const auto end_at = [](uint32_t version) {
+    return [version](v1::SearchPolicy& search) { search.set_max_generations(version); };
+  };
+  ASSERT_TRUE(Update("s", {"search.max_generations"}, end_at(2)).ok());
   v1::WatchGenerationsRequest watch;
   watch.set_session_id("s");
   watch.set_follow(true);
@@ -390,6 +424,15 @@ TEST_F(SearchInputTest, AFollowedWatchEndsWhenTheSearchIsFinished) {
   ASSERT_EQ(messages.size(), 1u);
   EXPECT_FALSE(messages[0].has_record());
   EXPECT_EQ(messages[0].version(), 2u);
+  // It goes on, and one that follows waits; until a change finishes it without a further version.
+  ASSERT_TRUE(Update("s", {"search.max_generations"}, end_at(9)).ok());
+  grpc::ClientContext context;
+  const auto stream = search_->WatchGenerations(&context, watch);
+  v1::WatchGenerationsResponse message;
+  EXPECT_TRUE(stream->Read(&message));
+  ASSERT_TRUE(Update("s", {"search.max_generations"}, end_at(2)).ok());
+  EXPECT_FALSE(stream->Read(&message));
+  EXPECT_TRUE(stream->Finish().ok());
 }
 
 TEST_F(SearchInputTest, AnAskThatWaitsEndsWithItsCallOrItsSession) {

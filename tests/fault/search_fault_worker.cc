@@ -64,6 +64,7 @@ int main(int argc, char** argv) {
     const talweg::core::Perturbation perturbation = talweg::PerturbationOf(layout, lease);
     talweg::v1::TellRequest tell;
     tell.set_generation(lease.generation());
+    tell.set_lease(lease.lease());
     for (uint32_t i = 0; i < lease.num_pairs(); ++i) {
       const uint32_t pair = lease.first_pair() + i;
       if (tell.losses().empty()) tell.set_first_pair(pair);

@@ -274,13 +274,17 @@ TEST_F(ProtoStoryTest, ASearchMakesAVersionAsThePageTells) {
   history_ = created.session().history();
   const auto joined = Send<v1::JoinResponse>(RequestOf<v1::JoinRequest>(12, "Join"));
   incarnation_ = joined.incarnation();
+  const auto go_on = [] { return absl::OkStatus(); };
   v1::AskResponse asked;
-  const absl::Status leased = transport_->WaitForLease(
-      RequestOf<v1::AskRequest>(13, "Ask"), asked, [] { return absl::OkStatus(); },
-      absl::Seconds(10));
+  const absl::Status leased =
+      transport_->Wait(RequestOf<v1::AskRequest>(13, "Ask"), asked, go_on, absl::Seconds(10));
   ASSERT_TRUE(leased.ok()) << leased;
   ExpectShown(13, asked);
-  ExpectShown(14, Send<v1::TellResponse>(RequestOf<v1::TellRequest>(14, "Tell")));
+  v1::TellResponse told;
+  const absl::Status taken =
+      transport_->Wait(RequestOf<v1::TellRequest>(14, "Tell"), told, go_on, absl::Seconds(10));
+  ASSERT_TRUE(taken.ok()) << taken;
+  ExpectShown(14, told);
   std::vector<v1::WatchGenerationsResponse> messages;
   const absl::Status watched = transport_->WatchGenerations(
       RequestOf<v1::WatchGenerationsRequest>(15, "WatchGenerations"),
@@ -288,7 +292,7 @@ TEST_F(ProtoStoryTest, ASearchMakesAVersionAsThePageTells) {
         messages.push_back(message);
         return absl::OkStatus();
       },
-      [] { return absl::OkStatus(); }, absl::Seconds(10));
+      go_on, absl::Seconds(10));
   ASSERT_TRUE(watched.ok()) << watched;
   ASSERT_EQ(messages.size(), 1u);
   ExpectShown(15, messages[0]);

@@ -125,7 +125,8 @@ def work(search, training, name, shapes, share, joined):
                   for pair in range(lease.first_pair, lease.first_pair + lease.num_pairs)
                   for sign in signs]
         told = search.Tell(search_service_pb2.TellRequest(
-            generation=lease.generation, first_pair=lease.first_pair, evaluate=lease.evaluate,
+            generation=lease.generation, lease=lease.lease, first_pair=lease.first_pair,
+            evaluate=lease.evaluate,
             losses=[loss_at(w)] if lease.evaluate else losses, **who))
         num_told += lease.num_pairs
         if not lease.evaluate:

@@ -18,8 +18,9 @@ bool IsFinite(double loss) { return std::abs(loss) <= 1e30; }
 
 std::string TextOf(const std::optional<core::EvaluationLease>& lease) {
   if (!lease.has_value()) return "nothing";
-  return absl::StrCat("generation ", lease->generation, " version ", lease->version, " pairs ",
-                      lease->first_pair, "+", lease->num_pairs, lease->held ? " held" : "");
+  return absl::StrCat("lease ", lease->lease, " generation ", lease->generation, " version ",
+                      lease->version, " pairs ", lease->first_pair, "+", lease->num_pairs,
+                      lease->held ? " held" : "");
 }
 
 }  // namespace
@@ -39,6 +40,7 @@ void SearchModel::Restore(const SearchKnowledge& known, uint64_t history, absl::
   known_.now = now;
   capacity_ = 0;
   known_.queue.clear();
+  known_.last_lease = 0;
   known_.ever_leased = static_cast<uint32_t>(known_.pairs.size());
   const auto forget = [](Pair& pair) {
     pair.leased = false;
@@ -150,6 +152,8 @@ std::optional<core::EvaluationLease> SearchModel::LeaseTo(Member& member, uint32
     uint32_t first = 0;
     if (known_.evaluation.has_value() && known_.evaluation->is_free()) {
       given.push_back(&*known_.evaluation);
+    } else if (HasEnough()) {
+      return std::nullopt;
     } else {
       while (first < known_.pairs.size() && !known_.pairs[first].is_free()) ++first;
       for (uint32_t i = first;
@@ -174,7 +178,8 @@ std::optional<core::EvaluationLease> SearchModel::LeaseTo(Member& member, uint32
     }
     known_.begun = true;
   }
-  return core::EvaluationLease{known_.generation,
+  return core::EvaluationLease{static_cast<uint32_t>(member.lease),
+                               known_.generation,
                                known_.version,
                                member.first,
                                member.count,
@@ -235,11 +240,15 @@ void SearchModel::ServeWaiting(const core::SearchEffects& effects) {
 
 // --- Losses.
 
-bool SearchModel::CountsFailure(const Pair& pair, const Member& member) const {
-  return member.lease != 0 && pair.last_lease == member.lease;
+bool SearchModel::HasEnough() const {
+  const core::SearchConfig& search = known_.settings.search;
+  const auto told = static_cast<uint64_t>(
+      std::count_if(known_.pairs.begin(), known_.pairs.end(),
+                    [](const Pair& pair) { return pair.losses.has_value(); }));
+  return search.close == core::GenerationClose::kCount && told >= search.close_pairs;
 }
 
-core::TellCounts SearchModel::Take(const core::Tell& tell, Member& member) {
+core::TellCounts SearchModel::Take(const core::Tell& tell) {
   const core::SearchConfig& search = known_.settings.search;
   const size_t per_pair = tell.evaluate ? 1 : search.losses_per_pair();
   core::TellCounts counts;
@@ -253,7 +262,9 @@ core::TellCounts SearchModel::Take(const core::Tell& tell, Member& member) {
     const bool failed =
         status == PairStatus::kFailed ||
         (!finite && (tell.evaluate || search.non_finite == core::NonFinitePolicy::kRetry));
-    if (pair.is_settled() || (failed && !CountsFailure(pair, member))) {
+    // A failure counts once for each lease of the pair.
+    const bool is_old = failed && pair.last_lease != tell.lease;
+    if (pair.is_settled() || is_old || (!tell.evaluate && HasEnough())) {
       ++counts.num_repeated;
     } else if (failed) {
       pair.leased = false;
@@ -452,7 +463,7 @@ void SearchModel::On(const core::Tell& tell, const server::Decision& decision) {
                  : tell.first_pair + count > known_.ever_leased) {
     expected.verdict = TellVerdict::kNotLeased;
   } else {
-    expected.counts = Take(tell, known_.members[tell.worker]);
+    expected.counts = Take(tell);
     const core::TellCounts& counts = expected.counts;
     if (counts.num_accepted + counts.num_to_retry + counts.num_dropped == 0) {
       expected.verdict = TellVerdict::kRepeated;

@@ -117,8 +117,8 @@ class SearchModel {
                  uint32_t capacity);
   // What is given to the calls that wait.
   void ServeWaiting(const core::SearchEffects& effects);
-  bool CountsFailure(const Pair& pair, const Member& member) const;
-  core::TellCounts Take(const core::Tell& tell, Member& member);
+  bool HasEnough() const;
+  core::TellCounts Take(const core::Tell& tell);
   bool IsLost() const;
   bool MustClose() const;
   absl::Time Deadline() const;

@@ -93,6 +93,8 @@ void SearchWorld::ChangeSearch(core::SearchConfig& search) {
       search.non_finite = core::NonFinitePolicy::kWorst;
     }
   }
+  // One loss has nothing to be compared with.
+  if (!search.Validate().ok()) search.num_pairs = 2;
 }
 
 core::SessionConfig SearchWorld::ConfigOf(const Settings& settings) const {

@@ -92,8 +92,8 @@ class SearchWorld {
   void Asked(size_t process, const absl::StatusOr<server::AskOutcome>& outcome);
   void Refused(size_t process, const absl::Status& status);
   void Evaluate(size_t process, const server::AskOutcome& outcome);
-  core::Tell LossesOf(size_t process, uint32_t generation, uint32_t first, uint32_t count,
-                      bool evaluate);
+  core::Tell LossesOf(size_t process, uint32_t lease, uint32_t generation, uint32_t first,
+                      uint32_t count, bool evaluate);
   void SendTell(size_t process, const core::Tell& tell, int attempts);
   void Fault();
   void CalmDown();

@@ -138,14 +138,15 @@ void SearchWorld::Asked(size_t process, const absl::StatusOr<server::AskOutcome>
 }
 
 // No two evaluations give the same losses: it makes a difference which of them counts.
-core::Tell SearchWorld::LossesOf(size_t process, uint32_t generation, uint32_t first,
-                                 uint32_t count, bool evaluate) {
+core::Tell SearchWorld::LossesOf(size_t process, uint32_t lease, uint32_t generation,
+                                 uint32_t first, uint32_t count, bool evaluate) {
   const Process& self = processes_[process];
   core::Tell tell;
   tell.history = self.history;
   tell.worker = absl::StrCat("w", self.worker);
   tell.incarnation = self.incarnation;
   tell.generation = generation;
+  tell.lease = lease;
   tell.first_pair = first;
   tell.evaluate = evaluate;
   tell.num_examples = 1;
@@ -180,12 +181,12 @@ void SearchWorld::Evaluate(size_t process, const server::AskOutcome& outcome) {
   // In one or more parts, in any order.
   std::vector<core::Tell> parts;
   if (lease.num_pairs == 0) {
-    parts.push_back(LossesOf(process, lease.generation, 0, 1, true));
+    parts.push_back(LossesOf(process, lease.lease, lease.generation, 0, 1, true));
   }
   for (uint32_t first = lease.first_pair; first < lease.first_pair + lease.num_pairs;) {
     const uint32_t left = lease.first_pair + lease.num_pairs - first;
     const auto count = random_.Chance(0.6) ? left : static_cast<uint32_t>(random_.Whole(1, left));
-    parts.push_back(LossesOf(process, lease.generation, first, count, false));
+    parts.push_back(LossesOf(process, lease.lease, lease.generation, first, count, false));
     first += count;
   }
   if (random_.Chance(0.5)) std::reverse(parts.begin(), parts.end());
@@ -194,7 +195,7 @@ void SearchWorld::Evaluate(size_t process, const server::AskOutcome& outcome) {
     const auto generation = static_cast<uint32_t>(std::max<int64_t>(
         1, int64_t{lease.generation} + 1 - static_cast<int64_t>(random_.Below(4))));
     const bool evaluate = random_.Chance(0.2);
-    parts.push_back(LossesOf(process, generation,
+    parts.push_back(LossesOf(process, lease.lease, generation,
                              evaluate ? 0 : static_cast<uint32_t>(random_.Below(24)),
                              static_cast<uint32_t>(random_.Whole(1, 4)), evaluate));
   }

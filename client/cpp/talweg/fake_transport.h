@@ -111,17 +111,16 @@ class FakeTransport final : public Transport {
       return absl::OkStatus();
     });
   }
-  absl::Status WaitForStep(const v1::StepRequest& request, v1::StepResponse& response, Idle idle,
-                           absl::Duration) override {
+  absl::Status Wait(const v1::StepRequest& request, v1::StepResponse& response, Idle idle,
+                    absl::Duration) override {
     const absl::Status go_on = idle();
     return go_on.ok() ? Call(request, response, absl::InfiniteDuration()) : go_on;
   }
   // A FakeServer trains by gradients.
-  absl::Status WaitForLease(const v1::AskRequest&, v1::AskResponse&, Idle,
-                            absl::Duration) override {
+  absl::Status Wait(const v1::AskRequest&, v1::AskResponse&, Idle, absl::Duration) override {
     return ServerError(absl::StatusCode::kFailedPrecondition, "WRONG_METHOD");
   }
-  absl::Status Call(const v1::TellRequest&, v1::TellResponse&, absl::Duration) override {
+  absl::Status Wait(const v1::TellRequest&, v1::TellResponse&, Idle, absl::Duration) override {
     return ServerError(absl::StatusCode::kFailedPrecondition, "WRONG_METHOD");
   }
   absl::Status WatchGenerations(const v1::WatchGenerationsRequest&, TakeGeneration, Idle,

@@ -116,20 +116,20 @@ class GrpcTransport final : public Transport {
                  timeout);
   }
 
-  absl::Status WaitForStep(const v1::StepRequest& request, v1::StepResponse& response, Idle idle,
-                           absl::Duration timeout) override {
+  absl::Status Wait(const v1::StepRequest& request, v1::StepResponse& response, Idle idle,
+                    absl::Duration timeout) override {
     return Wait(&GrpcConnection::training, &v1::TrainingService::Stub::AsyncStep, request, response,
                 idle, timeout);
   }
-  absl::Status WaitForLease(const v1::AskRequest& request, v1::AskResponse& response, Idle idle,
-                            absl::Duration timeout) override {
+  absl::Status Wait(const v1::AskRequest& request, v1::AskResponse& response, Idle idle,
+                    absl::Duration timeout) override {
     return Wait(&GrpcConnection::search, &v1::SearchService::Stub::AsyncAsk, request, response,
                 idle, timeout);
   }
-  absl::Status Call(const v1::TellRequest& request, v1::TellResponse& response,
+  absl::Status Wait(const v1::TellRequest& request, v1::TellResponse& response, Idle idle,
                     absl::Duration timeout) override {
-    return Unary(&GrpcConnection::search, &v1::SearchService::Stub::Tell, request, response,
-                 timeout);
+    return Wait(&GrpcConnection::search, &v1::SearchService::Stub::AsyncTell, request, response,
+                idle, timeout);
   }
   absl::Status Call(const v1::ListVersionRecordsRequest& request,
                     v1::ListVersionRecordsResponse& response, absl::Duration timeout) override {

@@ -17,11 +17,33 @@ v1::TellRequest TellAllOf(const v1::EvaluationLease& lease, uint64_t num_example
                           uint32_t capacity) {
   v1::TellRequest request;
   request.set_generation(lease.generation());
+  request.set_lease(lease.lease());
   request.set_first_pair(lease.first_pair());
   request.set_evaluate(lease.evaluate());
   request.set_num_examples(num_examples);
   request.set_capacity(capacity);
   return request;
+}
+
+// Makes a call that may wait for other workers or for a step, again and again until it is answered.
+// `what` the wait was for, if it takes too long.
+template <class Request, class Response>
+absl::Status WaitFor(Transport& transport, const RetryOptions& retry, const Request& request,
+                     Response& response, absl::string_view what) {
+  const RoundWait wait(retry);
+  uint64_t num_waits = 0;  // that met the server
+  absl::Status status = Retry(
+      wait.retry(), transport,
+      [&](absl::Duration) {
+        for (;;) {
+          absl::Status waited = transport.Wait(
+              request, response, [&] { return wait.Look(); }, wait.attempt_timeout());
+          if (!absl::IsDeadlineExceeded(waited) || wait.over()) return waited;
+          ++num_waits;
+        }
+      },
+      nullptr, &num_waits);
+  return wait.Explain(std::move(status), what);
 }
 
 }  // namespace
@@ -34,21 +56,9 @@ absl::StatusOr<v1::AskResponse> Session::Ask(uint32_t capacity) {
   request.set_worker(state.worker);
   request.set_incarnation(state.incarnation);
   request.set_capacity(capacity);
-  const RoundWait wait(state.options.retry);
   v1::AskResponse response;
-  uint64_t num_waits = 0;  // that met the server
-  absl::Status status = Retry(
-      wait.retry(), *state.transport,
-      [&](absl::Duration) {
-        for (;;) {
-          absl::Status asked = state.transport->WaitForLease(
-              request, response, [&] { return wait.Look(); }, wait.attempt_timeout());
-          if (!absl::IsDeadlineExceeded(asked) || wait.over()) return asked;
-          ++num_waits;
-        }
-      },
-      nullptr, &num_waits);
-  status = wait.Explain(std::move(status), "there is nothing to evaluate");
+  const absl::Status status = WaitFor(*state.transport, state.options.retry, request, response,
+                                      "there is nothing to evaluate");
   Note(status);
   if (!status.ok()) return status;
   return response;
@@ -61,9 +71,8 @@ absl::StatusOr<v1::TellResponse> Session::Tell(v1::TellRequest request) {
   request.set_worker(state.worker);
   request.set_incarnation(state.incarnation);
   v1::TellResponse response;
-  const absl::Status status = Retry(
-      state.options.retry, *state.transport,
-      [&](absl::Duration timeout) { return state.transport->Call(request, response, timeout); });
+  const absl::Status status = WaitFor(*state.transport, state.options.retry, request, response,
+                                      "the step that the losses made is not done");
   Note(status);
   if (!status.ok()) return status;
   return response;

@@ -62,7 +62,7 @@ absl::Status Session::State::CallStep(Contribution& contribution, absl::Duration
     gradient.mutable_data()->resize(gradient_bytes);
     EncodeFloats(step.gradient_dtype, contribution.gradient, gradient.mutable_data()->data());
   }
-  absl::Status status = contribution.waits ? transport->WaitForStep(
+  absl::Status status = contribution.waits ? transport->Wait(
                                                  request, response, [&] { return wait.Look(); },
                                                  wait.attempt_timeout())
                                            : transport->Call(request, response, timeout);

@@ -50,12 +50,13 @@ class Transport {
   virtual absl::Status Call(const v1::StepRequest& request, v1::StepResponse& response,
                             absl::Duration timeout) = 0;
   // The same for a step that waits for other workers.
-  virtual absl::Status WaitForStep(const v1::StepRequest& request, v1::StepResponse& response,
-                                   Idle idle, absl::Duration timeout) = 0;
-  // An ask, which waits for something to evaluate.
-  virtual absl::Status WaitForLease(const v1::AskRequest& request, v1::AskResponse& response,
-                                    Idle idle, absl::Duration timeout) = 0;
-  virtual absl::Status Call(const v1::TellRequest& request, v1::TellResponse& response,
+  virtual absl::Status Wait(const v1::StepRequest& request, v1::StepResponse& response, Idle idle,
+                            absl::Duration timeout) = 0;
+  // An ask, which waits for something to evaluate; a tell, which waits for the step if it closes
+  // the generation.
+  virtual absl::Status Wait(const v1::AskRequest& request, v1::AskResponse& response, Idle idle,
+                            absl::Duration timeout) = 0;
+  virtual absl::Status Wait(const v1::TellRequest& request, v1::TellResponse& response, Idle idle,
                             absl::Duration timeout) = 0;
   virtual absl::Status Call(const v1::ListVersionRecordsRequest& request,
                             v1::ListVersionRecordsResponse& response, absl::Duration timeout) = 0;

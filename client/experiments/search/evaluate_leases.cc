@@ -25,8 +25,11 @@ size_t NumElements(const v1::Layout& layout) {
 absl::Status EvaluateLeases(Session& session, const v1::Layout& layout, const LeaseLoop& loop) {
   std::vector<float> parameters(NumElements(layout));
   std::optional<uint64_t> version;  // of `parameters`
-  const auto pull = [&]() -> absl::Status {
-    const absl::StatusOr<uint64_t> pulled = session.Pull(absl::MakeSpan(parameters));
+  uint32_t generation = 0;          // for which they were pulled
+  const auto pull = [&](v1::Point point) -> absl::Status {
+    PullOptions options;
+    options.point = point;
+    const absl::StatusOr<uint64_t> pulled = session.Pull(absl::MakeSpan(parameters), options);
     if (!pulled.ok()) return pulled.status();
     version = *pulled;
     return loop.see ? loop.see(*version, parameters) : absl::OkStatus();
@@ -37,12 +40,16 @@ absl::Status EvaluateLeases(Session& session, const v1::Layout& layout, const Le
     const absl::StatusOr<v1::AskResponse> answer = session.Ask(loop.capacity);
     if (!answer.ok()) return answer.status();
     if (answer->has_finished()) {
-      return loop.see && version != answer->finished().version() ? pull() : absl::OkStatus();
+      return loop.see && version != answer->finished().version() ? pull(v1::POINT_PARAMETERS)
+                                                                 : absl::OkStatus();
     }
     const v1::EvaluationLease& lease = answer->lease();
-    if (version != lease.version()) {
-      const absl::Status pulled = pull();
+    // A change of the rate moves the lookahead of a version.
+    const bool moves = lease.point() != v1::POINT_PARAMETERS && generation != lease.generation();
+    if (version != lease.version() || moves) {
+      const absl::Status pulled = pull(lease.point());
       if (!pulled.ok()) return pulled;
+      generation = lease.generation();
     }
     if (version != lease.version()) continue;  // others have closed the generation meanwhile
     if (!perturbation) perturbation = PerturbationOf(layout, lease);
@@ -51,6 +58,7 @@ absl::Status EvaluateLeases(Session& session, const v1::Layout& layout, const Le
     if (!evaluated.ok()) return evaluated;
     v1::TellRequest told;
     told.set_generation(lease.generation());
+    told.set_lease(lease.lease());
     told.set_first_pair(lease.first_pair());
     told.set_evaluate(lease.evaluate());
     told.mutable_double_losses()->Assign(losses.begin(), losses.end());
