@@ -249,6 +249,36 @@ TEST(CommandTest, APolicyIsReadBeforeTheServerIsCalledAndItsHelpNamesEveryField)
   }
 }
 
+TEST(CommandTest, ASearchIsReadBeforeTheServerIsCalledAndItsHelpNamesEveryField) {
+  const auto create = [&](const std::string& search) {
+    return RunProgram(
+        {"session", "create", "a", "--search", search, "--server=127.0.0.1:1", "--timeout=0.01"});
+  };
+  // Good values reach the server, which is not there.
+  EXPECT_EQ(create("method=EVOLUTION_STRATEGY,num_pairs=50,sigma=0.05,shaping=CENTERED_RANKS").code,
+            1);
+  const Outcome bad = create("method=ANNEALING");
+  EXPECT_EQ(bad.code, 2);
+  EXPECT_THAT(bad.errors, HasSubstr("there are: NONE, EVOLUTION_STRATEGY, RANDOM_SEARCH"));
+  const Outcome unknown = create("population=50");
+  EXPECT_EQ(unknown.code, 2);
+  EXPECT_THAT(unknown.errors, HasSubstr("SearchPolicy has no field \"population\""));
+  for (const std::string value : {"num_pairs=many", "num_pairs=-1", "sigma=", "sigma"}) {
+    const Outcome wrong = create(value);
+    EXPECT_EQ(wrong.code, 2) << value;
+    EXPECT_THAT(wrong.errors, HasSubstr(value.substr(0, value.find('=')))) << value;
+  }
+  for (const std::string command : {"create", "update"}) {
+    const std::string help = RunProgram({"session", command, "--help"}).out;
+    const auto& policy = *v1::SearchPolicy::descriptor();
+    for (int i = 0; i < policy.field_count(); ++i) {
+      EXPECT_THAT(help, HasSubstr(" " + policy.field(i)->name()));
+    }
+    EXPECT_THAT(help, HasSubstr("Fields of --search:"));
+    EXPECT_THAT(help, HasSubstr("differences (CENTRAL, ONE_SIDED, DIRECTIONAL)"));
+  }
+}
+
 TEST(CommandTest, AFieldThatIsGivenTwiceIsRefusedWhereverItStands) {
   const auto complaint = [](std::vector<std::string> words) {
     words.insert(words.begin(), {"session", "create", "a", "--server=127.0.0.1:1"});
@@ -266,6 +296,8 @@ TEST(CommandTest, AFieldThatIsGivenTwiceIsRefusedWhereverItStands) {
               HasSubstr("aggregation.max_staleness is given twice"));
   EXPECT_THAT(complaint({"--aggregation=close=ALL", "--aggregation=close=COUNT"}),
               HasSubstr("aggregation.close is given twice"));
+  EXPECT_THAT(complaint({"--search=sigma=1", "--search=seed=3,sigma=1"}),
+              HasSubstr("search.sigma is given twice"));
 }
 
 TEST(CommandTest, AWorkersPlaceIsCheckedBeforeTheServerIsCalled) {

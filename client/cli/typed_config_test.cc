@@ -86,6 +86,38 @@ TEST(TypedConfigTest, SetsTheFieldsOfAPolicy) {
               HasSubstr("reduction (MEAN, TRIMMED_MEAN, MEDIAN), trim_fraction, "));
 }
 
+TEST(TypedConfigTest, SetsTheFieldsOfASearch) {
+  v1::SearchPolicy policy;
+  const auto names = SetFields(
+      "method=evolution_strategy,num_pairs=50,sigma=0.05,seed=9007199254740991,noise=RADEMACHER,"
+      "perturbation=LOW_RANK,rank=4,shaping=CENTERED_RANKS,non_finite=WORST",
+      policy);
+  ASSERT_TRUE(names.ok()) << names.status();
+  EXPECT_THAT(*names, ElementsAre("method", "num_pairs", "sigma", "seed", "noise", "perturbation",
+                                  "rank", "shaping", "non_finite"));
+  EXPECT_EQ(policy.method(), v1::SEARCH_METHOD_EVOLUTION_STRATEGY);
+  EXPECT_EQ(policy.num_pairs(), 50u);
+  EXPECT_EQ(policy.sigma(), 0.05);
+  EXPECT_EQ(policy.seed(), 9007199254740991u);
+  EXPECT_EQ(policy.noise(), v1::NOISE_SCHEME_RADEMACHER);
+  EXPECT_EQ(policy.perturbation(), v1::PERTURBATION_LOW_RANK);
+  EXPECT_EQ(policy.rank(), 4u);
+  EXPECT_EQ(policy.shaping(), v1::SHAPING_CENTERED_RANKS);
+  EXPECT_EQ(policy.non_finite(), v1::NON_FINITE_WORST);
+  EXPECT_EQ(Complaint(SetFields("method=ANNEALING", policy).status()),
+            "\"ANNEALING\" is no value of method in SearchPolicy; there are: NONE, "
+            "EVOLUTION_STRATEGY, RANDOM_SEARCH");
+  EXPECT_THAT(Complaint(SetFields("pairs=50", policy).status()),
+              AllOf(HasSubstr("SearchPolicy has no field \"pairs\"; it has: method"),
+                    HasSubstr("num_pairs")));
+  EXPECT_EQ(Complaint(SetFields("num_pairs=-1", policy).status()),
+            "\"-1\" is no value of num_pairs in SearchPolicy");
+  EXPECT_EQ(Complaint(SetFields("sigma=wide", policy).status()),
+            "\"wide\" is no value of sigma in SearchPolicy");
+  EXPECT_THAT(FieldNames(*v1::SearchPolicy::descriptor()),
+              HasSubstr("perturbation (DENSE, LOW_RANK), rank, num_pairs, "));
+}
+
 TEST(TypedConfigTest, ChoosesACaseWithItsFields) {
   v1::Schedule schedule;
   const auto name = SetCase("cosine:total_steps=100,final_fraction=0.1", "decay", schedule);

@@ -2,12 +2,14 @@
 #include "client/replay/replay.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "core/base/float_environment.h"
 #include "core/base/status_macros.h"
 #include "core/search/fitness_shaping.h"
 #include "core/session/loss_estimate.h"
@@ -57,6 +59,7 @@ struct Replay::State {
   }
 
   core::SessionConfig config;
+  bool is_lost = false;  // the method's state has gone another way than the server's
   std::unique_ptr<core::Parameters> parameters;
   std::unique_ptr<core::Parameters> next;
   core::LossEstimate estimate;
@@ -71,6 +74,7 @@ Replay::~Replay() = default;
 
 absl::StatusOr<Replay> Replay::Begin(const v1::SessionConfig& config, uint64_t version,
                                      absl::Span<const float> parameters) {
+  const core::DefaultFloatEnvironment environment;
   TALWEG_ASSIGN_OR_RETURN(core::SessionConfig resolved, server::ConfigFromProto(config));
   if (!resolved.searches()) {
     return absl::FailedPreconditionError("the session is trained by gradients: it has no losses");
@@ -95,6 +99,10 @@ absl::StatusOr<Replay> Replay::Begin(const v1::SessionConfig& config, uint64_t v
 absl::Status Replay::Apply(const v1::WatchGenerationsResponse& message) {
   State& state = *state_;
   if (!message.has_record()) return absl::OkStatus();
+  if (state.is_lost) {
+    return absl::DataLossError(absl::StrCat("the replay lost its way behind version ", version()));
+  }
+  const core::DefaultFloatEnvironment environment;
   const v1::GenerationRecord& record = message.record();
   if (record.version() != state.parameters->version + 1) {
     return absl::FailedPreconditionError(absl::StrCat("the generation makes version ",
@@ -107,6 +115,10 @@ absl::Status Replay::Apply(const v1::WatchGenerationsResponse& message) {
     TALWEG_RETURN_IF_ERROR(core::CheckLiveChange(state.config, *changed));
   }
   const core::SearchConfig& search = (changed.has_value() ? *changed : state.config).search.value();
+  if (record.num_pairs() != search.num_pairs) {
+    return Contradiction(absl::StrCat("has ", record.num_pairs(), " pairs, its configuration has ",
+                                      search.num_pairs));
+  }
   TALWEG_ASSIGN_OR_RETURN(const std::vector<uint32_t> pairs, CountedPairs(record));
   std::vector<double> losses(record.losses().begin(), record.losses().end());
   losses.insert(losses.end(), record.double_losses().begin(), record.double_losses().end());
@@ -115,6 +127,9 @@ absl::Status Replay::Apply(const v1::WatchGenerationsResponse& message) {
   if (pairs.empty() || losses.size() != pairs.size() * search.losses_per_pair()) {
     return Contradiction(
         absl::StrCat("has ", losses.size(), " losses of ", pairs.size(), " pairs"));
+  }
+  if (std::any_of(losses.begin(), losses.end(), [](double loss) { return std::isnan(loss); })) {
+    return Contradiction("has a loss that is not a number");
   }
   if (search.needs_evaluation() && !evaluated.has_value()) {
     return Contradiction("lacks the loss at the parameters");
@@ -141,9 +156,12 @@ absl::Status Replay::Apply(const v1::WatchGenerationsResponse& message) {
   });
   work.RunHere();
   state.estimate.Release();
-  state.next->version = record.version();
-  std::swap(state.parameters, state.next);
-  if (state.measures.checksum() == record.parameters_checksum()) return absl::OkStatus();
+  if (state.measures.checksum() == record.parameters_checksum()) {
+    state.next->version = record.version();
+    std::swap(state.parameters, state.next);
+    return absl::OkStatus();
+  }
+  state.is_lost = true;
   return absl::DataLossError(absl::StrCat("the replay of version ", record.version(),
                                           " has the checksum ", state.measures.checksum(),
                                           ", the server's has ", record.parameters_checksum(),

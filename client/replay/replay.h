@@ -42,8 +42,10 @@ class Replay {
   // Takes the step of the message's generation, on the calling thread; a message without one
   // changes nothing. Fails with FAILED_PRECONDITION if it is not the generation of the next
   // version, with INVALID_ARGUMENT if the record contradicts itself, and with DATA_LOSS if the new
-  // parameters do not have the server's checksum: then this replay is of no more use. After the
-  // first two the replay stands as it was.
+  // parameters do not have the server's checksum. After an error the parameters and the version are
+  // those from before; after DATA_LOSS the replay takes no more steps, because the method's state
+  // has taken the wrong one. The floating-point environment of the thread does not matter, and
+  // stays.
   absl::Status Apply(const v1::WatchGenerationsResponse& message);
 
   // Of version().

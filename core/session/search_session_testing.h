@@ -154,6 +154,7 @@ inline AskAnswer Evaluate(Session& session, const LossFunction& loss,
   const Perturbation perturbation = PerturbationOf(search, *session.config().layout);
   const std::vector<float> w = Values(session);
   Tell tell = TellOf(session, worker, lease.first_pair, {});
+  tell.lease = lease.lease;
   tell.evaluate = lease.num_pairs == 0;
   if (tell.evaluate) tell.losses = {loss(w)};
   std::vector<float> point(w.size());

@@ -2,6 +2,7 @@
 //
 // Calls of a search that are wrong, over a real connection: each gets a verdict or a reason, and
 // nothing has changed.
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -11,6 +12,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "talweg/v1/search_service.grpc.pb.h"
 #include "tests/conformance/serving_test.h"
@@ -438,15 +441,37 @@ TEST_F(SearchInputTest, AFollowedWatchEndsWhenTheSearchIsFinished) {
 TEST_F(SearchInputTest, AnAskThatWaitsEndsWithItsCallOrItsSession) {
   ASSERT_TRUE(Ask(AskOf(4)).ok());
   const v1::JoinResponse other = wire_->Join("s", "b");
-  auto ask = testing::PlaceRequest<v1::AskRequest>("s", other, "b");
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
-  v1::AskResponse answer;
-  EXPECT_EQ(search_->Ask(&context, ask, &answer).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  while (wire_->Get("s").open_generation().num_waiting() != 0) {
+  const auto ask = testing::PlaceRequest<v1::AskRequest>("s", other, "b");
+  const auto wait_for = [&](uint32_t num_waiting) {
+    for (const absl::Time begin = absl::Now(); absl::Now() - begin < absl::Seconds(60);) {
+      if (wire_->Get("s").open_generation().num_waiting() == num_waiting) return;
+      absl::SleepFor(absl::Milliseconds(2));
+    }
+    FAIL() << "there are never " << num_waiting << " calls that wait";
+  };
+  {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(100));
+    v1::AskResponse answer;
+    EXPECT_EQ(search_->Ask(&context, ask, &answer).error_code(),
+              grpc::StatusCode::DEADLINE_EXCEEDED);
   }
+  wait_for(0);
   EXPECT_EQ(Tell(TellOf(1, 0, {1, 2, 3, 4, 5, 6, 7, 9})), "ACCEPTED");
+  // What was free meanwhile was not leased to the call that is over.
   EXPECT_EQ(wire_->Get("s").open_generation().num_leases(), 0u);
+
+  ASSERT_TRUE(Ask(AskOf(4)).ok());  // all of the next generation
+  std::string ended;
+  std::thread waiting([&] { ended = Said(Ask(ask)); });
+  wait_for(1);
+  grpc::ClientContext deletion;
+  v1::DeleteSessionRequest request;
+  request.set_session_id("s");
+  v1::DeleteSessionResponse response;
+  EXPECT_TRUE(wire_->sessions().DeleteSession(&deletion, request, &response).ok());
+  waiting.join();
+  EXPECT_EQ(ended, "SESSION_DELETED");
 }
 
 }  // namespace

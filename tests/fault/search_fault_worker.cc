@@ -5,8 +5,10 @@
 //
 //   search_fault_worker ADDRESS SESSION WORKER CAPACITY MILLISECONDS
 //
-// It rests so many milliseconds for each pair, and tells each half of a lease by itself. It ends
-// with its parent, however the parent ends; and with 0 if the search is finished.
+// It rests so many milliseconds for each pair, and tells each half of a lease by itself. Its output
+// says what it is at: "holds GENERATION FIRST COUNT" before it evaluates pairs of its lease that it
+// has not told, "tells" before each tell. So if the last line says "holds", it holds those pairs.
+// It ends with its parent, however the parent ends; and with 0 if the search is finished.
 #include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -65,6 +67,11 @@ int main(int argc, char** argv) {
     talweg::v1::TellRequest tell;
     tell.set_generation(lease.generation());
     tell.set_lease(lease.lease());
+    const auto say_what_it_holds = [&](uint32_t first) {
+      dprintf(STDOUT_FILENO, "holds %u %u %u\n", lease.generation(), first,
+              lease.first_pair() + lease.num_pairs() - first);
+    };
+    say_what_it_holds(lease.first_pair());
     for (uint32_t i = 0; i < lease.num_pairs(); ++i) {
       const uint32_t pair = lease.first_pair() + i;
       if (tell.losses().empty()) tell.set_first_pair(pair);
@@ -74,9 +81,11 @@ int main(int argc, char** argv) {
       }
       absl::SleepFor(rest);
       if (i + 1 != lease.num_pairs() && i + 1 != lease.num_pairs() / 2) continue;
+      dprintf(STDOUT_FILENO, "tells\n");
       const auto told = session->Tell(tell);
       if (!told.ok()) return Fail(told.status());
       tell.clear_losses();
+      if (i + 1 != lease.num_pairs()) say_what_it_holds(pair + 1);
     }
   }
 }

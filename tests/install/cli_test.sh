@@ -119,6 +119,18 @@ expect 0 "close=COUNT close_count=3" session create fleet --layout "w:2 b" --opt
 expect 1 "aggregation.close_count" session create fleet --layout "w:2 b" --optimizer adam \
   --learning_rate 0.5 --init "*=constant:1" --dry_run --aggregation mode=SYNCHRONOUS,close=COUNT
 expect 2 "there are: ALL, COUNT" session update tuned --aggregation close=SOMETIMES
+expect 0 "num_pairs=50 sigma=0.05" session create searches --layout "w:3" --optimizer adam \
+  --learning_rate 0.5 --init "w=normal" \
+  --search method=EVOLUTION_STRATEGY,num_pairs=50,sigma=0.05,shaping=CENTERED_RANKS
+expect 1 "config.search.rank" session create low --layout "w:3,2" --optimizer adam \
+  --learning_rate 0.5 --init "w=normal" --dry_run \
+  --search method=EVOLUTION_STRATEGY,perturbation=LOW_RANK
+expect 0 "num_pairs=20 sigma=0.25" session update searches --search num_pairs=20,sigma=0.25
+expect 1 "FIELD_IMMUTABLE" session update searches --search seed=3
+expect 1 "config.search.sigma" session update searches --search sigma=-1
+expect 2 "there are: CENTRAL, ONE_SIDED" session update searches --search differences=NONE
+expect 2 'no field "population"' session update searches --search population=50
+expect 0 "deleted searches" session delete searches
 expect 0 "mode=SYNCHRONOUS" session create pair --layout "w:2 b" --optimizer gradient_descent \
   --learning_rate 0.5 --initial initial.npy --aggregation mode=SYNCHRONOUS,close=COUNT,close_count=2
 expect 0 "PENDING" step pair --gradient gradient.npy --weight 3 --no_wait --worker a

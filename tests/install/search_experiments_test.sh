@@ -73,7 +73,11 @@ assert runs[4]["test_accuracy"] < 0.3, runs  # without a baseline
 PYTHON
 runs blackbox 5 <<'PYTHON'
 assert len(runs) == 12
-assert all(run["last_value"] <= run["first_value"] for run in runs), runs
+# What is left of the first value: with seeds 1 to 6 at most 0.005 of Rosenbrock's, 0.39 of Rastrigin's
+# and 0.56 of the step ellipsoid's. Steps along other perturbations than those that were evaluated
+# left at least 0.44, 0.82 and, in all but one of 12 runs, 0.73.
+most = {"rosenbrock": 0.02, "rastrigin": 0.5, "step_ellipsoid": 0.7}
+assert all(run["last_value"] < most[run["function"]] * run["first_value"] for run in runs), runs
 PYTHON
 table=$("$talweg" experiment mnist_es --quick --pairs 0,8 --steps 2 --workers 3 \
   --out_dir out/table 2>/dev/null)
