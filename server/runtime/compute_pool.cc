@@ -4,13 +4,13 @@
 #include <sched.h>
 
 #include <algorithm>
-#include <cfenv>
 #include <cmath>
 #include <fstream>
 #include <string>
 #include <utility>
 
 #include "core/base/check.h"
+#include "core/base/float_environment.h"
 
 namespace talweg::server {
 namespace {
@@ -77,9 +77,7 @@ void ComputePool::Enqueue(std::shared_ptr<Job> job) {
 
 void ComputePool::RunThread() {
   current_pool = this;
-  // Sets denormals and rounding as the definition of the arithmetic demands. A thread begins with
-  // the settings of the thread that made it, and a library may have changed those.
-  std::fesetenv(FE_DFL_ENV);
+  const core::DefaultFloatEnvironment environment;
   while (true) {
     std::shared_ptr<Job> job;
     size_t index = 0;

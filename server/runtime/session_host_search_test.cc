@@ -141,6 +141,29 @@ class SessionHostSearchTest : public testing::Test {
   ComputePool pool_{3};
 };
 
+// A generation whose pairs are all dropped makes no version, and the next one has the new rate.
+TEST_F(SessionHostSearchTest, AChangeThatComesIntoForceWithoutAVersionIsVisible) {
+  SearchHost host = Start(Searching(kManyShards, Strategy(), 0.5));
+  const auto rate = [&] {
+    ReadReply read;
+    host->Read(core::Session::Point::kParameters, read.Callback());
+    return read.Get()->next_learning_rate;
+  };
+  ASSERT_TRUE(host.Ask(1, kPairs).Get().ok());
+  core::SearchConfig finished = Strategy();
+  finished.max_generations = 1;
+  ASSERT_TRUE(host.Reconfigure(Searching(kManyShards, finished, 0.125)).Get().ok());
+  EXPECT_EQ(rate(), 0.5);
+  const double nan = std::nan("");
+  ASSERT_TRUE(host.Tell(1, 1, 0, std::vector<double>(2 * kPairs, nan)).Get().ok());
+  EXPECT_EQ(rate(), 0.125);
+  EXPECT_EQ(host.Read()->version, 0u);
+  EXPECT_FALSE(host->versions().finished());
+  ASSERT_TRUE(host.Ask(1, kPairs).Get().ok());
+  ASSERT_TRUE(host.Tell(1, 2, 0, Losses(kPairs)).Get().ok());
+  EXPECT_TRUE(host->versions().finished());
+}
+
 TEST_F(SessionHostSearchTest, LossesCloseAGenerationAndMakeAVersion) {
   SearchHost host = Start();
   const AskReply asked = host.Ask(1, kPairs);

@@ -46,6 +46,27 @@ TEST(VersionLineTest, ThoseWhoWaitAreCalledOnceWhenTheirVersionComes) {
   EXPECT_THAT(log.words(), ElementsAre("one", "one again", "two", "three"));
 }
 
+TEST(VersionLineTest, ThoseWhoWaitOnlyAsLongAsVersionsComeAreCalledAtTheEnd) {
+  VersionLine line;
+  OrderLog log;
+  line.Await(1, Say(log, "one"));
+  const uint64_t forgotten = line.AwaitOrFinish(2, Say(log, "forgotten"));
+  line.AwaitOrFinish(3, Say(log, "three"));
+  line.Await(3, Say(log, "only three"));
+  line.AwaitOrFinish(1, Say(log, "one or the end"));
+  EXPECT_TRUE(line.Forget(forgotten));
+  EXPECT_FALSE(line.finished());
+  line.Reach(1, true);
+  EXPECT_THAT(log.words(), ElementsAre("one", "one or the end", "three"));
+  EXPECT_TRUE(line.finished());
+  // At the end nobody waits for more; a session that goes on has more to come.
+  EXPECT_EQ(line.AwaitOrFinish(5, Say(log, "five")), 0u);
+  line.Reach(1);
+  EXPECT_NE(line.AwaitOrFinish(5, Say(log, "later")), 0u);
+  line.Reach(3);
+  EXPECT_THAT(log.words(), ElementsAre("one", "one or the end", "three", "five", "only three"));
+}
+
 TEST(VersionLineTest, WhoIsForgottenIsNotCalled) {
   VersionLine line;
   OrderLog log;

@@ -169,9 +169,11 @@ absl::Status CheckNamed(const core::SessionConfig& current, const core::SessionC
     const core::SectionView before = section.view(current);
     const core::SectionView after = section.view(changed);
     if (before.fields == nullptr || after.fields == nullptr) continue;
+    const core::SectionValue defaults = DefaultsOf(section, current);
     for (const core::FieldInfo& info : after.fields->Fields()) {
       const absl::string_view by = after.fields->NeededBy(info.name);
       if (by.empty() || !before.fields->NeededBy(info.name).empty()) continue;
+      if (before.fields->Get(info.name) != defaults.fields->Get(info.name)) continue;
       const std::string path = absl::StrCat(section.name, ".", info.name);
       const bool named = std::any_of(
           mask.paths().begin(), mask.paths().end(),

@@ -151,7 +151,8 @@ TEST_F(MergeConfigTest, AFieldThatAChangeMakesNeededIsNamedByIt) {
                 "config.aggregation.trim_fraction");
   wanted_.mutable_aggregation()->set_trim_fraction(0.25);
   mask.add_paths("aggregation.trim_fraction");
-  EXPECT_TRUE(MergeConfig(*ConfigFromProto(mean), wanted_, mask).ok());
+  const auto trimmed = MergeConfig(*ConfigFromProto(mean), wanted_, mask);
+  EXPECT_TRUE(trimmed.ok()) << trimmed.status();
 
   v1::SessionConfig search = Minimal();
   search.mutable_optimizer()->mutable_gradient_descent();

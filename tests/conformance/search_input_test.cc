@@ -242,6 +242,7 @@ TEST_F(SearchInputTest, NoLossMakesParametersThatAreNotFiniteUnlessItIsHuge) {
     ASSERT_TRUE(Ask(ask).ok());
     auto tell = testing::PlaceRequest<v1::TellRequest>("z", joined_, "a");
     tell.set_generation(++generation);
+    tell.set_lease(lease_);
     tell.mutable_double_losses()->Assign(losses.begin(), losses.end());
     EXPECT_EQ(Tell(tell), "ACCEPTED");
     for (const float value : PullAll("z")) ASSERT_TRUE(std::isfinite(value)) << generation;
