@@ -31,21 +31,17 @@
 #include <thread>
 #include <vector>
 
-#include "client/process/child_process.h"
-#include "client/process/program_path.h"
 #include "core/base/shard.h"
 #include "core/noise/perturbation.h"
 #include "core/noise/philox.h"
 #include "core/noise/stream.h"
 #include "hwy/targets.h"
 #include "tests/bench/measure.h"
+#include "tests/bench/peer.h"
 #include "tests/support/pool.h"
 
 namespace {
 
-using talweg::ChildProcess;
-using talweg::ChildStreams;
-using talweg::FindProgram;
 using talweg::core::DrawNumbers;
 using talweg::core::KeyOfSeed;
 using talweg::core::kShard;
@@ -58,6 +54,7 @@ using talweg::core::PhiloxRoundKeys;
 using talweg::core::ShardAt;
 using talweg::core::TensorExtent;
 using talweg::testing::Median;
+using talweg::testing::Peer;
 using talweg::testing::Pool;
 using talweg::testing::Print;
 using talweg::testing::SecondsOf;
@@ -70,36 +67,6 @@ constexpr int kBestBatch = 4;
 
 const std::vector<TensorExtent> kMnist = {{784 * 512, 784}, {512, 0},        {512 * 512, 512},
                                           {512, 0},         {512 * 10, 512}, {10, 0}};
-
-// The peer, which is asked and answers in lines and waits between its turns.
-class Peer {
- public:
-  // Starts `script` with `arguments`. name() is empty if it did not come up.
-  Peer(const std::string& python, const std::string& script, std::vector<std::string> arguments) {
-    const std::string program = FindProgram(python);
-    if (program.empty()) return;
-    ChildStreams streams;
-    streams.input = ChildStreams::Input::kPipe;
-    streams.errors_with_output = false;
-    streams.own_process_group = false;
-    arguments.insert(arguments.begin(), TALWEG_BENCH_DIR "/" + script);
-    process_ = ChildProcess::Start(program, arguments, streams).value();
-    name_ = process_->AwaitLine().value_or("");
-  }
-
-  const std::string& name() const { return name_; }
-  // Asks for one measurement; nothing if the peer ended.
-  std::optional<double> SecondsFor(int number) {
-    process_->Write(std::to_string(number) + "\n");
-    const std::optional<std::string> line = process_->AwaitLine();
-    if (!line.has_value()) return std::nullopt;
-    return std::atof(line->c_str());
-  }
-
- private:
-  std::unique_ptr<ChildProcess> process_;
-  std::string name_;
-};
 
 // An estimate of the MNIST network from pairs with weights of either sign.
 class Update {

@@ -27,6 +27,9 @@ declare -A program=(
   [es_update]=noise_bench
   [es_update_table]=noise_bench
   [es_update_low_rank]=noise_bench
+  [spd_inverse_512]=linalg_bench
+  [spd_inverse_1024]=linalg_bench
+  [spd_inverse_2048]=linalg_bench
   [reduce_16]=rounds_bench
   [round_overhead]=fleet_bench
   [fleet_memory_async]=fleet_bench
@@ -38,7 +41,8 @@ declare -A program=(
   [sim_scale_asynchronous]=rounds_bench
 )
 order=(adam_kernel adam_bandwidth small_step small_streamed_step digest_small digest_64m stream_64m
-  memory_256m kernels noise es_update es_update_table es_update_low_rank reduce_16
+  memory_256m kernels noise es_update es_update_table es_update_low_rank
+  spd_inverse_512 spd_inverse_1024 spd_inverse_2048 reduce_16
   sim_scale_synchronous sim_scale_bounded sim_scale_asynchronous round_overhead fleet_memory_async
   fleet_memory_sync ask_tell es_traffic)
 
@@ -73,7 +77,7 @@ status=0
 for name in "${expanded[@]}"; do
   binary=build/release/bin/${program[$name]}
   case "${program[$name]}" in
-    adam_bench | noise_bench) arguments=("$(tests/golden/torch_python.sh || true)" "$name") ;;
+    adam_bench | linalg_bench | noise_bench) arguments=("$(tests/golden/torch_python.sh || true)" "$name") ;;
     digest_bench | fleet_bench | kernel_bench | memory_bench | rounds_bench | search_bench | \
       small_step_bench)
       arguments=("$name")
@@ -82,6 +86,6 @@ for name in "${expanded[@]}"; do
   esac
   line=$("$binary" "${arguments[@]}") || status=1
   echo "$line"
-  [[ $line =~ ^bench\ $name\ ours ]] || status=1
+  [[ $'\n'$line == *$'\n'"bench $name ours"* ]] || status=1
 done
 exit "$status"
