@@ -24,6 +24,8 @@ std::string ValueText(const FieldDescriptor& field, const Message& message) {
   switch (field.cpp_type()) {
     case FieldDescriptor::CPPTYPE_DOUBLE:
       return NumberText(reflection.GetDouble(message, &field));
+    case FieldDescriptor::CPPTYPE_FLOAT:
+      return NumberText(static_cast<double>(reflection.GetFloat(message, &field)));
     case FieldDescriptor::CPPTYPE_UINT32:
       return absl::StrCat(reflection.GetUInt32(message, &field));
     case FieldDescriptor::CPPTYPE_UINT64:
@@ -35,9 +37,14 @@ std::string ValueText(const FieldDescriptor& field, const Message& message) {
                                            EnumPrefix(*field.enum_type())));
     case FieldDescriptor::CPPTYPE_STRING:
       return reflection.GetString(message, &field);
-    default:
+    case FieldDescriptor::CPPTYPE_INT32:
+      return absl::StrCat(reflection.GetInt32(message, &field));
+    case FieldDescriptor::CPPTYPE_INT64:
+      return absl::StrCat(reflection.GetInt64(message, &field));
+    case FieldDescriptor::CPPTYPE_MESSAGE:
       return "";
   }
+  return "";
 }
 
 // Whether a field of a resolved policy, beside its mode, says anything in that mode.
@@ -157,13 +164,18 @@ std::string PolicyText(const v1::AggregationPolicy& policy) {
 
 std::string SearchText(const v1::SearchPolicy& policy) {
   const Descriptor& type = *v1::SearchPolicy::descriptor();
+  const bool is_random = policy.method() == v1::SEARCH_METHOD_RANDOM_SEARCH;
+  const bool has_baseline = is_random ? policy.acceptance() == v1::ACCEPTANCE_LOSS_WEIGHTED
+                                      : policy.differences() == v1::DIFFERENCES_ONE_SIDED;
   std::vector<std::string> words;
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
     // A choice that the method does not use stands at its first value, and so do most others.
     const bool is_first = field.cpp_type() == FieldDescriptor::CPPTYPE_ENUM &&
                           policy.GetReflection()->GetEnumValue(policy, &field) <= 1;
-    const bool is_usual = is_first && field.name() != "scale" && field.name() != "shaping";
+    const bool is_usual = is_first && field.name() != "scale" && field.name() != "shaping" &&
+                          !(field.name() == "baseline" && has_baseline) &&
+                          !(field.name() == "acceptance" && is_random);
     const std::string value = ValueText(field, policy);
     if (is_usual || value == "0" || (field.name() == "sigma_decay" && value == "1")) continue;
     words.push_back(absl::StrCat(field.name(), "=", value));

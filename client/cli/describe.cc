@@ -100,6 +100,20 @@ std::string PairsText(const v1::OpenGeneration& generation) {
   return text;
 }
 
+// "8,068 generations since version 3, without a loss that counts; 64,544 losses were not finite".
+std::string GivenUpText(const v1::OpenGeneration& generation) {
+  const uint32_t count = generation.num_given_up();
+  if (count == 0) return "";
+  std::string text = absl::StrCat(GroupDigits(count), count == 1 ? " generation" : " generations",
+                                  " since version ", generation.version(),
+                                  ", without the losses that a step needs");
+  if (generation.num_given_up_non_finite() > 0) {
+    absl::StrAppend(&text, "; ", GroupDigits(generation.num_given_up_non_finite()),
+                    " losses were not finite");
+  }
+  return text;
+}
+
 using Names = google::protobuf::RepeatedPtrField<std::string>;
 
 std::string NamedText(uint64_t count, const Names& names) {
@@ -303,7 +317,11 @@ std::vector<std::pair<std::string, std::string>> OpenWorkTexts(const OpenWork& o
   if (generation.has_open_seconds()) {
     absl::StrAppendFormat(&head, ", for %.1f s", generation.open_seconds());
   }
-  return {{"open generation", head}, {"pairs", PairsText(generation)}};
+  std::vector<std::pair<std::string, std::string>> texts = {{"open generation", head},
+                                                            {"pairs", PairsText(generation)}};
+  const std::string given_up = GivenUpText(generation);
+  if (!given_up.empty()) texts.emplace_back("given up", given_up);
+  return texts;
 }
 
 std::string OpenWorkLine(const OpenWork& open) {
@@ -314,6 +332,8 @@ std::string OpenWorkLine(const OpenWork& open) {
   if (generation.has_open_seconds()) {
     absl::StrAppendFormat(&line, ", since %.0f s", generation.open_seconds());
   }
+  const std::string given_up = GivenUpText(generation);
+  if (!given_up.empty()) absl::StrAppend(&line, "; given up: ", given_up);
   return line;
 }
 

@@ -100,6 +100,31 @@ TEST(DescribeTest, SectionsThatSayNothingAreLeftOut) {
                   "config version: 0", "created: 1970-01-01 00:00:00 UTC"));
 }
 
+TEST(DescribeTest, ASearchTellsOfGenerationsThatWereGivenUp) {
+  v1::Session session = FullSession();
+  session.mutable_config()->mutable_search()->set_method(v1::SEARCH_METHOD_EVOLUTION_STRATEGY);
+  session.mutable_config()->mutable_search()->set_differences(v1::DIFFERENCES_ONE_SIDED);
+  session.mutable_config()->mutable_search()->set_baseline(v1::BASELINE_NONE);
+  session.mutable_last_step()->mutable_search()->set_sigma(0.5f);
+  v1::OpenGeneration& open = *session.mutable_open_generation();
+  open.set_generation(8069);
+  open.set_version(3);
+  open.set_num_pairs(8);
+  EXPECT_THAT(RowsOf(session), ::testing::Not(::testing::Contains(::testing::HasSubstr("given"))));
+  open.set_num_given_up(8068);
+  open.set_num_given_up_non_finite(64544);
+  const std::string told =
+      "8,068 generations since version 3, without the losses that a step needs; 64,544 losses were "
+      "not finite";
+  EXPECT_THAT(RowsOf(session), ::testing::Contains("given up: " + told));
+  EXPECT_THAT(OpenWorkLine(*OpenWorkOf(session)), ::testing::HasSubstr("; given up: " + told));
+  EXPECT_THAT(RowsOf(session),
+              ::testing::Contains(::testing::AllOf(::testing::HasSubstr("last generation: "),
+                                                   ::testing::HasSubstr("sigma=0.5"))));
+  // What it is compared with is told also if that is nothing.
+  EXPECT_THAT(RowsOf(session), ::testing::Contains(::testing::HasSubstr("baseline=NONE")));
+}
+
 TEST(DescribeTest, AVerdictThatRefusesIsAnErrorThatNamesIt) {
   EXPECT_TRUE(VerdictError(v1::VERDICT_APPLIED).ok());
   EXPECT_TRUE(VerdictError(v1::VERDICT_PENDING).ok());  // waits in an open round

@@ -21,9 +21,10 @@ constexpr absl::Duration kSilence = absl::Seconds(5);  // So much silence is wor
 constexpr size_t kMaxLossRows = 10;
 constexpr size_t kMinLossRows = 3;    // With fewer rows the loss is a line like all others.
 constexpr size_t kMinCurveWidth = 8;  // With less room a line has no curve.
-constexpr const char* kLine = "%-18s %10.4g  ";
-constexpr size_t kLineWidth = 31;
-constexpr size_t kRangeWidth = 26;  // at least
+constexpr const char* kLine = "%-*s %10.4g  ";
+constexpr size_t kNameWidth = 18;    // at least
+constexpr size_t kNumberWidth = 13;  // of what stands behind the name, up to the curve
+constexpr size_t kRangeWidth = 26;   // at least
 
 // Numbers that are not worth a line, because they say nothing if they are all the same.
 bool IsShown(const std::string& name, const ChartColumns& columns) {
@@ -108,24 +109,32 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
   std::vector<std::string> page = {Headline(now)};
   if (open_.has_value()) {
     for (const auto& [name, text] : OpenWorkTexts(*open_)) {
-      page.push_back(absl::StrFormat("%-18s %s", name, text));
+      page.push_back(absl::StrFormat("%-*s %s", kNameWidth, name, text));
     }
   }
   const size_t head = page.size();
   std::vector<std::string> lines;
   std::optional<size_t> loss;  // its column, which is the first
+  size_t name_width = kNameWidth;
+  for (size_t column = 0; column < RecordColumns().size(); ++column) {
+    const std::string& name = RecordColumns()[column].name;
+    if (IsShown(name, ColumnsOf(Points(column), size.columns))) {
+      name_width = std::max(name_width, name.size());
+    }
+  }
+  const size_t line_width = name_width + kNumberWidth;
   for (size_t column = 0; column < RecordColumns().size(); ++column) {
     const std::string& name = RecordColumns()[column].name;
     const std::vector<ChartPoint> points = Points(column);
     const ChartColumns all = ColumnsOf(points, size.columns);
     if (!IsShown(name, all)) continue;
     if (name == "loss") loss = column;
-    std::string line = absl::StrFormat(kLine, name, Newest(points));
+    std::string line = absl::StrFormat(kLine, name_width, name, Newest(points));
     // If there is no room for all, the range goes first, then the curve.
     const std::string range = absl::StrCat("  ", RangeText(points));
     const size_t range_width = std::max(TextWidth(range), kRangeWidth);
-    const bool ranged = size.columns >= kLineWidth + kMinCurveWidth + range_width;
-    const size_t taken = kLineWidth + (ranged ? range_width : 0);
+    const bool ranged = size.columns >= line_width + kMinCurveWidth + range_width;
+    const size_t taken = line_width + (ranged ? range_width : 0);
     if (size.columns >= taken + kMinCurveWidth) {
       const std::string drawn = DrawChart(ColumnsOf(points, size.columns - taken), 1)[0];
       absl::StrAppend(&line, drawn);
@@ -140,7 +149,8 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
   if (loss.has_value() && size.rows >= others + kMinLossRows) {
     lines.erase(lines.begin());
     const std::vector<ChartPoint> points = Points(*loss);
-    page.push_back(absl::StrCat(absl::StrFormat(kLine, "loss", Newest(points)), RangeText(points)));
+    page.push_back(absl::StrCat(absl::StrFormat(kLine, name_width, "loss", Newest(points)),
+                                RangeText(points)));
     const size_t height = std::min(size.rows - others, kMaxLossRows);
     for (std::string& row : DrawChart(ColumnsOf(points, size.columns), height)) {
       page.push_back(std::move(row));

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "absl/strings/str_join.h"
 #include "client/terminal/table.h"
@@ -52,6 +53,26 @@ TEST(RunViewTest, WhatIsNotANumberHasNoSign) {
   EXPECT_THAT(page, HasSubstr("loss                      nan"));
   EXPECT_THAT(page, HasSubstr("gradient_norm             nan"));
   EXPECT_THAT(page, Not(HasSubstr("-nan")));
+}
+
+TEST(RunViewTest, NumbersStandBelowEachOtherWhateverTheirNames) {
+  RunView view("search");
+  v1::WatchSessionResponse message = Steps(1, 3);
+  for (v1::StepRecord& record : *message.mutable_records()) {
+    record.mutable_report()->mutable_search()->set_loss_deviation(
+        0.25 * static_cast<double>(record.version()));
+  }
+  view.Take(message, kNow);
+  std::set<size_t> ends;
+  size_t num_lines = 0;
+  for (const std::string& line : view.Page({100, 60}, kNow)) {
+    if (line.find("gradient_norm") != 0 && line.find("search_loss_deviation") != 0) continue;
+    const size_t number = line.find_first_not_of(' ', line.find(' '));
+    ends.insert(line.find(' ', number));
+    ++num_lines;
+  }
+  EXPECT_EQ(num_lines, 2u);
+  EXPECT_EQ(ends.size(), 1u);
 }
 
 TEST(RunViewTest, TellsWhatTheOpenRoundWaitsForUntilTheNextStep) {

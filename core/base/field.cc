@@ -3,6 +3,7 @@
 
 #include <cmath>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
 
@@ -10,6 +11,15 @@ namespace talweg::core {
 namespace {
 
 constexpr double kMax = std::numeric_limits<double>::max();
+
+// Six digits, unless it is a whole number that they would round.
+std::string LimitText(double limit) {
+  const bool whole = std::abs(limit) < 0x1p53 && limit == std::floor(limit);
+  std::string text = absl::StrCat(limit);
+  double read = 0;
+  if (!whole || (absl::SimpleAtod(text, &read) && read == limit)) return text;
+  return absl::StrCat(static_cast<int64_t>(limit));
+}
 
 }  // namespace
 
@@ -23,9 +33,10 @@ std::string Range::Text() const {
   const bool bounded_below = low > -kMax;
   const bool bounded_above = high < kMax;
   if (!bounded_below && !bounded_above) return "finite";
-  if (!bounded_above) return absl::StrCat(low_open ? "> " : ">= ", low);
-  if (!bounded_below) return absl::StrCat(high_open ? "< " : "<= ", high);
-  return absl::StrCat(low_open ? "(" : "[", low, ", ", high, high_open ? ")" : "]");
+  if (!bounded_above) return absl::StrCat(low_open ? "> " : ">= ", LimitText(low));
+  if (!bounded_below) return absl::StrCat(high_open ? "< " : "<= ", LimitText(high));
+  return absl::StrCat(low_open ? "(" : "[", LimitText(low), ", ", LimitText(high),
+                      high_open ? ")" : "]");
 }
 
 std::string FieldValueText(const FieldValue& value) {

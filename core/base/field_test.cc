@@ -111,6 +111,9 @@ TEST(RangeTest, ReadsAsAPersonWouldWriteIt) {
   EXPECT_EQ(OpenClosed(0, 0.5).Text(), "(0, 0.5]");
   EXPECT_EQ((Range{-1, 1, true, true}).Text(), "(-1, 1)");
   EXPECT_EQ(Positive().Text(), "> 0");
+  // A limit is not rounded beyond what it allows.
+  EXPECT_EQ(Closed(0, 0x1p53 - 1).Text(), "[0, 9007199254740991]");
+  EXPECT_EQ(Closed(1, 1e9).Text(), "[1, 1e+09]");
   EXPECT_EQ(AtLeast(1).Text(), ">= 1");
   EXPECT_EQ((Range{.high = 2}).Text(), "<= 2");
   EXPECT_EQ((Range{.high = 2, .high_open = true}).Text(), "< 2");

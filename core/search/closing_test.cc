@@ -195,12 +195,29 @@ TEST(LostGenerationTest, MakesNoVersionAndDrawsOtherPerturbations) {
   EXPECT_EQ(population.Tell("a", 1, {0, 0}, {kFailed}), "ACCEPTED dropped 1");
   EXPECT_EQ(population.last.told->generation, 2u);
   EXPECT_EQ(population.last.told->version, 0u);
+  EXPECT_EQ(population.Describe().num_given_up, 1u);
+  EXPECT_EQ(population.Describe().num_given_up_non_finite, 0u);
   EXPECT_TRUE(population.made.empty());
   EXPECT_EQ(population.Told(b), "2: 0");
   EXPECT_EQ(population.answers[b].version, 0u);
   population.Finish("b");
   EXPECT_EQ(population.made.at(0)->generation, 2u);
   EXPECT_EQ(population.made.at(0)->version, 1u);
+  EXPECT_EQ(population.Describe().num_given_up, 0u);
+}
+
+TEST(LostGenerationTest, ThoseInARowAreCountedWithTheLossesThatWereNotFinite) {
+  Population population(Strategy(2));
+  population.JoinAll({"a"});
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  for (uint32_t number = 1; number <= 3; ++number) {
+    population.Ask("a", 2);
+    EXPECT_EQ(population.Tell("a", 0, {nan, nan, nan, 1}), "ACCEPTED dropped 2");
+    EXPECT_EQ(population.Describe().num_given_up, number);
+    EXPECT_EQ(population.Describe().num_given_up_non_finite, 3 * number);
+  }
+  population.Finish("a");
+  EXPECT_EQ(population.Describe().num_given_up_non_finite, 0u);
 }
 
 TEST(LostGenerationTest, IsOneWithoutTheLossThatTheMethodNeeds) {

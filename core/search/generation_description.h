@@ -18,6 +18,8 @@ struct GenerationDescription {
   uint32_t num_told = 0;
   uint32_t num_leased = 0;
   uint32_t num_dropped = 0;
+  uint32_t num_given_up = 0;
+  uint64_t num_given_up_non_finite = 0;
   bool needs_evaluation = false;
   uint32_t num_leases = 0;
   uint32_t num_waiting = 0;

@@ -83,8 +83,8 @@ absl::Status SearchConfig::Validate() const {
     return Bad("close_seconds", "is 0, allowed with close DEADLINE: > 0");
   }
   if (std::max(sigma_limit, sigma) < kSmallestSigma) {
-    return Bad("sigma",
-               absl::StrCat("is ", sigma, ", which float32 does not hold with all digits"));
+    return Bad("sigma", absl::StrCat("is ", sigma, ", allowed without a larger sigma_limit: >= ",
+                                     kSmallestSigma, ", the smallest float32 with all its digits"));
   }
   const bool compares = baseline == Baseline::kMean || shaping != Shaping::kNone;
   if (num_pairs == 1 && told_differences() == Differences::kOneSided && compares) {
@@ -106,7 +106,7 @@ absl::string_view SearchConfig::NeededBy(absl::string_view name) const {
       {"baseline", is_strategy && differences == Differences::kOneSided, "differences ONE_SIDED"},
       {"baseline", method == SearchMethod::kRandomSearch && acceptance == Acceptance::kLossWeighted,
        "acceptance LOSS_WEIGHTED"},
-      {"scale", shaping != Shaping::kNone && scale == EstimateScale::kTutorial,
+      {"scale", shaping != Shaping::kNone && scale == EstimateScale::kTutorial && !keeps_best(),
        "shaping under the scale TUTORIAL, which is the default with gradient_descent"},
   };
   for (const auto& need : needs) {

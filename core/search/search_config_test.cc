@@ -241,6 +241,10 @@ TEST(SearchConfigTest, SaysWhatNoDefaultIsAGoodGuessFor) {
                 shaping == Shaping::kNone || scale == EstimateScale::kGradient);
     }
   }
+  // Shaping is what is wrong there.
+  const auto keeps = RandomSearch([](C& c) { c.shaping = Shaping::kZScore; });
+  EXPECT_EQ(keeps.NeededBy("scale"), "");
+  EXPECT_EQ(Refused(keeps), "shaping");
   EXPECT_EQ(Strategy().NeededBy("no such field"), "");
 }
 

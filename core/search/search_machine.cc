@@ -245,7 +245,11 @@ void SearchMachine::On(const Tell& tell, SearchEffects& effects) {
 
 void SearchMachine::CloseIfDue(SearchEffects& effects) {
   if (finished()) return;
-  if (open_->IsLost()) return OpenNext();
+  if (open_->IsLost()) {
+    ++num_given_up_;
+    num_given_up_non_finite_ += open_->num_non_finite();
+    return OpenNext();
+  }
   if (open_->MustClose(now_)) OrderStep(effects);
 }
 
@@ -369,6 +373,8 @@ void SearchMachine::On(const StepTaken& taken, SearchEffects& effects) {
   closed.report.first_non_finite = taken.first_non_finite;
   closed.report.state_digest = taken.state_digest;
   closed.report.search = std::make_shared<const SearchNumbers>(closed.numbers);
+  num_given_up_ = 0;
+  num_given_up_non_finite_ = 0;
   last_step_ = std::make_shared<const StepReport>(std::move(closed.report));
   ++version_;
   effects.made = std::move(closed.record);
@@ -407,6 +413,8 @@ GenerationDescription SearchMachine::Describe(absl::Time now) const {
   description.num_told = open_->num_told();
   description.num_leased = open_->num_leased();
   description.num_dropped = open_->num_dropped();
+  description.num_given_up = num_given_up_;
+  description.num_given_up_non_finite = num_given_up_non_finite_;
   description.needs_evaluation = open_->NeedsEvaluation();
   const SearcherRules rules{*open_, now_, LeaseEnd(), mutation_};
   workers_.table().ForEach([&](uint32_t index) {

@@ -82,6 +82,10 @@ class SearchMachine {
   uint64_t config_version() const { return configuration_.config_version; }
   // Whether a close may come without a further Tell.
   bool has_losses() const { return open_->num_told() > 0; }
+  // Generations that were given up since the last version, and the losses in them that were not
+  // finite. Forgotten at a restart.
+  uint32_t num_given_up() const { return num_given_up_; }
+  uint64_t num_given_up_non_finite() const { return num_given_up_non_finite_; }
   bool finished() const { return configuration_.search.IsFinishedAt(version_); }
   GenerationDescription Describe(absl::Time now) const;
   size_t num_workers() const { return workers_.num_members(); }
@@ -149,6 +153,8 @@ class SearchMachine {
   Attendance<Searcher> workers_;
   std::unique_ptr<Generation> open_;  // never null
   absl::Time opened_;                 // the first lease of the open generation
+  uint32_t num_given_up_ = 0;
+  uint64_t num_given_up_non_finite_ = 0;
   uint32_t last_lease_ = 0;
   // Workers with calls that wait, in the order in which they came: index and incarnation. Some may
   // have gone.

@@ -113,6 +113,13 @@ void LogNonFinite(absl::string_view session_id, uint64_t version, uint64_t num_e
       std::string(session_id), version, num_elements, first);
 }
 
+void LogGivenUp(absl::string_view session_id, uint64_t version, uint64_t num_non_finite) {
+  spdlog::warn(
+      "session {}: a generation at version {} was given up, because it has no losses to step with; "
+      "{} losses were not finite",
+      std::string(session_id), version, num_non_finite);
+}
+
 void LogRefusal(const absl::Status& status) {
   if (!spdlog::should_log(spdlog::level::debug)) return;
   spdlog::debug("refused, {}: {}", core::ReasonName(status), std::string(status.message()));

@@ -25,6 +25,8 @@ void LogSessionDeleted(absl::string_view session_id);
 // all others. Elements are counted in the flat vector.
 void LogNonFinite(absl::string_view session_id, uint64_t version, uint64_t num_elements,
                   uint64_t first);
+// A search gives generations up: from this version on no pair counts.
+void LogGivenUp(absl::string_view session_id, uint64_t version, uint64_t num_non_finite);
 void LogRefusal(const absl::Status& status);  // at level debug
 // At level debug: the method, code and reason, seconds, bytes.
 void LogCallEnded(absl::string_view method, const absl::Status& status, absl::Duration elapsed,

@@ -61,6 +61,13 @@ TEST(LogTest, ParametersThatAreNotFiniteAreAWarning) {
                                            "finite, the first is element 70")));
 }
 
+TEST(LogTest, AGenerationThatIsGivenUpIsToldWithItsReason) {
+  const auto lines = LinesOf("text", "warning", [] { LogGivenUp("search", 12, 16); });
+  EXPECT_THAT(lines, ElementsAre(HasSubstr("session search: a generation at version 12 was given "
+                                           "up, because it has no losses to step with; 16 losses "
+                                           "were not finite")));
+}
+
 TEST(LogTest, JsonLineHasTimeLevelAndMessage) {
   const auto lines = LinesOf("json", "info", [] { spdlog::warn("disk is {} % full", 93); });
   ASSERT_THAT(lines, SizeIs(1));

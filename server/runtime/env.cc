@@ -47,6 +47,11 @@ void PoolEnv::WarnOfNonFinite(const SessionIdentity& identity, uint64_t version,
   LogNonFinite(identity.session_id, version, report.num_non_finite, report.first_non_finite);
 }
 
+void PoolEnv::WarnOfGivenUp(const SessionIdentity& identity, uint64_t version,
+                            uint64_t num_non_finite) {
+  LogGivenUp(identity.session_id, version, num_non_finite);
+}
+
 void RunWork(Env& env, std::shared_ptr<core::Work> work, Env::Task then) {
   RunFrom(env, std::move(work), 0, std::move(then));
 }

@@ -65,6 +65,10 @@ class Env {
   // version before had none.
   virtual void WarnOfNonFinite(const SessionIdentity& identity, uint64_t version,
                                const core::StepReport& report) = 0;
+  // A session that searches has given up a generation at this version, and had given up none before
+  // since the version was made.
+  virtual void WarnOfGivenUp(const SessionIdentity& identity, uint64_t version,
+                             uint64_t num_non_finite) = 0;
 };
 
 // The environment of a server: the threads of a pool, the machine's clocks, and the log. It keeps
@@ -87,6 +91,8 @@ class PoolEnv : public Env {
   void Keep(const Decision& /*decision*/, Task kept) override { kept(); }
   void WarnOfNonFinite(const SessionIdentity& identity, uint64_t version,
                        const core::StepReport& report) override;
+  void WarnOfGivenUp(const SessionIdentity& identity, uint64_t version,
+                     uint64_t num_non_finite) override;
 
  private:
   ComputePool& pool_;

@@ -134,6 +134,15 @@ void SessionHost::ReleaseAllAsks(const absl::Status& status, Turn& turn) {
   }
 }
 
+void SessionHost::WarnOfGivenUp() {
+  const core::SearchMachine& search = session_->search();
+  const bool gives_up = search.num_given_up() > 0;
+  if (gives_up && !gives_up_) {
+    env_.WarnOfGivenUp(identity_, search.version(), search.num_given_up_non_finite());
+  }
+  gives_up_ = gives_up;
+}
+
 void SessionHost::NoteClosingConfig() {
   const uint64_t version = session_->search().config_version();
   if (closing_config_version_ == version) return;

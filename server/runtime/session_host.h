@@ -190,6 +190,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::Time now);
   // Warns if a version has parameters that are not finite, and the version before had none.
   void WarnOnce(const core::StepTaken& taken);
+  void WarnOfGivenUp();
   void Collect(const std::vector<core::Released>& released, Turn& turn);
   void ReleaseAll(const absl::Status& status, Turn& turn);
   void EndTurn(std::shared_ptr<Turn> turn);
@@ -239,7 +240,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   // bring staged gradients of their own.
   std::shared_ptr<core::StagedGradient> staged_;
   bool parameters_are_finite_ = true;
-  absl::Time published_;  // when the visible version became visible, by the monotonic clock
+  bool gives_up_ = false;  // A generation was given up since the last version.
+  absl::Time published_;   // when the visible version became visible, by the monotonic clock
   uint64_t published_config_version_ = 0;  // that was in force when something was last published
   ParkedCalls parked_;
   ParkedAsks parked_asks_;

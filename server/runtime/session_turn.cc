@@ -294,6 +294,7 @@ void SessionHost::Follow(std::shared_ptr<Turn> turn, const core::Event& event,
 void SessionHost::Proceed(std::shared_ptr<Turn> turn, core::Outcome& outcome) {
   // A configuration may be in force since this event: the rate of the coming step may be another.
   if (session_->policy_config_version() != published_config_version_) Publish();
+  if (searches_) WarnOfGivenUp();
   core::Effects& effects = outcome.effects;
   if (turn->done) {
     AnswerOrPark(*turn, effects);

@@ -106,6 +106,21 @@ absl::Status ReadFields(const Message& message, core::Config& config) {
   return config.Validate();
 }
 
+absl::Status CheckFixed(const Message& message, const core::Config& current) {
+  for (const FieldInfo& info : current.Fields()) {
+    const FieldDescriptor& field = FindField(message, info.name);
+    if (info.change == core::Change::kLive || !IsSet(message, field)) continue;
+    FieldValue value = info.default_value;
+    // A value that cannot be read has an error of its own.
+    if (!ReadValue(message, field, value).ok() || value == current.Get(info.name)) continue;
+    return core::MakeError(
+        core::Reason::kFieldImmutable,
+        absl::StrCat(info.name, " is fixed: ", core::FieldValueText(current.Get(info.name))),
+        info.name);
+  }
+  return absl::OkStatus();
+}
+
 void WriteFields(const core::Config& config, Message& message) {
   const Reflection& reflection = *message.GetReflection();
   for (const FieldInfo& info : config.Fields()) {

@@ -17,6 +17,9 @@ namespace talweg::server {
 // HYPERPARAMETER_OUT_OF_RANGE or FIELD_OUT_OF_RANGE (an enumeration's unknown value), naming the
 // field within the message.
 absl::Status ReadFields(const google::protobuf::Message& message, core::Config& config);
+// Fails with FIELD_IMMUTABLE, naming the field, if `message` carries another value of a field that
+// may not change in a live session than `current` has.
+absl::Status CheckFixed(const google::protobuf::Message& message, const core::Config& current);
 
 // Spells out every field of `config` in `message`.
 void WriteFields(const core::Config& config, google::protobuf::Message& message);

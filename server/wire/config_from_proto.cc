@@ -161,6 +161,21 @@ v1::SessionConfig ConfigToProto(const core::SessionConfig& config) {
 
 namespace {
 
+// FIELD_IMMUTABLE if `wanted` says another value of a section's fixed field than `current` has.
+absl::Status CheckFixedFields(const core::SessionConfig& current, const v1::SessionConfig& wanted) {
+  for (const core::Section& section : core::Sections()) {
+    const core::SectionView view = section.view(current);
+    const FieldDescriptor& field = FieldOf(section);
+    if (view.fields == nullptr || section.default_entry != nullptr ||
+        !wanted.GetReflection()->HasField(wanted, &field)) {
+      continue;
+    }
+    const Message& message = wanted.GetReflection()->GetMessage(wanted, &field);
+    TALWEG_RETURN_IF_ERROR(PrefixField(CheckFixed(message, *view.fields), section.name));
+  }
+  return absl::OkStatus();
+}
+
 // A field that the change makes somebody say must be named by it: what `current` has there may be a
 // default that nobody chose. ConfigFromProto cannot tell, because it is handed every field.
 absl::Status CheckNamed(const core::SessionConfig& current, const core::SessionConfig& changed,
@@ -214,8 +229,11 @@ absl::StatusOr<core::SessionConfig> MergeConfig(const core::SessionConfig& curre
   options.set_replace_message_fields(true);
   options.set_replace_repeated_fields(true);
   FieldMaskUtil::MergeMessageTo(wanted, mask, options, &merged);
+  // First, because a fixed field that changes may contradict others as well.
+  absl::Status status = CheckFixedFields(current, merged);
+  if (!status.ok()) return PrefixField(status, "config");
   absl::StatusOr<core::SessionConfig> resolved = ConfigFromProto(merged);
-  absl::Status status = resolved.status();
+  status = resolved.status();
   if (status.ok()) status = CheckNamed(current, *resolved, mask);
   if (!status.ok()) return PrefixField(status, "config");
   return resolved;

@@ -174,6 +174,23 @@ TEST_F(MergeConfigTest, AFieldThatAChangeMakesNeededIsNamedByIt) {
   EXPECT_TRUE(MergeConfig(*shaped, wanted_, mask).ok());
 }
 
+// Another method contradicts what the one in force is told: that is not what is wrong.
+TEST_F(MergeConfigTest, AFixedFieldIsNamedBeforeWhatItContradicts) {
+  v1::SessionConfig search = Minimal();
+  search.mutable_search()->set_method(v1::SEARCH_METHOD_EVOLUTION_STRATEGY);
+  search.mutable_search()->set_differences(v1::DIFFERENCES_DIRECTIONAL);
+  const core::SessionConfig current = *ConfigFromProto(search);
+  google::protobuf::FieldMask mask;
+  mask.add_paths("search.method");
+  for (const v1::SearchMethod method : {v1::SEARCH_METHOD_RANDOM_SEARCH, v1::SEARCH_METHOD_NONE}) {
+    wanted_.mutable_search()->set_method(method);
+    ExpectRefused(MergeConfig(current, wanted_, mask).status(), "FIELD_IMMUTABLE",
+                  "config.search.method");
+  }
+  wanted_.mutable_search()->set_method(v1::SEARCH_METHOD_EVOLUTION_STRATEGY);
+  EXPECT_TRUE(MergeConfig(current, wanted_, mask).ok());
+}
+
 TEST_F(MergeConfigTest, GroupsAreReplacedAsAWhole) {
   v1::SessionConfig with_groups = Current();
   AddGroup(with_groups, "w");

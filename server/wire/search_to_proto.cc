@@ -128,6 +128,8 @@ v1::OpenGeneration GenerationToProto(const core::GenerationDescription& descript
   proto.set_num_told(description.num_told);
   proto.set_num_leased(description.num_leased);
   proto.set_num_dropped(description.num_dropped);
+  proto.set_num_given_up(description.num_given_up);
+  proto.set_num_given_up_non_finite(description.num_given_up_non_finite);
   proto.set_needs_evaluation(description.needs_evaluation);
   proto.set_num_leases(description.num_leases);
   proto.set_num_waiting(description.num_waiting);

@@ -91,14 +91,17 @@ TEST(SearchReportToProtoTest, WhatIsNotKnownIsUnset) {
 
 TEST(GenerationToProtoTest, CarriesEveryNumber) {
   core::GenerationDescription description;
-  auto& [generation, version, num_pairs, num_told, num_leased, num_dropped, needs_evaluation,
-         num_leases, num_waiting, open, closes_in] = description;
+  auto& [generation, version, num_pairs, num_told, num_leased, num_dropped, num_given_up,
+         num_given_up_non_finite, needs_evaluation, num_leases, num_waiting, open, closes_in] =
+      description;
   generation = 1;
   version = uint64_t{1} << 40;
   num_pairs = 3;
   num_told = 4;
   num_leased = 5;
   num_dropped = 6;
+  num_given_up = 9;
+  num_given_up_non_finite = uint64_t{1} << 41;
   needs_evaluation = true;
   num_leases = 7;
   num_waiting = 8;
@@ -112,6 +115,8 @@ TEST(GenerationToProtoTest, CarriesEveryNumber) {
   EXPECT_EQ(proto.num_told(), 4u);
   EXPECT_EQ(proto.num_leased(), 5u);
   EXPECT_EQ(proto.num_dropped(), 6u);
+  EXPECT_EQ(proto.num_given_up(), 9u);
+  EXPECT_EQ(proto.num_given_up_non_finite(), uint64_t{1} << 41);
   EXPECT_EQ(proto.num_leases(), 7u);
   EXPECT_EQ(proto.num_waiting(), 8u);
   EXPECT_EQ(proto.open_seconds(), 1.5);

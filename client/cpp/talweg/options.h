@@ -72,6 +72,9 @@ struct PullOptions {
   // Wait until the session is at this version or a later one, at most as long as
   // RetryOptions::round_timeout says. 0: take the current version at once.
   uint64_t min_version = 0;
+  // This version and no other: fails with VERSION_GONE if the server has it no more. A worker that
+  // searches needs that of its lease; if it is gone, others have closed the generation: ask again.
+  std::optional<uint64_t> version = std::nullopt;
   bool checksums = false;     // pull a message again if it does not fit its CRC32C
   ProgressCallback progress;  // unset: none is called
 };

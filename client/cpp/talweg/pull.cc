@@ -25,7 +25,7 @@ class Puller {
     request_.set_point(options.point);
     request_.set_dtype(options.dtype);
     request_.set_checksums(options.checksums);
-    request_.set_min_version(options.min_version);
+    BeginAtVersion();
   }
 
   void GoOnFrom(const PullStart& start) {
@@ -36,7 +36,9 @@ class Puller {
 
   absl::Status Attempt(Transport& transport, absl::Duration timeout) {
     const absl::Status attempt = Call(transport, timeout);
-    if (ReasonOf(attempt) == "VERSION_GONE") return StartOver(attempt.message());
+    if (ReasonOf(attempt) == "VERSION_GONE" && !options_.version.has_value()) {
+      return StartOver(attempt.message());
+    }
     const bool complete = request_.has_version() && request_.begin_element() == parameters_.size();
     if (complete && IsRetryable(attempt)) return absl::OkStatus();
     if (!complete && attempt.ok()) return absl::UnavailableError("the pull ended early");
@@ -65,14 +67,23 @@ class Puller {
     }
   }
 
+  void BeginAtVersion() {
+    request_.clear_version();
+    request_.clear_min_version();
+    if (options_.version.has_value()) {
+      request_.set_version(*options_.version);
+    } else {
+      request_.set_min_version(options_.min_version);
+    }
+  }
+
   void GoOnAt(uint64_t version) {
     request_.set_version(version);
     request_.clear_min_version();
   }
 
   absl::Status StartOver(absl::string_view why) {
-    request_.clear_version();
-    request_.set_min_version(options_.min_version);
+    BeginAtVersion();
     request_.set_begin_element(0);
     next_learning_rate_.reset();
     overflow_ = {};
@@ -86,7 +97,8 @@ class Puller {
                                                      " elements, the buffer ", parameters_.size()));
     }
     if (request_.has_version() &&
-        (message.version() != request_.version() || message.history() != request_.history())) {
+        (message.version() != request_.version() ||
+         (request_.history() != 0 && message.history() != request_.history()))) {
       return absl::InternalError("the server mixed versions in one pull");
     }
     const v1::Section& section = message.section();

@@ -130,7 +130,7 @@ class Session {
   // Asks for at most `capacity` (>= 1) pairs to evaluate, and waits until there is something,
   // within RetryOptions::round_timeout. The answer is a lease, or that the search is finished. A
   // worker that holds a lease gets it again. perturbation.h draws what a lease names; its
-  // parameters are those of `version`: Pull() brings them, or a replay.
+  // parameters are those of `version`: PullOptions::version brings them, or a replay.
   absl::StatusOr<v1::AskResponse> Ask(uint32_t capacity);
   // Tells losses: `request` says generation, pairs and losses, and the rest is filled in here. A
   // call that was lost is made again: the first loss of a pair counts.

@@ -347,6 +347,31 @@ TEST(PullRoundTest, BrokenPullGoesOnAtItsVersionAndOneThatStartsOverWaitsAgain) 
   EXPECT_EQ(server->pulls[2].min_version(), 3u);
 }
 
+// Broken, it goes on at the version that was asked for; gone, it fails.
+TEST(PullRoundTest, APullOfOneVersionBringsNoOther) {
+  for (const bool steps : {false, true}) {
+    const auto server = std::make_shared<FakeServer>();
+    server->version = 3;
+    server->break_pull_after = 1;
+    server->step_at_break = steps;
+    ClientOptions options;
+    options.retry.initial_backoff = absl::Milliseconds(1);
+    const Client client(std::make_shared<FakeTransport>(server), options);
+    std::vector<float> parameters(4);
+    PullOptions pull;
+    pull.version = 3;
+    const auto pulled = client.Pull("mlp", absl::MakeSpan(parameters), pull);
+    ASSERT_EQ(server->pulls.size(), 2u);
+    for (const v1::PullRequest& request : server->pulls) EXPECT_EQ(request.version(), 3u);
+    if (steps) {
+      EXPECT_EQ(ReasonOf(pulled.status()), "VERSION_GONE");
+    } else {
+      ASSERT_TRUE(pulled.ok()) << pulled.status();
+      EXPECT_EQ(pulled->version, 3u);
+    }
+  }
+}
+
 TEST(PullRoundTest, RoundTimeoutEndsTheWaitForAVersion) {
   const auto server = std::make_shared<FakeServer>();
   server->num_silences = kForEver;

@@ -26,9 +26,10 @@ absl::Status EvaluateLeases(Session& session, const v1::Layout& layout, const Le
   std::vector<float> parameters(NumElements(layout));
   std::optional<uint64_t> version;  // of `parameters`
   uint32_t generation = 0;          // for which they were pulled
-  const auto pull = [&](v1::Point point) -> absl::Status {
+  const auto pull = [&](v1::Point point, std::optional<uint64_t> wanted) -> absl::Status {
     PullOptions options;
     options.point = point;
+    options.version = wanted;
     const absl::StatusOr<uint64_t> pulled = session.Pull(absl::MakeSpan(parameters), options);
     if (!pulled.ok()) return pulled.status();
     version = *pulled;
@@ -40,18 +41,19 @@ absl::Status EvaluateLeases(Session& session, const v1::Layout& layout, const Le
     const absl::StatusOr<v1::AskResponse> answer = session.Ask(loop.capacity);
     if (!answer.ok()) return answer.status();
     if (answer->has_finished()) {
-      return loop.see && version != answer->finished().version() ? pull(v1::POINT_PARAMETERS)
-                                                                 : absl::OkStatus();
+      return loop.see && version != answer->finished().version()
+                 ? pull(v1::POINT_PARAMETERS, std::nullopt)
+                 : absl::OkStatus();
     }
     const v1::EvaluationLease& lease = answer->lease();
     // A change of the rate moves the lookahead of a version.
     const bool moves = lease.point() != v1::POINT_PARAMETERS && generation != lease.generation();
     if (version != lease.version() || moves) {
-      const absl::Status pulled = pull(lease.point());
+      const absl::Status pulled = pull(lease.point(), lease.version());
+      if (ReasonOf(pulled) == "VERSION_GONE") continue;  // others have closed the generation
       if (!pulled.ok()) return pulled;
       generation = lease.generation();
     }
-    if (version != lease.version()) continue;  // others have closed the generation meanwhile
     if (!perturbation) perturbation = PerturbationOf(layout, lease);
     std::vector<double> losses;
     const absl::Status evaluated = loop.evaluate({lease, *perturbation, parameters}, losses);
