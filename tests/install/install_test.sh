@@ -4,8 +4,8 @@
 #   tests/install/install_test.sh BUILD_DIR PYTHON3 SANITIZE
 #
 # Installs a build, makes a program of README.md's example and CMake lines against what was
-# installed, and runs it against the installed server. Other programs link the leaf rooms of core
-# that are installed for clients, and the replay.
+# installed, and runs it against the installed server. So does the example of client/README.md.
+# Other programs link the leaf rooms of core that are installed for clients, and the replay.
 set -euo pipefail
 build=$1 python=$2 sanitize=$3
 here=$(cd "$(dirname "$0")" && pwd)
@@ -43,7 +43,10 @@ int main() {  // a session without a search cannot be replayed
   return talweg::Replay::Begin(talweg::v1::SessionConfig(), 0, {}).ok() ? 1 : 0;
 }
 CXX
+cp "$here/../../client/cpp/example/search_worker.cc" "$work/project"
 cat >>"$work/project/CMakeLists.txt" <<'CMAKE'
+add_executable(search_worker search_worker.cc)
+target_link_libraries(search_worker PRIVATE talweg::client)
 add_executable(replay replay.cc)
 target_link_libraries(replay PRIVATE talweg::client talweg::replay)
 add_executable(leaves leaves.cc)
@@ -59,3 +62,5 @@ cmake --build "$work/build"
 "$work/build/replay"
 
 "$here/../support/with_server.sh" "$prefix/bin/talweg-server" "$work/build/worker" '{address}'
+"$here/../support/with_server.sh" "$prefix/bin/talweg-server" "$here/search_example_test.sh" \
+  "$work/build/search_worker" '{address}'

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads the root README: `python3 readme.py FOLDER` writes its example, the block after
+"""Reads the READMEs: `python3 readme.py FOLDER` writes the root's example, the block after
 `<!-- example -->`, to worker.cc and the CMake lines below it to CMakeLists.txt, as a project."""
 
 import pathlib
 import re
 import sys
+import textwrap
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
@@ -23,9 +24,10 @@ def cmake_lines(readme):
     return block
 
 
-def example_source():
-    """What stands between the markers of the client's example."""
-    return (ROOT / "client/cpp/example/worker.cc").read_text().split("// [readme]\n")[1]
+def example_source(name):
+    """What stands between the markers of an example, from the left margin."""
+    text = (ROOT / "client/cpp/example" / name).read_text()
+    return textwrap.dedent(re.split(r" *// \[readme\]\n", text)[1])
 
 
 def scripts(page):

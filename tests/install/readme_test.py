@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The root README tells the truth: its example is the checked-in one, its commands exist."""
+"""The READMEs tell the truth: their examples are the checked-in ones, their commands exist."""
 
 import subprocess
 import unittest
@@ -10,8 +10,11 @@ ROOT = readme.ROOT
 
 
 class ReadmeTest(unittest.TestCase):
-    def test_example_is_the_one_of_the_client(self):
-        self.assertEqual(readme.example_source(), readme.example((ROOT / "README.md").read_text()))
+    def test_examples_are_those_of_the_client(self):
+        for page, name in [("README.md", "worker.cc"), ("client/README.md", "search_worker.cc")]:
+            with self.subTest(page=page):
+                self.assertEqual(readme.example_source(name),
+                                 readme.example((ROOT / page).read_text()))
 
     def test_commands_are_scripts_that_parse(self):
         for page, at_least in [("README.md", ["deploy/demo.sh", "tests/run.sh"]),

@@ -43,10 +43,11 @@ need() {
   done
 }
 
-# Prints the block of the page that is marked as ```$1.
+# Prints the block of the page that is marked as ```$1: the first one, or number $2.
 shown() {
-  awk -v mark="\`\`\`$1" '$0 == mark { inside = 1; found = 1; next } $0 == "```" { inside = 0 }
-    inside; END { exit !found }' "$page"
+  awk -v mark="\`\`\`$1" -v wanted="${2:-1}" '$0 == "```" { inside = 0 }
+    inside && count == wanted; $0 == mark { inside = 1; ++count }
+    END { exit count < wanted }' "$page"
 }
 
 # The four commands that generate code, as the page shows them for a folder `gen`.
@@ -95,12 +96,15 @@ python_test() {
   need protoc grpc_python_plugin
   generate python_out
   shown python >"$folder/worker.py"
+  shown python 2 >"$folder/search_worker.py"
   PYTHONDONTWRITEBYTECODE=1 "$found" -m compileall -q "$folder/gen"
   PYTHONPATH=$folder/gen "$found" "$folder/worker.py" "$address"
   PYTHONPATH=$folder/gen:$folder "$found" -B "$here/page_test.py" "$address"
   PYTHONPATH=$folder/gen "$found" -B "$here/digest_test.py" "$address" \
     "$proto/vectors/state_digest.json"
   "$found" -c 'import numpy' 2>/dev/null || missing "$found has no numpy"
+  PYTHONPATH=$folder/gen:client/python "$found" -B "$folder/search_worker.py" "$address"
+  PYTHONPATH=$folder/gen:$folder:client/python "$found" -B "$here/search_page_test.py" "$address"
   PYTHONPATH=$folder/gen "$found" -B "$here/search_test.py" "$address" "$search_worker"
 }
 

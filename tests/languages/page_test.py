@@ -177,7 +177,7 @@ class PageTest(unittest.TestCase):
 
     def test_every_program_joins_with_a_nonce(self):
         programs = re.findall("```(go|java|python|typescript)\n(.*?)```", PAGE.read_text(), re.S)
-        self.assertEqual(len(programs), 4)
+        self.assertEqual(len(programs), 5)
         for language, text in programs:
             self.assertIn("nonce", text.lower(), language)
 

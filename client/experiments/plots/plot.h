@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Line plots as SVG, with axes, ticks, grid and legend. The vertical axis is logarithmic, if it is
-// not asked to be linear.
+// not asked to be linear. The label of a logarithmic axis says that it is.
 #pragma once
 
 #include <cstddef>
@@ -34,9 +34,9 @@ struct PlotText {
 };
 
 // Draws `curves`. The horizontal axis begins at zero, or is logarithmic. Values that are not finite
-// leave a gap in their line; so do values that are not above zero, on a logarithmic axis. Lines of
-// more than a thousand points are thinned out. The legend stands in a corner in which it hides
-// nothing, else below.
+// leave a gap in their line. So do values that have no logarithm, on a logarithmic axis, except
+// that a vertical one has the value 0 at its lower end, marked as 0. Lines of more than a thousand
+// points are thinned out. The legend stands in a corner in which it hides nothing, else below.
 std::string PlotSvg(const PlotText& text, absl::Span<const Curve> curves);
 
 // Exponential moving average with `window` values of memory (>= 1), each average over what has
@@ -48,7 +48,8 @@ std::vector<double> Smooth(absl::Span<const double> values, double window);
 // ten.
 std::vector<double> LinearTicks(double low, double high, int count);
 // 1, 2 and 5 times the powers of ten inside [low, high], both > 0; only the powers of ten if the
-// range spans more than four of them.
-std::vector<double> LogTicks(double low, double high);
+// range spans more than four of them. If these are fewer than `least`, all multiples of the powers
+// of ten, and if these are too few as well, about eight LinearTicks.
+std::vector<double> LogTicks(double low, double high, size_t least = 0);
 
 }  // namespace talweg

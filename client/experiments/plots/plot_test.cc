@@ -31,6 +31,12 @@ TEST(PlotTest, TicksAreRoundNumbersInside) {
   EXPECT_THAT(LogTicks(0.04, 3), ElementsAre(DoubleNear(0.05, 1e-12), DoubleNear(0.1, 1e-12),
                                              DoubleNear(0.2, 1e-12), DoubleNear(0.5, 1e-12), 1, 2));
   EXPECT_EQ(LogTicks(1e-4, 10).size(), 6u);
+  EXPECT_EQ(LogTicks(1e-5, 10).size(), 7u);  // powers of ten
+  // A range of less than a decade.
+  EXPECT_THAT(LogTicks(0.65, 2.4), ElementsAre(1, 2));
+  EXPECT_THAT(LogTicks(0.65, 2.4, 4), ElementsAre(DoubleNear(0.7, 1e-12), DoubleNear(0.8, 1e-12),
+                                                  DoubleNear(0.9, 1e-12), 1, 2));
+  EXPECT_THAT(LogTicks(0.5, 0.57, 4).size(), ::testing::Ge(6u));
 }
 
 TEST(PlotTest, SmoothingStartsAtTheFirstValueAndForgets) {
@@ -73,6 +79,27 @@ TEST(PlotTest, WhatHasNoLogarithmLeavesAGap) {
   EXPECT_THAT(svg, Not(HasSubstr("nan")));
   EXPECT_THAT(PlotSvg({}, {{"none", {}, {}}}), Not(HasSubstr("nan")));
   EXPECT_THAT(PlotSvg({}, {{"one", {1}, {1}}}), Not(HasSubstr("nan")));
+}
+
+TEST(PlotTest, ZeroLiesOnALogarithmicAxisWithATickOfItsOwn) {
+  const std::string svg = PlotSvg({"", "", "loss"}, {{"a", {0, 1, 2, 3}, {1, 0, 0.5, 0}}});
+  EXPECT_EQ(Count(svg, "M"), 1u);  // one line without a gap
+  EXPECT_EQ(Count(svg, " 438.0L"), 1u);
+  EXPECT_THAT(svg, HasSubstr("L836.0 438.0\""));
+  EXPECT_THAT(svg, HasSubstr(">0</text>"));
+  // No value is above 0, and the places are still those of the points.
+  EXPECT_THAT(PlotSvg({}, {{"zeros", {0, 5}, {0, 0}}}), HasSubstr("M78.0 438.0L836.0 438.0"));
+}
+
+TEST(PlotTest, TheLabelOfALogarithmicAxisSaysSo) {
+  PlotText text = {"", "steps", "loss"};
+  const std::vector<Curve> curves = {{"a", {1, 10}, {1, 0.1}}};
+  EXPECT_THAT(PlotSvg(text, curves), HasSubstr(">loss (log scale)</text>"));
+  EXPECT_THAT(PlotSvg(text, curves), HasSubstr(">steps</text>"));
+  text.log_x = true;
+  text.linear_y = true;
+  EXPECT_THAT(PlotSvg(text, curves), HasSubstr(">loss</text>"));
+  EXPECT_THAT(PlotSvg(text, curves), HasSubstr(">steps (log scale)</text>"));
 }
 
 TEST(PlotTest, BothAxesMayBeLogarithmic) {
@@ -125,7 +152,7 @@ TEST(PlotTest, MarksTheValuesItIsTold) {
 }
 
 TEST(PlotTest, DotsStandAtThePointsThatCanBeDrawn) {
-  Curve curve = {"a", {1, 2, 3}, {3, 0, 1}};
+  Curve curve = {"a", {1, 2, 3}, {3, -1, 1}};
   const auto count = [&] { return Count(PlotSvg({"t", "x", "y"}, {curve}), "<circle"); };
   EXPECT_EQ(count(), 0u);
   curve.dots = true;

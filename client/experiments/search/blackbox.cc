@@ -121,7 +121,7 @@ absl::Status RunBlackbox(const Client& client, const BlackboxOptions& options, s
       }
     }
   }
-  return BlackboxReport(options.out_dir, runs).Deliver(options.json, out);
+  return BlackboxReport(options.out_dir, runs, options.quick).Deliver(options.json, out);
 }
 
 }  // namespace talweg

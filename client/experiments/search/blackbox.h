@@ -46,10 +46,12 @@ struct BlackboxRun {
 absl::Status RunBlackbox(const Client& client, const BlackboxOptions& options, std::ostream& out,
                          std::FILE* progress);
 
-// What the runs leave in `folder`. For scripts the rows are "runs", and the files are
+// What the runs leave in `folder`. If they were `quick`, the table says for what their evaluations
+// are too few. For scripts the rows are "runs", and the files are
 //   FUNCTION  FUNCTION.svg of each function
 //   curves    blackbox.csv: one row per version
 //   summary   summary.csv: one row per run
-ReportWriter BlackboxReport(const std::string& folder, absl::Span<const BlackboxRun> runs);
+ReportWriter BlackboxReport(const std::string& folder, absl::Span<const BlackboxRun> runs,
+                            bool quick = false);
 
 }  // namespace talweg

@@ -31,7 +31,16 @@ std::string CurveName(const MnistEsRun& run) {
 
 enum class Against { kUpdates, kEvaluations };
 
-// One curve per run; runs that differ in the seed alone share a colour and a legend.
+// ", 2 seeds" if two of the runs have as many pairs as `run`; nothing if it is the only one.
+std::string SeedsText(absl::Span<const MnistEsRun> runs, const MnistEsRun& run) {
+  const auto count = std::count_if(runs.begin(), runs.end(), [&](const MnistEsRun& other) {
+    return other.num_pairs == run.num_pairs;
+  });
+  return count > 1 ? absl::StrCat(", ", count, " seeds") : "";
+}
+
+// One curve per run; runs that differ in the seed alone share a colour and a legend, which counts
+// them.
 std::string Plot(absl::Span<const MnistEsRun> runs, Against against, bool loss) {
   std::vector<uint64_t> kinds;
   std::vector<Curve> curves;
@@ -39,7 +48,7 @@ std::string Plot(absl::Span<const MnistEsRun> runs, Against against, bool loss) 
     auto kind = std::find(kinds.begin(), kinds.end(), run.num_pairs);
     Curve& curve = curves.emplace_back();
     if (kind == kinds.end()) {
-      curve.name = CurveName(run);
+      curve.name = absl::StrCat(CurveName(run), SeedsText(runs, run));
       kind = kinds.insert(kinds.end(), run.num_pairs);
     }
     curve.colour = static_cast<size_t>(kind - kinds.begin());

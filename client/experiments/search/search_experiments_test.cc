@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <fstream>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <vector>
@@ -83,6 +85,20 @@ TEST(MnistEsTest, TheReportSaysWhatASampleIsAndWhichBandsHold) {
                            "accuracy_evaluations", "curves", "summary"}) {
     EXPECT_THAT(report.PathOf(file), HasSubstr("out/"));
   }
+}
+
+TEST(MnistEsTest, TheLegendCountsTheSeedsThatShareAColour) {
+  const auto legend_of = [](std::vector<MnistEsRun> runs) {
+    const std::string folder = ::testing::TempDir() + "mnist_es_legend";
+    const ReportWriter report = MnistEsReport(folder, runs);
+    EXPECT_TRUE(report.Write().ok());
+    std::ifstream file(report.PathOf("loss_updates"));
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  const std::string twice = legend_of({Figure(0, 0.88), Figure(1600, 0.85), Figure(0, 0.87)});
+  EXPECT_THAT(twice, HasSubstr(" evaluations), 2 seeds</text>"));
+  EXPECT_THAT(twice, HasSubstr(" evaluations) per update</text>"));
+  EXPECT_THAT(legend_of({Figure(0, 0.88)}), Not(HasSubstr("seed")));
 }
 
 TEST(FitExponentTest, FindsTheExponentOfAPowerLaw) {
@@ -178,6 +194,8 @@ TEST(BlackboxTest, TheReportCountsUntilAHundredthIsLeft) {
   EXPECT_THAT(report.Json(), HasSubstr("\"evaluations_to_hundredth\": 64"));
   EXPECT_THAT(report.Json(), HasSubstr("\"evaluations_to_hundredth\": null"));
   EXPECT_EQ(report.PathOf("rastrigin"), "out/rastrigin.svg");
+  EXPECT_THAT(report.table(), Not(HasSubstr("too few")));
+  EXPECT_THAT(BlackboxReport("out", runs, /*quick=*/true).table(), HasSubstr("too few for ES"));
 }
 
 }  // namespace
