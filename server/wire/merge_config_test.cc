@@ -142,23 +142,10 @@ TEST_F(MergeConfigTest, AFieldThatIsNeededMayBecomeZeroButNotUnset) {
 // What the current configuration has there is a default that nobody chose.
 TEST_F(MergeConfigTest, AFieldThatAChangeMakesNeededIsNamedByIt) {
   google::protobuf::FieldMask mask;
-  v1::SessionConfig mean = Current();
-  mean.mutable_aggregation()->set_mode(v1::AGGREGATION_MODE_SYNCHRONOUS);
-  mean.mutable_aggregation()->set_max_workers(8);
-  mask.add_paths("aggregation.reduction");
-  wanted_.mutable_aggregation()->set_reduction(v1::REDUCTION_TRIMMED_MEAN);
-  ExpectRefused(MergeConfig(*ConfigFromProto(mean), wanted_, mask).status(), "FIELD_REQUIRED",
-                "config.aggregation.trim_fraction");
-  wanted_.mutable_aggregation()->set_trim_fraction(0.25);
-  mask.add_paths("aggregation.trim_fraction");
-  const auto trimmed = MergeConfig(*ConfigFromProto(mean), wanted_, mask);
-  EXPECT_TRUE(trimmed.ok()) << trimmed.status();
-
   v1::SessionConfig search = Minimal();
   search.mutable_optimizer()->mutable_gradient_descent();
   search.mutable_search()->set_method(v1::SEARCH_METHOD_EVOLUTION_STRATEGY);
   const core::SessionConfig current = *ConfigFromProto(search);
-  mask.Clear();
   mask.add_paths("search.shaping");
   wanted_.mutable_search()->set_shaping(v1::SHAPING_CENTERED_RANKS);
   ExpectRefused(MergeConfig(current, wanted_, mask).status(), "FIELD_REQUIRED",
