@@ -100,7 +100,8 @@ std::string PairsText(const v1::OpenGeneration& generation) {
   return text;
 }
 
-// "8,068 generations since version 3, without a loss that counts; 64,544 losses were not finite".
+// "8,068 generations since version 3, without the losses that a step needs; 64,544 losses were not
+// finite".
 std::string GivenUpText(const v1::OpenGeneration& generation) {
   const uint32_t count = generation.num_given_up();
   if (count == 0) return "";

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <limits>
 #include <string_view>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -114,21 +115,20 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
   }
   const size_t head = page.size();
   std::vector<std::string> lines;
-  std::optional<size_t> loss;  // its column, which is the first
+  bool has_loss = false;                                          // It is the first column.
+  std::vector<std::pair<size_t, std::vector<ChartPoint>>> shown;  // columns, and their points
   size_t name_width = kNameWidth;
   for (size_t column = 0; column < RecordColumns().size(); ++column) {
     const std::string& name = RecordColumns()[column].name;
-    if (IsShown(name, ColumnsOf(Points(column), size.columns))) {
-      name_width = std::max(name_width, name.size());
-    }
+    std::vector<ChartPoint> points = Points(column);
+    if (!IsShown(name, ColumnsOf(points, size.columns))) continue;
+    name_width = std::max(name_width, name.size());
+    shown.emplace_back(column, std::move(points));
   }
   const size_t line_width = name_width + kNumberWidth;
-  for (size_t column = 0; column < RecordColumns().size(); ++column) {
+  for (const auto& [column, points] : shown) {
     const std::string& name = RecordColumns()[column].name;
-    const std::vector<ChartPoint> points = Points(column);
-    const ChartColumns all = ColumnsOf(points, size.columns);
-    if (!IsShown(name, all)) continue;
-    if (name == "loss") loss = column;
+    if (name == "loss") has_loss = true;
     std::string line = absl::StrFormat(kLine, name_width, name, Newest(points));
     // If there is no room for all, the range goes first, then the curve.
     const std::string range = absl::StrCat("  ", RangeText(points));
@@ -146,9 +146,9 @@ std::vector<std::string> RunView::Page(TerminalSize size, absl::Time now) const 
   // The loss is drawn large if there is room beside the headline, the open round, a line above and
   // below the loss, and one line for each other number.
   const size_t others = lines.size() + 1 + head;
-  if (loss.has_value() && size.rows >= others + kMinLossRows) {
+  if (has_loss && size.rows >= others + kMinLossRows) {
     lines.erase(lines.begin());
-    const std::vector<ChartPoint> points = Points(*loss);
+    const std::vector<ChartPoint>& points = shown.front().second;
     page.push_back(absl::StrCat(absl::StrFormat(kLine, name_width, "loss", Newest(points)),
                                 RangeText(points)));
     const size_t height = std::min(size.rows - others, kMaxLossRows);

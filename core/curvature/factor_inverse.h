@@ -9,8 +9,8 @@
 //   kappa(M) = ||M|| ||M^-1||  >=  (largest M_ii) (largest (M^-1)_ii),  which may be 2^17 at most.
 // If double fails too the factor has an eigenvalue below -d, because rounding or a hostile sender
 // made it indefinite: d is raised tenfold, at least to 1e-6 of the mean of the diagonal's
-// magnitudes, up to kMaxRaises times. Whoever asked keeps the older inverse if all of them fail, or
-// if the factor is not finite.
+// magnitudes, up to kMaxRaises times. If all of them fail, or the factor is not finite, there is no
+// inverse, and the caller goes on with the one from before.
 //
 // Source: Martens, Grosse 2015, arXiv:1503.05671, section 6 (damping); core/linalg/spd_inverse.h.
 #pragma once

@@ -337,9 +337,9 @@ void SearchMachine::OrderStep(SearchEffects& effects) {
 // In place of |eps_p|^2 stands its mean under the weight a_p^2. For signs it is d. For normals it
 // is d + 2 where losses are linear in dW, so that a_p is <G, eps_p> times a constant:
 //   E <G, e>^2 |e|^2 = (d + 2) |G|^2,
-// and d where they are mere noise, which is the same but for 2 / d. Low rank perturbations are
-// taken for dense ones; for a matrix of m x n at rank 1 it would be (m + 2) (n + 2) instead of m n
-// + 2.
+// and d where losses are mere noise: d + 2 is taken there too, and is 2 / d of it too much. Low
+// rank perturbations are taken for dense ones; for a matrix of m x n at rank 1 it would be (m + 2)
+// (n + 2) instead of m n + 2.
 std::optional<double> SearchMachine::SignalToNoise(double gradient_norm) const {
   const std::vector<PairWeight>& weights = closed_->shaped->weights;
   if (configuration_.search.keeps_best() || weights.size() < 2) return std::nullopt;

@@ -9,11 +9,10 @@
 // for each evaluation, and both ways for a generation with replay: a tell that asks for the next
 // lease, and the losses of the generation that has closed. Measured by a relay between the two,
 // HTTP/2 and gRPC included, at rank 1: for generations of 64 pairs of matrices of 10^4, 10^6 and
-// 10^8 parameters, and for 256 and 1,024 pairs of the smallest matrix. gRPC's pings, of 17 bytes,
-// are in it, and it sends more of them for a generation that lasts long: the client's probe of the
-// bandwidth is about two for each generation of 10^8 parameters. It prints two lines: the most
-// bytes for an evaluation of all of these; and, as es_traffic_constant, a generation of 64 pairs of
-// the matrix that takes the most bytes against the one that takes the least.
+// 10^8 parameters, and for 256 and 1,024 pairs of the smallest matrix. Pings that tell whether the
+// other side lives are in it. It prints two lines: the most bytes for an evaluation of all of
+// these; and, as es_traffic_constant, a generation of 64 pairs of the matrix that takes the most
+// bytes against the one that takes the least.
 //
 //   search_bench NAME
 #include <atomic>

@@ -41,12 +41,12 @@ std::shared_ptr<GrpcConnection> DialGrpc(const std::string& address, uint64_t ma
   arguments.SetInt(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   // Also while a call waits for other workers and nothing is sent: two pings are all by default.
   arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
-  // Channels of one process share connections unless told not to.
   // Otherwise gRPC pings with every burst of data that it receives, to measure the line, and a
   // worker that tells a few floats sends more pings than floats. What a stream may receive ahead is
   // fixed.
   arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
   arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kLookaheadBytes);
+  // Channels of one process share connections unless told not to.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, kFirstRedialMilliseconds);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kLastRedialMilliseconds);
