@@ -48,6 +48,8 @@ ARROWS["client/experiments/runs"] = ARROWS["client/cpp/example"]
 ARROWS["client/experiments/mnist"] = ARROWS["client/cpp/example"] | {
     "client/terminal", "client/experiments/plots", "client/experiments/runs"}
 ARROWS["client/experiments/theory"] = ARROWS["client/experiments/mnist"]
+ARROWS["client/experiments/autoencoder"] = ARROWS["client/experiments/mnist"] | {
+    "client/experiments/mnist"}
 ARROWS["client/experiments/fleet"] = ARROWS["client/experiments/mnist"] | {
     "client/process", "client/experiments/mnist"}
 ARROWS["client/experiments/search"] = ARROWS["client/experiments/fleet"] | {
@@ -69,7 +71,8 @@ LIBRARIES = [
         "client/cli", "client/experiments/theory", "tests"
     }),
     (("Eigen/", "cblas.h", "lapack.h", "lapacke.h"), {
-        "core/linalg", "client/experiments/mnist", "client/experiments/search", "tests"
+        "core/linalg", "client/experiments/autoencoder", "client/experiments/mnist",
+        "client/experiments/search", "tests"
     }),
     (("zip.h",), {"client/cli", "tests"}),
     (("openssl/",), {"core/session", "tests"}),
