@@ -22,7 +22,7 @@ set_target_properties(talweg_proto PROPERTIES EXPORT_NAME proto)
 set_target_properties(talweg_proto_grpc PROPERTIES EXPORT_NAME proto_grpc)
 set_target_properties(talweg_client_replay PROPERTIES EXPORT_NAME replay)
 # What talweg::replay links. Their headers are not installed.
-set(replay_rooms core_kernels core_linalg core_members core_optimizers core_rounds core_schedules
+set(replay_rooms core_curvature core_kernels core_linalg core_members core_optimizers core_rounds core_schedules
   core_search core_session server_calls server_wire)
 foreach(room IN LISTS replay_rooms)
   set_target_properties(talweg_${room} PROPERTIES EXPORT_NAME ${room})

@@ -37,8 +37,9 @@ std::vector<Command> SessionCommands();
 std::vector<Command> WorkerCommands();
 std::vector<Command> WatchCommands();
 std::vector<Command> TensorCommands();
-std::vector<Command> ExperimentCommands();  // with those that search
+std::vector<Command> ExperimentCommands();  // with those below
 std::vector<Command> SearchExperimentCommands();
+std::vector<Command> CurvatureExperimentCommands();
 
 // Runs the command that `words` (without the program's name) start with. Prints an error as one
 // line to `errors`. Returns the exit code.

@@ -282,6 +282,7 @@ std::vector<Command> ExperimentCommands() {
   for (Command& command : commands) command.starts_server = true;
   commands.push_back(FleetWorkerCommand());  // which joins a fleet that is at work
   for (Command& command : SearchExperimentCommands()) commands.push_back(std::move(command));
+  for (Command& command : CurvatureExperimentCommands()) commands.push_back(std::move(command));
   return commands;
 }
 

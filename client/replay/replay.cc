@@ -150,7 +150,8 @@ absl::Status Replay::Apply(const v1::WatchGenerationsResponse& message) {
       core::Shape(state.config.search.value(), {pairs, losses, evaluated, record.sigma()}));
   state.estimate.Set(order);
   core::Work work;
-  state.stepper->AddStages(order.step, state.estimate, *state.parameters, *state.next, work);
+  state.stepper->AddStages(order.step, state.estimate, /*statistics=*/nullptr, *state.parameters,
+                           *state.next, work);
   work.AddShards(state.next->values.size(), [&](core::Shard shard) {
     state.measures.Measure(shard, state.next->values.span());
   });

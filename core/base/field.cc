@@ -46,6 +46,7 @@ std::string FieldValueText(const FieldValue& value) {
     std::string operator()(double number) const { return absl::StrCat(number); }
     std::string operator()(Dialect dialect) const { return std::string(DialectName(dialect)); }
     std::string operator()(Choice choice) const { return std::string(choice.name); }
+    std::string operator()(const std::string& text) const { return absl::StrCat("\"", text, "\""); }
   };
   return std::visit(Visitor{}, value);
 }
@@ -56,6 +57,8 @@ absl::Status OutOfRange(absl::string_view name, absl::string_view got, absl::str
   return MakeError(Reason::kHyperparameterOutOfRange,
                    absl::StrCat(name, " is ", got, ", allowed: ", range), name);
 }
+
+std::string TextRange(size_t max_bytes) { return absl::StrCat("at most ", max_bytes, " bytes"); }
 
 }  // namespace internal
 }  // namespace talweg::core

@@ -86,7 +86,17 @@ template <class C, class E>
 ChoiceField(absl::string_view, E C::*, absl::Span<const absl::string_view>, Change = {})
     -> ChoiceField<C, E>;
 
-using FieldValue = std::variant<bool, uint64_t, double, Dialect, Choice>;
+// A text of at most `max_bytes`, such as the name of a tensor. It is always fixed.
+template <class C>
+struct TextField {
+  absl::string_view name;
+  std::string C::*member;
+  size_t max_bytes;
+};
+template <class C>
+TextField(absl::string_view, std::string C::*, size_t) -> TextField<C>;
+
+using FieldValue = std::variant<bool, uint64_t, double, Dialect, Choice, std::string>;
 
 // A value as text, as error messages and tables show it.
 std::string FieldValueText(const FieldValue& value);
@@ -95,7 +105,7 @@ std::string FieldValueText(const FieldValue& value);
 struct FieldInfo {
   absl::string_view name;
   FieldValue default_value;  // its alternative is the field's kind
-  std::string range;         // "[0, 1)", "TORCH, KERAS or PAPER"
+  std::string range;         // "[0, 1)", "TORCH, KERAS or PAPER", "at most 256 bytes"
   Change change;
   Presence presence;
 };
@@ -122,6 +132,8 @@ class Config {
 namespace internal {
 
 absl::Status OutOfRange(absl::string_view name, absl::string_view got, absl::string_view range);
+// "at most 256 bytes"
+std::string TextRange(size_t max_bytes);
 
 // The value of a field, in the form in which tables carry it.
 template <class F, class C>
@@ -149,6 +161,12 @@ FieldInfo InfoOf(const DialectField<C>& field) {
 template <class C, class E>
 FieldInfo InfoOf(const ChoiceField<C, E>& field) {
   return {field.name, ValueIn(field, C{}), ChoicesText(field.names), field.change,
+          Presence::kOptional};
+}
+
+template <class C>
+FieldInfo InfoOf(const TextField<C>& field) {
+  return {field.name, ValueIn(field, C{}), TextRange(field.max_bytes), Change::kFixed,
           Presence::kOptional};
 }
 
@@ -187,10 +205,22 @@ absl::Status SetField(const ChoiceField<C, E>& field, C& config, const FieldValu
   return OutOfRange(field.name, typed->name, ChoicesText(field.names));
 }
 
+template <class C>
+absl::Status SetField(const TextField<C>& field, C& config, const FieldValue& value) {
+  const std::string* typed = std::get_if<std::string>(&value);
+  TALWEG_CHECK(typed != nullptr);
+  if (typed->size() > field.max_bytes) {
+    return OutOfRange(field.name, std::to_string(typed->size()) + " bytes long",
+                      TextRange(field.max_bytes));
+  }
+  config.*field.member = *typed;
+  return absl::OkStatus();
+}
+
 }  // namespace internal
 
-// The typed side of `Config`. C needs `static auto Fields()`, a tuple of Field, DialectField and
-// ChoiceField. It may have `absl::Status Validate() const` and
+// The typed side of `Config`. C needs `static auto Fields()`, a tuple of Field, DialectField,
+// ChoiceField and TextField. It may have `absl::Status Validate() const` and
 // `absl::string_view NeededBy(absl::string_view name) const`.
 template <class C>
 class ConfigOf final : public Config {

@@ -13,4 +13,6 @@ void UseOneThread() {
   static_cast<void>(done);
 }
 
+const char* BlasKernelName() { return openblas_get_corename(); }
+
 }  // namespace talweg::core

@@ -11,4 +11,8 @@ namespace talweg::core {
 // calls OpenBLAS calls this first; a benchmark that calls OpenBLAS itself does so too.
 void UseOneThread();
 
+// Which processor OpenBLAS has chosen its kernels for: "Haswell". The bits of products depend on
+// it.
+const char* BlasKernelName();
+
 }  // namespace talweg::core

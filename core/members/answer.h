@@ -57,6 +57,25 @@ struct SearchNumbers {
   bool operator==(const SearchNumbers&) const = default;
 };
 
+// What people want to know about a step that used curvature, in numbers. The message
+// CurvatureReport in proto/talweg/v1/session.proto says what each of them is.
+struct CurvatureNumbers {
+  double damping = 0;
+  double step_clip_factor = 1;
+  uint64_t inverse_version = 0;
+  uint64_t inverse_age_steps = 0;
+  double inverse_age_seconds = 0;
+  uint32_t num_statistics = 0;
+  double num_samples = 0;
+  uint32_t num_layers_without_inverse = 0;
+  uint64_t num_raised_dampings = 0;
+  uint64_t num_failed_inverses = 0;
+  uint64_t num_unclipped_steps = 0;
+  uint64_t num_too_long_steps = 0;
+
+  bool operator==(const CurvatureNumbers&) const = default;
+};
+
 // What people want to know about a step, in numbers.
 struct StepNumbers {
   double learning_rate = 0;
@@ -78,7 +97,8 @@ struct StepNumbers {
   uint64_t first_non_finite = 0;
   // Of the state that the step made, if the session wants one of this version.
   std::optional<Sha256> state_digest = std::nullopt;
-  std::shared_ptr<const SearchNumbers> search = nullptr;  // null unless the session searches
+  std::shared_ptr<const SearchNumbers> search = nullptr;        // null unless the session searches
+  std::shared_ptr<const CurvatureNumbers> curvature = nullptr;  // null unless the method uses it
 };
 
 // The same with the first names of the late, the expired and the abstaining workers in order, at
@@ -111,6 +131,9 @@ struct GradientFault {
   // The element is infinite, and some of the gradient came in a dtype whose largest number is
   // small: the worker's own number may have been finite.
   bool may_have_overflowed = false;
+  // It is not in the gradient but in the statistics of the layer whose weight `tensor` is;
+  // `element` says nothing then.
+  bool in_statistics = false;
 };
 
 // What the worker of a refused contribution should change.

@@ -38,6 +38,7 @@ struct Member {
     uint32_t digest = 0;
     bool will_not_count = false;  // Its verdict will say that it was refused.
     bool abstains = false;        // It is an abstention.
+    bool is_statistics = false;   // It has statistics alone, and waits for nobody.
   };
 
   std::string name;

@@ -5,10 +5,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "core/base/sha256.h"
+#include "core/members/answer.h"
 
 namespace talweg::core {
 
@@ -25,6 +27,9 @@ struct StepOrder {
   // folded, from 0 on. Set only if all are staged and the order counts.
   std::vector<uint32_t> by_worker;
   uint32_t trim = 0;  // contributions that a trimmed mean leaves out at each end
+  // Statistics that came for this version: how many contributions, and the sum of their samples.
+  uint32_t num_statistics = 0;
+  double num_samples = 0;
 };
 
 // The step that was ordered is taken, and the parameters of the next version stand.
@@ -38,6 +43,8 @@ struct StepTaken {
   // Only of a session that searches.
   double weight_norm = 0;            // Euclidean, of the new parameters
   uint32_t parameters_checksum = 0;  // see ParameterMeasures
+  // Only of a method that uses curvature.
+  std::shared_ptr<const CurvatureNumbers> curvature = nullptr;
 };
 
 }  // namespace talweg::core

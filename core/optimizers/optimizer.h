@@ -13,6 +13,9 @@
 #include "core/base/layout.h"
 #include "core/base/shard.h"
 #include "core/base/state_visitor.h"
+#include "core/curvature/curvature.h"
+#include "core/curvature/kronecker_layer.h"
+#include "core/members/answer.h"
 
 namespace talweg::core {
 
@@ -25,7 +28,8 @@ inline constexpr TensorRole kUsualRole = 0;
 // What is optimized.
 struct ParameterSpace {
   std::shared_ptr<const Layout> layout;
-  std::vector<TensorRole> roles;  // By tensor. Empty: every tensor has the usual role.
+  std::vector<TensorRole> roles;            // By tensor. Empty: every tensor has the usual role.
+  std::vector<KroneckerLayer> layers = {};  // that the session names; each tensor is in one at most
 
   uint64_t num_elements() const { return layout->num_elements(); }
   TensorRole RoleOf(size_t tensor) const { return roles.empty() ? kUsualRole : roles[tensor]; }
@@ -35,6 +39,7 @@ struct ParameterSpace {
 struct StepRates {
   double learning_rate = 0;  // eta of this step
   double decay = 0;          // decoupled weight decay: W loses eta * decay of itself
+  double coupled = 0;        // coupled decay: the gradient has this much of W in it already
 };
 
 // The rates of a tensor; null if the tensor is frozen and must be left alone.
@@ -80,6 +85,14 @@ class Optimizer {
   virtual bool HasLookahead() const { return false; }
   virtual void Lookahead(const StepRates& /*coming*/, Shard /*shard*/,
                          absl::Span<const float> /*from*/, absl::Span<float> /*to*/) const {}
+
+  // What the method keeps of the curvature; null if it takes no statistics. The next two functions
+  // are only for a method that has one.
+  virtual Curvature* curvature() { return nullptr; }
+  // What to tell of the step that has ended, as far as the method knows.
+  virtual CurvatureNumbers CurvatureReport() const { return {}; }
+  // Begins a refresh of the inverses beside the steps, between two steps.
+  virtual std::unique_ptr<InverseRefresh> TakeRefresh() { return nullptr; }
 
   // Bytes that a step needs beside slots and parameters. All of them are taken at creation.
   virtual uint64_t ScratchBytes() const { return 0; }

@@ -7,6 +7,7 @@
 #include "core/optimizers/adam.h"
 #include "core/optimizers/adamw.h"
 #include "core/optimizers/gradient_descent.h"
+#include "core/optimizers/kfac.h"
 #include "core/optimizers/lamb.h"
 #include "core/optimizers/lion.h"
 #include "core/optimizers/momentum.h"
@@ -23,7 +24,8 @@ namespace {
 // ParameterSpace&)`.
 template <class O>
 constexpr Method Row(absl::string_view name, double default_decay = 0,
-                     absl::Span<const absl::string_view> tensor_roles = {}) {
+                     absl::Span<const absl::string_view> tensor_roles = {},
+                     bool takes_layers = false) {
   using C = typename O::Configuration;
   return {name,
           []() -> std::unique_ptr<Config> { return std::make_unique<ConfigOf<C>>(); },
@@ -34,7 +36,8 @@ constexpr Method Row(absl::string_view name, double default_decay = 0,
             return std::make_unique<O>(ValueOf<C>(config), space);
           },
           default_decay,
-          tensor_roles};
+          tensor_roles,
+          takes_layers};
 }
 
 constexpr Method kMethods[] = {
@@ -49,6 +52,7 @@ constexpr Method kMethods[] = {
     Row<Lion>("lion"),
     Row<Lamb>("lamb", /*default_decay=*/0.01),
     Row<Muon>("muon", /*default_decay=*/0.1, Muon::kTensorRoles),
+    Row<Kfac>("kfac", /*default_decay=*/0, /*tensor_roles=*/{}, /*takes_layers=*/true),
 };
 
 }  // namespace

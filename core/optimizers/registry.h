@@ -31,6 +31,8 @@ struct Method {
   double default_decay = 0;
   // Names of the roles that a tensor may have beside the usual one (TensorRole).
   absl::Span<const absl::string_view> tensor_roles = {};
+  // Whether the method steps the layers that the session names, by their statistics.
+  bool takes_layers = false;
 
   // The role of this name; nothing if the method has no such role.
   std::optional<TensorRole> FindRole(absl::string_view role) const;

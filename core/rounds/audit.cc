@@ -65,7 +65,8 @@ absl::Status RoundAudit::CheckWorker(uint32_t index, bool has_part) const {
     return wrong("has left and is kept for no round");
   }
   if (!worker.live && !worker.calls.empty()) return wrong("waits and is not live");
-  if (worker.pending.sequence != 0 && !has_part) return wrong("is pending without a round");
+  if (worker.pending.sequence != 0 && !has_part && !worker.pending.is_statistics)
+    return wrong("is pending without a round");
   if (!worker.calls.empty() && worker.pending.sequence == 0 && !worker.held) {
     return wrong("has a call that waits for nothing");
   }

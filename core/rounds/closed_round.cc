@@ -20,8 +20,8 @@ std::vector<uint32_t> ByWorker(const std::vector<RoundMember>& members) {
 
 }  // namespace
 
-ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double total_weight,
-                  const Configure& config, Missing missing, absl::Time now) {
+ClosedRound Close(OpenRound&& round, OpenStatistics&& statistics, uint64_t serial, uint64_t version,
+                  double total_weight, const Configure& config, Missing missing, absl::Time now) {
   const size_t count = round.members.size();
   ClosedRound closed;
   closed.serial = serial;
@@ -52,6 +52,9 @@ ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double t
     order.trim = static_cast<uint32_t>(aggregation.NumTrimmed(count));
   }
 
+  order.num_statistics = static_cast<uint32_t>(statistics.members.size());
+  order.num_samples = static_cast<double>(statistics.num_samples);
+
   auto record = std::make_shared<VersionRecord>();
   record->version = version;
   record->config_version = config.config_version;
@@ -65,10 +68,13 @@ ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double t
   record->expired_workers = std::move(missing.expired.names);
   record->num_abstained = report.num_abstained;
   record->abstained_workers = std::move(round.abstained.names);
+  record->statistics = std::move(statistics.members);
+  record->installed_inverses = statistics.installed_inverses;
   closed.record = std::move(record);
   closed.places = std::move(round.places);
   closed.bystanders = std::move(round.bystanders);
   closed.abstainers = std::move(round.abstainers);
+  closed.statistics = std::move(statistics.places);
   return closed;
 }
 

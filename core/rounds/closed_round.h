@@ -14,6 +14,7 @@
 #include "core/rounds/event.h"
 #include "core/rounds/expectations.h"
 #include "core/rounds/open_round.h"
+#include "core/rounds/statistics.h"
 
 namespace talweg::core {
 
@@ -22,13 +23,15 @@ struct ClosedRound {
   std::vector<OpenRound::Place> places;  // of the record's members
   std::vector<OpenRound::Bystander> bystanders;
   std::vector<OpenRound::Bystander> abstainers;
+  std::vector<OpenStatistics::Place> statistics;  // of the record's statistics
   StepReport report;
   std::shared_ptr<VersionRecord> record;
   StepOrder order;
 };
 
-// Closes `round`, whose contributions weigh `total_weight`. It makes `version` under `config`.
-ClosedRound Close(OpenRound&& round, uint64_t serial, uint64_t version, double total_weight,
-                  const Configure& config, Missing missing, absl::Time now);
+// Closes `round`, whose contributions weigh `total_weight`, with the statistics that came for it.
+// It makes `version` under `config`.
+ClosedRound Close(OpenRound&& round, OpenStatistics&& statistics, uint64_t serial, uint64_t version,
+                  double total_weight, const Configure& config, Missing missing, absl::Time now);
 
 }  // namespace talweg::core

@@ -46,10 +46,12 @@ void RoundMachine::On(const Contribution& contribution, Effects& effects) {
     return;
   }
   const Worker& worker = workers_[*found];
-  if (!worker.gives_gradients()) {
-    effects.status = MakeError(
-        Reason::kRoleMissing,
-        absl::StrCat("worker \"", contribution.worker, "\" did not join to contribute gradients"));
+  const bool lacks_gradients = !contribution.is_statistics && !worker.gives_gradients();
+  if (lacks_gradients || (contribution.num_samples > 0 && !worker.roles.Has(Role::kStatistics))) {
+    effects.status =
+        MakeError(Reason::kRoleMissing,
+                  absl::StrCat("worker \"", contribution.worker, "\" did not join to contribute ",
+                               lacks_gradients ? "gradients" : "statistics"));
     return;
   }
   const absl::StatusOr<Remembered> remembered = RecallUnless(mutation_, worker, contribution);
@@ -74,6 +76,14 @@ void RoundMachine::On(const Contribution& contribution, Effects& effects) {
                                "header.closes_round");
     return;
   }
+  if (contribution.num_samples > 0 && statistics_.IsFull()) {
+    effects.status =
+        MakeError(Reason::kMemoryQuota,
+                  absl::StrCat("version ", version_ + 1, " has ", OpenStatistics::kMaxMembers,
+                               " statistics already, and takes no more"));
+    return;
+  }
+  if (contribution.is_statistics) return JudgeStatistics(*found, contribution, effects);
   Judge(*found, contribution, effects);
 }
 
@@ -81,7 +91,7 @@ void RoundMachine::Repeat(uint32_t index, const Contribution& contribution, Reme
                           Effects& effects) {
   if (remembered == Remembered::kSettled) return TellSettled(index, contribution, true, effects);
   Worker& worker = workers_[index];
-  if (aggregation().synchronous() && contribution.may_wait) {
+  if (aggregation().synchronous() && contribution.may_wait && !worker.pending.is_statistics) {
     Wait(worker, contribution, true, effects);
     effects.will_not_count = worker.pending.will_not_count;
   } else {
@@ -177,6 +187,7 @@ void RoundMachine::Accept(uint32_t index, const Contribution& contribution, uint
   effects.weight = OpenRound::WeightOf(contribution, staleness, aggregation());
   expectations_.Contributed(worker, version_ + 1);
   worker.pending = {contribution.sequence, contribution.digest, /*will_not_count=*/false};
+  if (contribution.num_samples > 0) AcceptStatistics(contribution, effects);
   round_.Add(index, contribution, effects.weight, staleness, aggregation().reduction, now_);
   CloseIfDue(effects);
   // A round of one takes the gradient as it is.

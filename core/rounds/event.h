@@ -31,11 +31,13 @@ struct Contribution {
   bool finite = false;  // It has no NaN and no infinity.
   uint32_t digest = 0;  // of everything that the worker sent, see PayloadDigest
   std::optional<double> loss = {};
-  float weight = 1;           // finite, > 0
-  bool closes_round = false;  // The round shall close with it, however many have contributed.
-  bool abstains = false;      // There is no gradient: the round shall not wait for this worker.
-  uint64_t ticket = 0;        // names the call that asks, in Released and CallEnded; new, never 0
-  bool may_wait = true;       // If not, the answer is kPending instead of a wait for other workers.
+  float weight = 1;            // finite, > 0
+  bool closes_round = false;   // The round shall close with it, however many have contributed.
+  bool abstains = false;       // There is no gradient: the round shall not wait for this worker.
+  bool is_statistics = false;  // There is no gradient: it brings statistics alone.
+  uint64_t num_samples = 0;    // that its statistics are the mean of; 0: it has no statistics
+  uint64_t ticket = 0;         // names the call that asks, in Released and CallEnded; new, never 0
+  bool may_wait = true;  // If not, the answer is kPending instead of a wait for other workers.
 };
 
 // The schedule and the policy change from the next version on: once the round that is open, if
@@ -46,8 +48,14 @@ struct Configure {
   uint64_t config_version = 1;  // told in the records of the versions that it makes
 };
 
-using Event =
-    std::variant<Join, Heartbeat, Leave, Contribution, CallEnded, Tick, StepTaken, Configure>;
+// Inverses of the factors of version `factors_version` are ready, and the next version is made with
+// them.
+struct InversesReady {
+  uint64_t factors_version = 0;
+};
+
+using Event = std::variant<Join, Heartbeat, Leave, Contribution, CallEnded, Tick, StepTaken,
+                           Configure, InversesReady>;
 
 // One contribution of a version.
 struct RoundMember {
@@ -57,6 +65,16 @@ struct RoundMember {
   uint64_t base_version = 0;
   float weight = 1;  // as counted, stale scaling included
   absl::Time time;   // when it was judged
+};
+
+// Statistics that are part of a version.
+struct StatisticsMember {
+  std::string worker;
+  uint64_t incarnation = 0;
+  uint64_t sequence = 0;
+  uint64_t base_version = 0;
+  uint64_t num_samples = 0;
+  absl::Time time;  // when they were judged
 };
 
 // Which contributions made a version. The state of the version is a function of this record and of
@@ -76,6 +94,11 @@ struct VersionRecord {
   std::vector<std::string> expired_workers;    // at most kMaxLateNames
   uint32_t num_abstained = 0;                  // likewise
   std::vector<std::string> abstained_workers;  // at most kMaxLateNames
+  std::vector<StatisticsMember> statistics;    // in the order of their arrival
+  // The version of the factors whose inverses came for this version; 0: none came.
+  uint64_t installed_inverses = 0;
+  // The version of the factors whose inverses the step used, the oldest of them; 0: none.
+  uint64_t inverse_version = 0;
 };
 
 // What must survive a crash before anybody is told what follows from the event.
@@ -98,8 +121,14 @@ struct VersionMade {
   std::shared_ptr<const VersionRecord> record;
 };
 
-using DurableChange =
-    std::variant<MemberAdmitted, ContributionSettled, ConfigurationAccepted, VersionMade>;
+// Inverses were installed, and version `version` is made with them.
+struct InversesInstalled {
+  uint64_t factors_version = 0;
+  uint64_t version = 0;
+};
+
+using DurableChange = std::variant<MemberAdmitted, ContributionSettled, ConfigurationAccepted,
+                                   VersionMade, InversesInstalled>;
 
 // What follows from an event. If `status` is an error nothing has changed, except what `released`
 // says.
@@ -111,6 +140,7 @@ struct Effects {
   uint64_t incarnation = 0;      // with Join: the one that its worker has now
   bool fold = false;             // its gradient is part of the open round, with this weight:
   float weight = 1;
+  bool takes_statistics = false;              // its statistics are part of the coming version
   std::optional<StepOrder> step;              // take this step, then say StepTaken
   std::vector<Released> released;             // calls that waited
   std::shared_ptr<const VersionRecord> made;  // with StepTaken: the version that was made

@@ -60,8 +60,9 @@ void RoundMachine::CloseIfDue(Effects& effects) {
 void RoundMachine::OrderStep(Effects& effects) {
   double total_weight = round_.weight.Value();
   if (mutation_ == Mutation::kWrongDenominator) total_weight += expectations_.outstanding();
-  closed_ = Close(std::move(round_), expectations_.serial(), version_ + 1, total_weight,
-                  policy_.configuration(), expectations_.MissAtClose(workers_.table()), now_);
+  closed_ = Close(std::move(round_), std::exchange(statistics_, {}), expectations_.serial(),
+                  version_ + 1, total_weight, policy_.configuration(),
+                  expectations_.MissAtClose(workers_.table()), now_);
   if (policy_.close_config_version() != config_version()) {
     closed_->record->close_config_version = policy_.close_config_version();
   }
@@ -102,6 +103,8 @@ void RoundMachine::On(const StepTaken& taken, Effects& effects) {
   closed.report.num_non_finite = taken.num_non_finite;
   closed.report.first_non_finite = taken.first_non_finite;
   closed.report.state_digest = taken.state_digest;
+  closed.report.curvature = taken.curvature;
+  if (taken.curvature != nullptr) closed.record->inverse_version = taken.curvature->inverse_version;
   last_step_ = std::make_shared<const StepReport>(std::move(closed.report));
   ++version_;
   effects.made = closed.record;
@@ -119,6 +122,10 @@ void RoundMachine::On(const StepTaken& taken, Effects& effects) {
   }
   for (const OpenRound::Bystander& bystander : closed.bystanders) {
     SettleBystander(bystander, effects);
+  }
+  for (size_t place = 0; place < closed.statistics.size(); ++place) {
+    if (!closed.statistics[place].is_alone) continue;
+    SettleStatistics(closed.record->statistics[place], closed.statistics[place].digest, effects);
   }
   LetGo(effects);
   if (policy_.BeginNextVersion()) workers_.LookAtAll(now_);
@@ -155,7 +162,10 @@ void RoundMachine::SettleAbstainer(const OpenRound::Bystander& abstainer, Effect
 
 void RoundMachine::SettleBystander(const OpenRound::Bystander& bystander, Effects& effects) {
   Worker& worker = workers_[bystander.index];
-  if (worker.incarnation != bystander.incarnation || worker.pending.sequence == 0) return;
+  if (worker.incarnation != bystander.incarnation || worker.pending.sequence == 0 ||
+      worker.pending.is_statistics) {
+    return;
+  }
   SettlePending(worker, Verdict::kRoundClosed, effects);
 }
 

@@ -97,6 +97,7 @@
 #include "core/rounds/open_round.h"
 #include "core/rounds/policy_in_force.h"
 #include "core/rounds/round_description.h"
+#include "core/rounds/statistics.h"
 #include "core/rounds/worker.h"
 #include "core/rounds/worker_rules.h"
 #include "core/schedules/schedule.h"
@@ -169,6 +170,7 @@ class RoundMachine {
   void On(const Tick& tick, Effects& effects);
   void On(const StepTaken& taken, Effects& effects);
   void On(const Configure& configure, Effects& effects);
+  void On(const InversesReady& ready, Effects& effects);
 
   // --- Workers that come, live and go (attendance.cc).
 
@@ -208,6 +210,15 @@ class RoundMachine {
   void Advise(const Worker& worker, Answer& answer) const;
   void Wait(Worker& worker, const Contribution& contribution, bool repeats, Effects& effects);
 
+  // --- Statistics (statistics.cc).
+
+  // The statistics of a contribution are part of the next version.
+  void AcceptStatistics(const Contribution& contribution, Effects& effects);
+  // A new sequence, with statistics alone.
+  void JudgeStatistics(uint32_t index, const Contribution& contribution, Effects& effects);
+  // Statistics that came alone are part of the version that was made.
+  void SettleStatistics(const StatisticsMember& member, uint32_t digest, Effects& effects);
+
   // --- Versions (round_machine.cc).
 
   void CloseIfDue(Effects& effects);
@@ -239,6 +250,7 @@ class RoundMachine {
   Clocks clocks_;
   Expectations expectations_;
   OpenRound round_;
+  OpenStatistics statistics_;
   std::optional<ClosedRound> closed_;  // while its step is taken
   std::shared_ptr<const StepReport> last_step_;
   RefusalCounts refusals_;

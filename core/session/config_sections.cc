@@ -172,7 +172,7 @@ void SetGroups(SectionValue value, SessionConfig& config) {
   config.groups.reserve(value.entries.size());
   for (SectionValue::Entry& entry : value.entries) {
     config.groups.push_back(
-        {std::move(entry.tensors), ConfigOf<GroupConfig>(ValueOf<GroupConfig>(*entry.fields))});
+        {std::move(entry.key), ConfigOf<GroupConfig>(ValueOf<GroupConfig>(*entry.fields))});
   }
 }
 
@@ -206,6 +206,70 @@ uint64_t GroupBytes(const SessionConfig& config) {
   uint64_t bytes = config.groups.empty() ? 0 : config.group_map->memory_bytes();
   for (const ParameterGroup& group : config.groups) bytes += sizeof(group) + group.tensors.size();
   return bytes;
+}
+
+// ---- layers ----
+
+SectionView ViewLayers(const SessionConfig& config) {
+  SectionView view;
+  view.entries.reserve(config.layers.size());
+  for (const NamedLayer& layer : config.layers) {
+    view.entries.push_back({layer.weight, &layer.config});
+  }
+  return view;
+}
+
+void SetLayers(SectionValue value, SessionConfig& config) {
+  config.layers.clear();
+  config.layers.reserve(value.entries.size());
+  for (SectionValue::Entry& entry : value.entries) {
+    config.layers.push_back(
+        {std::move(entry.key), ConfigOf<LayerConfig>(ValueOf<LayerConfig>(*entry.fields))});
+  }
+}
+
+absl::Status ResolveLayers(SessionConfig& config) {
+  if (!config.layers.empty() && !config.method->takes_layers) {
+    return MakeError(Reason::kFieldOutOfRange,
+                     absl::StrCat("method ", config.method->name, " uses no layers"), "layers");
+  }
+  if (!config.layers.empty() && config.searches()) {
+    return MakeError(Reason::kFieldOutOfRange,
+                     "a session that searches gets no statistics, which layers are for", "layers");
+  }
+  TALWEG_ASSIGN_OR_RETURN(LayerTable table, FindLayers(*config.layout, config.layers));
+  config.layer_table = std::make_shared<const LayerTable>(std::move(table));
+  return absl::OkStatus();
+}
+
+absl::Status CheckAskedLayers(const SessionConfig& config) {
+  if (!config.method->takes_layers || !config.layers.empty()) return absl::OkStatus();
+  return MakeError(Reason::kFieldRequired,
+                   absl::StrCat("method ", config.method->name,
+                                " needs layers: without them every tensor would take its fallback"),
+                   "layers");
+}
+
+absl::Status CheckLayers(const SessionConfig& from, const SessionConfig& to) {
+  const SectionView before = ViewLayers(from);
+  const SectionView after = ViewLayers(to);
+  const auto same = [](const SectionView::Entry& a, const SectionView::Entry& b) {
+    const std::vector<FieldInfo> fields = a.fields->Fields();
+    return a.key == b.key && std::all_of(fields.begin(), fields.end(), [&](const FieldInfo& field) {
+             return a.fields->Get(field.name) == b.fields->Get(field.name);
+           });
+  };
+  if (std::equal(before.entries.begin(), before.entries.end(), after.entries.begin(),
+                 after.entries.end(), same)) {
+    return absl::OkStatus();
+  }
+  return Fixed("a session's layers are fixed", "config.layers");
+}
+
+// The sums and the mean of the statistics that came for the next version.
+uint64_t LayerBytes(const SessionConfig& config) {
+  constexpr uint64_t kBytesPerElement = 2 * sizeof(double) + sizeof(float);
+  return NumStatistics(config.layer_table->layers) * kBytesPerElement;
 }
 
 // ---- search ----
@@ -305,6 +369,7 @@ constexpr Section kSections[] = {
      .default_entry = []() -> std::unique_ptr<Config> {
        return std::make_unique<ConfigOf<GroupConfig>>();
      },
+     .entry_key = "tensors",
      .view = ViewGroups,
      .set = SetGroups,
      .resolve = ResolveGroups,
@@ -312,6 +377,18 @@ constexpr Section kSections[] = {
      .memory_bytes = GroupBytes},
     Plain<&SessionConfig::digests>("digests"),
     SearchSection(),
+    {.name = "layers",
+     .default_entry = []() -> std::unique_ptr<Config> {
+       return std::make_unique<ConfigOf<LayerConfig>>();
+     },
+     .entry_key = "weight",
+     .is_said = [](const SessionConfig& config) { return !config.layers.empty(); },
+     .view = ViewLayers,
+     .set = SetLayers,
+     .resolve = ResolveLayers,
+     .check_asked = CheckAskedLayers,
+     .check_change = CheckLayers,
+     .memory_bytes = LayerBytes},
 };
 
 }  // namespace

@@ -26,7 +26,7 @@ namespace talweg::core {
 // What a section says in a configuration. It borrows from that configuration.
 struct SectionView {
   struct Entry {
-    absl::string_view tensors;
+    absl::string_view key;
     const Config* fields;
   };
   const Config* fields = nullptr;       // Null if the section has none beside those of its kind.
@@ -38,7 +38,7 @@ struct SectionView {
 // What a section is to say in a configuration that is being made.
 struct SectionValue {
   struct Entry {
-    std::string tensors;
+    std::string key;
     std::unique_ptr<Config> fields;
   };
   std::unique_ptr<Config> fields;
@@ -70,6 +70,8 @@ struct Section {
 
   // The fields of an entry with their defaults. Null: the section is no list.
   std::unique_ptr<Config> (*default_entry)() = nullptr;
+  // The name of the field of an entry that says which tensors it is for; it is in no field table.
+  absl::string_view entry_key = "";
 
   // Whether the section says anything. If not, its defaults stand, and neither replies nor saved
   // states have it. Null: it always does.

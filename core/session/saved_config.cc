@@ -37,6 +37,7 @@ void WriteFields(const Config& config, ByteWriter& writer) {
     if (const double* number = std::get_if<double>(&value)) writer.Double(*number);
     if (const Dialect* dialect = std::get_if<Dialect>(&value)) writer.Text(DialectName(*dialect));
     if (const Choice* choice = std::get_if<Choice>(&value)) writer.Text(choice->name);
+    if (const std::string* text = std::get_if<std::string>(&value)) writer.Text(*text);
   }
 }
 
@@ -74,9 +75,13 @@ absl::Status ReadValue(ByteReader& reader, absl::string_view name, size_t kind, 
       value = *dialect;
       return absl::OkStatus();
     }
-    default:
+    case 4:
       TALWEG_RETURN_IF_ERROR(reader.Text(text));
       value = Choice{text};
+      return absl::OkStatus();
+    default:
+      TALWEG_RETURN_IF_ERROR(reader.Text(text));
+      value = text;
       return absl::OkStatus();
   }
 }
@@ -136,7 +141,7 @@ void WriteSection(const SectionView& view, const Section& section, ByteWriter& w
   if (section.default_entry == nullptr) return;
   writer.Uint64(view.entries.size());
   for (const SectionView::Entry& entry : view.entries) {
-    writer.Text(entry.tensors);
+    writer.Text(entry.key);
     WriteFields(*entry.fields, writer);
   }
 }
@@ -163,7 +168,7 @@ absl::Status ReadSection(ByteReader& reader, const Section& section, SectionValu
   for (uint64_t index = 0; index < num_entries; ++index) {
     SectionValue::Entry& entry = value.entries.emplace_back();
     entry.fields = section.default_entry();
-    TALWEG_RETURN_IF_ERROR(reader.Text(entry.tensors));
+    TALWEG_RETURN_IF_ERROR(reader.Text(entry.key));
     TALWEG_RETURN_IF_ERROR(
         ReadFields(reader, absl::StrCat(section.name, "[", index, "]"), *entry.fields));
   }

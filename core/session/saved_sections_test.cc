@@ -13,7 +13,7 @@
 #include "core/session/saved_config.h"
 #include "core/session/saved_config_testing.h"
 #include "core/session/saved_states_testing.h"
-#include "gtest/gtest.h"
+#include "gmock/gmock.h"
 
 namespace talweg::core::saved_bytes {
 namespace {
@@ -59,12 +59,46 @@ struct NamedSections {
   }
 };
 
+// One layer, which a session that searches does not take.
+SessionConfig LayeredConfig() {
+  SessionConfig config = StoryConfig("adam");
+  config.layout = std::make_shared<const Layout>(*Layout::Create({{"w", {3, 2}}, {"b", {3}}}));
+  config.groups.clear();
+  config.method = FindMethod("kfac");
+  config.optimizer = config.method->default_config();
+  config.layers = {{"w", ConfigOf<LayerConfig>({.bias = "b"})}};
+  TALWEG_CHECK(config.Resolve().ok());
+  return config;
+}
+
+// A configuration that says something in that section.
+SessionConfig ConfigThatSays(absl::string_view section) {
+  return section == "layers" ? LayeredConfig() : SearchingConfig();
+}
+
 TEST(SavedConfigTest, EverySectionIsSavedByItsName) {
-  const NamedSections saved(SearchingConfig());
-  ASSERT_EQ(saved.sections.size(), Sections().size());
-  for (size_t index = 0; index < saved.sections.size(); ++index) {
-    EXPECT_EQ(saved.sections[index].first, Sections()[index].name);
+  for (const Section& section : Sections()) {
+    const SessionConfig config = ConfigThatSays(section.name);
+    std::vector<absl::string_view> said;
+    for (const Section& one : Sections()) {
+      if (one.IsSaid(config)) said.push_back(one.name);
+    }
+    const NamedSections saved(config);
+    ASSERT_EQ(saved.sections.size(), said.size());
+    for (size_t index = 0; index < said.size(); ++index) {
+      EXPECT_EQ(saved.sections[index].first, said[index]);
+    }
+    EXPECT_THAT(said, testing::Contains(section.name));
   }
+}
+
+TEST(SavedConfigTest, LayersAreReadAsTheyWereWritten) {
+  const SessionConfig config = LayeredConfig();
+  const auto read = Read(NamedSections(config).bytes(), kStateFormat);
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_TRUE(SameConfig(config, *read));
+  ASSERT_EQ(read->layer_table->layers.size(), 1u);
+  EXPECT_EQ(read->layer_table->layers[0].bias, std::optional<size_t>(1));
 }
 
 // So the state of a session that does not search has not a byte more than it had before there were
@@ -72,7 +106,7 @@ TEST(SavedConfigTest, EverySectionIsSavedByItsName) {
 TEST(SavedConfigTest, ASectionThatSaysNothingIsNotSaved) {
   for (const SavedStory& story : SavedStories()) {
     const NamedSections saved(story.config());
-    EXPECT_EQ(saved.sections.size(), Sections().size() - 1);
+    EXPECT_EQ(saved.sections.size(), Sections().size() - 2);
     EXPECT_EQ(saved.sections.back().first, "digests");
   }
 }
@@ -126,7 +160,7 @@ TEST(SavedConfigTest, AnUnknownSectionIsRefusedByName) {
 
 TEST(SavedConfigTest, ASectionThatIsThereTwiceIsRefused) {
   for (const Section& section : Sections()) {
-    NamedSections saved(SearchingConfig());
+    NamedSections saved(ConfigThatSays(section.name));
     const auto found = std::find_if(saved.sections.begin(), saved.sections.end(),
                                     [&](const auto& named) { return named.first == section.name; });
     ASSERT_NE(found, saved.sections.end());
@@ -138,10 +172,13 @@ TEST(SavedConfigTest, ASectionThatIsThereTwiceIsRefused) {
 }
 
 TEST(SavedConfigTest, ASectionMustEndWhereItsSizeSays) {
-  for (size_t index = 0; index < Sections().size(); ++index) {
+  for (const Section& section : Sections()) {
     for (const bool longer : {false, true}) {
-      NamedSections saved(SearchingConfig());
-      std::string& body = saved.sections[index].second;
+      NamedSections saved(ConfigThatSays(section.name));
+      std::string& body =
+          std::find_if(saved.sections.begin(), saved.sections.end(), [&](const auto& named) {
+            return named.first == section.name;
+          })->second;
       longer ? body.push_back('\0') : body.pop_back();
       EXPECT_EQ(ReasonName(Read(saved.bytes(), kStateFormat).status()), "STATE_CORRUPT");
     }

@@ -115,6 +115,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Load(absl::string_view bytes, 
   }
   auto parameters = std::make_shared<Parameters>(num_elements);
   auto session = std::make_unique<Session>(std::move(config), /*history=*/1, parameters);
+  session->inverses_time_ = now;
   TALWEG_RETURN_IF_ERROR(reader.Uint64(session->config_version_));
   TALWEG_RETURN_IF_ERROR(session->searches() ? session->LoadSearch(reader, format, now, history)
                                              : session->LoadRounds(reader, format, now, history));

@@ -41,6 +41,11 @@ Session::Session(SessionConfig config, uint64_t history, std::shared_ptr<Paramet
       stepper_(config_, *parameters_),
       round_(config_.aggregation.value(), num_elements()) {
   TALWEG_CHECK(parameters_->values.size() == num_elements() && config_.group_map != nullptr);
+  if (config_.takes_statistics()) {
+    const uint64_t size = NumStatistics(config_.layer_table->layers);
+    statistics_ = std::make_unique<RoundGradient>(AggregationConfig(), size);
+    statistics_map_ = MapOfOne(size);
+  }
   if (!config_.searches()) {
     rounds_.emplace(history,
                     Configure{config_.schedule, config_.aggregation.value(), config_version_});
@@ -53,7 +58,7 @@ Session::Session(SessionConfig config, uint64_t history, std::shared_ptr<Paramet
 
 // --- Decisions.
 
-absl::Status Session::Prepare(bool has_weight, AllocateParameters allocate) {
+absl::Status Session::Prepare(bool has_weight, AllocateParameters allocate, bool has_statistics) {
   TALWEG_RETURN_IF_ERROR(CheckSearches(false));
   const AggregationConfig& aggregation = config_.aggregation.value();
   if (has_weight && !aggregation.takes_weights()) {
@@ -64,9 +69,9 @@ absl::Status Session::Prepare(bool has_weight, AllocateParameters allocate) {
   if (next_parameters_ == nullptr) {
     TALWEG_ASSIGN_OR_RETURN(next_parameters_, allocate());
   }
-  if (!aggregation.folds()) return absl::OkStatus();
   try {
-    round_.Prepare();
+    if (has_statistics) statistics_->Prepare();
+    if (aggregation.folds()) round_.Prepare();
   } catch (const std::bad_alloc&) {
     return MakeError(Reason::kMemoryQuota, "the system has no memory for a round");
   }
@@ -75,11 +80,16 @@ absl::Status Session::Prepare(bool has_weight, AllocateParameters allocate) {
 
 Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
   Contribution& contribution = input.contribution;
-  const bool abstains = contribution.abstains;
-  contribution.finite = abstains || input.gradient->finite();
-  contribution.digest = PayloadDigest(abstains ? 0 : input.gradient->Digest(),
-                                      contribution.base_version, input.losses, contribution.weight,
-                                      input.is_difference, contribution.closes_round, abstains);
+  const bool has_gradient = input.gradient != nullptr;
+  const bool has_statistics = input.statistics != nullptr;
+  TALWEG_CHECK(has_gradient != (contribution.abstains || contribution.is_statistics));
+  contribution.num_samples = has_statistics ? input.statistics->shape().num_samples : 0;
+  contribution.finite = (!has_gradient || input.gradient->finite()) &&
+                        (!has_statistics || input.statistics->finite());
+  contribution.digest = PayloadDigest(
+      has_gradient ? input.gradient->Digest() : 0, contribution.base_version, input.losses,
+      contribution.weight, input.is_difference, contribution.closes_round, contribution.abstains,
+      has_statistics ? std::optional(input.statistics->Digest()) : std::nullopt);
   if (!input.losses.empty()) contribution.loss = input.losses.front();
 
   const bool is_first = rounds_->num_folded() == 0;
@@ -87,11 +97,16 @@ Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
   Effects& effects = outcome.effects;
   if (!contribution.finite && effects.answer.has_value() && !effects.answer->replayed &&
       effects.answer->verdict == Verdict::kRejectedNonFinite) {
-    effects.answer->fault = FaultOf(*input.gradient);
+    effects.answer->fault = FaultOf(input);
   }
   // A round of one contribution steps with that gradient as it is. A refused contribution may also
   // close a round, which consists of other contributions then.
   const bool is_whole_round = is_first && effects.step.has_value();
+  if (effects.takes_statistics) {
+    // The staging that `ready` stands in lives until the statistics are folded.
+    statistics_->Add({input.statistics, input.statistics->ready().get()},
+                     static_cast<float>(contribution.num_samples));
+  }
   std::unique_ptr<SingleContribution> single;
   if (effects.fold || is_whole_round) {
     if (input.is_difference) {
@@ -114,11 +129,22 @@ Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
     if (outcome.work == nullptr) outcome.work = std::make_unique<Work>();
     round_.AddFoldStage(*outcome.work);
   }
+  if (effects.takes_statistics && !effects.step.has_value()) {
+    if (outcome.work == nullptr) outcome.work = std::make_unique<Work>();
+    statistics_->AddFoldStage(*outcome.work);
+  }
   if (outcome.work != nullptr) Begin(*outcome.work, SessionPart::kRoundSums, Access::kChanges);
   return outcome;
 }
 
-GradientFault Session::FaultOf(const StagedGradient& gradient) const {
+GradientFault Session::FaultOf(const ContributionInput& input) const {
+  if (input.gradient == nullptr || input.gradient->finite()) {
+    const size_t layer = input.statistics->FirstNonFiniteLayer();
+    return {.tensor = config_.layers[layer].weight,
+            .may_have_overflowed = input.statistics->sent().is_narrow(),
+            .in_statistics = true};
+  }
+  const StagedGradient& gradient = *input.gradient;
   const size_t element = gradient.FirstNonFinite();
   const absl::Span<const uint64_t> offsets = config_.layout->offsets();
   const auto after = std::upper_bound(offsets.begin(), offsets.end(), element);
@@ -192,11 +218,24 @@ std::unique_ptr<Work> Session::BeginStep(const StepOrder& order, GradientSource&
                                          std::unique_ptr<Work> work) {
   TALWEG_CHECK(!open_step_.has_value() && next_parameters_ != nullptr);
   if (work == nullptr) work = std::make_unique<Work>();
-  OpenStep& step = open_step_.emplace(
-      OpenStep{&source, std::move(single), std::move(next_parameters_), work.get(), {}});
+  OpenStep& step = open_step_.emplace(OpenStep{&source,
+                                               std::move(single),
+                                               std::move(next_parameters_),
+                                               work.get(),
+                                               {},
+                                               order.num_statistics,
+                                               order.num_samples});
   step.to->version = order.number;
   Begin(*work, SessionPart::kSlots, Access::kChanges);
-  stepper_.AddStages(order, source, *parameters_, *step.to, *work);
+  if (order.num_statistics > 0) {
+    StepOrder of_statistics;
+    of_statistics.number = order.number;
+    of_statistics.contributors = order.num_statistics;
+    of_statistics.total_weight = order.num_samples;
+    statistics_->AddStages(of_statistics, statistics_map_, *work);
+  }
+  stepper_.AddStages(order, source, order.num_statistics > 0 ? statistics_.get() : nullptr,
+                     *parameters_, *step.to, *work);
   if (measures_ != nullptr) {
     work->AddShards(num_elements(), [this, to = step.to](Shard shard) {
       measures_->Measure(shard, to->values.span());
@@ -246,13 +285,41 @@ Ended Session::End(const Work& work, absl::Time now) {
   OpenStep step = *std::move(open_step_);
   open_step_.reset();
   step.source->Release();
+  if (step.num_statistics > 0) statistics_->Release();
   parameters_ = std::move(step.to);
   Ended ended{stepper_.Result(*parameters_), {}};
+  ended.step->curvature = CurvatureOf(step, now);
   if (step.digest != nullptr) ended.step->state_digest = step.digest->sha256;
   if (search_.has_value()) return EndSearchStep(*ended.step, now);
   ended.effects = rounds_->Handle(*ended.step, now);
   FollowPolicy();
+  if (!is_refreshing_) ended.refresh = stepper_.BeginRefresh();
+  if (ended.refresh != nullptr) {
+    is_refreshing_ = true;
+    refresh_begun_ = now;
+  }
   return ended;
+}
+
+std::shared_ptr<const CurvatureNumbers> Session::CurvatureOf(const OpenStep& step, absl::Time now) {
+  std::optional<CurvatureNumbers> numbers = stepper_.CurvatureReport();
+  if (!numbers.has_value()) return nullptr;
+  // Inverses that the step itself made.
+  if (numbers->inverse_version > 0 && numbers->inverse_age_steps == 0) inverses_time_ = now;
+  if (numbers->inverse_version > 0) {
+    numbers->inverse_age_seconds = std::max(0.0, absl::ToDoubleSeconds(now - inverses_time_));
+  }
+  numbers->num_statistics = step.num_statistics;
+  numbers->num_samples = step.num_samples;
+  return std::make_shared<const CurvatureNumbers>(*numbers);
+}
+
+Outcome Session::Install(InverseRefresh& refresh, absl::Time now) {
+  TALWEG_CHECK(is_refreshing_ && !open_step_.has_value());
+  is_refreshing_ = false;
+  if (!stepper_.Install(refresh)) return {};
+  inverses_time_ = refresh_begun_;
+  return {rounds_->Handle(InversesReady{refresh.factors_version()}, now), nullptr};
 }
 
 // --- Points.

@@ -38,6 +38,7 @@
 #include "core/session/session_config.h"
 #include "core/session/staged_gradient.h"
 #include "core/session/state_digest.h"
+#include "core/session/statistics.h"
 #include "core/session/stepper.h"
 #include "core/session/work.h"
 
@@ -49,8 +50,10 @@ struct ContributionInput {
   std::vector<double> losses = {};  // the first loss counts
   // The worker sent the sum of its own steps, which is the negative of a gradient.
   bool is_difference = false;
-  // As it was sent, and measured. Null if the worker abstains.
+  // As it was sent, and measured. Null if the worker abstains, or sends statistics alone.
   std::shared_ptr<StagedGradient> gradient = nullptr;
+  // Ready; null if there are none.
+  std::shared_ptr<StagedStatistics> statistics = nullptr;
   // The caller needs `gradient` back when the work has ended, so the gradient is folded at once.
   bool returns_gradient = false;
 };
@@ -75,6 +78,8 @@ struct Ended {
   std::optional<StepTaken> step;  // set if a version was made
   Effects effects;
   std::unique_ptr<SearchEffects> search = nullptr;  // as in Outcome
+  // Inverses to be computed beside the steps, for Install; null if none are due.
+  std::unique_ptr<InverseRefresh> refresh = nullptr;
 };
 
 // Thread-compatible.
@@ -91,7 +96,8 @@ class Session {
   // a weight and the reduction uses no weights, with MEMORY_QUOTA if the system has no memory, and
   // with the error of `allocate`.
   using AllocateParameters = absl::FunctionRef<absl::StatusOr<std::shared_ptr<Parameters>>()>;
-  absl::Status Prepare(bool has_weight, AllocateParameters allocate);
+  // `has_statistics` asks for what these need, too.
+  absl::Status Prepare(bool has_weight, AllocateParameters allocate, bool has_statistics = false);
 
   // Frees the vector of the next version, unless a round is open.
   void ReleaseUnusedMemory();
@@ -124,6 +130,11 @@ class Session {
   // round has closed. `history` 0 stands for the current history. Fails with HISTORY_CHANGED, and
   // with FIELD_IMMUTABLE as CheckLiveChange does. If nothing differs, nothing changes.
   Reconfigured Reconfigure(uint64_t history, const SessionConfig& config, absl::Time now);
+
+  // Takes the inverses of `refresh`, which came from Ended and is over, into use: the next version
+  // is made with them, unless newer ones are there. One refresh is under way at a time, and the
+  // next one is begun only when this one was installed.
+  Outcome Install(InverseRefresh& refresh, absl::Time now);
 
   // Folds the contributions that the open round has not folded yet; null if there are none.
   std::unique_ptr<Work> BeginFold();
@@ -207,10 +218,14 @@ class Session {
     std::shared_ptr<Parameters> to;
     const Work* work;                     // the work that takes the step
     std::shared_ptr<StateDigest> digest;  // null: the step computes none
+    uint32_t num_statistics;              // of the step's order
+    double num_samples;
   };
 
-  // Where a gradient that is not finite is not.
-  GradientFault FaultOf(const StagedGradient& gradient) const;
+  // Where a gradient, or statistics, are not finite.
+  GradientFault FaultOf(const ContributionInput& input) const;
+  // What to tell of the curvature that a step used; null if its method uses none.
+  std::shared_ptr<const CurvatureNumbers> CurvatureOf(const OpenStep& step, absl::Time now);
   ConfigureSearch SearchConfiguration(const SessionConfig& config) const;
   // What follows from what the search decided (session_search.cc).
   Outcome Follow(SearchEffects decided);
@@ -237,6 +252,12 @@ class Session {
   std::shared_ptr<const Parameters> parameters_;  // of the current version
   Stepper stepper_;
   RoundGradient round_;
+  // Only if contributions may bring statistics: the sums of those for the next version.
+  std::unique_ptr<RoundGradient> statistics_;
+  std::shared_ptr<const GroupMap> statistics_map_;
+  bool is_refreshing_ = false;  // An InverseRefresh was handed out and has not come back.
+  absl::Time refresh_begun_;    // when it was handed out
+  absl::Time inverses_time_;    // when the inverses in use were begun
   // Only if the session searches.
   std::unique_ptr<LossEstimate> estimate_;
   std::unique_ptr<ParameterMeasures> measures_;

@@ -28,7 +28,7 @@ bool SameSection(const SectionView& a, const SectionView& b) {
          SameFields(a.kind_fields, b.kind_fields) &&
          std::equal(a.entries.begin(), a.entries.end(), b.entries.begin(), b.entries.end(),
                     [](const SectionView::Entry& x, const SectionView::Entry& y) {
-                      return x.tensors == y.tensors && SameFields(x.fields, y.fields);
+                      return x.key == y.key && SameFields(x.fields, y.fields);
                     });
 }
 
@@ -73,7 +73,7 @@ absl::Status SessionConfig::CheckAsked() const {
 }
 
 ParameterSpace SessionConfig::Space() const {
-  ParameterSpace space{layout, {}};
+  ParameterSpace space{layout, {}, layer_table->layers};
   if (method->tensor_roles.empty()) return space;
   std::vector<TensorRole> role_of_group = {kUsualRole};
   for (const ParameterGroup& group : groups) {

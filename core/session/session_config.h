@@ -16,6 +16,7 @@
 #include "core/rounds/aggregation_config.h"
 #include "core/schedules/schedule.h"
 #include "core/search/search_config.h"
+#include "core/session/layer_config.h"
 #include "core/session/parameter_groups.h"
 
 namespace talweg::core {
@@ -70,10 +71,12 @@ struct SessionConfig {
   std::vector<ParameterGroup> groups = {};
   ConfigOf<DigestConfig> digests = {};
   ConfigOf<SearchConfig> search = {};
-  std::shared_ptr<const GroupMap> group_map = {};  // of `groups` over `layout`
+  std::vector<NamedLayer> layers = {};
+  std::shared_ptr<const GroupMap> group_map = {};      // of `groups` over `layout`
+  std::shared_ptr<const LayerTable> layer_table = {};  // of `layers` in `layout`
 
-  // Checks what no field can say alone, and makes `group_map`. Fails with FIELD_OUT_OF_RANGE,
-  // naming the field ("groups[1].fallback").
+  // Checks what no field can say alone, and makes `group_map` and `layer_table`. Fails with
+  // FIELD_OUT_OF_RANGE, naming the field ("groups[1].fallback").
   absl::Status Resolve();
 
   // Checks what a client may not ask for, although a saved state may say it, because earlier
@@ -86,6 +89,8 @@ struct SessionConfig {
   // How many elements of the parameters are in no frozen group. Only after Resolve.
   uint64_t NumTrained() const;
   bool searches() const { return search.value().searches(); }
+  // Whether contributions may bring statistics. Only after Resolve.
+  bool takes_statistics() const { return !layer_table->layers.empty(); }
 
   // Bytes that the session needs: slots, two versions of the parameters, one staged gradient, sums
   // of gradients and the average if they are kept, the groups and their map, the names and shapes

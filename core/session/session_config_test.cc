@@ -27,7 +27,7 @@ SectionValue CopyOf(const SectionView& view) {
   value.kind = view.kind;
   if (view.kind_fields != nullptr) value.kind_fields = view.kind_fields->Clone();
   for (const SectionView::Entry& entry : view.entries) {
-    value.entries.push_back({std::string(entry.tensors), entry.fields->Clone()});
+    value.entries.push_back({std::string(entry.key), entry.fields->Clone()});
   }
   return value;
 }

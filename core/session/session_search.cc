@@ -19,7 +19,11 @@ absl::Status Session::CheckSearches(bool searches) const {
 }
 
 absl::StatusOr<Roles> Session::CheckRoles(Roles roles) const {
-  if (roles.empty()) return searches() ? Roles{Role::kSearch} : Roles{Role::kGradient};
+  if (roles.empty()) {
+    if (searches()) return Roles{Role::kSearch};
+    return config_.takes_statistics() ? Roles{Role::kGradient, Role::kStatistics}
+                                      : Roles{Role::kGradient};
+  }
   const bool fits = searches() ? roles == Roles{Role::kSearch} : !roles.Has(Role::kSearch);
   if (fits) return roles;
   return MakeError(Reason::kWrongMethod,

@@ -97,7 +97,8 @@ uint32_t StagedGradient::Digest() const {
 
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
                        absl::Span<const double> losses, float weight, bool is_difference,
-                       bool closes_round, bool abstains) {
+                       bool closes_round, bool abstains,
+                       std::optional<uint32_t> statistics_digest) {
   ChecksumWriter writer;
   writer.Uint32(gradient_digest);
   writer.Uint64(base_version);
@@ -107,6 +108,10 @@ uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
   if (is_difference) writer.Byte(1);
   if (closes_round) writer.Byte(2);
   if (abstains) writer.Byte(3);
+  if (statistics_digest.has_value()) {
+    writer.Byte(4);
+    writer.Uint32(*statistics_digest);
+  }
   return writer.checksum();
 }
 

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -70,10 +71,11 @@ class StagedGradient {
 
 // The digest of a whole contribution. A repeat must agree with the first contribution in all of
 // these arguments. Losses, NaN among them, are compared by their bits. An abstention has no
-// gradient; its `gradient_digest` is 0.
+// gradient, and neither have statistics that come alone: their `gradient_digest` is 0.
+// `statistics_digest` is that of the statistics, if there are any.
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
                        absl::Span<const double> losses, float weight = 1,
-                       bool is_difference = false, bool closes_round = false,
-                       bool abstains = false);
+                       bool is_difference = false, bool closes_round = false, bool abstains = false,
+                       std::optional<uint32_t> statistics_digest = std::nullopt);
 
 }  // namespace talweg::core

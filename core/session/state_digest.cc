@@ -102,17 +102,24 @@ void AddDigestStages(uint64_t version, std::shared_ptr<const Parameters> paramet
   const auto add_run = [](OpenVector& vector, size_t begin) {
     if (begin < vector.bytes.size()) vector.hasher.Add(vector.bytes.substr(begin, kRunBytes));
   };
+  // The stages before may give a slot other memory of the same size.
+  const auto find_again = [vectors, parameters, &stepper] {
+    *vectors = VectorsOf(*parameters, stepper);
+  };
   if (longest <= kSmallBytes) {
     work.Add({[] { return size_t{1}; },
               [vectors, parameters, add_run](size_t) {
                 for (OpenVector& vector : *vectors) add_run(vector, 0);
-              }});
+              },
+              find_again});
   } else {
     for (size_t begin = 0; begin < longest; begin += kRunBytes) {
-      work.Add({[vectors] { return vectors->size(); },
-                [vectors, parameters, add_run, begin](size_t index) {
-                  add_run((*vectors)[index], begin);
-                }});
+      Work::Stage stage = {[vectors] { return vectors->size(); },
+                           [vectors, parameters, add_run, begin](size_t index) {
+                             add_run((*vectors)[index], begin);
+                           }};
+      if (begin == 0) stage.begin = find_again;
+      work.Add(std::move(stage));
     }
   }
   work.Add({[] { return size_t{0}; },

@@ -56,14 +56,22 @@ Stepper::GroupStep Stepper::GroupStepOf(size_t group, double learning_rate) cons
   const double max_value =
       settings.max_value > 0 ? settings.max_value : config_.clipping.value().max_value;
   if (max_value > 0) step.preparation.max_value = ToFloat(max_value);
-  step.preparation.decay = ToFloat(decay.coupled * settings.decay_factor);
+  step.rates.coupled = FiniteProduct(decay.coupled, settings.decay_factor);
+  step.preparation.decay = ToFloat(step.rates.coupled);
   return step;
 }
 
-void Stepper::AddStages(const StepOrder& order, GradientSource& source, const Parameters& from,
-                        Parameters& to, Work& work) {
-  source.AddStages(order, config_.group_map, work);
+void Stepper::AddStages(const StepOrder& order, GradientSource& source, GradientSource* statistics,
+                        const Parameters& from, Parameters& to, Work& work) {
   optimizer_->BeginStep(order.number);
+  if (statistics != nullptr) {
+    Curvature& curvature = *optimizer_->curvature();
+    curvature.BeginAverage();
+    work.AddShards(curvature.num_statistics(), [&curvature, statistics](Shard shard) {
+      curvature.AverageShard(shard, statistics->gradient().values());
+    });
+  }
+  source.AddStages(order, config_.group_map, work);
   const size_t num_elements = to.values.size();
   const size_t num_passes = optimizer_->NumPasses();
   const absl::Span<const float> old_values = from.values.span();
@@ -170,6 +178,17 @@ StepTaken Stepper::Result(const Parameters& made) const {
     taken.num_non_finite += num_non_finite_[block];
   }
   return taken;
+}
+
+std::optional<CurvatureNumbers> Stepper::CurvatureReport() const {
+  if (optimizer_->curvature() == nullptr) return std::nullopt;
+  return optimizer_->CurvatureReport();
+}
+
+std::unique_ptr<InverseRefresh> Stepper::BeginRefresh() {
+  const Curvature* curvature = optimizer_->curvature();
+  if (curvature == nullptr || !curvature->WantsRefresh()) return nullptr;
+  return optimizer_->TakeRefresh();
 }
 
 void Stepper::Lookahead(double learning_rate, Shard shard, absl::Span<const float> from,

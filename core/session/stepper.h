@@ -11,6 +11,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/base/aligned_buffer.h"
@@ -38,17 +39,26 @@ class Stepper {
 
   // Adds to `work` the stages of `source`, and behind them the stages of the step that `order` asks
   // for. The step reads `from`, which is not written to, and writes `to`, which nobody else reads.
-  // All arguments outlive the work.
+  // `statistics` is null if there are none; the stages that make it are in `work` already. All
+  // arguments outlive the work.
   //
   //   stage   what one piece is
+  //   average a shard of the statistics; only if there are statistics
   //   apply   a shard: clip, coupled decay, the method
   //   pass    a task of the method, such as one tensor; only if the method looks at whole tensors
   //   finish  a shard: update norm and average, after the passes; without passes, part of apply
-  void AddStages(const StepOrder& order, GradientSource& source, const Parameters& from,
-                 Parameters& to, Work& work);
+  void AddStages(const StepOrder& order, GradientSource& source, GradientSource* statistics,
+                 const Parameters& from, Parameters& to, Work& work);
   // The norms and the clipping of the step that has ended and made `made`, and which of its
   // elements are not finite.
   StepTaken Result(const Parameters& made) const;
+
+  // What to tell of the curvature that the last step used; nothing if the method uses none.
+  std::optional<CurvatureNumbers> CurvatureReport() const;
+  // Begins a refresh of the method's inverses beside the steps; null if none is due.
+  std::unique_ptr<InverseRefresh> BeginRefresh();
+  // As Curvature::Install.
+  bool Install(InverseRefresh& refresh) { return optimizer_->curvature()->Install(refresh); }
 
   bool HasLookahead() const { return optimizer_->HasLookahead(); }
   // Writes to `to` the point at which the gradient of the coming step is to be taken, if that step

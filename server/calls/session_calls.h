@@ -24,6 +24,7 @@
 #include "core/session/session.h"
 #include "core/session/staged_gradient.h"
 #include "core/session/state_digest.h"
+#include "core/session/statistics.h"
 
 namespace talweg::server {
 
@@ -82,6 +83,11 @@ struct StepInput {
   bool has_weight = false;  // whether the contribution brought a weight
   // The gradient if it is staged already, instead of `gradient`; null if the host is to stage it.
   std::shared_ptr<core::StagedGradient> staged = nullptr;
+  // What the contribution says of its statistics, if it has any, and their numbers, which must live
+  // as those of the gradient; or the statistics if they are staged already.
+  std::optional<core::StatisticsShape> statistics_shape = std::nullopt;
+  core::EncodedVector statistics = {};
+  std::shared_ptr<core::StagedStatistics> staged_statistics = nullptr;
   // Whether the answer needs the lookahead.
   bool wants_lookahead = false;
   // Called at most once, before the answer, if the call is parked: the bytes of the gradient are

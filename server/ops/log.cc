@@ -120,6 +120,11 @@ void LogGivenUp(absl::string_view session_id, uint64_t version, uint64_t num_non
       std::string(session_id), version, num_non_finite);
 }
 
+void LogBackgroundPool(size_t num_threads, bool is_idle_priority, absl::string_view kernels) {
+  spdlog::info("inverses are computed on {} threads {}, by OpenBLAS's kernels for {}", num_threads,
+               is_idle_priority ? "of idle priority" : "of low priority", std::string(kernels));
+}
+
 void LogRefusal(const absl::Status& status) {
   if (!spdlog::should_log(spdlog::level::debug)) return;
   spdlog::debug("refused, {}: {}", core::ReasonName(status), std::string(status.message()));

@@ -27,6 +27,8 @@ void LogNonFinite(absl::string_view session_id, uint64_t version, uint64_t num_e
                   uint64_t first);
 // A search gives generations up: from this version on no pair counts.
 void LogGivenUp(absl::string_view session_id, uint64_t version, uint64_t num_non_finite);
+// The threads for inverses beside the steps have begun. `kernels` names those of the BLAS.
+void LogBackgroundPool(size_t num_threads, bool is_idle_priority, absl::string_view kernels);
 void LogRefusal(const absl::Status& status);  // at level debug
 // At level debug: the method, code and reason, seconds, bytes.
 void LogCallEnded(absl::string_view method, const absl::Status& status, absl::Duration elapsed,

@@ -17,10 +17,12 @@ using core::MakeError;
 using core::Reason;
 
 struct StreamMachine::Staging {
-  Staging(MemoryBudget::Reservation granted, uint64_t num_elements)
-      : memory(std::move(granted)), gradient(num_elements) {}
+  Staging(MemoryBudget::Reservation granted, uint64_t num_bytes, uint64_t num_elements)
+      : memory(std::move(granted)), bytes(num_bytes), gradient(num_elements) {}
   MemoryBudget::Reservation memory;
+  uint64_t bytes;
   core::StagedGradient gradient;
+  std::unique_ptr<core::StagedStatistics> statistics;  // null: the contribution has none
 };
 
 bool StreamMachine::TakesFrames() const {
@@ -64,16 +66,47 @@ absl::Status StreamMachine::TakeHeader(const v1::StreamHeader& header) {
   // Before its shape is judged: a worker of a lost history may well have another layout.
   TALWEG_RETURN_IF_ERROR(session_->CheckHistory(header.header().history()));
   TALWEG_ASSIGN_OR_RETURN(reply_spec_, StreamReplyFromProto(header.reply()));
+  absl::StatusOr<std::optional<core::StatisticsShape>> shape =
+      StatisticsShapeOf(header.header(), *session_->layers());
+  if (!shape.ok()) return core::PrefixField(shape.status(), "header");
+  const uint64_t num_statistics =
+      shape->has_value() ? (*shape)->NumSent(session_->layers()->layers) : 0;
   const bool abstains = header.header().abstain();
-  TALWEG_RETURN_IF_ERROR(assembler_.Open(abstains ? 0 : session_->num_elements()));
+  TALWEG_RETURN_IF_ERROR(assembler_.Open(
+      NumGradientElements(header.header(), session_->num_elements()), num_statistics));
   header_ = header.header();
+  statistics_shape_ = *std::move(shape);
   phase_ = Phase::kOpen;
   world_.memory.StopWatching();
+  // What was granted may be too little for these statistics.
+  if (staging_ != nullptr && staging_->bytes < BytesNeeded()) staging_.reset();
   if (first) {
     session_->AwaitMade();
-  } else if (staging_ == nullptr && grant_is_out_ && !abstains) {
-    AskForMemory();  // for what it gave up at rest
+  } else if (staging_ != nullptr) {
+    return PlaceStatistics();
+  } else if (grant_is_out_ && !abstains) {
+    AskForMemory();  // for what it gave up
   }
+  return absl::OkStatus();
+}
+
+uint64_t StreamMachine::BytesNeeded() const {
+  const uint64_t gradient = session_->num_elements() * sizeof(float);
+  if (phase_ != Phase::kOpen || !statistics_shape_.has_value()) return gradient;
+  return gradient +
+         core::StagedStatistics::MemoryBytes(session_->layers()->layers, *statistics_shape_);
+}
+
+absl::Status StreamMachine::PlaceStatistics() {
+  staging_->statistics.reset();
+  if (!statistics_shape_.has_value()) return absl::OkStatus();
+  try {
+    staging_->statistics =
+        std::make_unique<core::StagedStatistics>(session_->layers(), *statistics_shape_);
+  } catch (const std::bad_alloc&) {
+    return MakeError(Reason::kMemoryQuota, "the system has no memory for the statistics");
+  }
+  staging_->statistics->sent().Begin(staging_->statistics->map_of_sent());
   return absl::OkStatus();
 }
 
@@ -81,8 +114,8 @@ absl::Status StreamMachine::TakeChunk(const v1::Chunk& chunk) {
   ShowLife();
   core::StagedGradient& gradient = staging_->gradient;
   if (assembler_.next_element() == 0) gradient.Begin(session_->group_map());
-  TALWEG_ASSIGN_OR_RETURN(const core::EncodedVector numbers, assembler_.Add(chunk));
-  gradient.Append(numbers);
+  TALWEG_ASSIGN_OR_RETURN(const ContributionAssembler::Numbers numbers, assembler_.Add(chunk));
+  (numbers.are_statistics ? staging_->statistics->sent() : gradient).Append(numbers.numbers);
   return absl::OkStatus();
 }
 
@@ -110,18 +143,28 @@ void StreamMachine::SessionMade(const absl::Status& made) {
 void StreamMachine::AskForMemory() {
   if (asking_) return;
   asking_ = true;
-  const absl::Status asked = world_.memory.Ask(session_->num_elements() * sizeof(float));
+  asked_bytes_ = BytesNeeded();
+  const absl::Status asked = world_.memory.Ask(asked_bytes_);
   if (!asked.ok()) world_.output.End(asked);
 }
 
 void StreamMachine::Granted(MemoryBudget::Reservation memory) {
   asking_ = false;
   try {
-    staging_ = std::make_shared<Staging>(std::move(memory), session_->num_elements());
+    staging_ = std::make_shared<Staging>(std::move(memory), asked_bytes_, session_->num_elements());
     staging_->gradient.Begin(session_->group_map());
   } catch (const std::bad_alloc&) {
     return world_.output.End(
         MakeError(Reason::kMemoryQuota, "the system has no memory for a contribution"));
+  }
+  if (phase_ == Phase::kOpen) {
+    // The header may have come while the memory was asked for.
+    if (asked_bytes_ < BytesNeeded()) {
+      staging_.reset();
+      return AskForMemory();
+    }
+    const absl::Status placed = PlaceStatistics();
+    if (!placed.ok()) return world_.output.End(placed);
   }
   SendGrant();
   // While an abstention is judged there is nothing to put there either; and the worker that its
@@ -149,9 +192,12 @@ void StreamMachine::StepIfWhole() {
   if (phase_ != Phase::kWhole || replying_) return;
   phase_ = Phase::kJudging;
   StepInput input = InputOf(header_, reply_spec_);
-  if (!header_.abstain()) {
+  if (!header_.abstain() && !header_.statistics().alone()) {
     input.staged = {staging_, &staging_->gradient};
     input.is_difference = assembler_.is_difference();
+  }
+  if (statistics_shape_.has_value()) {
+    input.staged_statistics = {staging_, staging_->statistics.get()};
   }
   session_->Step(std::move(input));
   Rest();

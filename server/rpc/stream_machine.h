@@ -8,9 +8,10 @@
 // Memory for the gradient is asked for with the first header, and the grant tells the client that
 // it is there. A stream that has memory and nothing to put there (at rest, and while its
 // contribution is judged) gives it up as soon as others wait for memory. It asks again with the
-// next header; its client need not know, for its grant stays good, and the frames that follow wait
-// until the memory is there. A worker that abstains sends no chunks: its commit needs neither
-// memory nor a grant, and a grant that it has stays good for its next contribution.
+// next header, and so does a stream whose next header brings more statistics than it has memory
+// for; its client need not know, for its grant stays good, and the frames that follow wait until
+// the memory is there. A worker that abstains sends no chunks: its commit needs neither memory nor
+// a grant, and a grant that it has stays good for its next contribution.
 //
 // The machine has no thread, clock or socket. It asks the interfaces below for what it needs, and
 // an answer that takes time comes as a call of the machine. One thread at a time.
@@ -28,6 +29,7 @@
 #include "core/rounds/event.h"
 #include "core/session/parameter_groups.h"
 #include "core/session/staged_gradient.h"
+#include "core/session/statistics.h"
 #include "server/calls/reply_spec.h"
 #include "server/calls/session_calls.h"
 #include "server/runtime/memory_budget.h"
@@ -45,6 +47,7 @@ class StreamSession {
   virtual uint64_t history() const = 0;
   virtual uint64_t num_elements() const = 0;
   virtual std::shared_ptr<const core::GroupMap> group_map() const = 0;
+  virtual std::shared_ptr<const core::LayerTable> layers() const = 0;
   // HISTORY_CHANGED if the session is on another history.
   virtual absl::Status CheckHistory(uint64_t history) const = 0;
   // Answers with SessionMade.
@@ -149,6 +152,10 @@ class StreamMachine {
   void ShowLife();
   // Does nothing if the stream stands in the line for memory already.
   void AskForMemory();
+  // What staging takes: a gradient, and the statistics of the header if a contribution is open.
+  uint64_t BytesNeeded() const;
+  // Makes a place for the statistics of the header that came last, if it has any.
+  absl::Status PlaceStatistics();
   // Tells the client that there is memory, unless it has a grant that it has not used.
   void SendGrant();
   // Called when the stream has memory and nothing to put there: gives it up when others want it.
@@ -164,7 +171,9 @@ class StreamMachine {
   bool grant_is_out_ = false;               // the client was told, and has not used it since
   std::unique_ptr<StreamSession> session_;  // of the first header
   std::shared_ptr<Staging> staging_;
+  uint64_t asked_bytes_ = 0;  // of the memory that was asked for last
   v1::ContributionHeader header_;
+  std::optional<core::StatisticsShape> statistics_shape_;  // of the header
   ReplySpec reply_spec_;
   absl::Time last_sign_of_life_ = absl::InfinitePast();
 };

@@ -48,6 +48,7 @@ class FakeSession final : public StreamSession {
   uint64_t history() const override { return kTestHistory; }
   uint64_t num_elements() const override { return kElements; }
   std::shared_ptr<const core::GroupMap> group_map() const override { return config_.group_map; }
+  std::shared_ptr<const core::LayerTable> layers() const override { return config_.layer_table; }
   absl::Status CheckHistory(uint64_t history) const override {
     if (history == kTestHistory) return absl::OkStatus();
     return core::MakeError(core::Reason::kHistoryChanged, "another history");

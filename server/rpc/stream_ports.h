@@ -32,6 +32,7 @@ class HostedSession final : public StreamSession {
   uint64_t history() const override { return host_->identity().history; }
   uint64_t num_elements() const override { return host_->num_elements(); }
   std::shared_ptr<const core::GroupMap> group_map() const override { return host_->group_map(); }
+  std::shared_ptr<const core::LayerTable> layers() const override { return host_->layers(); }
   absl::Status CheckHistory(uint64_t history) const override {
     return host_->CheckHistory(history);
   }

@@ -2,7 +2,9 @@
 #include "server/rpc/unary_step.h"
 
 #include <memory>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
@@ -164,15 +166,25 @@ class StepReactor final : public grpc::ServerUnaryReactor {
     // Checked before the shape: a worker of a lost history may well have another layout.
     TALWEG_RETURN_IF_ERROR(host_->CheckHistory(request.header().history()));
     TALWEG_ASSIGN_OR_RETURN(reply_, MessageReplyFromProto(request.reply()));
-    TALWEG_ASSIGN_OR_RETURN(const ContributedVector gradient,
-                            VectorOf(request, host_->num_elements()));
+    const absl::StatusOr<std::optional<core::StatisticsShape>> shape =
+        StatisticsShapeOf(request.header(), *host_->layers());
+    if (!shape.ok()) return core::PrefixField(shape.status(), "header");
+    const std::vector<core::KroneckerLayer>& layers = host_->layers()->layers;
+    TALWEG_ASSIGN_OR_RETURN(
+        const ContributedVectors vectors,
+        VectorsOf(request.sections(), NumGradientElements(request.header(), host_->num_elements()),
+                  shape->has_value() ? (*shape)->NumSent(layers) : 0));
     TALWEG_RETURN_IF_ERROR(CheckReplySize(reply_, host_->num_elements(), context_.budgets.replies));
-    // Until the gradient is staged, the message takes memory that no session was charged for.
-    TALWEG_ASSIGN_OR_RETURN(standing_,
-                            context_.budgets.messages.Reserve(gradient.numbers.bytes.size()));
+    // Until the gradient is staged, the message takes memory that no session was charged for, and
+    // so does what becomes of its statistics.
+    uint64_t bytes = vectors.gradient.numbers.bytes.size() + vectors.statistics.bytes.size();
+    if (shape->has_value()) bytes += core::StagedStatistics::MemoryBytes(layers, **shape);
+    TALWEG_ASSIGN_OR_RETURN(standing_, context_.budgets.messages.Reserve(bytes));
     StepInput input = InputOf(request.header(), reply_);
-    input.gradient = gradient.numbers;
-    input.is_difference = gradient.is_difference;
+    input.gradient = vectors.gradient.numbers;
+    input.is_difference = vectors.gradient.is_difference;
+    input.statistics_shape = *shape;
+    input.statistics = vectors.statistics;
     input.let_go = [this] {
       grpc_.GetRpcAllocatorState()->FreeRequest();
       standing_ = MemoryBudget::Reservation();

@@ -4,6 +4,7 @@
 #include <random>
 #include <utility>
 
+#include "core/linalg/one_thread.h"
 #include "server/ops/log.h"
 #include "server/runtime/clock.h"
 
@@ -40,6 +41,28 @@ uint64_t PoolEnv::NewHistory() {
   uint64_t history = 0;
   while (history == 0) history = ((uint64_t{device()} << 32) | device()) >> 11;
   return history;
+}
+
+BackgroundPool& PoolEnv::Background() {
+  MutexLock lock(mutex_);
+  if (background_ == nullptr) {
+    background_ = std::make_unique<BackgroundPool>(pool_.num_threads());
+    LogBackgroundPool(background_->num_threads(), background_->is_idle_priority(),
+                      core::BlasKernelName());
+  }
+  return *background_;
+}
+
+void PoolEnv::RunRefresh(std::shared_ptr<core::InverseRefresh> refresh, Task done) {
+  BackgroundPool::Job job;
+  for (size_t task = 0; task < refresh->num_tasks(); ++task) {
+    job.tasks.push_back(
+        {refresh->CostOf(task), [refresh, task] { return refresh->Advance(task); }});
+  }
+  job.done = [done = std::move(done)](bool completed) mutable {
+    if (completed) done();
+  };
+  Background().Post(std::move(job));
 }
 
 void PoolEnv::WarnOfNonFinite(const SessionIdentity& identity, uint64_t version,

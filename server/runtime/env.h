@@ -8,12 +8,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
 #include "core/session/session.h"
 #include "server/calls/session_calls.h"
+#include "server/runtime/background_pool.h"
 #include "server/runtime/compute_pool.h"
+#include "server/runtime/mutex.h"
 
 namespace talweg::server {
 
@@ -61,6 +65,10 @@ class Env {
   // the decision made is not visible.
   virtual void Keep(const Decision& decision, Task kept) = 0;
 
+  // Computes inverses beside everything else, on threads that give way to the others, and then
+  // calls `done`. If the environment ends before that, `done` may never be called.
+  virtual void RunRefresh(std::shared_ptr<core::InverseRefresh> refresh, Task done) = 0;
+
   // A version of the session has parameters that are not finite, as its report says, and the
   // version before had none.
   virtual void WarnOfNonFinite(const SessionIdentity& identity, uint64_t version,
@@ -89,13 +97,19 @@ class PoolEnv : public Env {
   }
   void Cancel(uint64_t alarm) override { pool_.timers().Cancel(alarm); }
   void Keep(const Decision& /*decision*/, Task kept) override { kept(); }
+  void RunRefresh(std::shared_ptr<core::InverseRefresh> refresh, Task done) override;
   void WarnOfNonFinite(const SessionIdentity& identity, uint64_t version,
                        const core::StepReport& report) override;
   void WarnOfGivenUp(const SessionIdentity& identity, uint64_t version,
                      uint64_t num_non_finite) override;
 
  private:
+  BackgroundPool& Background();
+
   ComputePool& pool_;
+  Mutex mutex_;
+  // Made when it is first needed, because few servers need it.
+  std::unique_ptr<BackgroundPool> background_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Runs the work stage by stage, with the pieces of a stage at the same time, and then calls `then`

@@ -49,6 +49,7 @@ SessionHost::SessionHost(SessionIdentity identity, core::SessionConfig config,
                          MemoryBudget::Reservation memory, Env& env)
     : identity_(std::move(identity)),
       num_elements_(config.layout->num_elements()),
+      layers_(config.layer_table),
       searches_(config.searches()),
       env_(env),
       parameters_(num_elements_, memory.budget()),

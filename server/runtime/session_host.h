@@ -134,6 +134,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   Notice& deletion() { return deletion_; }
 
   uint64_t num_elements() const { return num_elements_; }
+  // The layers that contributions may bring statistics of.
+  const std::shared_ptr<const core::LayerTable>& layers() const { return layers_; }
   bool searches() const { return searches_; }
 
   // Tests only: a deliberate bug. Call it before the first operation.
@@ -189,6 +191,8 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
   void Keep(const Decision& decision, Task kept);
   void EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::Time now);
   // Warns if a version has parameters that are not finite, and the version before had none.
+  // Has inverses computed beside the steps; an operation installs them.
+  void BeginRefresh(std::shared_ptr<core::InverseRefresh> refresh);
   void WarnOnce(const core::StepTaken& taken);
   void WarnOfGivenUp();
   void Collect(const std::vector<core::Released>& released, Turn& turn);
@@ -218,6 +222,7 @@ class SessionHost : public std::enable_shared_from_this<SessionHost> {
 
   const SessionIdentity identity_;
   const uint64_t num_elements_;
+  const std::shared_ptr<const core::LayerTable> layers_;
   const bool searches_;
   Env& env_;
   ParameterPool parameters_;

@@ -21,16 +21,11 @@ using core::Reason;
 
 namespace {
 
-// Copies a gradient out of the bytes of a message, which live until the work has ended.
-std::shared_ptr<core::Work> WorkToStage(std::shared_ptr<core::StagedGradient> gradient,
-                                        core::EncodedVector from) {
-  auto work = std::make_shared<core::Work>();
-  const size_t size = gradient->size();
-  work->AddShards(size, [gradient = std::move(gradient), from](core::Shard shard) {
-    gradient->Stage(shard, from.dtype,
-                    from.bytes.data() + shard.begin * core::DtypeBytes(from.dtype));
+// Copies a vector out of the bytes of a message, which live until the work has ended.
+void AddStaging(core::StagedGradient& vector, core::EncodedVector from, core::Work& work) {
+  work.AddShards(vector.size(), [&vector, from](core::Shard shard) {
+    vector.Stage(shard, from.dtype, from.bytes.data() + shard.begin * core::DtypeBytes(from.dtype));
   });
-  return work;
 }
 
 }  // namespace
@@ -215,11 +210,15 @@ uint64_t SessionHost::Step(StepInput input, StepDone done) {
 
 absl::Status SessionHost::ReserveMemory(const StepInput& input) {
   if (input.wants_lookahead) TALWEG_RETURN_IF_ERROR(ReserveLookahead());
-  if (input.contribution.abstains) return absl::OkStatus();  // There is no gradient.
-  TALWEG_RETURN_IF_ERROR(
-      session_->Prepare(input.has_weight, [this] { return parameters_.Take(); }));
+  if (input.contribution.abstains) return absl::OkStatus();  // There are no numbers.
+  const bool has_statistics =
+      input.statistics_shape.has_value() || input.staged_statistics != nullptr;
+  TALWEG_RETURN_IF_ERROR(session_->Prepare(
+      input.has_weight, [this] { return parameters_.Take(); }, has_statistics));
   TALWEG_RETURN_IF_ERROR(charge_.ChargeRound(session_->ExtraRoundBytes()));
-  if (input.staged != nullptr || staged_ != nullptr) return absl::OkStatus();
+  const bool is_staged =
+      input.contribution.is_statistics || input.staged != nullptr || staged_ != nullptr;
+  if (is_staged) return absl::OkStatus();
   try {
     staged_ = std::make_shared<core::StagedGradient>(num_elements_);
   } catch (const std::bad_alloc&) {
@@ -237,18 +236,39 @@ absl::Status SessionHost::ReserveLookahead() {
 }
 
 void SessionHost::Stage(std::shared_ptr<Turn> turn) {
-  turn->gradient = std::move(turn->input.staged);
-  if (turn->gradient != nullptr || turn->input.contribution.abstains) return Judge(std::move(turn));
-  turn->gradient = staged_;
-  staged_->Begin(session_->config().group_map);
-  auto work = WorkToStage(staged_, turn->input.gradient);
+  StepInput& input = turn->input;
+  auto work = std::make_shared<core::Work>();
+  turn->gradient = std::move(input.staged);
+  const bool has_gradient = !input.contribution.abstains && !input.contribution.is_statistics;
+  if (turn->gradient == nullptr && has_gradient) {
+    turn->gradient = staged_;
+    staged_->Begin(session_->config().group_map);
+    AddStaging(*staged_, input.gradient, *work);
+  }
+  turn->statistics = std::move(input.staged_statistics);
+  if (turn->statistics == nullptr && input.statistics_shape.has_value()) {
+    try {
+      turn->statistics = std::make_shared<core::StagedStatistics>(session_->config().layer_table,
+                                                                  *input.statistics_shape);
+    } catch (const std::bad_alloc&) {
+      turn->answers.Add(
+          std::move(turn->done),
+          MakeError(Reason::kMemoryQuota, "the system has no memory for the statistics"));
+      return EndTurn(std::move(turn));
+    }
+    turn->statistics->sent().Begin(turn->statistics->map_of_sent());
+    AddStaging(turn->statistics->sent(), input.statistics, *work);
+  }
+  if (turn->statistics != nullptr) turn->statistics->AddStages(*work);
+  if (work->NumStages() == 0) return Judge(std::move(turn));
   RunWork(env_, std::move(work), [this, turn] { Judge(turn); });
 }
 
 void SessionHost::Judge(std::shared_ptr<Turn> turn) {
   StepInput& input = turn->input;
   core::ContributionInput contributed{input.contribution, std::move(input.losses),
-                                      input.is_difference, std::move(turn->gradient)};
+                                      input.is_difference, std::move(turn->gradient),
+                                      std::move(turn->statistics)};
   // The host's own staging is needed for the next contribution.
   contributed.returns_gradient = contributed.gradient == staged_;
   turn->judged = env_.MonotonicNow();
@@ -315,7 +335,7 @@ void SessionHost::Proceed(std::shared_ptr<Turn> turn, core::Outcome& outcome) {
 
 void SessionHost::EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::Time now) {
   if (!ended.step.has_value()) return EndTurn(std::move(turn));  // it was a fold
-  const auto made = std::make_shared<const core::Ended>(std::move(ended));
+  const auto made = std::make_shared<core::Ended>(std::move(ended));
   Keep(*made->step, made->effects, made->search.get(), now, [this, turn, made] {
     records_.Append(*made->effects.made);
     if (made->search != nullptr) {
@@ -342,7 +362,23 @@ void SessionHost::EndStep(std::shared_ptr<Turn> turn, core::Ended ended, absl::T
     Remember(turn->judged);
     Collect(made->effects.released, *turn);
     CollectGiven(made->search.get(), *turn);
+    if (made->refresh != nullptr) BeginRefresh(std::move(made->refresh));
     EndTurn(turn);
+  });
+}
+
+void SessionHost::BeginRefresh(std::shared_ptr<core::InverseRefresh> refresh) {
+  env_.RunRefresh(refresh, [host = weak_from_this(), refresh] {
+    const auto self = host.lock();
+    if (self == nullptr) return;
+    self->Enqueue([&host = *self, refresh](absl::Status status, Task finished) {
+      auto turn = std::make_shared<Turn>(std::move(finished));
+      if (!status.ok()) return host.EndTurn(std::move(turn));
+      turn->judged = host.env_.MonotonicNow();
+      core::Outcome outcome = host.session_->Install(*refresh, turn->judged);
+      host.Follow(std::move(turn), core::InversesReady{refresh->factors_version()},
+                  std::move(outcome));
+    });
   });
 }
 

@@ -36,6 +36,7 @@ struct SessionHost::Turn {
   StepInput input;
   StepDone done;
   std::shared_ptr<core::StagedGradient> gradient;
+  std::shared_ptr<core::StagedStatistics> statistics;
 };
 
 }  // namespace talweg::server

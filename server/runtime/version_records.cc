@@ -98,6 +98,18 @@ std::string Pack(const core::VersionRecord& record, absl::Duration to_wall) {
     PutBits(member.weight, bytes);
     Put(Nanoseconds(member.time - record.opened), bytes);
   }
+  Put(record.installed_inverses, bytes);
+  Put(record.inverse_version, bytes);
+  Put(record.statistics.size(), bytes);
+  for (const core::StatisticsMember& member : record.statistics) {
+    Put(member.worker, bytes);
+    Put(member.incarnation, bytes);
+    Put(member.sequence, bytes);
+    Put(record.version - member.base_version, bytes);
+    Put(member.num_samples, bytes);
+    // Statistics may come before the first contribution opens the round.
+    PutBits(absl::ToInt64Nanoseconds(member.time - record.opened), bytes);
+  }
   bytes.shrink_to_fit();
   return bytes;
 }
@@ -125,6 +137,17 @@ core::VersionRecord Unpack(uint64_t version, size_t num_members, absl::string_vi
     member.base_version = version - unpacker.Number();
     member.weight = unpacker.Bits<float>();
     member.time = record.opened + absl::Nanoseconds(unpacker.Number());
+  }
+  record.installed_inverses = unpacker.Number();
+  record.inverse_version = unpacker.Number();
+  record.statistics.resize(unpacker.Number());
+  for (core::StatisticsMember& member : record.statistics) {
+    member.worker = unpacker.Text();
+    member.incarnation = unpacker.Number();
+    member.sequence = unpacker.Number();
+    member.base_version = version - unpacker.Number();
+    member.num_samples = unpacker.Number();
+    member.time = record.opened + absl::Nanoseconds(unpacker.Bits<int64_t>());
   }
   return record;
 }

@@ -47,6 +47,7 @@ void AnswerToProto(const StepOutcome& outcome, uint64_t history, v1::StepRespons
     fault.set_tensor(outcome.answer.fault->tensor);
     fault.set_element(outcome.answer.fault->element);
     fault.set_may_have_overflowed(outcome.answer.fault->may_have_overflowed);
+    fault.set_in_statistics(outcome.answer.fault->in_statistics);
   }
   response.set_missed_rounds(static_cast<uint32_t>(
       std::min<uint64_t>(outcome.answer.missed_rounds, std::numeric_limits<uint32_t>::max())));

@@ -57,6 +57,9 @@ absl::Status ReadValue(const Message& message, const FieldDescriptor& field, Fie
     case FieldDescriptor::CPPTYPE_DOUBLE:
       value = reflection.GetDouble(message, &field);
       return absl::OkStatus();
+    case FieldDescriptor::CPPTYPE_STRING:
+      value = reflection.GetString(message, &field);
+      return absl::OkStatus();
     case FieldDescriptor::CPPTYPE_ENUM: {
       const int number = reflection.GetEnumValue(message, &field);
       const auto* known = field.enum_type()->FindValueByNumber(number);
@@ -77,7 +80,8 @@ absl::Status ReadValue(const Message& message, const FieldDescriptor& field, Fie
       return absl::OkStatus();
     }
     default:
-      core::CheckFailed(__FILE__, __LINE__, "a hyper-parameter is a bool, count, double or enum");
+      core::CheckFailed(__FILE__, __LINE__,
+                        "a hyper-parameter is a bool, count, double, enum or text");
   }
 }
 
@@ -137,6 +141,8 @@ void WriteFields(const core::Config& config, Message& message) {
       }
     } else if (const double* real = std::get_if<double>(&value)) {
       reflection.SetDouble(&message, &field, *real);
+    } else if (const std::string* text = std::get_if<std::string>(&value)) {
+      reflection.SetString(&message, &field, *text);
     } else {
       const core::Choice* choice = std::get_if<core::Choice>(&value);
       const absl::string_view short_name =

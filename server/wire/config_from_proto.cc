@@ -34,9 +34,10 @@ const FieldDescriptor& FieldOf(const core::Section& section) {
   return *field;
 }
 
-// The field of an entry that names its tensors.
-const FieldDescriptor& TensorsOf(const Message& entry) {
-  const FieldDescriptor* field = entry.GetDescriptor()->FindFieldByName("tensors");
+// The field of an entry that says which tensors it is for.
+const FieldDescriptor& KeyOf(const Message& entry, const core::Section& section) {
+  const FieldDescriptor* field =
+      entry.GetDescriptor()->FindFieldByName(std::string(section.entry_key));
   TALWEG_CHECK(field != nullptr);
   return *field;
 }
@@ -94,7 +95,7 @@ absl::Status ReadEntries(const v1::SessionConfig& config, const FieldDescriptor&
   for (int index = 0; index < num_entries; ++index) {
     const Message& message = reflection.GetRepeatedMessage(config, &field, index);
     core::SectionValue::Entry& entry = value.entries.emplace_back();
-    entry.tensors = message.GetReflection()->GetString(message, &TensorsOf(message));
+    entry.key = message.GetReflection()->GetString(message, &KeyOf(message, section));
     entry.fields = section.default_entry();
     TALWEG_RETURN_IF_ERROR(PrefixField(ReadFields(message, *entry.fields),
                                        absl::StrCat(section.name, "[", index, "]")));
@@ -145,7 +146,7 @@ v1::SessionConfig ConfigToProto(const core::SessionConfig& config) {
     const core::SectionView view = section.view(config);
     for (const core::SectionView::Entry& entry : view.entries) {
       Message& added = *reflection.AddMessage(&proto, &field);
-      added.GetReflection()->SetString(&added, &TensorsOf(added), std::string(entry.tensors));
+      added.GetReflection()->SetString(&added, &KeyOf(added, section), std::string(entry.key));
       WriteFields(*entry.fields, added);
     }
     if (section.default_entry != nullptr) continue;

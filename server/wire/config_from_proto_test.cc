@@ -270,6 +270,12 @@ TEST(ConfigFromProtoTest, DecoupledDecayThatIsUnsetIsTheMethodsOwn) {
     const auto* field =
         proto.optimizer().GetDescriptor()->FindFieldByName(std::string(method.name));
     proto.mutable_optimizer()->GetReflection()->MutableMessage(proto.mutable_optimizer(), field);
+    if (method.takes_layers) {
+      proto.mutable_layout()->mutable_tensors(0)->clear_shape();
+      proto.mutable_layout()->mutable_tensors(0)->add_shape(2);
+      proto.mutable_layout()->mutable_tensors(0)->add_shape(2);
+      proto.add_layers()->set_weight(proto.layout().tensors(0).name());
+    }
     proto.mutable_weight_decay()->set_coupled(0.5);
     EXPECT_EQ(ConfigFromProto(proto)->weight_decay.value().decoupled, method.default_decay)
         << method.name;

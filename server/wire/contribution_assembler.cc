@@ -16,7 +16,7 @@ absl::Status ContributionAssembler::CheckOrder(v1::StreamStepRequest::FrameCase 
   if (frame == Frame::FRAME_NOT_SET) {
     return MakeError(Reason::kFrameUnexpected, "a frame is a header, a chunk or a commit", "frame");
   }
-  if (frame == Frame::kChunk && open_ && num_elements_ == 0) {
+  if (frame == Frame::kChunk && open_ && num_elements_ + num_statistics_ == 0) {
     return MakeError(Reason::kFrameUnexpected,
                      "a chunk came, but a worker that abstains has no gradient", "chunk");
   }
@@ -30,17 +30,26 @@ absl::Status ContributionAssembler::CheckOrder(v1::StreamStepRequest::FrameCase 
       name);
 }
 
-absl::Status ContributionAssembler::Open(uint64_t num_elements) {
+absl::Status ContributionAssembler::Open(uint64_t num_elements, uint64_t num_statistics) {
   TALWEG_RETURN_IF_ERROR(CheckOrder(v1::StreamStepRequest::kHeader));
   open_ = true;
   num_elements_ = num_elements;
+  num_statistics_ = num_statistics;
   next_element_ = 0;
+  next_statistic_ = 0;
   is_difference_ = false;
   return absl::OkStatus();
 }
 
-absl::StatusOr<core::EncodedVector> ContributionAssembler::Add(const v1::Chunk& chunk) {
+absl::StatusOr<ContributionAssembler::Numbers> ContributionAssembler::Add(const v1::Chunk& chunk) {
   TALWEG_RETURN_IF_ERROR(CheckOrder(v1::StreamStepRequest::kChunk));
+  if (next_element_ == num_elements_ && num_statistics_ > 0) {
+    TALWEG_ASSIGN_OR_RETURN(
+        const core::EncodedVector numbers,
+        NextNumbers(chunk, v1::SECTION_KIND_STATISTICS, next_statistic_, num_statistics_));
+    next_statistic_ += numbers.bytes.size() / core::DtypeBytes(numbers.dtype);
+    return Numbers{numbers, /*are_statistics=*/true};
+  }
   // The first chunk says what they all are.
   const bool is_difference =
       next_element_ == 0 ? chunk.section().kind() == v1::SECTION_KIND_DIFFERENCE : is_difference_;
@@ -50,12 +59,13 @@ absl::StatusOr<core::EncodedVector> ContributionAssembler::Add(const v1::Chunk& 
                   next_element_, num_elements_));
   next_element_ += numbers.bytes.size() / core::DtypeBytes(numbers.dtype);
   is_difference_ = is_difference;
-  return numbers;
+  return Numbers{numbers};
 }
 
 absl::Status ContributionAssembler::Commit() {
   TALWEG_RETURN_IF_ERROR(CheckOrder(v1::StreamStepRequest::kCommit));
   TALWEG_RETURN_IF_ERROR(CheckCommit(next_element_, num_elements_));
+  TALWEG_RETURN_IF_ERROR(CheckCommit(next_statistic_, num_statistics_));
   open_ = false;
   return absl::OkStatus();
 }

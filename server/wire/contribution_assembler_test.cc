@@ -51,8 +51,10 @@ TEST_F(ContributionAssemblerTest, ContributionsFollowEachOther) {
   for (int round = 0; round < 3; ++round) {
     EXPECT_TRUE(assembler_.open());
     const v1::Chunk first = ChunkOf(0, kMin);
-    const absl::StatusOr<core::EncodedVector> numbers = assembler_.Add(first);
-    ASSERT_TRUE(numbers.ok()) << numbers.status();
+    const absl::StatusOr<ContributionAssembler::Numbers> added = assembler_.Add(first);
+    ASSERT_TRUE(added.ok()) << added.status();
+    EXPECT_FALSE(added->are_statistics);
+    const core::EncodedVector* numbers = &added->numbers;
     EXPECT_EQ(numbers->bytes.data(), first.section().data().data());
     EXPECT_EQ(numbers->bytes.size(), kMin * sizeof(float));
     ASSERT_TRUE(assembler_.Add(ChunkOf(kMin, 2 * kMin)).ok());
@@ -173,6 +175,35 @@ TEST_F(ContributionAssemblerTest, BytesThatAreNotWhatWasSentAreCorrupt) {
   wrong.set_crc32c(0);
   ExpectRefused(wrong, "CHUNK_CORRUPT", "chunk.crc32c");
   EXPECT_TRUE(assembler_.Add(chunk).ok());
+}
+
+v1::Chunk StatisticsChunk(uint64_t begin, uint64_t count) {
+  v1::Chunk chunk = ChunkOf(begin, count);
+  chunk.mutable_section()->set_kind(v1::SECTION_KIND_STATISTICS);
+  return chunk;
+}
+
+TEST(ContributionAssemblerStatisticsTest, FollowTheGradientFromTheirOwnElementZeroOn) {
+  ContributionAssembler assembler;
+  ASSERT_TRUE(assembler.Open(kMin, kMin + 7).ok());
+  EXPECT_EQ(core::ReasonName(assembler.Add(StatisticsChunk(0, kMin)).status()),
+            "SECTION_UNEXPECTED");
+  ASSERT_TRUE(assembler.Add(ChunkOf(0, kMin)).ok());
+  EXPECT_EQ(core::ReasonName(assembler.Commit()), "CHUNK_MISPLACED");
+  EXPECT_EQ(core::ReasonName(assembler.Add(ChunkOf(kMin, 7)).status()), "SECTION_UNEXPECTED");
+  const auto added = assembler.Add(StatisticsChunk(0, kMin));
+  ASSERT_TRUE(added.ok()) << added.status();
+  EXPECT_TRUE(added->are_statistics);
+  EXPECT_EQ(core::ReasonName(assembler.Commit()), "CHUNK_MISPLACED");
+  EXPECT_EQ(core::ReasonName(assembler.Add(StatisticsChunk(0, 7)).status()), "CHUNK_MISPLACED");
+  ASSERT_TRUE(assembler.Add(StatisticsChunk(kMin, 7)).ok());
+  EXPECT_EQ(core::ReasonName(assembler.Add(StatisticsChunk(kMin + 7, 1)).status()),
+            "CHUNK_MISPLACED");
+  EXPECT_TRUE(assembler.Commit().ok());
+  // Alone.
+  ASSERT_TRUE(assembler.Open(0, 5).ok());
+  ASSERT_TRUE(assembler.Add(StatisticsChunk(0, 5)).ok());
+  EXPECT_TRUE(assembler.Commit().ok());
 }
 
 }  // namespace

@@ -15,6 +15,8 @@ using core::MakeError;
 using core::Reason;
 
 constexpr int kMaxLosses = 16;
+// So many numbers are more than any staging has room for, and their sum is far from an overflow.
+constexpr uint64_t kMaxRows = uint64_t{1} << 31;
 
 absl::Status Required(absl::string_view field) {
   return MakeError(Reason::kFieldRequired, absl::StrCat(field, " is required"), field);
@@ -23,6 +25,59 @@ absl::Status Required(absl::string_view field) {
 absl::Status NotWithAbstention(absl::string_view field) {
   return MakeError(Reason::kFieldOutOfRange,
                    absl::StrCat(field, " is set, but a worker that abstains has none"), field);
+}
+
+absl::Status OutOfRange(absl::string_view field, absl::string_view why) {
+  return MakeError(Reason::kFieldOutOfRange, why, field);
+}
+
+absl::Status CheckStatistics(const v1::ContributionHeader& header) {
+  const v1::Statistics& statistics = header.statistics();
+  if (header.abstain()) return NotWithAbstention("header.statistics");
+  if (statistics.num_samples() == 0) return Required("header.statistics.num_samples");
+  if (statistics.num_samples() > core::StatisticsShape::kMaxSamples) {
+    return OutOfRange("header.statistics.num_samples",
+                      absl::StrCat("num_samples is ", statistics.num_samples(), ", allowed: 1 to ",
+                                   core::StatisticsShape::kMaxSamples));
+  }
+  if (!v1::StatisticsTarget_IsValid(statistics.target())) {
+    return OutOfRange(
+        "header.statistics.target",
+        absl::StrCat("target has the unknown value ", static_cast<int>(statistics.target())));
+  }
+  if (!statistics.alone()) return absl::OkStatus();
+  const auto not_alone = [](absl::string_view field) {
+    return OutOfRange(field, absl::StrCat(field, " is set, but there is no gradient"));
+  };
+  if (header.has_weight()) return not_alone("header.weight");
+  if (header.losses_size() > 0) return not_alone("header.losses");
+  if (header.closes_round()) return not_alone("header.closes_round");
+  return absl::OkStatus();
+}
+
+// The rows that are sent of a layer; 0: triangles. Fields are named within the layer's message.
+absl::StatusOr<uint64_t> NumRowsOf(const v1::LayerStatistics& layer, uint64_t num_samples,
+                                   core::Sharing sharing) {
+  switch (layer.form()) {
+    case v1::STATISTICS_FORM_UNSPECIFIED:
+    case v1::STATISTICS_FORM_TRIANGLES:
+      if (layer.num_rows() == 0) return 0;
+      return OutOfRange(
+          "num_rows", absl::StrCat("num_rows is ", layer.num_rows(), ", but triangles have none"));
+    case v1::STATISTICS_FORM_ROWS:
+      break;
+    default:
+      return OutOfRange(
+          "form", absl::StrCat("form has the unknown value ", static_cast<int>(layer.form())));
+  }
+  const uint64_t num_rows = layer.num_rows();
+  const bool is_one_each = num_rows == num_samples;
+  const bool is_multiple = num_rows > 0 && num_rows % num_samples == 0 && num_rows <= kMaxRows;
+  if (is_one_each || (is_multiple && sharing != core::Sharing::kNone)) return num_rows;
+  return OutOfRange(
+      "num_rows", absl::StrCat("num_rows is ", num_rows, ", expected ",
+                               sharing == core::Sharing::kNone ? "" : "a multiple of ", num_samples,
+                               ", the number of samples"));
 }
 
 }  // namespace
@@ -47,6 +102,7 @@ absl::Status CheckHeader(const v1::ContributionHeader& header) {
   }
   if (header.abstain() && header.has_weight()) return NotWithAbstention("header.weight");
   if (header.abstain() && header.losses_size() > 0) return NotWithAbstention("header.losses");
+  if (header.has_statistics()) return CheckStatistics(header);
   return absl::OkStatus();
 }
 
@@ -54,11 +110,39 @@ core::Heartbeat LifeOf(const v1::ContributionHeader& header) {
   return {header.history(), header.worker(), header.incarnation()};
 }
 
-absl::StatusOr<ContributedVector> VectorOf(const v1::StepRequest& request, uint64_t num_elements) {
-  if (!request.header().abstain()) return GradientOf(request.sections(), num_elements);
-  if (request.sections().empty()) return ContributedVector{};
-  return MakeError(Reason::kSectionUnexpected,
-                   "sections is set, but a worker that abstains has no gradient", "sections");
+uint64_t NumGradientElements(const v1::ContributionHeader& header, uint64_t num_elements) {
+  return header.abstain() || header.statistics().alone() ? 0 : num_elements;
+}
+
+absl::StatusOr<std::optional<core::StatisticsShape>> StatisticsShapeOf(
+    const v1::ContributionHeader& header, const core::LayerTable& table) {
+  if (!header.has_statistics()) return std::nullopt;
+  const v1::Statistics& statistics = header.statistics();
+  if (table.layers.empty()) {
+    return OutOfRange("statistics", "statistics is set, but the session has no layers");
+  }
+  if (statistics.layers_size() != static_cast<int>(table.layers.size())) {
+    return OutOfRange("statistics.layers",
+                      absl::StrCat("statistics has ", statistics.layers_size(),
+                                   " layers, the session has ", table.layers.size()));
+  }
+  core::StatisticsShape shape;
+  shape.num_samples = statistics.num_samples();
+  shape.of_mean_loss = statistics.of_mean_loss();
+  for (int index = 0; index < statistics.layers_size(); ++index) {
+    const v1::LayerStatistics& layer = statistics.layers(index);
+    const std::string field = absl::StrCat("statistics.layers[", index, "]");
+    if (layer.weight() != table.weights[index]) {
+      return OutOfRange(absl::StrCat(field, ".weight"),
+                        absl::StrCat("layer ", index, " of the session is \"", table.weights[index],
+                                     "\", the statistics have \"", layer.weight(), "\""));
+    }
+    const absl::StatusOr<uint64_t> num_rows =
+        NumRowsOf(layer, shape.num_samples, table.layers[index].sharing);
+    if (!num_rows.ok()) return core::PrefixField(num_rows.status(), field);
+    shape.num_rows.push_back(*num_rows);
+  }
+  return shape;
 }
 
 StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply) {
@@ -74,6 +158,7 @@ StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply) 
   }
   input.contribution.closes_round = header.closes_round();
   input.contribution.abstains = header.abstain();
+  input.contribution.is_statistics = header.statistics().alone();
   input.contribution.may_wait = reply.may_wait;
   input.losses.assign(header.losses().begin(), header.losses().end());
   input.wants_lookahead = reply.data == ReplySpec::Data::kLookahead;

@@ -4,13 +4,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "core/rounds/event.h"
+#include "core/session/layer_config.h"
+#include "core/session/statistics.h"
 #include "server/calls/reply_spec.h"
 #include "server/calls/session_calls.h"
-#include "server/wire/section_codec.h"
 #include "talweg/v1/training_service.pb.h"
 
 namespace talweg::server {
@@ -22,9 +24,15 @@ absl::Status CheckHeader(const v1::ContributionHeader& header);
 // `header` was checked.
 core::Heartbeat LifeOf(const v1::ContributionHeader& header);
 
-// The gradient of a contribution that comes in one message; none if its worker abstains. The
-// reasons of GradientOf, and SECTION_UNEXPECTED.
-absl::StatusOr<ContributedVector> VectorOf(const v1::StepRequest& request, uint64_t num_elements);
+// What a header says of statistics, for a session with the layers of `table`; nothing if there are
+// none. `header` was checked. FIELD_REQUIRED, FIELD_OUT_OF_RANGE, naming the field within the
+// header
+// ("statistics.layers[2].weight").
+absl::StatusOr<std::optional<core::StatisticsShape>> StatisticsShapeOf(
+    const v1::ContributionHeader& header, const core::LayerTable& table);
+
+// How many elements of a gradient follow a header, in a session of `num_elements`: all or none.
+uint64_t NumGradientElements(const v1::ContributionHeader& header, uint64_t num_elements);
 
 // A contribution except for its gradient. `header` was checked.
 StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply);

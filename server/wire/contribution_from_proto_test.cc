@@ -7,6 +7,7 @@
 
 #include "core/base/reasons.h"
 #include "gtest/gtest.h"
+#include "server/wire/section_codec.h"
 
 namespace talweg::server {
 namespace {
@@ -85,16 +86,19 @@ TEST(ContributionFromProtoTest, AWorkerThatAbstainsBringsNothing) {
                 "header.weight");
   ExpectRefused(abstaining([](Proto& h) { h.add_losses(1); }), "FIELD_OUT_OF_RANGE",
                 "header.losses");
-  const absl::StatusOr<ContributedVector> nothing = VectorOf(request, 5);
+  const auto vectors_of = [](const v1::StepRequest& asked) {
+    return VectorsOf(asked.sections(), NumGradientElements(asked.header(), 5), 0);
+  };
+  const absl::StatusOr<ContributedVectors> nothing = vectors_of(request);
   ASSERT_TRUE(nothing.ok()) << nothing.status();
-  EXPECT_TRUE(nothing->numbers.bytes.empty());
+  EXPECT_TRUE(nothing->gradient.numbers.bytes.empty());
   request.add_sections()->set_kind(v1::SECTION_KIND_GRADIENT);
-  const absl::Status refused = VectorOf(request, 5).status();
+  const absl::Status refused = vectors_of(request).status();
   EXPECT_EQ(core::ReasonName(refused), "SECTION_UNEXPECTED") << refused;
   EXPECT_EQ(core::FieldName(refused), "sections");
   request.mutable_header()->set_abstain(false);
   request.clear_sections();
-  EXPECT_EQ(core::ReasonName(VectorOf(request, 5).status()), "SECTION_MISSING");
+  EXPECT_EQ(core::ReasonName(vectors_of(request).status()), "SECTION_MISSING");
 }
 
 TEST(ContributionFromProtoTest, InputCarriesTheHeader) {
@@ -124,6 +128,106 @@ TEST(ContributionFromProtoTest, InputSaysWhatItsReplyNeeds) {
   input = InputOf(Header(), {.data = ReplySpec::Data::kLookahead, .may_wait = false});
   EXPECT_FALSE(input.contribution.may_wait);
   EXPECT_TRUE(input.wants_lookahead);
+}
+
+// A session of two layers: w1 without sharing, and w2 with it.
+const core::LayerTable& Table() {
+  static const auto& table = *[] {
+    auto* made = new core::LayerTable();
+    core::KroneckerLayer layer;
+    layer.inputs = 3;
+    layer.outputs = 2;
+    made->weights = {"w1", "w2"};
+    made->layers = {layer, layer};
+    made->layers[1].sharing = core::Sharing::kExpand;
+    return made;
+  }();
+  return table;
+}
+
+v1::ContributionHeader WithStatistics() {
+  v1::ContributionHeader header = Header();
+  v1::Statistics& statistics = *header.mutable_statistics();
+  statistics.set_num_samples(10);
+  statistics.add_layers()->set_weight("w1");
+  v1::LayerStatistics& rows = *statistics.add_layers();
+  rows.set_weight("w2");
+  rows.set_form(v1::STATISTICS_FORM_ROWS);
+  rows.set_num_rows(40);
+  return header;
+}
+
+TEST(StatisticsShapeOfTest, SaysWhatFollowsTheHeader) {
+  const auto shape = StatisticsShapeOf(WithStatistics(), Table());
+  ASSERT_TRUE(shape.ok()) << shape.status();
+  ASSERT_TRUE(shape->has_value());
+  EXPECT_EQ((*shape)->num_samples, 10u);
+  EXPECT_EQ((*shape)->num_rows, (std::vector<uint64_t>{0, 40}));
+  EXPECT_EQ((*shape)->NumSent(Table().layers), 6u + 3 + 40 * 3 + 40 * 2);
+  EXPECT_FALSE((*StatisticsShapeOf(Header(), Table())).has_value());
+}
+
+TEST(StatisticsShapeOfTest, RefusesWhatDoesNotFitTheLayers) {
+  const auto refused = [](const std::function<void(v1::Statistics&)>& bend,
+                          const std::string& field) {
+    v1::ContributionHeader header = WithStatistics();
+    bend(*header.mutable_statistics());
+    absl::Status status = CheckHeader(header);
+    if (status.ok()) {
+      status = core::PrefixField(StatisticsShapeOf(header, Table()).status(), "header");
+    }
+    EXPECT_EQ(core::FieldName(status), field) << status;
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << status;
+  };
+  refused([](auto& s) { s.set_num_samples(0); }, "header.statistics.num_samples");
+  refused([](auto& s) { s.set_num_samples((1 << 24) + 1); }, "header.statistics.num_samples");
+  refused([](auto& s) { s.set_target(static_cast<v1::StatisticsTarget>(7)); },
+          "header.statistics.target");
+  refused([](auto& s) { s.mutable_layers()->RemoveLast(); }, "header.statistics.layers");
+  refused([](auto& s) { s.add_layers()->set_weight("w3"); }, "header.statistics.layers");
+  refused([](auto& s) { s.mutable_layers(0)->set_weight("other"); },
+          "header.statistics.layers[0].weight");
+  refused([](auto& s) { s.mutable_layers(0)->set_num_rows(3); },
+          "header.statistics.layers[0].num_rows");
+  refused([](auto& s) { s.mutable_layers(0)->set_form(static_cast<v1::StatisticsForm>(9)); },
+          "header.statistics.layers[0].form");
+  // Without sharing there is one row for each sample; with it, a multiple.
+  refused(
+      [](auto& s) {
+        s.mutable_layers(0)->set_form(v1::STATISTICS_FORM_ROWS);
+        s.mutable_layers(0)->set_num_rows(20);
+      },
+      "header.statistics.layers[0].num_rows");
+  refused([](auto& s) { s.mutable_layers(1)->set_num_rows(41); },
+          "header.statistics.layers[1].num_rows");
+  refused([](auto& s) { s.mutable_layers(1)->set_num_rows(0); },
+          "header.statistics.layers[1].num_rows");
+  refused([](auto& s) { s.mutable_layers(1)->set_num_rows(uint64_t{10} << 40); },
+          "header.statistics.layers[1].num_rows");
+  // A session without layers.
+  const absl::Status none = StatisticsShapeOf(WithStatistics(), {}).status();
+  EXPECT_EQ(core::FieldName(none), "statistics") << none;
+}
+
+TEST(ContributionFromProtoTest, StatisticsAloneHaveNothingOfAGradient) {
+  const auto alone = [](void (*bend)(v1::ContributionHeader & header)) {
+    v1::ContributionHeader header = WithStatistics();
+    header.clear_weight();
+    header.clear_losses();
+    header.clear_closes_round();
+    header.mutable_statistics()->set_alone(true);
+    bend(header);
+    return CheckHeader(header);
+  };
+  EXPECT_TRUE(alone([](v1::ContributionHeader&) {}).ok());
+  EXPECT_EQ(core::FieldName(alone([](v1::ContributionHeader& h) { h.set_weight(2); })),
+            "header.weight");
+  EXPECT_EQ(core::FieldName(alone([](v1::ContributionHeader& h) { h.add_losses(2); })),
+            "header.losses");
+  EXPECT_EQ(core::FieldName(alone([](v1::ContributionHeader& h) { h.set_closes_round(true); })),
+            "header.closes_round");
+  EXPECT_EQ(core::FieldName(alone([](v1::ContributionHeader& h) { h.set_abstain(true); })),
+            "header.statistics");
 }
 
 }  // namespace

@@ -47,6 +47,7 @@ std::string KindOf(const core::FieldInfo& row) {
   if (std::holds_alternative<bool>(value)) return "bool";
   if (std::holds_alternative<uint64_t>(value)) return IsSmall(row) ? "uint32" : "uint64";
   if (std::holds_alternative<double>(value)) return "double";
+  if (std::holds_alternative<std::string>(value)) return "string";
   if (std::holds_alternative<core::Choice>(value)) return "one of " + row.range;
   return "dialect";
 }
@@ -175,8 +176,8 @@ TEST(ParityTest, EverySectionIsOnTheWireWithItsKindsEntriesAndFields) {
     const Descriptor& type = *field.message_type();
     ASSERT_EQ(field.is_repeated(), section.default_entry != nullptr) << section.name;
     if (section.default_entry != nullptr) {
-      EXPECT_EQ(type.field(0)->name(), "tensors") << section.name;
-      ExpectSameFields(type, *section.default_entry(), {"tensors"});
+      EXPECT_EQ(type.field(0)->name(), section.entry_key) << section.name;
+      ExpectSameFields(type, *section.default_entry(), {std::string(section.entry_key)});
       EXPECT_EQ(section.default_fields, nullptr) << section.name;
     } else if (section.default_fields != nullptr) {
       ExpectSameFields(type, *section.default_fields(config));

@@ -47,6 +47,17 @@ void RecordToProto(const core::VersionRecord& record, v1::VersionRecord& proto) 
   proto.set_num_abstained(record.num_abstained);
   *proto.mutable_abstained_workers() = {record.abstained_workers.begin(),
                                         record.abstained_workers.end()};
+  for (const core::StatisticsMember& member : record.statistics) {
+    v1::StatisticsMember& told = *proto.add_statistics();
+    told.set_worker(member.worker);
+    told.set_incarnation(member.incarnation);
+    told.set_sequence(member.sequence);
+    told.set_base_version(member.base_version);
+    told.set_num_samples(member.num_samples);
+    *told.mutable_time() = TimeToProto(member.time);
+  }
+  proto.set_installed_inverses(record.installed_inverses);
+  proto.set_inverse_version(record.inverse_version);
 }
 
 void RecordsToProto(uint64_t history, absl::Span<const core::RunRecord> records,

@@ -6,6 +6,26 @@
 #include "server/wire/search_to_proto.h"
 
 namespace talweg::server {
+namespace {
+
+v1::CurvatureReport CurvatureToProto(const core::CurvatureNumbers& numbers) {
+  v1::CurvatureReport proto;
+  proto.set_damping(numbers.damping);
+  proto.set_step_clip_factor(numbers.step_clip_factor);
+  proto.set_inverse_version(numbers.inverse_version);
+  proto.set_inverse_age_steps(numbers.inverse_age_steps);
+  proto.set_inverse_age_seconds(numbers.inverse_age_seconds);
+  proto.set_num_statistics(numbers.num_statistics);
+  proto.set_num_samples(numbers.num_samples);
+  proto.set_num_layers_without_inverse(numbers.num_layers_without_inverse);
+  proto.set_num_raised_dampings(numbers.num_raised_dampings);
+  proto.set_num_failed_inverses(numbers.num_failed_inverses);
+  proto.set_num_unclipped_steps(numbers.num_unclipped_steps);
+  proto.set_num_too_long_steps(numbers.num_too_long_steps);
+  return proto;
+}
+
+}  // namespace
 
 v1::StepReport ReportToProto(const core::StepNumbers& report) {
   v1::StepReport proto;
@@ -25,6 +45,7 @@ v1::StepReport ReportToProto(const core::StepNumbers& report) {
   if (report.num_non_finite > 0) proto.set_first_non_finite(report.first_non_finite);
   if (report.state_digest.has_value()) proto.set_state_digest(core::HexOf(*report.state_digest));
   if (report.search != nullptr) *proto.mutable_search() = SearchReportToProto(*report.search);
+  if (report.curvature != nullptr) *proto.mutable_curvature() = CurvatureToProto(*report.curvature);
   return proto;
 }
 

@@ -25,7 +25,8 @@ std::string KindText(v1::SectionKind kind) {
 
 // A section that covers the whole vector. Fields are named within the section.
 absl::StatusOr<core::EncodedVector> WholeVector(const v1::Section& section, v1::SectionKind kind,
-                                                uint64_t num_elements) {
+                                                uint64_t num_elements,
+                                                absl::string_view whole_has = "the layout has ") {
   TALWEG_ASSIGN_OR_RETURN(const core::EncodedVector vector, NumbersOf(section, kind));
   if (section.begin_element() != 0) {
     return MakeError(Reason::kSectionUnexpected,
@@ -38,7 +39,7 @@ absl::StatusOr<core::EncodedVector> WholeVector(const v1::Section& section, v1::
     return MakeError(
         Reason::kSectionSizeMismatch,
         absl::StrCat("section has ", vector.bytes.size() / element_bytes, " elements (",
-                     vector.bytes.size(), " bytes), the layout has ", num_elements),
+                     vector.bytes.size(), " bytes), ", whole_has, num_elements),
         section.values().empty() ? "data" : "values");
   }
   return vector;
@@ -104,27 +105,58 @@ absl::StatusOr<core::EncodedVector> NumbersOf(const v1::Section& section, v1::Se
   return core::EncodedVector{*dtype, section.data()};
 }
 
-absl::StatusOr<ContributedVector> GradientOf(
-    const google::protobuf::RepeatedPtrField<v1::Section>& sections, uint64_t num_elements) {
-  if (sections.empty()) {
-    return MakeError(Reason::kSectionMissing,
-                     "a contribution needs a section of kind GRADIENT or DIFFERENCE", "sections");
+absl::StatusOr<ContributedVectors> VectorsOf(
+    const google::protobuf::RepeatedPtrField<v1::Section>& sections, uint64_t num_elements,
+    uint64_t num_statistics) {
+  if (num_elements + num_statistics == 0 && !sections.empty()) {
+    return MakeError(Reason::kSectionUnexpected,
+                     "sections is set, but a worker that abstains has no gradient", "sections");
   }
-  ContributedVector vector;
+  ContributedVectors vectors;
+  bool has_gradient = false;
+  bool has_statistics = false;
   for (int index = 0; index < sections.size(); ++index) {
     const std::string field = absl::StrCat("sections[", index, "]");
     const v1::SectionKind kind = sections[index].kind();
+    const bool is_statistics = kind == v1::SECTION_KIND_STATISTICS && num_statistics > 0;
     const bool is_difference = kind == v1::SECTION_KIND_DIFFERENCE;
-    if (index > 0 && (is_difference || kind == v1::SECTION_KIND_GRADIENT)) {
+    const bool is_gradient = is_difference || kind == v1::SECTION_KIND_GRADIENT;
+    if ((is_gradient && has_gradient) || (is_statistics && has_statistics)) {
       return MakeError(Reason::kSectionRepeated,
-                       "a contribution has one section of kind GRADIENT or DIFFERENCE", field);
+                       is_statistics
+                           ? "a contribution has one section of kind STATISTICS"
+                           : "a contribution has one section of kind GRADIENT or DIFFERENCE",
+                       field);
     }
-    const absl::StatusOr<core::EncodedVector> numbers = WholeVector(
-        sections[index], is_difference ? kind : v1::SECTION_KIND_GRADIENT, num_elements);
+    if (num_elements == 0 && !is_statistics) {
+      return MakeError(
+          Reason::kSectionUnexpected,
+          absl::StrCat("section is of ", KindText(kind), ", but the contribution has no gradient"),
+          absl::StrCat(field, ".kind"));
+    }
+    const absl::StatusOr<core::EncodedVector> numbers =
+        is_statistics ? WholeVector(sections[index], kind, num_statistics, "the statistics have ")
+                      : WholeVector(sections[index],
+                                    is_difference ? kind : v1::SECTION_KIND_GRADIENT, num_elements);
     if (!numbers.ok()) return core::PrefixField(numbers.status(), field);
-    vector = {*numbers, is_difference};
+    if (is_statistics) {
+      has_statistics = true;
+      vectors.statistics = *numbers;
+    } else {
+      has_gradient = true;
+      vectors.gradient = {*numbers, is_difference};
+    }
   }
-  return vector;
+  if (num_elements > 0 && !has_gradient) {
+    return MakeError(Reason::kSectionMissing,
+                     "a contribution needs a section of kind GRADIENT or DIFFERENCE", "sections");
+  }
+  if (num_statistics > 0 && !has_statistics) {
+    return MakeError(Reason::kSectionMissing,
+                     "a contribution with header.statistics needs a section of kind STATISTICS",
+                     "sections");
+  }
+  return vectors;
 }
 
 absl::StatusOr<core::EncodedVector> ParametersOf(const v1::Section& section,

@@ -21,10 +21,18 @@ struct ContributedVector {
   bool is_difference = false;
 };
 
-// The only gradient or difference in `sections`, of exactly `num_elements`. SECTION_MISSING,
-// SECTION_REPEATED, SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH.
-absl::StatusOr<ContributedVector> GradientOf(
-    const google::protobuf::RepeatedPtrField<v1::Section>& sections, uint64_t num_elements);
+// The vectors of a contribution, borrowed from the request.
+struct ContributedVectors {
+  ContributedVector gradient;
+  core::EncodedVector statistics;
+};
+
+// The only gradient or difference in `sections`, of exactly `num_elements`, and the only
+// statistics, of exactly `num_statistics`; of a vector without elements there is no section.
+// SECTION_MISSING, SECTION_REPEATED, SECTION_UNEXPECTED, SECTION_SIZE_MISMATCH.
+absl::StatusOr<ContributedVectors> VectorsOf(
+    const google::protobuf::RepeatedPtrField<v1::Section>& sections, uint64_t num_elements,
+    uint64_t num_statistics);
 
 // A whole vector of parameters in one section, of exactly `num_elements`. SECTION_UNEXPECTED,
 // SECTION_SIZE_MISMATCH.

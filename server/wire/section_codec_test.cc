@@ -40,6 +40,13 @@ void ExpectRefused(const absl::Status& status, const std::string& reason,
   EXPECT_EQ(core::FieldName(status), field) << status;
 }
 
+// Of a contribution without statistics.
+absl::StatusOr<ContributedVector> GradientOf(const Sections& sections, uint64_t num_elements) {
+  const absl::StatusOr<ContributedVectors> vectors = VectorsOf(sections, num_elements, 0);
+  if (!vectors.ok()) return vectors.status();
+  return vectors->gradient;
+}
+
 void ExpectGradientRefused(const Sections& sections, const std::string& reason,
                            const std::string& field) {
   ExpectRefused(GradientOf(sections, kElements).status(), reason, field);
@@ -192,6 +199,31 @@ TEST(ParametersOfTest, TakesAWholeVectorOfParametersOnly) {
   v1::Section moved = section;
   moved.set_begin_element(3);
   ExpectRefused(ParametersOf(moved, kElements).status(), "SECTION_UNEXPECTED", "begin_element");
+}
+
+TEST(VectorsOfTest, StatisticsStandBesideTheGradientInAnyOrder) {
+  Sections sections;
+  v1::Section& statistics = *sections.Add();
+  statistics.set_kind(v1::SECTION_KIND_STATISTICS);
+  statistics.set_dtype(v1::DTYPE_BFLOAT16);
+  statistics.set_data(std::string(2 * 3, 'x'));
+  *sections.Add() = Whole(v1::SECTION_KIND_GRADIENT);
+  const auto vectors = VectorsOf(sections, kElements, 3);
+  ASSERT_TRUE(vectors.ok()) << vectors.status();
+  EXPECT_EQ(vectors->statistics.dtype, core::Dtype::kBfloat16);
+  EXPECT_EQ(vectors->statistics.bytes.data(), sections[0].data().data());
+  EXPECT_EQ(vectors->gradient.numbers.bytes.data(), sections[1].data().data());
+  // Alone.
+  sections.RemoveLast();
+  ASSERT_TRUE(VectorsOf(sections, 0, 3).ok());
+  ExpectRefused(VectorsOf(sections, kElements, 3).status(), "SECTION_MISSING", "sections");
+  ExpectRefused(VectorsOf(sections, kElements, 0).status(), "SECTION_UNEXPECTED",
+                "sections[0].kind");
+  ExpectRefused(VectorsOf(sections, 0, 4).status(), "SECTION_SIZE_MISMATCH", "sections[0].data");
+  *sections.Add() = sections[0];
+  ExpectRefused(VectorsOf(sections, 0, 3).status(), "SECTION_REPEATED", "sections[1]");
+  ExpectRefused(VectorsOf(Gradient(), kElements, 3).status(), "SECTION_MISSING", "sections");
+  ExpectRefused(VectorsOf(Gradient(), 0, 3).status(), "SECTION_UNEXPECTED", "sections[0].kind");
 }
 
 }  // namespace

@@ -92,6 +92,7 @@ TEST_F(StreamTest, BothShapesGiveTheSameBits) {
   for (int method = 0; method < methods->field_count(); ++method) {
     for (const v1::Dtype dtype : {v1::DTYPE_FLOAT32, v1::DTYPE_BFLOAT16, v1::DTYPE_FLOAT16}) {
       const std::string name = methods->field(method)->name();
+      if (name == "kfac") continue;  // it needs statistics: statistics_test.cc
       SCOPED_TRACE(name + " " + v1::Dtype_Name(dtype));
       v1::CreateSessionRequest create = VectorSession("unary", kOdd, name);
       v1::SessionConfig& config = *create.mutable_config();

@@ -176,6 +176,11 @@ std::string RunFrames(absl::string_view bytes, Seen* seen) {
       if (status.ok()) status = server::ReplyFromProto(frame.header().reply()).status();
       status = core::PrefixField(status, "header");
       const bool abstains = frame.header().header().abstain();
+      if (status.ok()) {
+        status = core::PrefixField(
+            server::StatisticsShapeOf(frame.header().header(), core::LayerTable()).status(),
+            "header");
+      }
       if (status.ok()) status = assembler.Open(abstains ? 0 : num_elements);
       sent = {{}, false, abstains};
       work.streamed.Begin(work.map);
@@ -186,7 +191,8 @@ std::string RunFrames(absl::string_view bytes, Seen* seen) {
         if (!differs.empty()) return differs;
       }
     } else if (status.ok()) {
-      const absl::StatusOr<core::EncodedVector> added = assembler.Add(frame.chunk());
+      const absl::StatusOr<server::ContributionAssembler::Numbers> added =
+          assembler.Add(frame.chunk());
       status = added.status();
       if (added.ok()) {
         const SentVector part = SentIn(frame.chunk().section());
@@ -194,7 +200,7 @@ std::string RunFrames(absl::string_view bytes, Seen* seen) {
         sent.is_difference = part.is_difference;
         if (assembler.next_element() != sent.numbers.size()) return "elements are counted wrongly";
         if (assembler.is_difference() != sent.is_difference) return "the kind is another";
-        work.streamed.Append(*added);
+        work.streamed.Append(added->numbers);
       }
     }
     const std::string judged = JudgeAnswer(wrong, !status.ok(), ComplaintOf(status));

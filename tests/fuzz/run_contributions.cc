@@ -80,8 +80,15 @@ class Bench {
     TALWEG_RETURN_IF_ERROR(server::CheckHeader(request.header()));
     TALWEG_RETURN_IF_ERROR(session_->machine().CheckHistory(request.header().history()));
     TALWEG_ASSIGN_OR_RETURN(const server::ReplySpec reply, server::ReplyFromProto(request.reply()));
-    TALWEG_ASSIGN_OR_RETURN(const server::ContributedVector sent,
-                            server::VectorOf(request, session_->num_elements()));
+    const absl::Status shape =
+        server::StatisticsShapeOf(request.header(), *session_->config().layer_table).status();
+    if (!shape.ok()) return core::PrefixField(shape, "header");
+    TALWEG_ASSIGN_OR_RETURN(
+        const server::ContributedVectors vectors,
+        server::VectorsOf(request.sections(),
+                          server::NumGradientElements(request.header(), session_->num_elements()),
+                          0));
+    const server::ContributedVector& sent = vectors.gradient;
     const core::EncodedVector gradient = sent.numbers;
     staged_.Begin(session_->config().group_map);
     const bool abstains = request.header().abstain();
@@ -93,9 +100,11 @@ class Bench {
     }
     server::StepInput input = server::InputOf(request.header(), reply);
     input.contribution.ticket = ++ticket_;
-    core::ContributionInput contributed{input.contribution, input.losses, sent.is_difference,
-                                        abstains ? nullptr : core::Borrow(staged_),
-                                        /*returns_gradient=*/true};
+    core::ContributionInput contributed{
+        input.contribution,       input.losses,
+        sent.is_difference,       abstains ? nullptr : core::Borrow(staged_),
+        /*statistics=*/nullptr,
+        /*returns_gradient=*/true};
     server::StepOutcome outcome;
     const std::shared_ptr<const core::Parameters> previous = session_->parameters();
     const core::Contributed done =

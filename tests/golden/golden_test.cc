@@ -167,7 +167,10 @@ TEST_P(GoldenTest, HasACaseForEachDialectAndFlag) {
 
 std::vector<std::string> AllMethods() {
   std::vector<std::string> names;
-  for (const Method& method : Methods()) names.emplace_back(method.name);
+  // Methods that take statistics have golden files of their own (kfac_golden_test.cc).
+  for (const Method& method : Methods()) {
+    if (!method.takes_layers) names.emplace_back(method.name);
+  }
   return names;
 }
 

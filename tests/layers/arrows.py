@@ -49,13 +49,14 @@ ARROWS["client/experiments/mnist"] = ARROWS["client/cpp/example"] | {
     "client/terminal", "client/experiments/plots", "client/experiments/runs"}
 ARROWS["client/experiments/theory"] = ARROWS["client/experiments/mnist"]
 ARROWS["client/experiments/autoencoder"] = ARROWS["client/experiments/mnist"] | {
-    "client/experiments/mnist"}
+    "client/process", "client/experiments/mnist"}
 ARROWS["client/experiments/fleet"] = ARROWS["client/experiments/mnist"] | {
     "client/process", "client/experiments/mnist"}
 ARROWS["client/experiments/search"] = ARROWS["client/experiments/fleet"] | {
     "client/replay", "client/experiments/fleet"}
 ARROWS["client/cli"] = ARROWS["client/experiments/fleet"] | {
-    "client/experiments/fleet", "client/experiments/search", "client/experiments/theory"}
+    "client/experiments/autoencoder", "client/experiments/fleet", "client/experiments/search",
+    "client/experiments/theory"}
 
 # What crosses rooms may see them all.
 ARROWS["tests"] = set(ARROWS)

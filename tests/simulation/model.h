@@ -157,6 +157,7 @@ class Model {
   Expected On(const core::Tick& tick);
   Expected On(const core::StepTaken& taken);
   Expected On(const core::Configure& configure);
+  Expected On(const core::InversesReady&) { return {}; }
 
   // Members (model_members.cc).
   std::string Identify(uint64_t history, uint32_t worker, uint64_t incarnation);

@@ -98,6 +98,7 @@ class VirtualSearchEnv final : public server::Env {
       (*shared)();
     });
   }
+  void RunRefresh(std::shared_ptr<core::InverseRefresh>, Task) override {}
   void WarnOfGivenUp(const server::SessionIdentity&, uint64_t, uint64_t) override {}
   void WarnOfNonFinite(const server::SessionIdentity&, uint64_t, const core::StepReport&) override {
   }

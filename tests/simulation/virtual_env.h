@@ -35,6 +35,8 @@ class VirtualEnv final : public server::Env {
   uint64_t Arm(absl::Time when, std::function<void()> due) override;
   void Cancel(uint64_t alarm) override { alarms_.erase(alarm); }
   void Keep(const server::Decision& decision, Task kept) override;
+  // The sessions of this simulation have no layers.
+  void RunRefresh(std::shared_ptr<core::InverseRefresh> /*refresh*/, Task /*done*/) override {}
   void WarnOfGivenUp(const server::SessionIdentity& /*identity*/, uint64_t /*version*/,
                      uint64_t /*num_non_finite*/) override {}
   void WarnOfNonFinite(const server::SessionIdentity& /*identity*/, uint64_t /*version*/,

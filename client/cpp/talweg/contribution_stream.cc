@@ -17,6 +17,7 @@ constexpr absl::Duration kLookEvery = absl::Milliseconds(100);  // while others 
 
 void BeginAttempt(Contribution& contribution) {
   contribution.num_sent = contribution.num_received = contribution.num_good = 0;
+  contribution.num_statistics_sent = 0;
   contribution.data_crc32c = 0;
   contribution.opened = contribution.committed = false;
 }
@@ -25,11 +26,13 @@ void NoteProgress(Contribution& contribution) {
   const StepOptions& options = contribution.options;
   const uint64_t up = DtypeBytes(options.gradient_dtype);
   const uint64_t down = DtypeBytes(options.reply_dtype);
-  const uint64_t done = up * contribution.num_sent + down * contribution.num_received;
+  const uint64_t of_statistics = DtypeBytes(contribution.statistics.dtype());
+  const uint64_t done = up * contribution.num_sent + down * contribution.num_received +
+                        of_statistics * contribution.num_statistics_sent;
   contribution.farthest_bytes = std::max(contribution.farthest_bytes, done);
   if (options.progress) {
-    options.progress(done,
-                     up * contribution.gradient.size() + down * contribution.parameters.size());
+    options.progress(done, up * contribution.gradient.size() + contribution.statistics.bytes() +
+                               down * contribution.parameters.size());
   }
 }
 
@@ -141,6 +144,18 @@ void ContributionStream::WriteNext() {
                         [&](char* bytes) { EncodeFloats(dtype, values, bytes); });
     contribution.num_sent += values.size();
     NoteProgress(contribution);
+  } else if (contribution.num_statistics_sent < contribution.statistics.size()) {
+    if (!granted_) return;
+    const StatisticsVector& statistics = contribution.statistics;
+    const size_t element_bytes = DtypeBytes(statistics.dtype());
+    const uint64_t begin = contribution.num_statistics_sent;
+    const uint64_t count =
+        std::min<uint64_t>(statistics.size() - begin, kChunkBytes / element_bytes);
+    stream_->WriteChunk({statistics.dtype(), begin, count * element_bytes,
+                         contribution.options.checksums, v1::SECTION_KIND_STATISTICS},
+                        [&](char* bytes) { statistics.Encode(begin, count, bytes); });
+    contribution.num_statistics_sent += count;
+    NoteProgress(contribution);
   } else {
     if (next != queue_.begin()) return;  // its turn comes with the trailer of the one before
     frame.mutable_commit();
@@ -168,7 +183,9 @@ absl::Status ContributionStream::TakeFrame() {
 
 absl::Status ContributionStream::TakeGrant(const v1::Grant& grant) {
   granted_ = true;
-  if (queue_.empty() || queue_.back()->options.abstain) return absl::OkStatus();
+  const bool has_none = queue_.empty() || queue_.back()->options.abstain ||
+                        queue_.back()->header.header().statistics().alone();
+  if (has_none) return absl::OkStatus();
   const size_t size = queue_.back()->gradient.size();
   if (grant.num_elements() == size) return absl::OkStatus();
   return absl::InvalidArgumentError(

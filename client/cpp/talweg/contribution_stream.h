@@ -31,10 +31,11 @@ namespace talweg {
 
 class Transport;
 
-// A contribution on its way. Borrows both spans.
+// A contribution on its way. Borrows its numbers.
 struct Contribution {
   v1::StreamHeader header;
   absl::Span<const float> gradient;
+  StatisticsVector statistics;   // beside the gradient; empty: there are none
   absl::Span<float> parameters;  // receives the answer's data; empty: none were asked for
   StepOptions options;
   bool waits = false;  // the answer may wait for other workers: silence is no failure then
@@ -46,7 +47,8 @@ struct Contribution {
 
   // Of this attempt, in elements. `num_good` grows up to the first data frame that does not fit its
   // checksum.
-  uint64_t num_sent = 0;
+  uint64_t num_sent = 0;  // of the gradient
+  uint64_t num_statistics_sent = 0;
   uint64_t num_received = 0;
   uint64_t num_good = 0;
   uint32_t data_crc32c = 0;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "client/cpp/talweg/statistics.h"
 #include "talweg/v1/section.pb.h"
 #include "talweg/v1/session_service.pb.h"
 #include "talweg/v1/training_service.pb.h"
@@ -49,6 +50,8 @@ struct StepOptions {
   // Do not wait for other workers: if the contribution waits for them, the verdict is
   // VERDICT_PENDING, and ResumeStep() asks what became of it.
   bool return_pending = false;
+  // Statistics beside the gradient, borrowed until the answer has come; null: there are none.
+  const Statistics* statistics = nullptr;
   bool checksums = false;     // CRC32C both ways; such a step goes over a stream at any size
   ProgressCallback progress;  // unset: none is called
 };

@@ -79,19 +79,37 @@ absl::StatusOr<StepResult> Session::Step(absl::Span<const float> gradient,
                                          absl::Span<float> parameters,
                                          absl::Span<const double> losses,
                                          const StepOptions& options) {
+  return Run(gradient, parameters, losses, options, /*has_statistics_alone=*/false);
+}
+
+absl::StatusOr<StepResult> Session::SendStatistics(const Statistics& statistics,
+                                                   const StepOptions& options) {
+  StepOptions alone = options;
+  alone.statistics = &statistics;
+  return Run({}, {}, {}, alone, /*has_statistics_alone=*/true);
+}
+
+// Contributes and waits for the answer.
+absl::StatusOr<StepResult> Session::Run(absl::Span<const float> gradient,
+                                        absl::Span<float> parameters,
+                                        absl::Span<const double> losses, const StepOptions& options,
+                                        bool has_statistics_alone) {
   State& state = *state_;
   // One that got no answer is given up; its sequence is never used again.
   if (state.resumable) state.Forget();
   if (!state.waiting.empty()) {
     return absl::FailedPreconditionError("a submitted contribution waits for AwaitStep");
   }
-  const absl::Status submitted = Submit(gradient, parameters, losses, options);
+  const absl::Status submitted =
+      Submit(gradient, parameters, losses, options, has_statistics_alone);
   if (!submitted.ok()) return submitted;
   absl::StatusOr<StepResult> result = Settle();
   if (!state.waiting.empty()) {
     Waiting& waiting = state.waiting.front();
     waiting.kept.assign(gradient.begin(), gradient.end());
     waiting.contribution.gradient = waiting.kept;
+    waiting.kept_statistics = waiting.contribution.statistics.Copy();
+    waiting.contribution.statistics = waiting.contribution.statistics.Of(waiting.kept_statistics);
     state.resumable = true;
   }
   return result;
@@ -145,7 +163,8 @@ absl::StatusOr<StepResult> Session::AwaitStep() {
 
 // Puts a contribution at the end of those that wait.
 absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float> parameters,
-                             absl::Span<const double> losses, const StepOptions& options) {
+                             absl::Span<const double> losses, const StepOptions& options,
+                             bool has_statistics_alone) {
   State& state = *state_;
   if (options.point != v1::POINT_PARAMETERS && options.point != v1::POINT_LOOKAHEAD) {
     return absl::InvalidArgumentError("a step brings back POINT_PARAMETERS or POINT_LOOKAHEAD");
@@ -160,6 +179,8 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
   Contribution& contribution = waiting.contribution;
   contribution.options = options;
   contribution.gradient = gradient;
+  if (options.statistics != nullptr)
+    contribution.statistics = StatisticsVector(*options.statistics);
   v1::ContributionHeader& header = *contribution.header.mutable_header();
   header = state.header;
   // Gaps are allowed, so every contribution has a number of its own, whatever became of the last.
@@ -169,6 +190,9 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
   if (options.weight.has_value()) header.set_weight(*options.weight);
   header.set_closes_round(options.closes_round);
   header.set_abstain(options.abstain);
+  if (options.statistics != nullptr) {
+    *header.mutable_statistics() = ToProto(*options.statistics, has_statistics_alone);
+  }
   state.Aim(contribution, parameters);
   return absl::OkStatus();
 }

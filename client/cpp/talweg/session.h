@@ -98,6 +98,13 @@ class Session {
                                   absl::Span<const double> losses = {},
                                   const StepOptions& options = {});
 
+  // Sends statistics without a gradient, taken at version() or at the `base_version` of `options`.
+  // They are part of the next version, whichever gradients make it; nobody waits, and version()
+  // stays. The verdict is PENDING, or REJECTED_NON_FINITE. Fails as Step does. Joining takes
+  // ROLE_STATISTICS, which is there by default in a session with layers.
+  absl::StatusOr<StepResult> SendStatistics(const Statistics& statistics,
+                                            const StepOptions& options = {});
+
   // Sends the last contribution again, under its own sequence and options, after a Step or
   // ResumeStep that got no answer or (with StepOptions::return_pending) a pending one.
   // FAILED_PRECONDITION if there is no such contribution. Waits for other workers unless
@@ -178,7 +185,11 @@ class Session {
                                       absl::string_view worker, const JoinOptions& join);
   explicit Session(std::unique_ptr<State> state);
   absl::Status Submit(absl::Span<const float> gradient, absl::Span<float> parameters,
-                      absl::Span<const double> losses, const StepOptions& options);
+                      absl::Span<const double> losses, const StepOptions& options,
+                      bool has_statistics_alone = false);
+  absl::StatusOr<StepResult> Run(absl::Span<const float> gradient, absl::Span<float> parameters,
+                                 absl::Span<const double> losses, const StepOptions& options,
+                                 bool has_statistics_alone);
   absl::Status Drive(absl::FunctionRef<bool()> reached);
   absl::StatusOr<StepResult> Settle();
   absl::Status Failed(const absl::Status& status);

@@ -40,8 +40,10 @@ void Session::State::Aim(Contribution& contribution, absl::Span<float> parameter
 
 bool Session::State::NeedsStream(const Contribution& contribution) const {
   const StepOptions& step = contribution.options;
-  const uint64_t bytes = std::max(contribution.gradient.size() * DtypeBytes(step.gradient_dtype),
-                                  contribution.parameters.size() * DtypeBytes(step.reply_dtype));
+  const uint64_t up = contribution.gradient.size() * DtypeBytes(step.gradient_dtype) +
+                      contribution.statistics.bytes();
+  const uint64_t bytes =
+      std::max<uint64_t>(up, contribution.parameters.size() * DtypeBytes(step.reply_dtype));
   return step.checksums || bytes > std::min(options.stream_threshold_bytes, kMaxUnaryBytes);
 }
 
@@ -52,16 +54,27 @@ absl::Status Session::State::CallStep(Contribution& contribution, absl::Duration
   *request.mutable_reply() = contribution.header.reply();
   request.mutable_reply()->set_max_reply_bytes(options.max_message_bytes);
   const uint64_t gradient_bytes = contribution.gradient.size() * DtypeBytes(step.gradient_dtype);
-  if (step.abstain) {
-    request.clear_sections();
-  } else {
-    if (request.sections_size() == 0) request.add_sections();
-    v1::Section& gradient = *request.mutable_sections(0);
-    gradient.set_kind(KindOf(step));
-    gradient.set_dtype(step.gradient_dtype);
-    gradient.mutable_data()->resize(gradient_bytes);
-    EncodeFloats(step.gradient_dtype, contribution.gradient, gradient.mutable_data()->data());
+  int num_sections = 0;
+  // Sections keep their memory from step to step.
+  const auto next_section = [&](v1::SectionKind kind, v1::Dtype dtype, uint64_t bytes) -> char* {
+    if (request.sections_size() == num_sections) request.add_sections();
+    v1::Section& section = *request.mutable_sections(num_sections++);
+    section.set_kind(kind);
+    section.set_dtype(dtype);
+    section.mutable_data()->resize(bytes);
+    return section.mutable_data()->data();
+  };
+  const StatisticsVector& statistics = contribution.statistics;
+  if (!step.abstain && !contribution.header.header().statistics().alone()) {
+    EncodeFloats(step.gradient_dtype, contribution.gradient,
+                 next_section(KindOf(step), step.gradient_dtype, gradient_bytes));
   }
+  if (contribution.header.header().has_statistics()) {
+    statistics.Encode(
+        0, statistics.size(),
+        next_section(v1::SECTION_KIND_STATISTICS, statistics.dtype(), statistics.bytes()));
+  }
+  request.mutable_sections()->DeleteSubrange(num_sections, request.sections_size() - num_sections);
   absl::Status status = contribution.waits ? transport->Wait(
                                                  request, response, [&] { return wait.Look(); },
                                                  wait.attempt_timeout())
@@ -88,7 +101,8 @@ absl::Status Session::State::CallStep(Contribution& contribution, absl::Duration
   sections.Swap(response.mutable_sections());
   contribution.num_good = parameters.size();
   if (step.progress) {
-    const uint64_t bytes = gradient_bytes + parameters.size() * DtypeBytes(step.reply_dtype);
+    const uint64_t bytes =
+        gradient_bytes + statistics.bytes() + parameters.size() * DtypeBytes(step.reply_dtype);
     step.progress(bytes, bytes);
   }
   return absl::OkStatus();

@@ -23,7 +23,8 @@ struct Waiting {
   Contribution contribution;
   int num_attempts = 0;
   bool asks_again = false;  // a caller that is told "pending" may ask later what became of it
-  std::vector<float> kept;  // the gradient, once its caller owns the span again
+  // The gradient and the statistics, once their caller owns the spans again.
+  std::vector<float> kept, kept_statistics;
 };
 
 struct Session::State {
