@@ -246,6 +246,9 @@ std::string SessionTable(const v1::Session& session) {
     if (session.last_step().has_search()) {
       table.AddRow({"last generation", FieldsText(session.last_step().search())});
     }
+    if (session.last_step().has_curvature()) {
+      table.AddRow({"last curvature", FieldsText(session.last_step().curvature())});
+    }
   }
   if (session.has_state_checksum()) {
     table.AddRow({"checksum", absl::StrFormat("%08x", session.state_checksum())});

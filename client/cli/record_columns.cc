@@ -34,6 +34,13 @@ std::optional<double> OfSearchIf(const StepRecord& record) {
   return static_cast<double>((record.report().search().*kNumber)());
 }
 
+// A number of the report of the curvature; nothing if the method uses none, or does not say.
+template <auto kNumber>
+std::optional<double> OfCurvature(const StepRecord& record) {
+  if (!record.report().has_curvature()) return std::nullopt;
+  return static_cast<double>((record.report().curvature().*kNumber)());
+}
+
 // The shortest digits that name this float64; "nan" also if its sign bit is set.
 std::string Exactly(double value) {
   if (std::isnan(value)) return "nan";
@@ -81,6 +88,7 @@ const Columns<StepRecord>& AllColumns() {
 const std::vector<RecordColumn>& RecordColumns() {
   using Value = std::optional<double>;
   using Search = v1::SearchReport;
+  using Curvature = v1::CurvatureReport;
   static const auto& columns = *new std::vector<RecordColumn>{
       {"loss",
        [](const StepRecord& r) {
@@ -129,6 +137,23 @@ const std::vector<RecordColumn>& RecordColumns() {
        OfSearchIf<&Search::has_gradient_learning_rate, &Search::gradient_learning_rate>},
       {"search_num_examples", OfSearch<&Search::num_examples>},
       {"search_accepted", OfSearchIf<&Search::has_accepted, &Search::accepted>},
+      {"curvature_damping", OfCurvature<&Curvature::damping>},
+      {"curvature_reduction_ratio",
+       [](const StepRecord& r) {
+         const Curvature& told = r.report().curvature();
+         return told.has_reduction_ratio() ? Value(told.reduction_ratio()) : std::nullopt;
+       }},
+      {"curvature_step_clip_factor", OfCurvature<&Curvature::step_clip_factor>},
+      {"curvature_inverse_version", OfCurvature<&Curvature::inverse_version>},
+      {"curvature_inverse_age_steps", OfCurvature<&Curvature::inverse_age_steps>},
+      {"curvature_inverse_age_seconds", OfCurvature<&Curvature::inverse_age_seconds>},
+      {"curvature_num_statistics", OfCurvature<&Curvature::num_statistics>},
+      {"curvature_num_samples", OfCurvature<&Curvature::num_samples>},
+      {"curvature_num_layers_without_inverse", OfCurvature<&Curvature::num_layers_without_inverse>},
+      {"curvature_num_raised_dampings", OfCurvature<&Curvature::num_raised_dampings>},
+      {"curvature_num_failed_inverses", OfCurvature<&Curvature::num_failed_inverses>},
+      {"curvature_num_unclipped_steps", OfCurvature<&Curvature::num_unclipped_steps>},
+      {"curvature_num_too_long_steps", OfCurvature<&Curvature::num_too_long_steps>},
   };
   return columns;
 }

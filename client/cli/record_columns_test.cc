@@ -50,6 +50,7 @@ TEST(RecordColumnsTest, AreTheNumbersOfTheWire) {
   add(*v1::StepReport::descriptor());
   add(*v1::RefusalCounts::descriptor());
   add(*v1::SearchReport::descriptor(), "search_");
+  add(*v1::CurvatureReport::descriptor(), "curvature_");
   expected.erase("version");
   std::set<std::string> names;
   for (const RecordColumn& column : RecordColumns()) names.insert(column.name);
@@ -101,11 +102,15 @@ TEST(RecordColumnsTest, CsvHasAHeaderAndEveryDigit) {
       "search_num_dropped,search_num_non_finite,search_num_ties,search_loss_mean,"
       "search_loss_deviation,search_loss_min,search_loss_max,search_evaluated_loss,search_sigma,"
       "search_weight_norm,search_signal_to_noise,search_gradient_learning_rate,"
-      "search_num_examples,search_accepted,state_digest\n"
+      "search_num_examples,search_accepted,curvature_damping,curvature_reduction_ratio,curvature_"
+      "step_clip_factor,curvature_inverse_version,curvature_inverse_age_steps,curvature_inverse_"
+      "age_seconds,curvature_num_statistics,curvature_num_samples,curvature_num_layers_without_"
+      "inverse,curvature_num_raised_dampings,curvature_num_failed_inverses,curvature_num_unclipped_"
+      "steps,curvature_num_too_long_steps,state_digest\n"
       "12,2023-11-14T22:13:20.250000Z,0.1,0.001,2,5e-324,1,3,4,96.5,2,1,5,0,0,,7,0,0,0.5,1e+300,"
-      ",,,,,,,,,,,,,,,,,\n"
+      ",,,,,,,,,,,,,,,,,,,,,,,,,,,,,,\n"
       "13,2023-11-14T22:13:20.250000Z,,0.001,0.3333333333333333,5e-324,1,3,4,96.5,2,1,5,0,0,,7,0,0,"
-      "0.5,1e+300,,,,,,,,,,,,,,,,,,4b24\n");
+      "0.5,1e+300,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,,4b24\n");
 }
 
 TEST(RecordColumnsTest, WhatIsNotANumberHasNoSign) {

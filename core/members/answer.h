@@ -61,6 +61,7 @@ struct SearchNumbers {
 // CurvatureReport in proto/talweg/v1/session.proto says what each of them is.
 struct CurvatureNumbers {
   double damping = 0;
+  std::optional<double> reduction_ratio;
   double step_clip_factor = 1;
   uint64_t inverse_version = 0;
   uint64_t inverse_age_steps = 0;

@@ -17,6 +17,15 @@ namespace talweg::core {
 // Time has passed: everything that is due by now happens.
 struct Tick {};
 
+// How the loss of one batch was changed by the step that made a version: both losses are those of
+// the same samples, per sample, with what the coupled decay adds to them.
+struct LossChange {
+  uint64_t version = 0;  // that the step made
+  double before = 0;     // at version - 1
+  double after = 0;      // at version
+  bool operator==(const LossChange&) const = default;
+};
+
 // The step to take.
 struct StepOrder {
   uint64_t number = 0;        // it makes this version
@@ -30,6 +39,7 @@ struct StepOrder {
   // Statistics that came for this version: how many contributions, and the sum of their samples.
   uint32_t num_statistics = 0;
   double num_samples = 0;
+  std::optional<LossChange> loss_change;  // what a contribution told of an earlier step
 };
 
 // The step that was ordered is taken, and the parameters of the next version stand.

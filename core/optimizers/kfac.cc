@@ -5,7 +5,9 @@
 #include <cmath>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "core/base/check.h"
+#include "core/base/reasons.h"
 #include "core/kernels/adam_update.h"
 #include "core/kernels/gradient_descent_update.h"
 #include "core/kernels/momentum_update.h"
@@ -55,17 +57,57 @@ Kfac::Kfac(const KfacConfig& config, const ParameterSpace& space)
       v_(config.fallback == Fallback::kAdam ? plan_.num_fallback_elements : 0),
       t_(plan_.scratch_size),
       u_(plan_.scratch_size),
+      lambda_(config.damping),
       coupled_(plan_.layers.size()),
       rates_(plan_.layers.size()),
       products_(plan_.blocks.size()),
+      slopes_(plan_.blocks.size()),
       squares_(plan_.blocks.size()),
       is_too_long_(plan_.layers.size()) {}
+
+absl::Status KfacConfig::Validate() const {
+  if (adapt_every == 0) return absl::OkStatus();
+  const auto wrong = [](absl::string_view field, absl::string_view why) {
+    return MakeError(Reason::kHyperparameterOutOfRange, why, field);
+  };
+  if (momentum_order == MomentumOrder::kAfter && beta > 0) {
+    return wrong("adapt_every",
+                 "adapt_every needs momentum_order BEFORE: the model foretells no other step");
+  }
+  if (damping_min > damping_max) {
+    return wrong("damping_min", absl::StrCat("damping_min is ", damping_min,
+                                             ", above damping_max, which is ", damping_max));
+  }
+  return absl::OkStatus();
+}
+
+void Kfac::Configure(const Config& config) {
+  const KfacConfig& changed = ValueOf<KfacConfig>(config);
+  if (changed.damping != config_.damping) lambda_ = changed.damping;
+  config_ = changed;
+}
+
+void Kfac::TakeLossChange(const LossChange& change) {
+  const auto version = static_cast<double>(change.version);
+  if (config_.adapt_every == 0 || version != foretold_version_ || !(foretold_ < 0)) return;
+  const double ratio = (change.after - change.before) / foretold_;
+  if (!std::isfinite(ratio)) return;
+  reduction_ratio_ = ratio;
+  ratio_version_ = version;
+  const auto steps = static_cast<double>(config_.adapt_every);
+  if (version - adapted_version_ < steps) return;
+  adapted_version_ = version;
+  const double factor = std::pow(config_.adapt_factor, steps);
+  if (ratio > 0.75) lambda_ *= factor;
+  if (ratio < 0.25) lambda_ /= factor;
+  lambda_ = std::clamp(lambda_, config_.damping_min, config_.damping_max);
+}
 
 void Kfac::BeginStep(uint64_t number) {
   number_ = number;
   fallback_beta1_product_ *= config_.fallback_beta1;
   fallback_beta2_product_ *= config_.fallback_beta2;
-  curvature_.BeginStep(number, {.lambda = config_.damping,
+  curvature_.BeginStep(number, {.lambda = lambda_,
                                 .pi = config_.pi,
                                 .kept = config_.statistics_decay,
                                 .starts_with_first = config_.starts_with_first,
@@ -136,7 +178,7 @@ void Kfac::RunTask(size_t pass, size_t task, RatesOfTensor rates, absl::Span<con
     case kByInputs:
       return MultiplyByInputs(plan_.blocks[task], v);
     case kByOutputs:
-      return MultiplyByOutputs(task, v);
+      return MultiplyByOutputs(task, v, to);
     default:
       return Move(plan_.blocks[task], rates, from, to);
   }
@@ -180,10 +222,10 @@ void Kfac::MultiplyByInputs(const KfacPlan::Block& block, absl::Span<const float
                          inverse + inputs * side, t, side);
 }
 
-// U = S^-1 T for the rows of the block, and <U, V> over them.
-void Kfac::MultiplyByOutputs(size_t task, absl::Span<const float> v) {
+// U = S^-1 T for the rows of the block; <U, V>, <U, G> and <U, U> over them.
+void Kfac::MultiplyByOutputs(size_t task, absl::Span<const float> v, absl::Span<const float> g) {
   const KfacPlan::Block& block = plan_.blocks[task];
-  products_[task] = squares_[task] = 0;
+  products_[task] = slopes_[task] = squares_[task] = 0;
   if (!Moves(block.layer)) return;
   const KfacPlan::Layer& layer = plan_.layers[block.layer];
   const uint64_t inputs = layer.shape.inputs;
@@ -191,35 +233,32 @@ void Kfac::MultiplyByOutputs(size_t task, absl::Span<const float> v) {
   const uint64_t side = layer.shape.input_side();
   const float* inverse = curvature_.Inverse(block.layer, 1).data();
   const float* t = t_.data() + layer.t_begin;
-  const float* weight = v.data() + layer.weight_begin;
   float* u = u_.data() + layer.u_begin;
-  double product = 0;
-  double square = 0;
+  // Adds what `size` elements contribute, from `in_u` on in U and from `in_vector` on in V and G.
+  const auto add = [&](uint64_t in_u, uint64_t in_vector, uint64_t size) {
+    products_[task] += Dot(u + in_u, v.data() + in_vector, size);
+    squares_[task] += Dot(u + in_u, u + in_u, size);
+    if (config_.adapt_every > 0) slopes_[task] += Dot(u + in_u, g.data() + in_vector, size);
+  };
   if (layer.shape.orientation == Orientation::kOutIn) {
     const uint64_t begin = block.begin * inputs;
     Multiply<float>(block.size(), inputs, outputs, {inverse + block.begin * outputs, outputs},
                     {t, side}, 0, u + begin, inputs);
-    product = Dot(u + begin, weight + begin, block.size() * inputs);
-    square = Dot(u + begin, u + begin, block.size() * inputs);
+    add(begin, layer.weight_begin + begin, block.size() * inputs);
   } else {
     // The same transposed, because the weight is: T^T S^-1, of which these are columns.
     Multiply<float>(inputs, block.size(), outputs, {t, side, true},
                     {inverse + block.begin, outputs}, 0, u + block.begin, outputs);
     for (uint64_t row = 0; row < inputs; ++row) {
       const uint64_t begin = row * outputs + block.begin;
-      product += Dot(u + begin, weight + begin, block.size());
-      square += Dot(u + begin, u + begin, block.size());
+      add(begin, layer.weight_begin + begin, block.size());
     }
   }
-  if (layer.shape.bias.has_value()) {
-    float* bias = u + layer.num_weights() + block.begin;
-    Multiply<float>(block.size(), 1, outputs, {inverse + block.begin * outputs, outputs},
-                    {t + inputs, side}, 0, bias, 1);
-    product += Dot(bias, v.data() + layer.bias_begin + block.begin, block.size());
-    square += Dot(bias, bias, block.size());
-  }
-  products_[task] = product;
-  squares_[task] = square;
+  if (!layer.shape.bias.has_value()) return;
+  const uint64_t begin = layer.num_weights() + block.begin;
+  Multiply<float>(block.size(), 1, outputs, {inverse + block.begin * outputs, outputs},
+                  {t + inputs, side}, 0, u + begin, 1);
+  add(begin, layer.bias_begin + block.begin, block.size());
 }
 
 void Kfac::EndPass(size_t pass) {
@@ -234,9 +273,11 @@ void Kfac::EndPass(size_t pass) {
 void Kfac::Clip() {
   constexpr double kLongest = 1e30;
   std::vector<double> products(plan_.layers.size()), squares(plan_.layers.size());
+  std::vector<double> slopes(plan_.layers.size());
   for (size_t block = 0; block < plan_.blocks.size(); ++block) {
     products[plan_.blocks[block].layer] += products_[block];
     squares[plan_.blocks[block].layer] += squares_[block];
+    slopes[plan_.blocks[block].layer] += slopes_[block];
   }
   // What is not finite is too long.
   const auto is_too_long = [&](size_t layer, double factor) {
@@ -261,6 +302,13 @@ void Kfac::Clip() {
   for (size_t layer = 0; layer < plan_.layers.size(); ++layer) {
     is_too_long_[layer] = Moves(layer) && is_too_long(layer, clip_factor_);
     if (is_too_long_[layer]) ++num_too_long_;
+  }
+  foretold_ = 0;
+  foretold_version_ = static_cast<double>(number_);
+  for (size_t layer = 0; layer < plan_.layers.size(); ++layer) {
+    if (!Moves(layer) || is_too_long_[layer]) continue;
+    const double length = rates_[layer] * clip_factor_;
+    foretold_ += length * (length / 2 * products[layer] - slopes[layer]);
   }
 }
 
@@ -306,7 +354,8 @@ void Kfac::MovePart(const StepRates* rates, Shard shard, absl::Span<const float>
 
 CurvatureNumbers Kfac::CurvatureReport() const {
   CurvatureNumbers numbers;
-  numbers.damping = config_.damping;
+  numbers.damping = lambda_;
+  if (ratio_version_ > 0) numbers.reduction_ratio = reduction_ratio_;
   numbers.step_clip_factor = clip_factor_;
   numbers.inverse_version = curvature_.InverseVersion();
   if (numbers.inverse_version > 0) numbers.inverse_age_steps = number_ - numbers.inverse_version;
@@ -328,6 +377,12 @@ void Kfac::VisitState(StateVisitor& visitor) {
   visitor.Slot("v", v_.span());
   visitor.Scalar("fallback_beta1_product", fallback_beta1_product_);
   visitor.Scalar("fallback_beta2_product", fallback_beta2_product_);
+  visitor.Scalar("damping", lambda_);
+  visitor.Scalar("adapted_version", adapted_version_);
+  visitor.Scalar("foretold_change", foretold_);
+  visitor.Scalar("foretold_version", foretold_version_);
+  visitor.Scalar("reduction_ratio", reduction_ratio_);
+  visitor.Scalar("ratio_version", ratio_version_);
   visitor.Scalar("num_unclipped_steps", num_unclipped_);
   visitor.Scalar("num_too_long_steps", num_too_long_);
   if (!plan_.layers.empty()) curvature_.VisitState(visitor);

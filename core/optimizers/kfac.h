@@ -19,6 +19,15 @@
 // no inverses yet stays where it is, and so do all layers in the first `burn_in_steps` steps, in
 // which statistics gather.
 //
+// With `adapt_every` T > 0 lambda is adapted (Levenberg, Marquardt), from losses that a worker
+// evaluates before and after a step on the same samples:
+//
+//   rho = (h(W + d) - h(W)) / M(d),  M(d) = <G, d> + 1/2 <d, F_lambda d>,  d = -eta nu U
+//       M(d) = - eta nu <U, G> + 1/2 (eta nu)^2 <U, V>,  for F_lambda U = V; sums over all layers
+//   lambda <- lambda omega^T if rho > 3/4;  lambda / omega^T if rho < 1/4;  omega is `adapt_factor`
+//
+// at most once in T steps, and only from the last step that was taken.
+//
 // Every tensor that is in no layer takes the fallback rule:
 //
 //   ADAM       m <- b1 m + (1 - b1) g   v <- b2 v + (1 - b2) g^2      the fields `fallback_...`
@@ -74,6 +83,10 @@ struct KfacConfig {
   double fallback_beta1 = 0.9;     // share of m kept at each step
   double fallback_beta2 = 0.999;   // share of v kept at each step
   double fallback_epsilon = 1e-8;  // in the unit of the gradient
+  uint64_t adapt_every = 0;        // T, steps; 0: lambda stays
+  double adapt_factor = 0.95;      // omega
+  double damping_min = 1e-8;       // of an adapted lambda
+  double damping_max = 1e8;
 
   static auto Fields() {
     using C = KfacConfig;
@@ -95,8 +108,14 @@ struct KfacConfig {
         Field<C, double>{"fallback_rate_factor", &C::fallback_rate_factor, AtLeast(0)},
         Field<C, double>{"fallback_beta1", &C::fallback_beta1, HalfOpen(0, 1)},
         Field<C, double>{"fallback_beta2", &C::fallback_beta2, HalfOpen(0, 1)},
-        Field<C, double>{"fallback_epsilon", &C::fallback_epsilon, Positive()}};
+        Field<C, double>{"fallback_epsilon", &C::fallback_epsilon, Positive()},
+        Field<C, uint64_t>{"adapt_every", &C::adapt_every, Closed(0, 1e9)},
+        Field<C, double>{"adapt_factor", &C::adapt_factor, {0, 1, true, true}},
+        Field<C, double>{"damping_min", &C::damping_min, Closed(0, 1e30)},
+        Field<C, double>{"damping_max", &C::damping_max, OpenClosed(0, 1e30)}};
   }
+  // Fails with HYPERPARAMETER_OUT_OF_RANGE, naming the field, if fields contradict each other.
+  absl::Status Validate() const;
 };
 
 // Thread-compatible, except that disjoint shards may be applied, and tasks of a pass run, at the
@@ -110,7 +129,7 @@ class Kfac final : public Optimizer {
   // `config` is valid, and the layers fit the layout.
   Kfac(const KfacConfig& config, const ParameterSpace& space);
 
-  void Configure(const Config& config) override { config_ = ValueOf<KfacConfig>(config); }
+  void Configure(const Config& config) override;
   void BeginStep(uint64_t number) override;
   // Takes the whole step of elements under the fallback rule; for a layer, takes m and writes G to
   // `to`.
@@ -128,6 +147,7 @@ class Kfac final : public Optimizer {
   // other) and those of Curvature.
   void VisitState(StateVisitor& visitor) override;
 
+  void TakeLossChange(const LossChange& change) override;
   CurvatureNumbers CurvatureReport() const override;
   std::unique_ptr<InverseRefresh> TakeRefresh() override;
 
@@ -144,7 +164,7 @@ class Kfac final : public Optimizer {
   void Clip();
   void Gather(RatesOfTensor rates);
   void MultiplyByInputs(const KfacPlan::Block& block, absl::Span<const float> v);
-  void MultiplyByOutputs(size_t task, absl::Span<const float> v);
+  void MultiplyByOutputs(size_t task, absl::Span<const float> v, absl::Span<const float> g);
   void Move(const KfacPlan::Block& block, RatesOfTensor rates, absl::Span<const float> from,
             absl::Span<float> to);
   void MovePart(const StepRates* rates, Shard shard, absl::Span<const float> u,
@@ -157,8 +177,14 @@ class Kfac final : public Optimizer {
   AlignedBuffer m_, v_;
   AlignedBuffer t_, u_;  // V A^-1 and U, layer by layer
   double fallback_beta1_product_ = 1, fallback_beta2_product_ = 1;
-  double num_unclipped_ = 0;  // steps whose sum of <U, V> was not positive
-  double num_too_long_ = 0;   // steps of single layers that were not taken
+  double lambda_ = 0;
+  double adapted_version_ = 0;   // made by the step that last adapted lambda
+  double foretold_ = 0;          // M(d) of the last step; 0: nothing was foretold
+  double foretold_version_ = 0;  // that it made
+  double reduction_ratio_ = 0;   // rho
+  double ratio_version_ = 0;     // of the step that it is of; 0: there is none
+  double num_unclipped_ = 0;     // steps whose sum of <U, V> was not positive
+  double num_too_long_ = 0;      // steps of single layers that were not taken
 
   // Of the open step.
   uint64_t number_ = 0;
@@ -167,6 +193,7 @@ class Kfac final : public Optimizer {
   std::vector<double> rates_;  // by layer: eta
   std::unique_ptr<InverseRefresh> refresh_;
   std::vector<double> products_;   // by block: <U, V>
+  std::vector<double> slopes_;     // by block: <U, G>
   std::vector<double> squares_;    // by block: <U, U>
   std::vector<bool> is_too_long_;  // by layer
   double clip_factor_ = 1;         // nu

@@ -138,6 +138,18 @@ class Reference {
       moves.emplace_back(at, u);
     }
     nu = config_.kl_clip > 0 && sum > 0 ? std::min(1.0, std::sqrt(config_.kl_clip / sum)) : 1;
+    // M(d) = <G, d> + 1/2 <d, F_lambda d> with the dense matrix.
+    foretold = 0;
+    for (size_t index = 0; index < moves.size(); ++index) {
+      const auto& [at, u] = moves[index];
+      for (size_t i = 0; i < u.size(); ++i) {
+        const double d = -eta * nu * u[i];
+        foretold += g[at[i]] * d;
+        for (size_t j = 0; j < u.size(); ++j) {
+          foretold += d * fisher_[index][i][j] * -eta * nu * u[j] / 2;
+        }
+      }
+    }
     for (const auto& [at, u] : moves) {
       for (size_t i = 0; i < u.size(); ++i) {
         double move = nu * u[i];
@@ -167,6 +179,9 @@ class Reference {
 
   const std::vector<double>& w() const { return w_; }
   double nu = 1;
+  double foretold = 0;  // by the model, of the last step
+
+  void SetDamping(double damping) { config_.damping = damping; }
 
  private:
   void TakeStatistics(const std::vector<float>& statistics) {
@@ -328,6 +343,68 @@ TEST(KfacTest, FirstStatisticsMayBeTheWholeAverage) {
   KfacConfig config = Synchronous();
   config.starts_with_first = true;
   ExpectTrajectory(config);
+}
+
+// Losses that are made up tell how well the model foretold a step; the reference's own damping
+// follows the rule of Levenberg and Marquardt.
+TEST(KfacTest, DampingFollowsHowWellTheModelForetells) {
+  KfacConfig config = Synchronous();
+  config.adapt_every = 2;
+  config.adapt_factor = 0.8;
+  config.damping_min = 0.2;
+  config.kl_clip = 0.05;
+  const ParameterSpace space = TwoLayers();
+  const std::vector<float> initial = Noise(space.num_elements(), 1);
+  Kfac kfac(config, space);
+  Reference reference(config, space, initial);
+  std::vector<float> w = initial;
+  double lambda = config.damping;
+  uint64_t adapted = 0;
+  std::vector<double> seen;
+  for (uint64_t number = 1; number <= 24; ++number) {
+    if (number > 1) {
+      const double ratio = number < 8 ? 0.1 : number < 14 ? 0.5 : 0.9;
+      kfac.TakeLossChange({number - 1, 5, 5 + ratio * reference.foretold});
+      if (number - 1 - adapted >= 2) {
+        adapted = number - 1;
+        if (ratio > 0.75) lambda *= 0.8 * 0.8;
+        if (ratio < 0.25) lambda /= 0.8 * 0.8;
+        lambda = std::max(lambda, 0.2);
+      }
+      reference.SetDamping(lambda);
+    }
+    const std::vector<float> gradient = Noise(w.size(), 100 + number);
+    const std::vector<float> statistics = RandomStatistics(space, number);
+    StepWith(kfac, number, {0.1, 0, 0.05}, gradient, &statistics, w);
+    reference.Step(gradient, &statistics, 0.1, 0, 0.05);
+    const CurvatureNumbers numbers = kfac.CurvatureReport();
+    ASSERT_NEAR(numbers.damping, lambda, 1e-12) << number;
+    ASSERT_EQ(numbers.reduction_ratio.has_value(), number > 1);
+    if (number > 1) {
+      ASSERT_NEAR(*numbers.reduction_ratio, number < 8 ? 0.1 : number < 14 ? 0.5 : 0.9, 1e-4);
+    }
+    for (size_t i = 0; i < w.size(); ++i) ASSERT_NEAR(w[i], reference.w()[i], 2e-4) << number;
+    seen.push_back(lambda);
+  }
+  EXPECT_GT(*std::max_element(seen.begin(), seen.end()), 0.9);
+  EXPECT_EQ(seen.back(), 0.2);
+  // Not of the last step, or of none: nothing is adapted.
+  kfac.TakeLossChange({3, 5, 4});
+  kfac.TakeLossChange({25, 5, 4});
+  EXPECT_EQ(kfac.CurvatureReport().damping, 0.2);
+}
+
+TEST(KfacTest, AdaptationNeedsAModelOfTheStep) {
+  KfacConfig config;
+  config.adapt_every = 5;
+  EXPECT_TRUE(config.Validate().ok());
+  config.momentum_order = MomentumOrder::kAfter;
+  EXPECT_FALSE(config.Validate().ok());
+  config.beta = 0;
+  EXPECT_TRUE(config.Validate().ok());
+  config.damping_min = 2;
+  config.damping_max = 1;
+  EXPECT_FALSE(config.Validate().ok());
 }
 
 TEST(KfacTest, LayersStayWithoutInversesInBurnInAndWhenFrozen) {

@@ -54,6 +54,7 @@ ClosedRound Close(OpenRound&& round, OpenStatistics&& statistics, uint64_t seria
 
   order.num_statistics = static_cast<uint32_t>(statistics.members.size());
   order.num_samples = static_cast<double>(statistics.num_samples);
+  order.loss_change = round.loss_change;
 
   auto record = std::make_shared<VersionRecord>();
   record->version = version;
@@ -70,6 +71,7 @@ ClosedRound Close(OpenRound&& round, OpenStatistics&& statistics, uint64_t seria
   record->abstained_workers = std::move(round.abstained.names);
   record->statistics = std::move(statistics.members);
   record->installed_inverses = statistics.installed_inverses;
+  record->loss_change = round.loss_change;
   closed.record = std::move(record);
   closed.places = std::move(round.places);
   closed.bystanders = std::move(round.bystanders);

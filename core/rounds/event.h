@@ -35,9 +35,10 @@ struct Contribution {
   bool closes_round = false;   // The round shall close with it, however many have contributed.
   bool abstains = false;       // There is no gradient: the round shall not wait for this worker.
   bool is_statistics = false;  // There is no gradient: it brings statistics alone.
-  uint64_t num_samples = 0;    // that its statistics are the mean of; 0: it has no statistics
-  uint64_t ticket = 0;         // names the call that asks, in Released and CallEnded; new, never 0
-  bool may_wait = true;  // If not, the answer is kPending instead of a wait for other workers.
+  std::optional<LossChange> loss_change = {};  // finite
+  uint64_t num_samples = 0;  // that its statistics are the mean of; 0: it has no statistics
+  uint64_t ticket = 0;       // names the call that asks, in Released and CallEnded; new, never 0
+  bool may_wait = true;      // If not, the answer is kPending instead of a wait for other workers.
 };
 
 // The schedule and the policy change from the next version on: once the round that is open, if
@@ -95,6 +96,7 @@ struct VersionRecord {
   uint32_t num_abstained = 0;                  // likewise
   std::vector<std::string> abstained_workers;  // at most kMaxLateNames
   std::vector<StatisticsMember> statistics;    // in the order of their arrival
+  std::optional<LossChange> loss_change;       // of the first member by name that told one
   // The version of the factors whose inverses came for this version; 0: none came.
   uint64_t installed_inverses = 0;
   // The version of the factors whose inverses the step used, the oldest of them; 0: none.

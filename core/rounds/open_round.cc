@@ -25,6 +25,12 @@ void OpenRound::Add(uint32_t index, const Contribution& contribution, float coun
   weight.Add(counted_weight);
   asked_to_close |= contribution.closes_round;
   if (contribution.loss.has_value()) loss.Add(*contribution.loss, counted_weight, reduction);
+  // Not the first that came: the order of arrival makes no difference.
+  if (contribution.loss_change.has_value() &&
+      (!loss_change.has_value() || contribution.worker < loss_change_by)) {
+    loss_change = contribution.loss_change;
+    loss_change_by = contribution.worker;
+  }
 }
 
 void OpenRound::NoteAbstention(const std::string& worker) {

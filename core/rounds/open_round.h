@@ -6,6 +6,8 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -30,12 +32,14 @@ struct OpenRound {
 
   absl::Time first;  // of the first contribution
   std::vector<RoundMember> members;
-  std::vector<Place> places;          // of the members
-  std::vector<Bystander> bystanders;  // wait for the close and do not count
-  std::vector<Bystander> abstainers;  // wait for the close, and nobody waits for them
-  WorkerList abstained;               // of all modes; `count` is that of the abstentions
-  uint64_t staleness = 0;             // the largest
-  bool asked_to_close = false;        // by one of the members
+  std::vector<Place> places;              // of the members
+  std::vector<Bystander> bystanders;      // wait for the close and do not count
+  std::vector<Bystander> abstainers;      // wait for the close, and nobody waits for them
+  WorkerList abstained;                   // of all modes; `count` is that of the abstentions
+  uint64_t staleness = 0;                 // the largest
+  bool asked_to_close = false;            // by one of the members
+  std::optional<LossChange> loss_change;  // of the first member by name that told one
+  std::string loss_change_by;             // that member
   ExactSum weight;
   RoundLoss loss;
 

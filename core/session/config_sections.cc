@@ -46,6 +46,19 @@ uint64_t OptimizerBytes(const SessionConfig& config) {
   return config.method->state_bytes(*config.optimizer, config.Space());
 }
 
+// Losses before and after a step are of the same samples only if one round follows another.
+absl::Status ResolveOptimizer(SessionConfig& config) {
+  if (!config.method->takes_layers) return absl::OkStatus();
+  const FieldValue every = config.optimizer->Get("adapt_every");
+  if (every == FieldValue(uint64_t{0}) || config.aggregation.value().synchronous()) {
+    return absl::OkStatus();
+  }
+  return MakeError(Reason::kFieldOutOfRange,
+                   "adapt_every needs the mode SYNCHRONOUS: elsewhere other steps come between the "
+                   "two losses",
+                   absl::StrCat("optimizer.", config.method->name, ".adapt_every"));
+}
+
 bool IsPlainDescent(const SessionConfig& config) {
   return config.method->name == "gradient_descent";
 }
@@ -349,6 +362,7 @@ constexpr Section kSections[] = {
      .view = ViewOptimizer,
      .set = SetOptimizer,
      .fixed_kind = "a session's method is fixed",
+     .resolve = ResolveOptimizer,
      .memory_bytes = OptimizerBytes},
     {.name = "schedule",
      .needed = "a session needs a schedule",

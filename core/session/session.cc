@@ -89,7 +89,8 @@ Outcome Session::Contribute(ContributionInput& input, absl::Time now) {
   contribution.digest = PayloadDigest(
       has_gradient ? input.gradient->Digest() : 0, contribution.base_version, input.losses,
       contribution.weight, input.is_difference, contribution.closes_round, contribution.abstains,
-      has_statistics ? std::optional(input.statistics->Digest()) : std::nullopt);
+      has_statistics ? std::optional(input.statistics->Digest()) : std::nullopt,
+      contribution.loss_change);
   if (!input.losses.empty()) contribution.loss = input.losses.front();
 
   const bool is_first = rounds_->num_folded() == 0;

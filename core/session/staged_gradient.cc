@@ -97,8 +97,8 @@ uint32_t StagedGradient::Digest() const {
 
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
                        absl::Span<const double> losses, float weight, bool is_difference,
-                       bool closes_round, bool abstains,
-                       std::optional<uint32_t> statistics_digest) {
+                       bool closes_round, bool abstains, std::optional<uint32_t> statistics_digest,
+                       const std::optional<LossChange>& loss_change) {
   ChecksumWriter writer;
   writer.Uint32(gradient_digest);
   writer.Uint64(base_version);
@@ -111,6 +111,12 @@ uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
   if (statistics_digest.has_value()) {
     writer.Byte(4);
     writer.Uint32(*statistics_digest);
+  }
+  if (loss_change.has_value()) {
+    writer.Byte(5);
+    writer.Uint64(loss_change->version);
+    writer.Double(loss_change->before);
+    writer.Double(loss_change->after);
   }
   return writer.checksum();
 }

@@ -15,6 +15,7 @@
 #include "core/base/aligned_buffer.h"
 #include "core/base/dtype.h"
 #include "core/base/shard.h"
+#include "core/members/step.h"
 #include "core/session/parameter_groups.h"
 
 namespace talweg::core {
@@ -72,10 +73,12 @@ class StagedGradient {
 // The digest of a whole contribution. A repeat must agree with the first contribution in all of
 // these arguments. Losses, NaN among them, are compared by their bits. An abstention has no
 // gradient, and neither have statistics that come alone: their `gradient_digest` is 0.
-// `statistics_digest` is that of the statistics, if there are any.
+// `statistics_digest` is that of the statistics, if there are any; `loss_change` is what it told of
+// an earlier step.
 uint32_t PayloadDigest(uint32_t gradient_digest, uint64_t base_version,
                        absl::Span<const double> losses, float weight = 1,
                        bool is_difference = false, bool closes_round = false, bool abstains = false,
-                       std::optional<uint32_t> statistics_digest = std::nullopt);
+                       std::optional<uint32_t> statistics_digest = std::nullopt,
+                       const std::optional<LossChange>& loss_change = std::nullopt);
 
 }  // namespace talweg::core

@@ -63,6 +63,7 @@ Stepper::GroupStep Stepper::GroupStepOf(size_t group, double learning_rate) cons
 
 void Stepper::AddStages(const StepOrder& order, GradientSource& source, GradientSource* statistics,
                         const Parameters& from, Parameters& to, Work& work) {
+  if (order.loss_change.has_value()) optimizer_->TakeLossChange(*order.loss_change);
   optimizer_->BeginStep(order.number);
   if (statistics != nullptr) {
     Curvature& curvature = *optimizer_->curvature();

@@ -100,6 +100,7 @@ std::string Pack(const core::VersionRecord& record, absl::Duration to_wall) {
   }
   Put(record.installed_inverses, bytes);
   Put(record.inverse_version, bytes);
+  PutBits(record.loss_change.value_or(core::LossChange{}), bytes);
   Put(record.statistics.size(), bytes);
   for (const core::StatisticsMember& member : record.statistics) {
     Put(member.worker, bytes);
@@ -140,6 +141,8 @@ core::VersionRecord Unpack(uint64_t version, size_t num_members, absl::string_vi
   }
   record.installed_inverses = unpacker.Number();
   record.inverse_version = unpacker.Number();
+  const auto loss_change = unpacker.Bits<core::LossChange>();
+  if (loss_change.version > 0) record.loss_change = loss_change;
   record.statistics.resize(unpacker.Number());
   for (core::StatisticsMember& member : record.statistics) {
     member.worker = unpacker.Text();

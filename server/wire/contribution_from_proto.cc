@@ -2,6 +2,7 @@
 #include "server/wire/contribution_from_proto.h"
 
 #include <cmath>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "core/base/reasons.h"
@@ -29,6 +30,22 @@ absl::Status NotWithAbstention(absl::string_view field) {
 
 absl::Status OutOfRange(absl::string_view field, absl::string_view why) {
   return MakeError(Reason::kFieldOutOfRange, why, field);
+}
+
+absl::Status CheckLossChange(const v1::ContributionHeader& header) {
+  const v1::LossChange& change = header.loss_change();
+  if (header.abstain()) return NotWithAbstention("header.loss_change");
+  if (header.statistics().alone()) {
+    return OutOfRange("header.loss_change", "loss_change is set, but there is no gradient");
+  }
+  if (change.version() == 0) return Required("header.loss_change.version");
+  for (const auto& [name, loss] :
+       {std::pair("before", change.before()), std::pair("after", change.after())}) {
+    if (std::isfinite(loss)) continue;
+    return OutOfRange(absl::StrCat("header.loss_change.", name),
+                      absl::StrCat(name, " is ", loss, ", allowed: finite numbers"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckStatistics(const v1::ContributionHeader& header) {
@@ -102,6 +119,10 @@ absl::Status CheckHeader(const v1::ContributionHeader& header) {
   }
   if (header.abstain() && header.has_weight()) return NotWithAbstention("header.weight");
   if (header.abstain() && header.losses_size() > 0) return NotWithAbstention("header.losses");
+  if (header.has_loss_change()) {
+    const absl::Status checked = CheckLossChange(header);
+    if (!checked.ok()) return checked;
+  }
   if (header.has_statistics()) return CheckStatistics(header);
   return absl::OkStatus();
 }
@@ -116,6 +137,9 @@ uint64_t NumGradientElements(const v1::ContributionHeader& header, uint64_t num_
 
 absl::StatusOr<std::optional<core::StatisticsShape>> StatisticsShapeOf(
     const v1::ContributionHeader& header, const core::LayerTable& table) {
+  if (header.has_loss_change() && table.layers.empty()) {
+    return OutOfRange("loss_change", "loss_change is set, but the session has no layers");
+  }
   if (!header.has_statistics()) return std::nullopt;
   const v1::Statistics& statistics = header.statistics();
   if (table.layers.empty()) {
@@ -159,6 +183,10 @@ StepInput InputOf(const v1::ContributionHeader& header, const ReplySpec& reply) 
   input.contribution.closes_round = header.closes_round();
   input.contribution.abstains = header.abstain();
   input.contribution.is_statistics = header.statistics().alone();
+  if (header.has_loss_change()) {
+    const v1::LossChange& change = header.loss_change();
+    input.contribution.loss_change = {change.version(), change.before(), change.after()};
+  }
   input.contribution.may_wait = reply.may_wait;
   input.losses.assign(header.losses().begin(), header.losses().end());
   input.wants_lookahead = reply.data == ReplySpec::Data::kLookahead;

@@ -14,6 +14,14 @@ google::protobuf::Timestamp TimeToProto(absl::Time time) {
   return proto;
 }
 
+v1::LossChange LossChangeToProto(const core::LossChange& change) {
+  v1::LossChange proto;
+  proto.set_version(change.version);
+  proto.set_before(change.before);
+  proto.set_after(change.after);
+  return proto;
+}
+
 void RecordToProto(const core::RunRecord& record, v1::StepRecord& proto) {
   proto.set_version(record.version);
   *proto.mutable_time() = TimeToProto(record.time);
@@ -55,6 +63,9 @@ void RecordToProto(const core::VersionRecord& record, v1::VersionRecord& proto) 
     told.set_base_version(member.base_version);
     told.set_num_samples(member.num_samples);
     *told.mutable_time() = TimeToProto(member.time);
+  }
+  if (record.loss_change.has_value()) {
+    *proto.mutable_loss_change() = LossChangeToProto(*record.loss_change);
   }
   proto.set_installed_inverses(record.installed_inverses);
   proto.set_inverse_version(record.inverse_version);

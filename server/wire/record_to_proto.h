@@ -15,6 +15,7 @@
 namespace talweg::server {
 
 google::protobuf::Timestamp TimeToProto(absl::Time time);
+v1::LossChange LossChangeToProto(const core::LossChange& change);
 void RecordToProto(const core::RunRecord& record, v1::StepRecord& proto);
 // The times of `record` are wall times.
 void RecordToProto(const core::VersionRecord& record, v1::VersionRecord& proto);

@@ -11,6 +11,7 @@ namespace {
 v1::CurvatureReport CurvatureToProto(const core::CurvatureNumbers& numbers) {
   v1::CurvatureReport proto;
   proto.set_damping(numbers.damping);
+  if (numbers.reduction_ratio.has_value()) proto.set_reduction_ratio(*numbers.reduction_ratio);
   proto.set_step_clip_factor(numbers.step_clip_factor);
   proto.set_inverse_version(numbers.inverse_version);
   proto.set_inverse_age_steps(numbers.inverse_age_steps);

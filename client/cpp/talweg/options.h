@@ -52,6 +52,8 @@ struct StepOptions {
   bool return_pending = false;
   // Statistics beside the gradient, borrowed until the answer has come; null: there are none.
   const Statistics* statistics = nullptr;
+  // How the loss of a batch was changed by an earlier step: kfac adapts its damping by it.
+  std::optional<v1::LossChange> loss_change;
   bool checksums = false;     // CRC32C both ways; such a step goes over a stream at any size
   ProgressCallback progress;  // unset: none is called
 };

@@ -190,6 +190,7 @@ absl::Status Session::Submit(absl::Span<const float> gradient, absl::Span<float>
   if (options.weight.has_value()) header.set_weight(*options.weight);
   header.set_closes_round(options.closes_round);
   header.set_abstain(options.abstain);
+  if (options.loss_change.has_value()) *header.mutable_loss_change() = *options.loss_change;
   if (options.statistics != nullptr) {
     *header.mutable_statistics() = ToProto(*options.statistics, has_statistics_alone);
   }
