@@ -106,7 +106,8 @@ std::unique_ptr<InverseRefresh> Curvature::BeginRefresh(absl::Span<const double>
 
 bool Curvature::Install(InverseRefresh& refresh) {
   const auto version = static_cast<double>(refresh.factors_version());
-  finished_version_ = std::max(finished_version_, version);
+  if (version < finished_version_) return false;
+  finished_version_ = version;
   std::vector<bool> has_failed(layers_.size());
   for (InverseRefresh::Task& task : refresh.tasks()) {
     const InverseOutcome outcome = task.inverse.outcome();

@@ -13,7 +13,7 @@
 //
 // Inverses are refreshed within a step, or beside the steps as an InverseRefresh that is installed
 // when it is ready. A refresh replaces both inverses of a layer or, if one of them failed, neither.
-// A refresh that is older than what is installed is dropped.
+// A refresh that is older than the last one is dropped, and leaves no trace.
 //
 // Source: Martens, Grosse 2015, arXiv:1503.05671, sections 5 and 6; Ba, Grosse, Martens 2017
 // (inverses beside the steps). State: 4 bytes for each element of the packed factors, and of the

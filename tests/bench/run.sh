@@ -30,6 +30,9 @@ declare -A program=(
   [spd_inverse_512]=linalg_bench
   [spd_inverse_1024]=linalg_bench
   [spd_inverse_2048]=linalg_bench
+  [kfac_bytes]=kfac_bench
+  [kfac_step_cost]=kfac_bench
+  [kfac_no_stall]=kfac_bench
   [reduce_16]=rounds_bench
   [round_overhead]=fleet_bench
   [fleet_memory_async]=fleet_bench
@@ -42,7 +45,8 @@ declare -A program=(
 )
 order=(adam_kernel adam_bandwidth small_step small_streamed_step digest_small digest_64m stream_64m
   memory_256m kernels noise es_update es_update_table es_update_low_rank
-  spd_inverse_512 spd_inverse_1024 spd_inverse_2048 reduce_16
+  spd_inverse_512 spd_inverse_1024 spd_inverse_2048 kfac_bytes
+  kfac_step_cost kfac_no_stall reduce_16
   sim_scale_synchronous sim_scale_bounded sim_scale_asynchronous round_overhead fleet_memory_async
   fleet_memory_sync ask_tell es_traffic)
 
