@@ -19,7 +19,7 @@
 namespace talweg::core {
 namespace {
 
-enum Pass : size_t { kGather, kInvert, kByInputs, kByOutputs, kMove };
+enum Pass : size_t { kGather, kInvert, kByInputs, kByOutputs, kByFisher, kMove };
 
 // The sum of products in double, in a fixed order.
 double Dot(const float* a, const float* b, size_t size) {
@@ -61,15 +61,19 @@ Kfac::Kfac(const KfacConfig& config, const ParameterSpace& space)
       coupled_(plan_.layers.size()),
       rates_(plan_.layers.size()),
       products_(plan_.blocks.size()),
+      fishers_(plan_.blocks.size()),
       slopes_(plan_.blocks.size()),
       squares_(plan_.blocks.size()),
       is_too_long_(plan_.layers.size()) {}
 
 absl::Status KfacConfig::Validate() const {
-  if (adapt_every == 0) return absl::OkStatus();
   const auto wrong = [](absl::string_view field, absl::string_view why) {
     return MakeError(Reason::kHyperparameterOutOfRange, why, field);
   };
+  if (kl_clip > 0 && fisher_clip > 0) {
+    return wrong("fisher_clip", "a step is clipped by kl_clip or by fisher_clip, not by both");
+  }
+  if (adapt_every == 0) return absl::OkStatus();
   if (momentum_order == MomentumOrder::kAfter && beta > 0) {
     return wrong("adapt_every",
                  "adapt_every needs momentum_order BEFORE: the model foretells no other step");
@@ -160,6 +164,8 @@ size_t Kfac::NumTasks(size_t pass) const {
       return 1;
     case kInvert:
       return refresh_ != nullptr ? refresh_->num_tasks() : 0;
+    case kByFisher:
+      return config_.fisher_clip > 0 ? plan_.blocks.size() : 0;
     default:
       return plan_.blocks.size();
   }
@@ -179,6 +185,8 @@ void Kfac::RunTask(size_t pass, size_t task, RatesOfTensor rates, absl::Span<con
       return MultiplyByInputs(plan_.blocks[task], v);
     case kByOutputs:
       return MultiplyByOutputs(task, v, to);
+    case kByFisher:
+      return MeasureByFisher(task, v);
     default:
       return Move(plan_.blocks[task], rates, from, to);
   }
@@ -261,23 +269,70 @@ void Kfac::MultiplyByOutputs(size_t task, absl::Span<const float> v, absl::Span<
   add(begin, layer.bias_begin + block.begin, block.size());
 }
 
+// <U, F U> over the rows of the block. T of these rows gives its place to Q.
+void Kfac::MeasureByFisher(size_t task, absl::Span<const float> v) {
+  const KfacPlan::Block& block = plan_.blocks[task];
+  fishers_[task] = 0;
+  if (!Moves(block.layer)) return;
+  const KfacPlan::Layer& layer = plan_.layers[block.layer];
+  const uint64_t inputs = layer.shape.inputs;
+  const uint64_t outputs = layer.shape.outputs;
+  const uint64_t side = layer.shape.input_side();
+  const bool is_out_in = layer.shape.orientation == Orientation::kOutIn;
+  float* t = t_.data() + layer.t_begin;
+  const float* u = u_.data() + layer.u_begin;
+  // <U, X> for X in the place of T, [outputs, side].
+  const auto product = [&] {
+    double sum = 0;
+    for (uint64_t row = block.begin; row < block.end; ++row) {
+      const float* x = t + row * side;
+      if (is_out_in) {
+        sum += Dot(u + row * inputs, x, inputs);
+      } else {
+        for (uint64_t col = 0; col < inputs; ++col) {
+          sum += static_cast<double>(u[col * outputs + row]) * static_cast<double>(x[col]);
+        }
+      }
+      if (layer.shape.bias.has_value()) {
+        sum += static_cast<double>(u[layer.num_weights() + row]) * static_cast<double>(x[inputs]);
+      }
+    }
+    return sum;
+  };
+  const double a = curvature_.DampingOf(block.layer, 0);
+  const double s = curvature_.DampingOf(block.layer, 1);
+  const double by_inputs = product();
+  const float* inverse = curvature_.Inverse(block.layer, 1).data() + block.begin * outputs;
+  float* q = t + block.begin * side;
+  const float* weight = v.data() + layer.weight_begin;
+  Multiply<float>(block.size(), inputs, outputs, {inverse, outputs},
+                  {weight, is_out_in ? inputs : outputs, !is_out_in}, 0, q, side);
+  if (layer.shape.bias.has_value()) {
+    Multiply<float>(block.size(), 1, outputs, {inverse, outputs}, {v.data() + layer.bias_begin, 1},
+                    0, q + inputs, side);
+  }
+  fishers_[task] = products_[task] - a * by_inputs - s * product() + a * s * squares_[task];
+}
+
 void Kfac::EndPass(size_t pass) {
   // Pass 0 is that of Apply.
   if (pass == kInvert + 1 && refresh_ != nullptr) {
     curvature_.Install(*refresh_);
     refresh_.reset();
   }
-  if (pass == kByOutputs + 1) Clip();
+  if (pass == kByFisher + 1) Clip();
 }
 
 void Kfac::Clip() {
   constexpr double kLongest = 1e30;
   std::vector<double> products(plan_.layers.size()), squares(plan_.layers.size());
-  std::vector<double> slopes(plan_.layers.size());
+  std::vector<double> slopes(plan_.layers.size()), lengths(plan_.layers.size());
+  const bool by_fisher = config_.fisher_clip > 0;
   for (size_t block = 0; block < plan_.blocks.size(); ++block) {
     products[plan_.blocks[block].layer] += products_[block];
     squares[plan_.blocks[block].layer] += squares_[block];
     slopes[plan_.blocks[block].layer] += slopes_[block];
+    lengths[plan_.blocks[block].layer] += by_fisher ? fishers_[block] : products_[block];
   }
   // What is not finite is too long.
   const auto is_too_long = [&](size_t layer, double factor) {
@@ -290,11 +345,12 @@ void Kfac::Clip() {
   for (size_t layer = 0; layer < plan_.layers.size(); ++layer) {
     if (!Moves(layer) || !std::isfinite(products[layer])) continue;
     any = true;
-    sum += rates_[layer] * rates_[layer] * products[layer];
+    sum += rates_[layer] * rates_[layer] * lengths[layer];
   }
-  if (any && config_.kl_clip > 0) {
+  const double most = by_fisher ? config_.fisher_clip : config_.kl_clip;
+  if (any && most > 0) {
     if (sum > 0) {
-      clip_factor_ = std::min(1.0, std::sqrt(config_.kl_clip / sum));
+      clip_factor_ = std::min(1.0, std::sqrt(most / sum));
     } else {
       ++num_unclipped_;
     }

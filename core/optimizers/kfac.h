@@ -9,6 +9,11 @@
 //   U <- nu U,  nu = min(1, sqrt(kl_clip / sum eta^2 <U, V>)), the sum over all layers; 1 if
 //   kl_clip
 //               is 0, or (counted) if the sum is not positive
+//   or, with `fisher_clip` c,  nu = min(1, sqrt(c / sum eta^2 <U, F U>)), F = A (x) S without
+//   damping:
+//               the rate is min(eta, sqrt(c / U^T F U)), which is the rule of Ba et al. Because
+//               F_lambda U = V, with a and s on the diagonals, T = V A_a^-1 and Q = S_s^-1 V,
+//               F U = V - a T - s Q + a s U
 //   m <- beta m + (1 - beta) U;  U = m      with momentum_order AFTER
 //   W <- W - eta decay W - eta U     a layer whose nu eta ||U|| is above 1e30 stays where it is,
 //   and
@@ -71,8 +76,9 @@ struct KfacConfig {
   double statistics_decay = 0.95;  // share of the averages of factors kept
   bool starts_with_first = false;
   uint64_t burn_in_steps = 0;
-  double kl_clip = 0;  // 0: no clipping
-  double beta = 0.9;   // share of m kept at each step
+  double kl_clip = 0;      // 0: no clipping
+  double fisher_clip = 0;  // 0: no clipping
+  double beta = 0.9;       // share of m kept at each step
   MomentumOrder momentum_order = MomentumOrder::kBefore;
   RefreshMode refresh = RefreshMode::kBackground;
   uint64_t refresh_every = 20;       // steps
@@ -112,7 +118,8 @@ struct KfacConfig {
         Field<C, uint64_t>{"adapt_every", &C::adapt_every, Closed(0, 1e9)},
         Field<C, double>{"adapt_factor", &C::adapt_factor, {0, 1, true, true}},
         Field<C, double>{"damping_min", &C::damping_min, Closed(0, 1e30)},
-        Field<C, double>{"damping_max", &C::damping_max, OpenClosed(0, 1e30)}};
+        Field<C, double>{"damping_max", &C::damping_max, OpenClosed(0, 1e30)},
+        Field<C, double>{"fisher_clip", &C::fisher_clip, AtLeast(0)}};
   }
   // Fails with HYPERPARAMETER_OUT_OF_RANGE, naming the field, if fields contradict each other.
   absl::Status Validate() const;
@@ -135,7 +142,8 @@ class Kfac final : public Optimizer {
   // `to`.
   void Apply(const StepRates& rates, Shard shard, absl::Span<const float> gradient,
              absl::Span<const float> from, absl::Span<float> to) override;
-  // Begin a refresh, invert, V A^-1, S^-1 V A^-1, move: in this order, none of it without layers.
+  // Begin a refresh, invert, V A^-1, S^-1 V A^-1, <U, F U>, move: in this order, none of it without
+  // layers.
   size_t NumPasses() const override { return plan_.layers.empty() ? 0 : kNumPasses; }
   size_t NumTasks(size_t pass) const override;
   void RunTask(size_t pass, size_t task, RatesOfTensor rates, absl::Span<const float> from,
@@ -152,7 +160,7 @@ class Kfac final : public Optimizer {
   std::unique_ptr<InverseRefresh> TakeRefresh() override;
 
  private:
-  static constexpr size_t kNumPasses = 5;
+  static constexpr size_t kNumPasses = 6;
 
   bool HasMomentumBefore() const {
     return config_.momentum_order == MomentumOrder::kBefore && config_.beta > 0;
@@ -165,6 +173,7 @@ class Kfac final : public Optimizer {
   void Gather(RatesOfTensor rates);
   void MultiplyByInputs(const KfacPlan::Block& block, absl::Span<const float> v);
   void MultiplyByOutputs(size_t task, absl::Span<const float> v, absl::Span<const float> g);
+  void MeasureByFisher(size_t task, absl::Span<const float> v);
   void Move(const KfacPlan::Block& block, RatesOfTensor rates, absl::Span<const float> from,
             absl::Span<float> to);
   void MovePart(const StepRates* rates, Shard shard, absl::Span<const float> u,
@@ -193,6 +202,7 @@ class Kfac final : public Optimizer {
   std::vector<double> rates_;  // by layer: eta
   std::unique_ptr<InverseRefresh> refresh_;
   std::vector<double> products_;   // by block: <U, V>
+  std::vector<double> fishers_;    // by block: <U, F U>
   std::vector<double> slopes_;     // by block: <U, G>
   std::vector<double> squares_;    // by block: <U, U>
   std::vector<bool> is_too_long_;  // by layer
