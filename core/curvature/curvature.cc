@@ -63,7 +63,7 @@ void Curvature::AverageShard(Shard shard, absl::Span<const float> statistics) {
 bool Curvature::NeedsRefresh() const {
   if (!HasNewFactors()) return false;
   if (settings_.refresh == RefreshMode::kSynchronous) return WantsRefresh();
-  if (finished_version_ == 0) return true;
+  if (finished_version_ == 0 || number_ <= settings_.refresh_each_until) return true;
   return settings_.max_inverse_age > 0 && static_cast<double>(number_) - finished_version_ >
                                               static_cast<double>(settings_.max_inverse_age);
 }

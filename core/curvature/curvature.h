@@ -37,7 +37,7 @@ namespace talweg::core {
 
 // When inverses are refreshed.
 enum class RefreshMode : uint8_t {
-  kBackground,   // beside the steps; within a step only at first, and if the last one is too old
+  kBackground,   // beside the steps; within a step at first, and if the last refresh is too old
   kSynchronous,  // within the steps
 };
 
@@ -48,7 +48,8 @@ struct CurvatureSettings {
   bool starts_with_first = false;
   RefreshMode refresh = RefreshMode::kBackground;
   uint64_t refresh_every = 1;       // steps, >= 1
-  uint64_t refresh_each_until = 0;  // up to this step, every step refreshes
+  // Up to this step every step refreshes, and within itself: curvature changes fastest at first.
+  uint64_t refresh_each_until = 0;
   uint64_t max_inverse_age = 0;     // steps; 0: any age will do
 };
 

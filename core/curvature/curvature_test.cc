@@ -96,6 +96,20 @@ TEST(CurvatureTest, RefreshesWhenTheSettingsSay) {
   EXPECT_FALSE(curvature.NeedsRefresh());
 }
 
+TEST(CurvatureTest, FirstStepsRefreshWithinThemselvesInTheBackgroundToo) {
+  CurvatureSettings settings = Plain(0.5);
+  settings.refresh = RefreshMode::kBackground;
+  settings.refresh_every = 1;
+  settings.refresh_each_until = 3;
+  Curvature curvature(OneByOne());
+  for (uint64_t number = 1; number <= 6; ++number) {
+    Average(curvature, number, settings, {1, 1});
+    EXPECT_EQ(curvature.NeedsRefresh(), number <= 3) << number;
+    if (curvature.NeedsRefresh()) InverseOf(curvature, 0);
+    EXPECT_EQ(curvature.WantsRefresh(), number > 3) << number;
+  }
+}
+
 TEST(CurvatureTest, CountsItsBytes) {
   KroneckerLayer layer;
   layer.inputs = 3;

@@ -82,7 +82,7 @@ struct KfacConfig {
   MomentumOrder momentum_order = MomentumOrder::kBefore;
   RefreshMode refresh = RefreshMode::kBackground;
   uint64_t refresh_every = 20;       // steps
-  uint64_t refresh_each_until = 20;  // up to this step, every step refreshes
+  uint64_t refresh_each_until = 20;  // up to this step, every step refreshes within itself
   uint64_t max_inverse_age = 0;      // steps; 0: any age will do
   Fallback fallback = Fallback::kAdam;
   double fallback_rate_factor = 1;

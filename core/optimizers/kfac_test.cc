@@ -477,6 +477,7 @@ TEST(KfacTest, RefreshBesideTheStepsIsInstalledWhenItIsReady) {
   KfacConfig config = Synchronous();
   config.refresh = RefreshMode::kBackground;
   config.refresh_every = 1;
+  config.refresh_each_until = 0;
   config.max_inverse_age = 3;
   Kfac kfac(config, space);
   Curvature& curvature = *kfac.curvature();
