@@ -83,7 +83,7 @@ struct KfacConfig {
   RefreshMode refresh = RefreshMode::kBackground;
   uint64_t refresh_every = 20;       // steps
   uint64_t refresh_each_until = 20;  // up to this step, every step refreshes within itself
-  uint64_t max_inverse_age = 0;      // steps; 0: any age will do
+  uint64_t max_inverse_age = 40;     // steps; 0: any age will do
   Fallback fallback = Fallback::kAdam;
   double fallback_rate_factor = 1;
   double fallback_beta1 = 0.9;     // share of m kept at each step

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -14,6 +16,8 @@ namespace talweg {
 namespace {
 
 using Run = const AutoencoderRun&;
+
+constexpr double kTarget = 75;  // loss
 
 // What Goldfarb, Ren, Bahamou 2020, arXiv:2006.08877, report of the full network.
 constexpr char kPublished[] =
@@ -31,6 +35,19 @@ double MeanServerSeconds(Run run) {
   double sum = 0;
   for (const double seconds : run.server_seconds) sum += seconds;
   return run.server_seconds.empty() ? 0 : sum / static_cast<double>(run.server_seconds.size());
+}
+
+// When the run reached `loss`, between two epochs by a straight line of its logarithm; NaN if
+// never.
+double SecondsTo(double loss, Run run) {
+  for (size_t i = 1; i < run.epochs.size(); ++i) {
+    const EpochLine& before = run.epochs[i - 1];
+    const EpochLine& after = run.epochs[i];
+    if (after.loss > loss) continue;
+    const double share = std::log(before.loss / loss) / std::log(before.loss / after.loss);
+    return before.seconds + share * (after.seconds - before.seconds);
+  }
+  return std::numeric_limits<double>::quiet_NaN();
 }
 
 ReportColumn<AutoencoderRun> LossColumn(uint64_t epoch) {
@@ -54,6 +71,12 @@ const Columns<AutoencoderRun>& SummaryColumns() {
       LossColumn(10),
       {"seconds", [](Run r) { return Number("%.1f", r.TrainingSeconds()); }, "seconds",
        Align::kRight, [](Run r) { return absl::StrFormat("%.0f", r.TrainingSeconds()); }},
+      {"seconds_to_75", [](Run r) { return Number("%.1f", SecondsTo(kTarget, r)); }, "s to 75",
+       Align::kRight,
+       [](Run r) {
+         const double seconds = SecondsTo(kTarget, r);
+         return std::isnan(seconds) ? std::string("-") : absl::StrFormat("%.0f", seconds);
+       }},
       {"server_seconds_per_step", [](Run r) { return Number("%.4f", MeanServerSeconds(r)); },
        "server ms/step", Align::kRight,
        [](Run r) { return absl::StrFormat("%.0f", 1000 * MeanServerSeconds(r)); }},
@@ -68,10 +91,36 @@ const Columns<AutoencoderRun>& SummaryColumns() {
   return columns;
 }
 
-std::string Plot(absl::Span<const AutoencoderRun> runs, bool against_seconds) {
-  std::vector<Curve> curves;
+// "momentum" of "momentum, rate 0.003".
+std::string FamilyOf(Run run) { return run.name.substr(0, run.name.find(',')); }
+
+// The loss after the last epoch; infinite if it diverged.
+double LastLoss(Run run) {
+  if (run.diverged || run.epochs.empty()) return std::numeric_limits<double>::infinity();
+  return run.epochs.back().loss;
+}
+
+// Of a method at several rates the best one; K-FAC has one rate.
+std::vector<AutoencoderRun> BestRuns(absl::Span<const AutoencoderRun> runs) {
+  std::vector<AutoencoderRun> best;
   for (const AutoencoderRun& run : runs) {
+    const auto rival = std::find_if(best.begin(), best.end(), [&](Run other) {
+      return FamilyOf(other) == FamilyOf(run) && FamilyOf(run) != "K-FAC";
+    });
+    if (rival == best.end()) {
+      best.push_back(run);
+    } else if (LastLoss(run) < LastLoss(*rival)) {
+      *rival = run;
+    }
+  }
+  return best;
+}
+
+std::string Plot(absl::Span<const AutoencoderRun> all, bool against_seconds) {
+  std::vector<Curve> curves;
+  for (const AutoencoderRun& run : BestRuns(all)) {
     Curve curve;
+    curve.dashed = FamilyOf(run) != "K-FAC";
     curve.name = run.name;
     curve.dots = true;
     for (const EpochLine& epoch : run.epochs) {

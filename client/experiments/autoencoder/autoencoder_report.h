@@ -13,7 +13,7 @@
 namespace talweg {
 
 // What the runs leave in `folder`. For scripts the rows are "runs", and the files are
-//   plot     loss.svg: loss on the training set against epochs
+//   plot     loss.svg: loss on the training set against epochs; of momentum and Adam the best rate
 //   seconds  loss_seconds.svg: the same against seconds of training
 //   curves   loss.csv: run,epoch,loss,seconds
 //   summary  summary.csv: one row per run

@@ -237,6 +237,9 @@ AutoencoderMethod KfacMethod(const std::vector<size_t>& widths, uint64_t num_wor
         kfac.set_refresh(synchronous ? v1::REFRESH_MODE_SYNCHRONOUS : v1::REFRESH_MODE_BACKGROUND);
         kfac.set_refresh_every(20);
         kfac.set_refresh_each_until(20);
+        // Workers and server share all cores, so that little time is left over for a refresh; and
+        // from about 30 steps on this training diverges with its rate of 1.
+        if (!synchronous) kfac.set_max_inverse_age(25);
         for (size_t layer = 0; layer < num_layers; ++layer) {
           v1::Layer& named = *config.add_layers();
           named.set_weight(AutoencoderShape::weights_name(layer));
