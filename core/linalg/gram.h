@@ -13,8 +13,8 @@
 
 namespace talweg::core {
 
-// `rows` is [num_rows, n], row-major, both at least 1; `packed` is [PackedSize(n)], or of n + 1 if
-// `with_one`; `scratch` is [n, n].
+// `rows` is [num_rows, n], row-major, both from 1 to 2^31 - 1; `packed` is [PackedSize(n)], or of n
+// + 1 if `with_one`; `scratch` is [n, n].
 void PackedGram(size_t num_rows, size_t n, absl::Span<const float> rows, bool with_one,
                 double scale, absl::Span<float> packed, absl::Span<float> scratch);
 

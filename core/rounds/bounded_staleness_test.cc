@@ -112,6 +112,24 @@ TEST(BoundedStalenessTest, ARepeatOfAHeldAnswerWaitsToo) {
   EXPECT_EQ(fleet.Told(again), "again APPLIED 1");
 }
 
+TEST(BoundedStalenessTest, NobodyWaitsForStatisticsOfAWorkerThatIsAhead) {
+  Fleet fleet(BoundedStaleness(0));
+  fleet.JoinAll({"a", "b", "c"});
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "waits");
+  Contribution statistics = fleet.Gradient("a");
+  statistics.is_statistics = true;
+  EXPECT_EQ(fleet.Told(fleet.Send(statistics)), "PENDING 2");
+  fleet.Contribute("b");
+  EXPECT_EQ(fleet.Told(fleet.Send(statistics)), "again APPLIED 2");
+  statistics = fleet.Gradient("a");
+  statistics.is_statistics = true;
+  statistics.finite = false;
+  EXPECT_EQ(fleet.Told(fleet.Send(statistics)), "REJECTED_NON_FINITE 2");
+  EXPECT_EQ(fleet.Told(fleet.Send(statistics)), "again REJECTED_NON_FINITE 2");
+  // The worker is as far ahead as before.
+  EXPECT_EQ(fleet.Told(fleet.Contribute("a")), "waits");
+}
+
 TEST(BoundedStalenessTest, WhoDoesNotWaitIsToldPendingWhileItIsAhead) {
   Fleet fleet(BoundedStaleness(0));
   fleet.JoinAll({"a", "b"});

@@ -89,8 +89,13 @@ void RoundMachine::On(const Contribution& contribution, Effects& effects) {
 
 void RoundMachine::Repeat(uint32_t index, const Contribution& contribution, Remembered remembered,
                           Effects& effects) {
-  if (remembered == Remembered::kSettled) return TellSettled(index, contribution, true, effects);
   Worker& worker = workers_[index];
+  if (remembered == Remembered::kSettled && contribution.is_statistics) {
+    // Nobody waits for statistics, even if the worker itself is held.
+    effects.answer = SettledAnswer(worker, true);
+    return;
+  }
+  if (remembered == Remembered::kSettled) return TellSettled(index, contribution, true, effects);
   if (aggregation().synchronous() && contribution.may_wait && !worker.pending.is_statistics) {
     Wait(worker, contribution, true, effects);
     effects.will_not_count = worker.pending.will_not_count;

@@ -16,8 +16,9 @@ using core::MakeError;
 using core::Reason;
 
 constexpr int kMaxLosses = 16;
-// So many numbers are more than any staging has room for, and their sum is far from an overflow.
-constexpr uint64_t kMaxRows = uint64_t{1} << 31;
+// The most that a factor can be made of (core/linalg/gram.h). The sum of so many numbers of all
+// layers is far from an overflow.
+constexpr uint64_t kMaxRows = (uint64_t{1} << 31) - 1;
 
 absl::Status Required(absl::string_view field) {
   return MakeError(Reason::kFieldRequired, absl::StrCat(field, " is required"), field);

@@ -204,6 +204,13 @@ TEST(StatisticsShapeOfTest, RefusesWhatDoesNotFitTheLayers) {
           "header.statistics.layers[1].num_rows");
   refused([](auto& s) { s.mutable_layers(1)->set_num_rows(uint64_t{10} << 40); },
           "header.statistics.layers[1].num_rows");
+  // A multiple, and more rows than a factor can be made of.
+  refused(
+      [](auto& s) {
+        s.set_num_samples(1 << 10);
+        s.mutable_layers(1)->set_num_rows(uint64_t{1} << 31);
+      },
+      "header.statistics.layers[1].num_rows");
   // A session without layers.
   const absl::Status none = StatisticsShapeOf(WithStatistics(), {}).status();
   EXPECT_EQ(core::FieldName(none), "statistics") << none;
