@@ -47,10 +47,10 @@ struct CurvatureSettings {
   double kept = 0.95;  // share of the averages kept, in [0, 1)
   bool starts_with_first = false;
   RefreshMode refresh = RefreshMode::kBackground;
-  uint64_t refresh_every = 1;       // steps, >= 1
+  uint64_t refresh_every = 1;  // steps, >= 1
   // Up to this step every step refreshes, and within itself: curvature changes fastest at first.
   uint64_t refresh_each_until = 0;
-  uint64_t max_inverse_age = 0;     // steps; 0: any age will do
+  uint64_t max_inverse_age = 0;  // steps; 0: any age will do
 };
 
 // Thread-compatible, except that AverageShard may run on disjoint shards at the same time.

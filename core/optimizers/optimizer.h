@@ -87,11 +87,11 @@ class Optimizer {
   virtual void Lookahead(const StepRates& /*coming*/, Shard /*shard*/,
                          absl::Span<const float> /*from*/, absl::Span<float> /*to*/) const {}
 
-  // What the method keeps of the curvature; null if it takes no statistics. The next three functions
-  // are only for a method that has one.
+  // What the method keeps of the curvature; null if it takes no statistics. The next three
+  // functions are only for a method that has one.
   virtual Curvature* curvature() { return nullptr; }
-  // What a contribution told of an earlier step, before BeginStep of the step that the contribution is
-  // part of.
+  // What a contribution told of an earlier step, before BeginStep of the step that the contribution
+  // is part of.
   virtual void TakeLossChange(const LossChange& /*change*/) {}
   // What to tell of the step that has ended, as far as the method knows.
   virtual CurvatureNumbers CurvatureReport() const { return {}; }

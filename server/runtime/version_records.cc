@@ -38,6 +38,7 @@ class Unpacker {
  public:
   explicit Unpacker(absl::string_view bytes) : rest_(bytes) {}
 
+  bool done() const { return rest_.empty(); }
   uint64_t Number() {
     uint64_t number = 0;
     for (int shift = 0;; shift += 7) {
@@ -77,6 +78,11 @@ uint64_t Nanoseconds(absl::Duration since) {
   return static_cast<uint64_t>(absl::ToInt64Nanoseconds(since));
 }
 
+std::string Shrunk(std::string bytes) {
+  bytes.shrink_to_fit();
+  return bytes;
+}
+
 std::string Pack(const core::VersionRecord& record, absl::Duration to_wall) {
   std::string bytes;
   Put(record.config_version, bytes);
@@ -98,6 +104,10 @@ std::string Pack(const core::VersionRecord& record, absl::Duration to_wall) {
     PutBits(member.weight, bytes);
     Put(Nanoseconds(member.time - record.opened), bytes);
   }
+  // Only sessions with layers have what follows.
+  const bool has_curvature = !record.statistics.empty() || record.installed_inverses > 0 ||
+                             record.inverse_version > 0 || record.loss_change.has_value();
+  if (!has_curvature) return Shrunk(std::move(bytes));
   Put(record.installed_inverses, bytes);
   Put(record.inverse_version, bytes);
   PutBits(record.loss_change.value_or(core::LossChange{}), bytes);
@@ -111,8 +121,7 @@ std::string Pack(const core::VersionRecord& record, absl::Duration to_wall) {
     // Statistics may come before the first contribution opens the round.
     PutBits(absl::ToInt64Nanoseconds(member.time - record.opened), bytes);
   }
-  bytes.shrink_to_fit();
-  return bytes;
+  return Shrunk(std::move(bytes));
 }
 
 core::VersionRecord Unpack(uint64_t version, size_t num_members, absl::string_view bytes) {
@@ -139,6 +148,7 @@ core::VersionRecord Unpack(uint64_t version, size_t num_members, absl::string_vi
     member.weight = unpacker.Bits<float>();
     member.time = record.opened + absl::Nanoseconds(unpacker.Number());
   }
+  if (unpacker.done()) return record;
   record.installed_inverses = unpacker.Number();
   record.inverse_version = unpacker.Number();
   const auto loss_change = unpacker.Bits<core::LossChange>();

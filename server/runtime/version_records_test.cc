@@ -148,6 +148,29 @@ TEST(VersionRecordsTest, BytesAreBoundedWhateverTheNames) {
   }
 }
 
+TEST(VersionRecordsTest, StatisticsAndInversesComeBackToo) {
+  VersionRecords records(kMaxBytes, kToWall);
+  core::VersionRecord record = RecordOf(12, 1);
+  // Statistics may come before the round opens.
+  record.statistics = {{"s", 4, 5, 6, 7, At(500)}, {"w0", 7, 12, 11, 16777216, At(1700)}};
+  record.installed_inverses = 9;
+  record.inverse_version = 8;
+  record.loss_change = core::LossChange{11, 1.5, 0.1};
+  records.Append(record);
+  const core::VersionRecord back = records.After(0, kAll, kAll).records.at(0);
+  EXPECT_EQ(back.installed_inverses, 9u);
+  EXPECT_EQ(back.inverse_version, 8u);
+  EXPECT_EQ(back.loss_change, record.loss_change);
+  ASSERT_EQ(back.statistics.size(), 2u);
+  EXPECT_EQ(back.statistics[0].worker, "s");
+  EXPECT_EQ(back.statistics[0].incarnation, 4u);
+  EXPECT_EQ(back.statistics[0].sequence, 5u);
+  EXPECT_EQ(back.statistics[0].base_version, 6u);
+  EXPECT_EQ(back.statistics[0].num_samples, 7u);
+  EXPECT_EQ(back.statistics[1].num_samples, 16777216u);
+  EXPECT_EQ(back.members[0].time - back.statistics[0].time, absl::Nanoseconds(1000));
+}
+
 TEST(VersionRecordsTest, OrdinaryNamesReachTheNumbersThatArePromised) {
   VersionRecords records(kMaxBytes, kToWall);
   VersionRecords singles(kMaxBytesOfSingles, kToWall);
