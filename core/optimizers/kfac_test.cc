@@ -15,8 +15,6 @@
 namespace talweg::core {
 namespace {
 
-using ::testing::Each;
-
 std::vector<float> Noise(size_t size, uint64_t seed, double scale = 1) {
   std::vector<float> values(size);
   for (float& value : values) {

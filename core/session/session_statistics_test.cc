@@ -20,7 +20,6 @@
 namespace talweg::core {
 namespace {
 
-using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr uint64_t kHistory = 7;

@@ -70,7 +70,7 @@ class StagedStatistics {
   uint32_t Digest() const;
 
  private:
-  void MakeFactor(size_t layer, size_t factor);
+  void MakeFactor(size_t index, size_t factor);
 
   const std::shared_ptr<const LayerTable> table_;
   const StatisticsShape shape_;

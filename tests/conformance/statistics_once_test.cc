@@ -22,7 +22,6 @@ using testing::Floats;
 using testing::kHidden;
 using testing::kInputs;
 using testing::NetworkSession;
-using testing::Part;
 using testing::PartOf;
 using testing::Sent;
 using testing::StatisticsTest;

@@ -113,7 +113,8 @@ class Worker {
         network_.Gradient(parameters_, ImagesOf(epoch, batch), absl::MakeSpan(gradient_));
     Statistics statistics;
     StepOptions step;
-    step.weight = static_cast<float>(inputs_.size() / network_.shape().widths().front());
+    const size_t num_images = inputs_.size() / network_.shape().widths().front();
+    step.weight = static_cast<float>(num_images);
     if (has_layers_) {
       statistics = StatisticsNow();
       step.statistics = &statistics;
