@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <fstream>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -63,7 +64,17 @@ inline FieldValue ValueOf(const Json& value) {
 // Sets the fields that `values` names, and CHECKs that all of them are known and allowed.
 inline void SetFields(const Json& values, Config& config) {
   for (const auto& [name, value] : values.items()) {
-    TALWEG_CHECK(config.Set(name, ValueOf(value)).ok());
+    // Text is a name of the field's own kind.
+    const FieldValue old = config.Get(name);
+    FieldValue changed;
+    if (std::holds_alternative<Choice>(old)) {
+      changed = Choice{value.get_ref<const std::string&>()};
+    } else if (std::holds_alternative<std::string>(old)) {
+      changed = value.get<std::string>();
+    } else {
+      changed = ValueOf(value);
+    }
+    TALWEG_CHECK(config.Set(name, changed).ok());
   }
   TALWEG_CHECK(config.Validate().ok());
 }
